@@ -1,0 +1,1 @@
+"""The team's processors, one module each; `registry.discover("example_repo.processors")` finds them all."""

@@ -1,0 +1,89 @@
+"""Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command."""
+
+import logging as _logging
+
+from reliable_imports.context import ImportContext
+from reliable_imports.errors import (
+    ConfigurationError,
+    ContextMisuse,
+    DatabaseError,
+    DiscoveryError,
+    DuplicateBatchType,
+    EmbeddedServerError,
+    InvalidDsn,
+    InvalidProcessor,
+    InvalidRow,
+    ItemError,
+    ReliableImportsError,
+    RunInterrupted,
+    SchemaNotReady,
+    SourceError,
+    TransientError,
+    UnknownBatch,
+    UnknownBatchType,
+)
+from reliable_imports.failure import Failure
+from reliable_imports.manager import BatchManager
+from reliable_imports.models import (
+    Batch,
+    BatchSummary,
+    DueLine,
+    FailureReason,
+    ImportBatchItem,
+    ItemRecord,
+    LogEntry,
+    RunRecord,
+)
+from reliable_imports.processor import BaseProcessor, batch_type_of
+from reliable_imports.registry import ProcessorRegistry
+from reliable_imports.sources import Source, SourceOptions, open_source
+from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+from reliable_imports.table_processor import TableProcessor
+
+__all__ = [
+    "BaseProcessor",
+    "Batch",
+    "BatchManager",
+    "BatchStatus",
+    "BatchSummary",
+    "ConfigurationError",
+    "ContextMisuse",
+    "DatabaseError",
+    "DiscoveryError",
+    "DueLine",
+    "DuplicateBatchType",
+    "EmbeddedServerError",
+    "Failure",
+    "FailureReason",
+    "ImportBatchItem",
+    "ImportContext",
+    "InvalidDsn",
+    "InvalidProcessor",
+    "InvalidRow",
+    "ItemError",
+    "ItemRecord",
+    "ItemStatus",
+    "LogEntry",
+    "Outcome",
+    "ProcessorRegistry",
+    "ReliableImportsError",
+    "RunInterrupted",
+    "RunMode",
+    "RunOutcome",
+    "RunRecord",
+    "Runner",
+    "SchemaNotReady",
+    "Source",
+    "SourceError",
+    "SourceOptions",
+    "Stage",
+    "TableProcessor",
+    "TransientError",
+    "UnknownBatch",
+    "UnknownBatchType",
+    "batch_type_of",
+    "open_source",
+]
+
+# A library says nothing on its own: whoever wants its messages configures logging.
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())

@@ -1,0 +1,332 @@
+"""One transaction's worth of items: claimed, tried one by one, recorded, committed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.chunk_session import ChunkSession, ChunkSpoiled, ItemScope, WriteError
+from reliable_imports.context import ImportContext, ItemNotes, LogLine, Origin, SkipItem, logger
+from reliable_imports.errors import ContextMisuse
+from reliable_imports.failure import Failure, exception_failure, read_failure, rejection, server_failure
+from reliable_imports.faults import is_item_fault
+from reliable_imports.json_text import loads
+from reliable_imports.models import Batch, ImportBatchItem
+from reliable_imports.processor import BaseProcessor
+from reliable_imports.results import dumps_result
+from reliable_imports.statuses import Outcome, Stage
+
+MAX_ITEMS = 50
+"""Items in a transaction: each may be a subtransaction, and past 64 of those every other session slows down."""
+
+MAX_SECONDS = 1.0
+"""After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """A row of claim_chunk."""
+
+    item_number: int
+    text: str | None
+    raw: bytes | None
+    read_problem: str | None
+    read_problem_kind: str | None
+    line: int | None
+    offset: int | None
+    earlier_attempts: int
+    origin_batch_id: int | None
+    origin_item_number: int | None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What became of one item; a failed write can still turn a completed one into a failed one."""
+
+    item: ImportBatchItem
+    outcome: Outcome
+    scope: ItemScope
+    notes: ItemNotes
+    result: str | None = None
+    skip_reason: str | None = None
+    failure: Failure | None = None
+    earlier_tries: list[Failure] = field(default_factory=list)
+
+
+class Chunk:
+    """Tries items with the processor, each isolated from the others. Knows nothing of claiming and recording."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        processor: BaseProcessor,
+        batch: Batch,
+        run_id: int,
+        *,
+        settle: str | None,
+        careful: bool,
+        found: dict[tuple[Any, ...], Any],
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self._connection = connection
+        self._session = ChunkSession(connection, settle=settle, careful=careful)
+        self._processor = processor
+        self._batch = batch
+        self._run_id = run_id
+        self._found = found
+        self._parse = _parser(processor)
+        self._user_file = _file_of(type(processor))
+        self._began = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to commit: too long at work, or an item left something behind in the session."""
+        return time.monotonic() - self._began > MAX_SECONDS or self.changed_session
+
+    @property
+    def changed_session(self) -> bool:
+        return bool(self.attempts) and self.attempts[-1].scope.changed_session
+
+    def add(self, stored: StoredItem, *, verdict: Failure | None = None) -> None:
+        """Try an item; with a *verdict*, book that failure without trying it again.
+
+        Raises:
+            ChunkSpoiled: nothing of this chunk can be kept, and its items must be tried again one by one.
+            psycopg2.Error: the database's own trouble, or that of two transactions meeting; nothing is booked.
+        """
+        item = ImportBatchItem(
+            batch_id=self._batch.id,
+            item_number=stored.item_number,
+            source_data=None,
+            line=stored.line,
+            offset=stored.offset,
+            attempt=stored.earlier_attempts + 1,
+        )
+        if verdict is not None:
+            self._book_failure(item, ItemScope(), ItemNotes(), verdict)
+        elif stored.read_problem is not None:
+            kind = stored.read_problem_kind or "unreadable"
+            self._book_failure(
+                item, ItemScope(), ItemNotes(), read_failure(self._batch.batch_type, kind, stored.read_problem)
+            )
+        else:
+            self._try(item, stored)
+
+    def finish(self) -> None:
+        """Send the declared writes, and book as failed the items whose writes were refused."""
+        self._session.finish()
+        by_scope = {id(attempt.scope): index for index, attempt in enumerate(self.attempts)}
+        for error in self._session.write_errors:
+            index = by_scope[id(error.scope)]
+            attempt = self.attempts[index]
+            self.attempts[index] = replace(
+                attempt, outcome=Outcome.FAILED, result=None, failure=self._refused_write(error)
+            )
+            self._call_error_hook(self.attempts[index])
+        if self._session.write_errors:
+            self._session.finish()
+
+    def run_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
+        """Run a hook of the whole batch on this transaction; its errors come through as they are."""
+        scope = ItemScope()
+        ctx = self._context(scope, None, None)
+        try:
+            hook(ctx)
+        finally:
+            notes = ctx._end()
+        self._session.complete(scope)
+        self._session.finish()
+        if self._session.write_errors:
+            raise ContextMisuse(f"a declared write of a hook was refused: {self._session.write_errors[0].message}")
+        return notes.logs
+
+    def _try(self, item: ImportBatchItem, stored: StoredItem) -> None:
+        scope = ItemScope()
+        ctx = self._context(scope, item.item_number, self._guard(stored))
+        stage = Stage.READ
+        try:
+            item = replace(item, source_data=self._parse(stored))
+            stage = Stage.VALIDATE
+            accepted = self._processor.validate_item(item, ctx)
+            if accepted:
+                stage = Stage.PROCESS
+                result = dumps_result(self._processor.process_item(item, ctx))
+                stage = Stage.WRITE
+                self._session.raise_if_not_the_items(scope)
+                self._session.complete(scope)
+            else:
+                self._session.raise_if_not_the_items(scope)
+        except SkipItem as skip:
+            self._session.raise_if_not_the_items(scope)
+            self._session.undo(scope)
+            notes = ctx._end()
+            self.attempts.append(Attempt(item, Outcome.SKIPPED, scope, notes, skip_reason=str(skip.reason)))
+            return
+        except BaseException as error:  # the one place where user code's errors are caught
+            if isinstance(error, ChunkSpoiled) or not is_item_fault(error):
+                raise
+            self._session.raise_if_not_the_items(scope)
+            notes = ctx._end()
+            self._session.undo(scope)
+            self._book_failure(item, scope, notes, self._failure(stage, error, item))
+            return
+        notes = ctx._end()
+        if accepted:
+            self._found.update(notes.lookups)
+            self.attempts.append(Attempt(item, Outcome.COMPLETED, scope, notes, result=result))
+        else:
+            self._session.undo(scope)
+            self._book_failure(item, scope, notes, rejection(self._batch.batch_type))
+
+    def _failure(self, stage: Stage, error: BaseException, item: ImportBatchItem) -> Failure:
+        return exception_failure(
+            self._batch.batch_type,
+            stage,
+            error,
+            source_data=item.source_data,
+            user_file=self._user_file,
+            retryable=isinstance(error, self._processor.transient_errors),
+        )
+
+    def _refused_write(self, error: WriteError) -> Failure:
+        return server_failure(
+            self._batch.batch_type,
+            Stage.WRITE,
+            sqlstate=error.sqlstate,
+            message=error.message,
+            detail=error.detail,
+            table=error.table,
+            column=error.column,
+            constraint=error.constraint,
+        )
+
+    def _book_failure(self, item: ImportBatchItem, scope: ItemScope, notes: ItemNotes, failure: Failure) -> None:
+        attempt = Attempt(item, Outcome.FAILED, scope, notes, failure=failure)
+        self.attempts.append(attempt)
+        self._call_error_hook(attempt)
+
+    def _call_error_hook(self, attempt: Attempt) -> None:
+        if type(self._processor).on_item_error is BaseProcessor.on_item_error:
+            return
+        assert attempt.failure is not None
+        scope = ItemScope()
+        ctx = self._context(scope, attempt.item.item_number, None)
+        try:
+            self._processor.on_item_error(attempt.item, attempt.failure, ctx)
+            self._session.raise_if_not_the_items(scope)
+            self._session.complete(scope)
+        except BaseException as error:  # a hook that fails must not hide the failure that it was told of
+            if isinstance(error, ChunkSpoiled) or not is_item_fault(error):
+                raise
+            self._session.raise_if_not_the_items(scope)
+            self._session.undo(scope)
+            facts = {"batch_id": attempt.item.batch_id, "item_number": attempt.item.item_number}
+            logger.error("on_item_error failed", exc_info=error, extra=facts)
+            attempt.notes.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
+        finally:
+            attempt.notes.logs.extend(ctx._end().logs)
+
+    def _context(self, scope: ItemScope, item_number: int | None, guard: Origin | None) -> ImportContext:
+        return ImportContext(
+            self._session,
+            scope,
+            batch_id=self._batch.id,
+            batch_type=self._batch.batch_type,
+            run_id=self._run_id,
+            item_number=item_number,
+            found=self._found,
+            guard=guard,
+        )
+
+    def _guard(self, stored: StoredItem) -> Origin | None:
+        if self._batch.overwrite_newer or stored.origin_batch_id is None or stored.origin_item_number is None:
+            return None
+        return Origin(stored.origin_batch_id, stored.origin_item_number)
+
+
+def _parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
+    tokens = processor.null_tokens
+    decimals = processor.decimals
+
+    def parse(stored: StoredItem) -> Any:
+        value = loads(stored.text if stored.text is not None else bytes(stored.raw or b""), decimals=decimals)
+        if tokens and isinstance(value, dict):
+            return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}
+        return value
+
+    return parse
+
+
+def _file_of(processor: type) -> str | None:
+    try:
+        return inspect.getsourcefile(processor)
+    except TypeError:  # defined where there is no file, as in an interactive session
+        return None
+
+
+def attempt_columns(
+    attempt: Attempt, run_id: int, retry_after: Callable[[Failure, int], timedelta | None]
+) -> list[tuple[Any, ...]]:
+    """The rows of import_attempts for one item: the tries that were followed by another, then the last."""
+    rows = []
+    number = attempt.item.attempt
+    for failure in attempt.earlier_tries:
+        rows.append(_failed_columns(attempt, number, run_id, failure, is_final=False, retry_after=None))
+        number += 1
+    if attempt.failure is not None:
+        wait = retry_after(attempt.failure, number)
+        rows.append(_failed_columns(attempt, number, run_id, attempt.failure, is_final=True, retry_after=wait))
+    else:
+        item = attempt.item
+        rows.append(
+            (item.batch_id, item.item_number, number, run_id, attempt.outcome.value, True, attempt.notes.natural_key)
+            + (attempt.result, attempt.skip_reason)
+            + (None,) * 11
+        )
+    return rows
+
+
+def _failed_columns(
+    attempt: Attempt, number: int, run_id: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
+) -> tuple[Any, ...]:
+    item = attempt.item
+    return (
+        item.batch_id, item.item_number, number, run_id, Outcome.FAILED.value, is_final, attempt.notes.natural_key,
+        None, None, failure.stage.value, failure.error_type, failure.sqlstate, failure.constraint, failure.field,
+        failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
+        None if retry_after is None else f"{retry_after.total_seconds()} seconds",
+    )  # fmt: skip
+
+
+def log_columns(attempt: Attempt, run_id: int) -> list[tuple[Any, ...]]:
+    """The rows of import_logs for one item: what it said, and that it failed or was skipped."""
+    item = attempt.item
+    lines = list(attempt.notes.logs)
+    if attempt.failure is not None:
+        failure = attempt.failure
+        lines.append(LogLine("error", failure.title, {"reason": failure.reason, "stage": failure.stage.value}))
+    elif attempt.skip_reason is not None:
+        lines.append(LogLine("info", f"skipped: {attempt.skip_reason}", {}))
+    return [
+        (item.batch_id, item.item_number, run_id, line.level, clean_text(line.message), details_json(line.details))
+        for line in lines
+    ]
+
+
+def clean_text(text: str) -> str:
+    """What PostgreSQL can store of any text."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def details_json(details: Mapping[str, Any]) -> str | None:
+    """Details as jsonb takes them; a value that JSON does not know becomes its text."""
+    if not details:
+        return None
+    return clean_text(json.dumps(details, default=str, ensure_ascii=False)).replace("\\u0000", "")

@@ -1,0 +1,293 @@
+"""`status`, `batches`, `failures` and `logs`: how things stand. All answer with exit status 0."""
+
+from __future__ import annotations
+
+import click
+
+from reliable_imports.cli.invocation import BatchId, Invocation, pass_invocation, shared_options
+from reliable_imports.cli.output import Column, as_json_value, stored_value
+from reliable_imports.cli.report import (
+    failed_for,
+    items_per_second,
+    reason_document,
+    reasons_table,
+    what_next,
+)
+from reliable_imports.cli.text import count, duration, moment, number, optional
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.manager import BatchManager
+from reliable_imports.models import BatchSummary, ItemRecord
+from reliable_imports.statuses import BatchStatus, ItemStatus
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command(short_help="Show where a batch stands.")
+@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@shared_options
+@pass_invocation
+def status(invocation: Invocation, batch_id: int) -> None:
+    """Show the status and counts of BATCH, who worked on it, and what of it is outstanding.
+
+    The exit status is 0 also if items failed: the question was answered.
+    """
+    output = invocation.output
+    manager = invocation.manager()
+    summary = manager.get_summary(batch_id)
+    batch = manager.get_batch(batch_id)
+    runs = manager.list_runs(batch_id=batch_id)
+    outstanding = manager.count_outstanding(batch_id)
+    output.document(
+        {
+            **as_json_value(summary),
+            "items_per_second": items_per_second(summary),
+            "outstanding_failures": outstanding,
+            "requested_by": batch.requested_by,
+            "note": batch.note,
+            "idempotency_key": batch.idempotency_key,
+            "source_sha256": batch.source_sha256,
+            "metadata": batch.metadata,
+            "runs": runs,
+        }
+    )
+    repeats = [("repeats", f"batch {summary.reprocess_of}")] if summary.reprocess_of is not None else []
+    notes = [("note", batch.note)] if batch.note else []
+    output.facts(
+        [
+            ("batch", str(batch_id)),
+            ("type", summary.batch_type),
+            ("status", summary.status.value),
+            *repeats,
+            ("source", optional(summary.source)),
+            ("requested by", optional(batch.requested_by)),
+            *notes,
+            ("items", number(summary.total_items)),
+            ("completed", number(summary.completed_items)),
+            ("failed", number(summary.failed_items)),
+            ("skipped", number(summary.skipped_items)),
+            ("open", number(summary.open_items)),
+            ("outstanding", f"{count(outstanding, 'failure')} of the batch and its repeats"),
+            ("created", moment(summary.created_at)),
+            ("started", moment(summary.started_at)),
+            ("finished", moment(summary.finished_at)),
+            ("took", duration(summary.seconds)),
+        ]
+    )
+    if runs:
+        output.say()
+        output.table(
+            [
+                Column("run", is_number=True),
+                Column("by"),
+                Column("mode"),
+                Column("state"),
+                Column("completed", is_number=True),
+                Column("failed", is_number=True),
+                Column("skipped", is_number=True),
+                Column("started"),
+                Column("took", is_number=True),
+                Column("error"),
+            ],
+            [
+                [
+                    str(run.run_id),
+                    run.runner if run.dagster_run_id is None else f"dagster {run.dagster_run_id}",
+                    run.mode,
+                    run.state,
+                    number(run.completed),
+                    number(run.failed),
+                    number(run.skipped),
+                    moment(run.started_at),
+                    duration(run.seconds),
+                    optional(run.error),
+                ]
+                for run in runs
+            ],
+        )
+    if summary.failed_items:
+        output.commands(what_next(batch_id, outstanding))
+    elif summary.open_items:
+        output.commands([(f"reliable-imports process {batch_id}", "process what is open")])
+
+
+@click.command(short_help="List the newest batches.")
+@click.option("--type", "batch_type", metavar="TYPE", help="Only batches of this type.")
+@click.option(
+    "--status", "status_", type=click.Choice([each.value for each in BatchStatus]), help="Only batches in this status."
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many.")
+@shared_options
+@pass_invocation
+def batches(invocation: Invocation, batch_type: str | None, status_: str | None, limit: int) -> None:
+    """List batches, the newest first."""
+    output = invocation.output
+    found = invocation.manager().list_batches(batch_type=batch_type, status=status_, limit=limit)
+    output.document({"batches": found})
+    if not found:
+        output.say("no batches")
+        return
+    output.table(
+        [
+            Column("batch", is_number=True),
+            Column("type"),
+            Column("status"),
+            Column("items", is_number=True),
+            Column("completed", is_number=True),
+            Column("failed", is_number=True),
+            Column("skipped", is_number=True),
+            Column("open", is_number=True),
+            Column("created"),
+            Column("took", is_number=True),
+            Column("repeats", is_number=True),
+            Column("source"),
+        ],
+        [_batch_row(summary) for summary in found],
+    )
+
+
+@click.command(short_help="Show why items of a batch failed.")
+@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.option("--reason", metavar="ID", help="Show the items that failed for this reason.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many reasons or items."
+)
+@shared_options
+@pass_invocation
+def failures(invocation: Invocation, batch_id: int, reason: str | None, limit: int) -> None:
+    """Show the reasons why items of BATCH failed, with how many and a sample each; with --reason the items of one."""
+    manager = invocation.manager()
+    if reason is None:
+        _show_reasons(invocation, manager, batch_id, limit)
+    else:
+        _show_items(invocation, manager, batch_id, reason, limit)
+
+
+@click.command(short_help="Show the audit trail of a batch.")
+@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.option(
+    "--item", "item_number", type=click.IntRange(1, 2**63 - 1), help="Only lines about the item with this number."
+)
+@click.option("--level", type=click.Choice(_LEVELS), help="Only lines of this level and worse.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many, the last ones."
+)
+@shared_options
+@pass_invocation
+def logs(invocation: Invocation, batch_id: int, item_number: int | None, level: str | None, limit: int) -> None:
+    """Show what was logged about BATCH, oldest first."""
+    output = invocation.output
+    levels = None if level is None else _LEVELS[_LEVELS.index(level) :]
+    found = invocation.manager().list_logs(batch_id, item_number=item_number, levels=levels, limit=limit)
+    output.document({"batch_id": batch_id, "logs": found})
+    if not found:
+        output.say("no such lines")
+        return
+    output.table(
+        [Column("time"), Column("level"), Column("run"), Column("item"), Column("message"), Column("details")],
+        [
+            [
+                moment(entry.logged_at),
+                entry.level,
+                optional(entry.run_id),
+                optional(entry.item_number),
+                entry.message,
+                ", ".join(f"{name}={value}" for name, value in (entry.details or {}).items() if value is not None),
+            ]
+            for entry in found
+        ],
+    )
+
+
+def _show_reasons(invocation: Invocation, manager: BatchManager, batch_id: int, limit: int) -> None:
+    output = invocation.output
+    summary = manager.get_summary(batch_id)
+    reasons = manager.failure_reasons(batch_id)
+    outstanding = manager.count_outstanding(batch_id)
+    output.document(
+        {
+            "batch_id": batch_id,
+            "failed_items": summary.failed_items,
+            "outstanding_failures": outstanding,
+            "reasons": [reason_document(reason) for reason in reasons[:limit]],
+        }
+    )
+    if not reasons:
+        output.say(f"no item of batch {batch_id} failed")
+        return
+    # Counted from the reasons, so that the sum is right while the batch is worked.
+    output.headline(failed_for(sum(reason.items for reason in reasons), reasons))
+    reasons_table(output, reasons[:limit])
+    if len(reasons) > limit:
+        output.say(f"and {count(len(reasons) - limit, 'more reason')}; --limit shows them")
+    if not outstanding:
+        output.say("all of them have been run again since, and none is outstanding")
+        return
+    first = reasons[0].reason
+    output.commands(
+        [
+            (f"reliable-imports failures {batch_id} --reason {first}", "see the items of one reason"),
+            (f"reliable-imports reprocess {batch_id} --reason {first}", "run them again, once the cause is gone"),
+            (f"reliable-imports reprocess {batch_id}", "run all failed items again"),
+        ]
+    )
+
+
+def _show_items(invocation: Invocation, manager: BatchManager, batch_id: int, reason: str, limit: int) -> None:
+    output = invocation.output
+    known = {known.reason: known for known in manager.failure_reasons(batch_id)}
+    if reason not in known:
+        raise ConfigurationError(
+            f"no item of batch {batch_id} failed for reason {reason!r}; `reliable-imports failures {batch_id}` "
+            "lists the reasons"
+        )
+    found = manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason, limit=limit)
+    output.document(
+        {
+            "batch_id": batch_id,
+            "reason": reason_document(known[reason]),
+            "items": [_item_document(item) for item in found],
+        }
+    )
+    output.headline(f"{count(known[reason].items, 'item')} failed for {known[reason].title}")
+    output.table(
+        [
+            Column("item", is_number=True),
+            Column("line", is_number=True),
+            Column("attempts", is_number=True),
+            Column("error"),
+            Column("data"),
+        ],
+        [
+            [
+                str(item.item_number),
+                optional(item.source_line),
+                number(item.attempts),
+                f"{item.error_type}: {item.error_message}",
+                item.source_data,
+            ]
+            for item in found
+        ],
+    )
+    if known[reason].items > len(found):
+        output.say(f"and {count(known[reason].items - len(found), 'more item')}; --limit shows them")
+
+
+def _item_document(item: ItemRecord) -> dict[str, object]:
+    return {**as_json_value(item), "source_data": stored_value(item.source_data, item.stage)}
+
+
+def _batch_row(summary: BatchSummary) -> list[str]:
+    return [
+        str(summary.batch_id),
+        summary.batch_type,
+        summary.status.value,
+        number(summary.total_items),
+        number(summary.completed_items),
+        number(summary.failed_items),
+        number(summary.skipped_items),
+        number(summary.open_items),
+        moment(summary.created_at),
+        duration(summary.seconds),
+        optional(summary.reprocess_of),
+        optional(summary.source),
+    ]

@@ -1,0 +1,153 @@
+"""`create`, `process` and `import`: from a file to a worked batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from reliable_imports.cli.invocation import (
+    BatchId,
+    Invocation,
+    pass_invocation,
+    processor_options,
+    requester,
+    shared_options,
+)
+from reliable_imports.cli.output import Output, as_json_value
+from reliable_imports.cli.problems import Interrupted
+from reliable_imports.cli.progress import processing, reading
+from reliable_imports.cli.report import tell_outcome
+from reliable_imports.cli.text import count
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.manager import BatchManager
+from reliable_imports.models import BatchSummary
+from reliable_imports.sources import Source, open_source
+
+_STANDARD_INPUT = "-"
+
+_key_option = click.option(
+    "--key",
+    metavar="NAME",
+    help="Name this delivery: a second one of the same type and name makes no second batch.",
+)
+
+
+@click.command(short_help="Store a file as a batch, without processing it.")
+@click.argument("batch_type", metavar="TYPE")
+@click.argument("file", metavar="FILE")
+@_key_option
+@processor_options
+@shared_options
+@pass_invocation
+def create(invocation: Invocation, batch_type: str, file: str, key: str | None) -> None:
+    """Store every item of FILE as a batch of TYPE; nothing is processed yet.
+
+    All items are stored or none is. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads JSON lines from
+    standard input.
+    """
+    manager = invocation.manager_with_processors()
+    summary, is_new = create_from_file(manager, batch_type, file, key)
+    invocation.output.document({**as_json_value(summary), "created": is_new})
+    tell_created(invocation.output, summary, is_new)
+    if summary.open_items:
+        invocation.output.commands([(f"reliable-imports process {summary.batch_id}", "process it")])
+
+
+@click.command(short_help="Process what is pending in a batch.")
+@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@processor_options
+@shared_options
+@pass_invocation
+def process(invocation: Invocation, batch_id: int) -> None:
+    """Process the pending items of BATCH, and end with status 1 if any of its items failed.
+
+    May be repeated, after an interruption too, and run several times at once: each item is done once.
+    """
+    manager = invocation.manager_with_processors()
+    tell_outcome(invocation.output, manager, process_with_progress(manager, batch_id))
+
+
+@click.command(name="import", short_help="Store a file as a batch and process it.")
+@click.argument("file", metavar="[FILE]", required=False)
+@click.option("--as", "batch_type", metavar="TYPE", required=True, help="What the file holds: the batch type.")
+@_key_option
+@processor_options
+@shared_options
+@pass_invocation
+def import_(invocation: Invocation, file: str | None, batch_type: str, key: str | None) -> None:
+    """Store every item of FILE as a batch of the type and process it; status 1 if any item failed.
+
+    Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads
+    JSON lines from standard input.
+    """
+    manager = invocation.manager_with_processors()
+    chosen = file if file is not None else _own_source(manager, batch_type)
+    summary, is_new = create_from_file(manager, batch_type, chosen, key)
+    tell_created(invocation.output, summary, is_new)
+    tell_outcome(invocation.output, manager, process_with_progress(manager, summary.batch_id))
+
+
+def create_from_file(
+    manager: BatchManager, batch_type: str, file: str, key: str | None = None
+) -> tuple[BatchSummary, bool]:
+    """Make a batch of a file's items; the second value is False if the key named a batch that there was already."""
+    with _opened(manager, batch_type, file) as source, reading(source):
+        # A file's name may hold bytes that are no text; the database keeps it readable.
+        name = "standard input" if file == _STANDARD_INPUT else os.fsencode(file).decode("utf-8", "backslashreplace")
+        batch_id = manager.create_batch(batch_type, source, source=name, idempotency_key=key, requested_by=requester())
+        is_new = key is None or source.bytes_read > 0
+    return manager.get_summary(batch_id), is_new
+
+
+def tell_created(output: Output, summary: BatchSummary, is_new: bool) -> None:
+    if is_new:
+        items = count(summary.total_items, "item")
+        output.say(f"batch {summary.batch_id} created: {items} of {summary.batch_type} from {summary.source}")
+    else:
+        output.say(f"nothing stored: this delivery is batch {summary.batch_id} already, from {summary.source}")
+
+
+def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:
+    """Work a batch; Ctrl-C tells how to go on.
+
+    Raises:
+        Interrupted: by Ctrl-C; the batch can be resumed.
+    """
+    before = manager.get_summary(batch_id)
+    try:
+        with processing(before) as on_progress:
+            return manager.process_batch(batch_id, on_progress=on_progress)
+    except KeyboardInterrupt:
+        raise Interrupted(batch_id) from None
+
+
+def _own_source(manager: BatchManager, batch_type: str) -> str:
+    processor = manager.registry.get(batch_type)
+    if processor.source is None:
+        raise ConfigurationError(
+            f"name a file: {processor.__qualname__} has no source of its own "
+            f"(`reliable-imports import FILE --as {batch_type}`)"
+        )
+    return str(processor.source)
+
+
+@contextmanager
+def _opened(manager: BatchManager, batch_type: str, file: str) -> Iterator[Source]:
+    if file != _STANDARD_INPUT:
+        yield manager.open_source(batch_type, file)
+        return
+    options = manager.registry.get(batch_type).source_options
+    # Kept in a file first: an import that waits for its input would hold a transaction open meanwhile.
+    with tempfile.TemporaryDirectory(prefix="reliable-imports-") as folder:
+        spooled = Path(folder, "standard-input.jsonl")
+        with spooled.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        yield open_source(spooled, dataclasses.replace(options, format="jsonl"))

@@ -1,0 +1,160 @@
+"""What one call of the command line was given, and the options that every command shares."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from reliable_imports.cli.output import Output
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.manager import BatchManager
+from reliable_imports.registry import ProcessorRegistry
+from reliable_imports.settings import Settings
+from reliable_imports.statuses import Runner
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Invocation:
+    """Filled by the shared options, whether they stand before or after the command's name."""
+
+    dsn: str | None = None
+    packages: tuple[str, ...] = ()
+    as_json: bool = False
+    verbose: bool = False
+
+    @property
+    def output(self) -> Output:
+        return Output(as_json=self.as_json)
+
+    def manager(self) -> BatchManager:
+        """A manager that knows no processor, for questions."""
+        return BatchManager(self.dsn, runner=Runner.CLI)
+
+    def manager_with_processors(self) -> BatchManager:
+        """A manager with all processors of the packages that were named.
+
+        Raises:
+            ConfigurationError: no package was named, one cannot be imported, or none has a processor.
+        """
+        return BatchManager(self.dsn, registry=self.discover(), runner=Runner.CLI)
+
+    def discover(self) -> ProcessorRegistry:
+        settings = Settings.from_environment()
+        packages = self.packages or settings.processors
+        if not packages:
+            raise ConfigurationError(
+                'no package of processors is named; put processors = ["myapp.processors"] into [tool.reliable_imports] '
+                "of pyproject.toml, or set RELIABLE_IMPORTS_PROCESSORS or --processors"
+            )
+        make_importable(Path.cwd(), settings.project)
+        registry = ProcessorRegistry()
+        for package in packages:
+            try:
+                registry.discover(package)
+            except SystemExit as error:  # a script without a `__main__` guard; its exit is not ours
+                raise ConfigurationError(f"a module of {package} calls sys.exit() while it is imported") from error
+        if not registry:
+            raise ConfigurationError(f"there is no processor in {', '.join(packages)}")
+        return registry
+
+    def export(self) -> None:
+        """Put what was given into the environment, where other packages' commands, and what they start, find it."""
+        if self.dsn is not None:
+            os.environ["RELIABLE_IMPORTS_DSN"] = self.dsn
+        if self.packages:
+            os.environ["RELIABLE_IMPORTS_PROCESSORS"] = ",".join(self.packages)
+
+
+def make_importable(*folders: Path | None) -> None:
+    """Let packages in *folders* be imported, the first folder's first, as `python -m` does with its own."""
+    for folder in reversed(folders):
+        if folder is not None and str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+
+
+def requester() -> str:
+    """Who asks, as it is kept with a batch."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError, ImportError):  # a uid without an account
+        return f"cli:uid {os.getuid()}"
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _remember(field: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def remember(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(context.ensure_object(Invocation), field, value)
+
+    return remember
+
+
+def _remember_packages(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    names = tuple(name for value in values for part in value.split(",") if (name := part.strip()))
+    if names:
+        context.ensure_object(Invocation).packages = names
+
+
+def shared_options(command: F) -> F:
+    """`--dsn`, `--json` and `--verbose`."""
+    for option in (
+        click.option(
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("verbose"),
+            help="Show the traceback of an error.",
+        ),
+        click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_remember("as_json"),
+            help="Print one JSON document; errors go to stderr as one too.",
+        ),
+        click.option(
+            "--dsn",
+            metavar="DSN",
+            expose_value=False,
+            callback=_remember("dsn"),
+            help="The database; else RELIABLE_IMPORTS_DSN (which no process list shows), else the embedded server.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def processor_options(command: F) -> F:
+    """`--processors`."""
+    return click.option(
+        "--processors",
+        metavar="PACKAGES",
+        multiple=True,
+        expose_value=False,
+        callback=_remember_packages,
+        help="Packages to find processors in, separated by commas; may be repeated. Else RELIABLE_IMPORTS_PROCESSORS, "
+        "else `processors` in [tool.reliable_imports] of pyproject.toml.",
+    )(command)
+
+
+class BatchId(click.ParamType):
+    """The number of a batch."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
+            self.fail(f"{text!r} is no batch's number; `reliable-imports batches` lists them", param, ctx)
+        return int(text)

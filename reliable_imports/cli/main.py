@@ -1,0 +1,119 @@
+"""The entry point `reliable-imports`: commands, errors in one line, exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from reliable_imports.cli.asking import batches, failures, logs, status
+from reliable_imports.cli.database import db, migrate
+from reliable_imports.cli.exit_status import ExitStatus
+from reliable_imports.cli.group import CommandGroup
+from reliable_imports.cli.importing import create, import_, process
+from reliable_imports.cli.invocation import Invocation, make_importable, processor_options, shared_options
+from reliable_imports.cli.problems import explain
+from reliable_imports.cli.processors import processors
+from reliable_imports.cli.reprocessing import reprocess
+from reliable_imports.dsn import redact
+from reliable_imports.settings import Settings
+
+
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", "show_version", is_flag=True, help="Print the version.")
+@processor_options
+@shared_options
+@click.pass_context
+def cli(context: click.Context, show_version: bool) -> None:
+    """Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command.
+
+    Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 could not, such as no database; 130 interrupted.
+    """
+    if show_version:
+        click.echo(f"reliable-imports {_version()}")
+    elif context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(ExitStatus.WRONG_USE)
+    elif not cli_group().is_own(context.invoked_subcommand):
+        make_importable(Path.cwd())
+        context.ensure_object(Invocation).export()
+    if show_version:
+        context.exit()
+
+
+def cli_group() -> CommandGroup:
+    assert isinstance(cli, CommandGroup)
+    return cli
+
+
+for command in (
+    batches,
+    create,
+    db,
+    failures,
+    import_,
+    logs,
+    migrate,
+    process,
+    processors,
+    reprocess,
+    status,
+):
+    cli.add_command(command)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # Data may hold what the terminal's encoding does not.
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; an error is one line on stderr."""
+    invocation = Invocation()
+    try:
+        result = cli.main(list(arguments), prog_name="reliable-imports", standalone_mode=False, obj=invocation)
+        return int(result) if isinstance(result, int) else ExitStatus.DONE
+    except (Exception, KeyboardInterrupt) as error:  # the edge: a person gets a sentence, whatever happened
+        if invocation.verbose:
+            _print_error(_redacted(traceback.format_exc(), invocation))
+        problem = explain(error)
+        message = _redacted(problem.message, invocation)
+        # An option that could not be read ends the reading, perhaps before --json was reached.
+        if invocation.as_json or "--json" in arguments:
+            _print_error(json.dumps({"error": message, "exit_status": int(problem.status)}))
+        else:
+            _print_error(f"error: {message}")
+        return problem.status
+
+
+def _redacted(text: str, invocation: Invocation) -> str:
+    return redact(text, invocation.dsn or _dsn_of_environment() or "")
+
+
+def _dsn_of_environment() -> str | None:
+    try:
+        return Settings.from_environment().dsn
+    except Exception:  # whatever is wrong with the settings is being told already
+        return None
+
+
+def _print_error(text: str) -> None:
+    click.echo(text.rstrip("\n"), err=True)
+
+
+def _version() -> str:
+    try:
+        return version("reliable-imports")
+    except PackageNotFoundError:  # run from a source tree
+        return "(not installed)"

@@ -1,0 +1,88 @@
+"""Bars on stderr while long work is done, if a person looks at it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from reliable_imports.models import BatchSummary
+from reliable_imports.sources import Source
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+
+def reading(source: Source) -> AbstractContextManager[None]:
+    """Shows how much of *source* has been read, as long as the block lasts."""
+    return _reading(source) if sys.stderr.isatty() else nullcontext()
+
+
+def processing(before: BatchSummary) -> AbstractContextManager[Callable[[BatchSummary], None] | None]:
+    """Gives the `on_progress` that shows items, rate and time left; None where nobody looks."""
+    return _processing(before) if sys.stderr.isatty() else nullcontext()
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    class SourceProgress(Progress):
+        """Asks the source at every refresh; nobody calls us while the source is read."""
+
+        def get_renderables(self) -> Iterable[Any]:
+            for task in self.tasks:
+                self.update(task.id, completed=source.bytes_read)
+            return super().get_renderables()
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    ]
+    with SourceProgress(*columns, console=_console(), transient=True) as progress:
+        progress.add_task("storing items", total=source.total_bytes)
+        yield
+
+
+@contextmanager
+def _processing(before: BatchSummary) -> Iterator[Callable[[BatchSummary], None]]:
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.finished_speed or task.speed
+            return Text("" if rate is None else f"{rate:,.0f} items/s", style="progress.data.speed")
+
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} items"),
+        TextColumn("{task.fields[failed]}", style="red"),
+        RateColumn(),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=_console(), transient=True) as progress:
+        bar = progress.add_task(
+            f"batch {before.batch_id}", total=before.total_items, completed=_done(before), failed=""
+        )
+
+        def show(summary: BatchSummary) -> None:
+            failed = f"{summary.failed_items:,} failed" if summary.failed_items else ""
+            progress.update(bar, completed=_done(summary), failed=failed)
+
+        yield show
+
+
+def _done(summary: BatchSummary) -> int:
+    return summary.total_items - summary.open_items
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)

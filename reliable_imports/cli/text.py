@@ -1,0 +1,46 @@
+"""Values as people read them; nothing that a terminal would obey gets through."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """*text* on one line without control characters, cut at *limit* characters."""
+    # Cut first: an item may be megabytes.
+    part = text if limit is None else text[: limit * 2]
+    part = "".join(character if character.isprintable() else " " for character in part)
+    part = " ".join(part.split())
+    if limit is None or (len(part) <= limit and len(text) <= limit * 2):
+        return part
+    return part[: limit - 1] + "…"
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def count(value: int, noun: str) -> str:
+    """`1 item`, `1,126 items`."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `3 min 20 s`, `2 h 5 min`; a dash where there is none."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def moment(value: datetime | None) -> str:
+    """The local time with its offset, to the second; a dash where there is none."""
+    return "-" if value is None else value.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def optional(value: object) -> str:
+    return "-" if value is None else one_line(str(value))

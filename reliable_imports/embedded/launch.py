@@ -1,0 +1,108 @@
+"""The server started, waited for and stopped; the caller holds the lock."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from reliable_imports.embedded.account import Account
+from reliable_imports.embedded.binaries import Binaries
+from reliable_imports.embedded.failures import server_failure
+from reliable_imports.embedded.process import ServerProcess, is_alive, is_taken, read_process
+from reliable_imports.errors import EmbeddedServerError
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+# Docker gives /dev/shm 64 MB, so the shared memory of parallel queries goes to files. The log holds no statements and
+# no values, because they may be personal data, and not every failed item: the client is told of those anyway.
+_ALWAYS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "password_encryption": "scram-sha-256",
+    "dynamic_shared_memory_type": "mmap",
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+}
+_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+_START_PATIENCE = 300.0  # seconds; recovery after a power failure may read 1 GB of log
+_STOP_PATIENCE = 60.0
+_LOG_LIMIT = 10_000_000  # bytes
+
+
+def launch(data: Path, port: int, settings: Mapping[str, str], binaries: Binaries, account: Account) -> ServerProcess:
+    """Start a server on *data* and return it when it accepts connections."""
+    stale = read_process(data)
+    if stale is not None and is_taken(stale.pid):
+        # After a crash the pid can be another program's by now (in a container it often is), and the server would take
+        # that program for itself. Where the pid is free it sees to the file alone.
+        stale.file.unlink(missing_ok=True)
+    options = [word for name, value in {**settings, **_ALWAYS}.items() for word in ("-c", f"{name}={value}")]
+    log = log_of(data)
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_name(f"{log.name}.1"))
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "ab") as output:
+        log_start = os.lseek(descriptor, 0, os.SEEK_END)
+        # The shell ends at once and leaves the server to init, so that it is nobody's zombie. Not pg_ctl, which
+        # lets a shell read the path: a `$` in it would be expanded.
+        in_background = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *account.prefix]
+        server: list[str | Path] = [binaries.postgres, "-D", data, "-c", f"port={port}", *options]
+        started = account.run([*in_background, *server], stderr=output)
+    return wait_until_ready(data, int(started.stdout), stale=stale, log_start=log_start)
+
+
+def wait_until_ready(
+    data: Path, pid: int, *, stale: ServerProcess | None = None, log_start: int | None = None
+) -> ServerProcess:
+    """The server on *data*, which is *pid* or one that was faster, once it accepts connections.
+
+    Args:
+        stale: what the pid file said before *pid* was started, to be taken for nothing.
+        log_start: where the log of this start begins; by default it is as good as empty so far.
+    """
+    deadline = time.monotonic() + _START_PATIENCE
+    while time.monotonic() < deadline:
+        was_alive = is_alive(pid)  # before we look at the file, which an ending server removes
+        process = read_process(data)
+        if process is not None and process != stale and process.is_running:
+            if process.is_ready:
+                return process
+        elif not was_alive:
+            raise server_failure(data, _tail(log_of(data), log_start), log=log_of(data))
+        time.sleep(0.01)
+    raise EmbeddedServerError(
+        f"the embedded PostgreSQL in {data} is not ready after {_START_PATIENCE:.0f} seconds (see {log_of(data)})"
+    )
+
+
+def stop(data: Path, mode: StopMode) -> None:
+    """Stop the server on *data*, if one runs, and return when it has ended."""
+    process = read_process(data)
+    if process is None or not process.is_running:
+        return
+    os.kill(process.pid, _SIGNALS[mode])
+    deadline = time.monotonic() + _STOP_PATIENCE
+    while process.is_running:
+        if time.monotonic() > deadline:
+            raise EmbeddedServerError(
+                f"the embedded PostgreSQL in {data} (pid {process.pid}) runs on after {_STOP_PATIENCE:.0f} seconds"
+            )
+        time.sleep(0.01)
+
+
+def log_of(data: Path) -> Path:
+    """The server's log, beside the data: in a folder of ours, not of the server's account."""
+    return data.with_name("server.log")
+
+
+def _tail(log: Path, start: int | None) -> str:
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start if start is not None else 0, size - 20_000))
+        return file.read().decode(errors="replace")

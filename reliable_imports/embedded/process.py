@@ -1,0 +1,78 @@
+"""The server's process, as its pid file tells it and the kernel confirms it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_HAS_PROC = Path("/proc/self/cmdline").exists()  # macOS has none
+_WORD_END = "\0" if _HAS_PROC else " "
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """What `postmaster.pid` says; it may have been left by a crash, so ask `is_running`.
+
+    Attributes:
+        started: seconds since 1970; with the pid it tells one server from another.
+        is_ready: connections are accepted.
+    """
+
+    data: Path
+    pid: int
+    started: int
+    port: int
+    is_ready: bool
+
+    @property
+    def file(self) -> Path:
+        return self.data / "postmaster.pid"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the pid is a server of this data: it may be dead, a zombie, or somebody else's by now."""
+        return f"-D{_WORD_END}{self.data}{_WORD_END}" in _command_line(self.pid)
+
+
+def read_process(data: Path) -> ServerProcess | None:
+    """The process that *data* names; None if it names none, or the file is being written."""
+    try:
+        lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        return ServerProcess(
+            data,
+            pid=int(lines[0]),
+            started=int(lines[2]),
+            port=int(lines[3]),
+            is_ready=len(lines) > 7 and lines[7].strip() == "ready",
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether *pid* is a process that runs; a zombie does not."""
+    return bool(_command_line(pid).strip(_WORD_END))
+
+
+def _command_line(pid: int) -> str:
+    """The words that process *pid* was started with, each ended; empty if there is none, or only its zombie."""
+    if _HAS_PROC:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    shown = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout.strip() + _WORD_END
+
+
+def is_taken(pid: int) -> bool:
+    """Whether there is a process *pid*, whosever it is; a zombie counts."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

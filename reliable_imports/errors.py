@@ -1,0 +1,165 @@
+"""Every error that the package raises on purpose.
+
+    ReliableImportsError
+    ├── ConfigurationError        what was asked for cannot be: wrong use, told before anything is touched
+    │   ├── UnknownBatchType
+    │   ├── UnknownBatch
+    │   ├── DuplicateBatchType
+    │   ├── InvalidProcessor
+    │   ├── DiscoveryError
+    │   └── InvalidDsn
+    ├── SourceError               the source as a whole is refused, and no batch was made
+    ├── DatabaseError             the database cannot do its part now; nothing was lost
+    │   ├── SchemaNotReady
+    │   ├── RunInterrupted
+    │   └── EmbeddedServerError
+    └── ItemError                 raised by or for a processor; fails one item
+        ├── InvalidRow
+        ├── ContextMisuse
+        └── TransientError        raised by a processor: worth another try later
+
+Errors of psycopg2 about connecting and permission pass through unchanged: they already say what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+class ReliableImportsError(Exception):
+    """The base of all; catch it to catch whatever this package raises on purpose."""
+
+
+class ConfigurationError(ReliableImportsError):
+    """What was asked for cannot be done as asked; nothing was touched."""
+
+
+class UnknownBatchType(ConfigurationError):
+    def __init__(self, batch_type: str, registered: Iterable[str]) -> None:
+        self.batch_type = batch_type
+        self.registered = sorted(registered)
+        known = ", ".join(self.registered) or "none; call registry.discover(...) or registry.register(...) first"
+        super().__init__(f"no processor for batch type {batch_type!r}; registered: {known}")
+
+
+class UnknownBatch(ConfigurationError):
+    def __init__(self, batch_id: int) -> None:
+        self.batch_id = batch_id
+        super().__init__(f"there is no batch {batch_id}; `reliable-imports batches` lists those that exist")
+
+
+class DuplicateBatchType(ConfigurationError):
+    def __init__(self, batch_type: str, first: str, second: str) -> None:
+        self.batch_type = batch_type
+        self.first = first
+        self.second = second
+        super().__init__(
+            f"two processors have batch type {batch_type!r}: {first} and {second}; "
+            "give one of them another `batch_type` attribute"
+        )
+
+
+class InvalidProcessor(ConfigurationError):
+    def __init__(self, processor: str, problem: str) -> None:
+        self.processor = processor
+        self.problem = problem
+        super().__init__(f"processor {processor} cannot be used: {problem}")
+
+
+class DiscoveryError(ConfigurationError):
+    """A module that should hold processors cannot be imported."""
+
+    def __init__(self, module: str, location: str, cause: str) -> None:
+        self.module = module
+        self.location = location
+        super().__init__(f"cannot import {module} while looking for processors: {cause} ({location})")
+
+
+class InvalidDsn(ConfigurationError):
+    """A DSN that libpq cannot read. The text of the DSN is left out: it may hold a password."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(
+            f"the database DSN cannot be read: {problem}; expected postgresql://user:password@host:5432/database"
+        )
+
+
+class SourceError(ReliableImportsError):
+    """The source cannot be split into items, so it is refused whole and no batch is made.
+
+    Attributes:
+        source: what was read, as the user named it.
+        line: 1-based line where reading stopped, or None where lines have no meaning.
+        offset: 0-based byte offset in the decompressed source, or None if unknown.
+    """
+
+    def __init__(self, source: str | Path, problem: str, *, line: int | None = None, offset: int | None = None) -> None:
+        self.source = str(source)
+        self.problem = problem
+        self.line = line
+        self.offset = offset
+        place = "".join(
+            [f", line {line}" if line is not None else "", f", byte {offset}" if offset is not None else ""]
+        )
+        super().__init__(f"{self.source}{place}: {problem}; no batch was created")
+
+
+class DatabaseError(ReliableImportsError):
+    """The database cannot do its part now; what was accepted before is safe."""
+
+
+class SchemaNotReady(DatabaseError):
+    def __init__(self, found: int | None, needed: int) -> None:
+        self.found = found
+        self.needed = needed
+        state = "has no reliable_imports schema" if found is None else f"is at migration {found} of {needed}"
+        super().__init__(f"the database {state}; run `reliable-imports migrate`")
+
+
+class RunInterrupted(DatabaseError):
+    """The connection was lost, or the server could not go on, while a batch was worked. Open items stay pending."""
+
+    def __init__(self, batch_id: int, cause: str) -> None:
+        self.batch_id = batch_id
+        self.cause = cause
+        super().__init__(
+            f"batch {batch_id} was interrupted by the database: {cause}; finished items are kept and the rest stay "
+            f"pending: `reliable-imports process {batch_id}` goes on"
+        )
+
+
+class EmbeddedServerError(DatabaseError):
+    """The embedded PostgreSQL cannot be installed, started or reached."""
+
+    def __init__(self, problem: str, *, detail: str = "") -> None:
+        self.problem = problem
+        self.detail = detail
+        super().__init__(f"{problem}; set RELIABLE_IMPORTS_DSN to use a PostgreSQL of your own")
+
+
+class ItemError(ReliableImportsError):
+    """Fails the item that is being processed, and only that."""
+
+
+class InvalidRow(ItemError):
+    """The item does not fit the processor's model; carries every field's problem at once.
+
+    Attributes:
+        problems: field name (dotted where nested) to what is wrong with it; no values of the item.
+        kinds: field name to the kind of problem, the same for every item with this fault.
+    """
+
+    def __init__(self, problems: Mapping[str, str], kinds: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        self.kinds = dict(kinds)
+        super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems.items()))
+
+
+class ContextMisuse(ItemError):
+    """The processor used its ImportContext for what would endanger other items, such as COMMIT."""
+
+
+class TransientError(ItemError):
+    """Raise it in a processor when another try later may well succeed: the failure is marked retryable."""

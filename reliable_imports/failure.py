@@ -1,0 +1,236 @@
+"""What is kept of an error: enough to find its cause, nothing of the item's values."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import os
+import re
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import psycopg2
+import psycopg2.errors
+
+from reliable_imports.errors import ContextMisuse, InvalidRow
+from reliable_imports.statuses import Stage
+
+_OWN_CODE = str(Path(__file__).parent) + os.sep
+_MAX_MESSAGE = 1_000
+_MAX_TRACEBACK = 4_000
+_KEY_VALUES = re.compile(r"=\(.*\)(?= (?:is|already|conflicts|does)\b)", re.DOTALL)
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt, as it is stored.
+
+    Attributes:
+        stage: where in the item's life it arose.
+        error_type: the exception's class; for errors of the server the name of its SQLSTATE, as psycopg2 has it.
+        field: the model's fields or the column that it is about, if it is about any.
+        message: what was wrong; the item's values are replaced by their field names in braces.
+        detail: the server's DETAIL, values replaced.
+        traceback: the calls that led to it, without the message; None where no user code ran.
+        reason: the fingerprint, the same for all failures with this cause.
+        title: the reason in words.
+        retryable: another try later may succeed without anybody's help.
+    """
+
+    stage: Stage
+    error_type: str
+    message: str
+    reason: str
+    title: str
+    sqlstate: str | None = None
+    constraint: str | None = None
+    field: str | None = None
+    detail: str | None = None
+    traceback: str | None = None
+    retryable: bool = False
+
+
+def read_failure(batch_type: str, kind: str, problem: str) -> Failure:
+    """An item that was stored unread: its line could not be made out when the batch was created."""
+    return Failure(
+        stage=Stage.READ,
+        error_type="UnreadableItem",
+        field=kind,
+        message=_clean(problem),
+        reason=_fingerprint(batch_type, Stage.READ, "UnreadableItem", kind),
+        title=f"UnreadableItem ({kind})",
+    )
+
+
+def rejection(batch_type: str) -> Failure:
+    """`validate_item` returned something falsy."""
+    return Failure(
+        stage=Stage.VALIDATE,
+        error_type="ItemRejected",
+        message="validate_item rejected the item",
+        reason=_fingerprint(batch_type, Stage.VALIDATE, "ItemRejected"),
+        title="ItemRejected: validate_item rejected the item",
+    )
+
+
+def server_failure(
+    batch_type: str,
+    stage: Stage,
+    *,
+    sqlstate: str,
+    message: str,
+    detail: str | None,
+    table: str | None,
+    column: str | None,
+    constraint: str | None,
+    retryable: bool = False,
+    frames: str | None = None,
+) -> Failure:
+    """An error that PostgreSQL raised for one statement."""
+    name = _sqlstate_name(sqlstate)
+    # Class 22 (data exception) and P0001 (RAISE) quote the value at fault; the others quote names only.
+    if sqlstate.startswith(("22", "P0")):
+        message = _QUOTED.sub('"…"', message)
+    detail = _without_values(detail)
+    about = constraint or column
+    title = f"{name}: {message}" if detail is None else f"{name}: {message}; {detail}"
+    return Failure(
+        stage=stage,
+        error_type=name,
+        sqlstate=sqlstate,
+        constraint=constraint or None,
+        field=column or None,
+        message=_clean(message),
+        detail=detail,
+        traceback=frames,
+        # Without a constraint or column to name it by, the message (its values gone) tells causes apart.
+        reason=_fingerprint(batch_type, stage, name, sqlstate, table or "", about or message),
+        title=_clean(title),
+        retryable=retryable,
+    )
+
+
+def exception_failure(
+    batch_type: str,
+    stage: Stage,
+    error: BaseException,
+    *,
+    source_data: object = None,
+    user_file: str | None = None,
+    retryable: bool = False,
+) -> Failure:
+    """An exception of user code, or of the server through user code. Never raises, whatever *error* does."""
+    frames = _frames(error.__traceback__)
+    if isinstance(error, psycopg2.Error) and error.pgcode:
+        return server_failure(
+            batch_type,
+            stage,
+            sqlstate=error.pgcode,
+            message=error.diag.message_primary or type(error).__name__,
+            detail=error.diag.message_detail,
+            table=error.diag.table_name,
+            column=error.diag.column_name,
+            constraint=error.diag.constraint_name,
+            retryable=retryable,
+            frames=frames,
+        )
+    name = type(error).__name__
+    if isinstance(error, InvalidRow):
+        fields = ", ".join(error.kinds)
+        return Failure(
+            stage=Stage.VALIDATE,
+            error_type=name,
+            field=fields,
+            message=_clean(str(error)),
+            reason=_fingerprint(batch_type, Stage.VALIDATE, name, *sorted(map("=".join, error.kinds.items()))),
+            title=_clean(f"{name}: {error}"),
+        )
+    message = _text_of(error)
+    if not isinstance(error, ContextMisuse):  # its words are ours, and name no value
+        message = _replace_values(message, source_data)
+    message = _clean(message) or name
+    where, code = _raise_site(error.__traceback__, user_file)
+    return Failure(
+        stage=stage,
+        error_type=name,
+        message=message,
+        traceback=frames,
+        reason=_fingerprint(batch_type, stage, name, where, code),
+        title=_clean(f"{name} in {where}: {message}" if where else f"{name}: {message}"),
+        retryable=retryable,
+    )
+
+
+def _fingerprint(*facts: str) -> str:
+    return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def _sqlstate_name(sqlstate: str) -> str:
+    try:
+        return str(psycopg2.errors.lookup(sqlstate).__name__)
+    except KeyError:
+        return f"SqlState{sqlstate}"
+
+
+def _without_values(detail: str | None) -> str | None:
+    if not detail or detail.startswith("Failing row contains"):
+        return None
+    if "=(" in detail:
+        return _clean(_KEY_VALUES.sub("", detail).replace("Key (", "(", 1)).rstrip(".")
+    return _clean(_QUOTED.sub('"…"', detail)).rstrip(".")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a broken __str__ must not keep the failure from being recorded
+        return ""
+
+
+def _replace_values(message: str, source_data: object) -> str:
+    """Put field names for the item's own values: `unknown plan gold` becomes `unknown plan {plan}`."""
+    if not isinstance(source_data, Mapping):
+        return message
+    named = [
+        (str(value), str(field))
+        for field, value in source_data.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    ]
+    for value, field in sorted(named, key=lambda pair: -len(pair[0])):
+        # Whole words only, and nothing that is too short to be told from ordinary text.
+        if len(value) > 1 and value in message:
+            pieces = re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message)
+            message = f"{{{field}}}".join(pieces)
+    return message
+
+
+def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """Text that PostgreSQL can store and a terminal can show, on one line."""
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = "".join(character if character.isprintable() else " " for character in text[: limit * 2])
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _frames(trace: TracebackType | None) -> str | None:
+    # The engine's own frames come first and help nobody; the processor's and its libraries' follow.
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_OWN_CODE)]
+    if not frames:
+        return None
+    text = "".join(traceback.format_list(frames)).replace("\0", "")
+    return text[-_MAX_TRACEBACK:].encode("utf-8", "replace").decode("utf-8")
+
+
+def _raise_site(trace: TracebackType | None, user_file: str | None) -> tuple[str, str]:
+    """The innermost function of the processor's own file and its line of code; stable when lines above it move."""
+    site = ("", "")
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if user_file is None or code.co_filename == user_file:
+            site = (code.co_name, linecache.getline(code.co_filename, trace.tb_lineno).strip())
+        trace = trace.tb_next
+    return site

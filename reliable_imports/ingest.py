@@ -1,0 +1,93 @@
+"""Making a batch: every item of a source is stored, exactly as it came, before any is touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+from psycopg2.extras import Json
+
+from reliable_imports import copy_text
+from reliable_imports.database import transaction
+from reliable_imports.json_text import dumps_item
+from reliable_imports.queries import load
+from reliable_imports.source_item import SourceItem
+from reliable_imports.sources import Source
+
+logger = logging.getLogger("reliable_imports")
+
+_INGEST = load("ingest.sql")
+_WORK = load("work.sql")
+
+
+def create_batch(
+    connection: Connection,
+    batch_type: str,
+    items: Iterable[object],
+    *,
+    source: str | None,
+    idempotency_key: str | None,
+    requested_by: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> int:
+    """Store *items* as a new batch in one transaction and return its id; see `BatchManager.create_batch`."""
+    named = source or (items.name if isinstance(items, Source) else None)
+    with transaction(connection) as cursor:
+        delivery = {"batch_type": batch_type, "idempotency_key": idempotency_key}
+        cursor.execute(
+            _INGEST["insert_batch"],
+            {**delivery, "source": named, "requested_by": requested_by, "metadata": Json(dict(metadata or {}))},
+        )
+        inserted = cursor.fetchone()
+        if inserted is None:
+            cursor.execute(_INGEST["find_delivery"], delivery)
+            return int(cursor.fetchone()[0])
+        batch_id = int(inserted[0])
+        total = _copy_items(cursor, batch_id, items)
+        # Known only now, when the file has been read to its end.
+        sha256, size = (items.sha256, items.size) if isinstance(items, Source) else (None, None)
+        cursor.execute(
+            _INGEST["seal_batch"],
+            {"batch_id": batch_id, "total_items": total, "source_sha256": sha256, "source_bytes": size},
+        )
+        cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
+        level, message = ("info", "batch created") if total else ("warning", "batch created without items")
+        details = {"items": total, "source": named}
+        cursor.execute(
+            _WORK["insert_log"],
+            {"batch_id": batch_id, "run_id": None, "level": level, "message": message, "details": Json(details)},
+        )
+    logger.log(logging.INFO if total else logging.WARNING, message, extra={"batch_id": batch_id, "items": total})
+    return batch_id
+
+
+def _copy_items(cursor: Any, batch_id: int, items: Iterable[object]) -> int:
+    """COPY the items and return how many there were; an exception of the iterable comes through as it is."""
+    counter = [0]
+    reader = copy_text.LineReader(_lines(batch_id, items, counter))
+    try:
+        cursor.copy_expert(_INGEST["copy_items"], reader)
+    except psycopg2.Error:
+        if reader.error is not None:
+            raise reader.error from None
+        raise
+    if cursor.rowcount != counter[0]:
+        raise AssertionError(f"sent {counter[0]} items, but the server stored {cursor.rowcount}")
+    return counter[0]
+
+
+def _lines(batch_id: int, items: Iterable[object], counter: list[int]) -> Iterator[str]:
+    escape = copy_text.escape
+    for number, value in enumerate(items, start=1):
+        item = value if isinstance(value, SourceItem) else dumps_item(value)
+        counter[0] = number
+        if item.text is not None:
+            line = copy_text.NULL if item.line is None else item.line
+            offset = copy_text.NULL if item.offset is None else item.offset
+            yield f"{batch_id}\t{number}\t{escape(item.text)}\t\\N\t\\N\t\\N\t{line}\t{offset}\n"
+        else:
+            problem = None if item.problem is None else item.problem.replace("\0", "")
+            yield copy_text.line(batch_id, number, None, item.raw, problem, item.kind, item.line, item.offset)

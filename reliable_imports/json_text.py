@@ -1,0 +1,379 @@
+"""Items as JSON text: written from Python objects, checked as it stands in files, parsed for processors.
+
+`dumps_item` writes a Python object without spaces and with its keys in their order:
+
+    dict and other mappings                  object; the keys must be strings
+    list, tuple                              array
+    str, int, float, bool, None              string, number, true or false, null
+    Decimal                                  number with exactly its digits (`Decimal("1.10")` -> `1.10`)
+    datetime, date, time                     string, `isoformat()`
+    UUID, pathlib paths                      string, `str()`
+    Enum                                     as its value
+    dataclass, pydantic model                object by field name; for pydantic by alias, as the model validates it
+
+Whatever else there is (bytes, sets, NaN, keys that are no strings) is not guessed at: see `dumps_item`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from json.encoder import encode_basestring
+from pathlib import PurePath
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from reliable_imports.errors import SourceError
+from reliable_imports.source_item import MAX_ITEM_BYTES, SourceItem
+
+MAX_NESTING = 500
+"""Objects and arrays within each other; far more than data has, and what Python parses from any depth of calls."""
+
+_MAX_REPR = 64 * 1024
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_ONLY_STR = frozenset({str})
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<unreadable>u0000|u[dD][89a-fA-F])|.)", re.DOTALL
+)
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
+_encode: Callable[[object], str] = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+class Problem(NamedTuple):
+    """Why a text is no item: a `kind` of SourceItem, and the reason in words."""
+
+    kind: str
+    text: str
+
+
+def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
+    """One Python object as an item. What JSON cannot hold becomes an item with a problem that names where it is.
+
+    Raises:
+        SourceError: the item is larger than *max_bytes*, so the source it belongs to is refused whole.
+    """
+    try:
+        try:
+            text = _encode(value) if _is_plain(value, 1) else _write(value, 1)
+        except ValueError:  # NaN, or more digits than Python prints: the slow way knows what to do, or where it is
+            text = _write(value, 1)
+    except _NotJson as refusal:
+        return _refused(value, refusal.kind, f"{refusal.place()}: {refusal.problem}")
+    except RecursionError:
+        return _refused(value, "too-deep", f"$: {_TOO_DEEP}")
+    except Exception as error:  # the objects' own code runs here, and may raise anything
+        return _refused(value, "not-json-value", f"$: reading the item raised {type(error).__name__}")
+    if len(text) * 4 > max_bytes and (size := len(text.encode("utf-8", "backslashreplace"))) > max_bytes:
+        raise SourceError("the items", f"one of them holds {size} bytes of JSON, and the limit is {max_bytes}")
+    if (text.isascii() or _is_utf8(text)) and server_can_read(text):
+        return SourceItem(text, None, None)
+    return SourceItem(None, text.encode("utf-8", "backslashreplace"), None)
+
+
+def loads(text: str | bytes, *, decimals: bool = False) -> Any:
+    """Parse a stored item for a processor.
+
+    Args:
+        text: JSON; bytes are UTF-8.
+        decimals: numbers with a fraction or an exponent become `Decimal`, exactly as written, and not float.
+
+    Raises:
+        ValueError: not JSON, or a number that Python cannot hold: `1e999` as a float, an integer of 5,000 digits.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    try:
+        return (_WITH_DECIMALS if decimals else _WITH_FLOATS)(text)
+    except RecursionError:
+        raise ValueError(f"the JSON is {_TOO_DEEP}") from None
+    except (json.JSONDecodeError, _BadNumber):
+        raise
+    except ValueError:  # of int(); its message advises to lift the interpreter's limit
+        raise ValueError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from None
+
+
+def check(text: str) -> Problem | None:
+    """What keeps *text*, which has no white space around it, from being one JSON value (RFC 8259), if anything does."""
+    return JsonChecker().check(text)
+
+
+def server_can_read(text: str) -> bool:
+    """Whether PostgreSQL's json operators take this JSON: they refuse escaped NUL characters and lone surrogates."""
+    if "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text:
+        return True
+    return not any(escape["unreadable"] for escape in _ESCAPES.finditer(text))
+
+
+class JsonChecker:
+    """Checks many texts, one at a time; making one costs more than checking a short text."""
+
+    def __init__(self) -> None:
+        self._repeated_key: str | None = None
+        self._decoder = json.JSONDecoder(
+            # The values are of no interest, so numbers stay text: no limit of digits, nothing to overflow.
+            object_pairs_hook=self._note_members,
+            parse_float=str,
+            parse_int=str,
+            parse_constant=_refuse_constant,
+        )
+
+    def check(self, text: str) -> Problem | None:
+        """See the function `check`."""
+        try:
+            end = self.find_end(text, 0)
+        except json.JSONDecodeError as error:
+            return Problem("bad-json", f"{error.msg[0].lower()}{error.msg[1:]} (character {error.pos + 1})")
+        except _BadNumber as error:
+            return Problem("bad-json", str(error))
+        except RecursionError:
+            return Problem("too-deep", _TOO_DEEP)
+        if end != len(text):
+            return Problem("bad-json", f"extra data (character {end + 1})")
+        return self.problem_of_found(text)
+
+    def find_end(self, text: str, start: int) -> int:
+        """Where the JSON value ends that begins at *start*.
+
+        Raises:
+            ValueError: there is none, or not a whole one; usually a JSONDecodeError.
+            RecursionError: its nesting is deeper than Python can follow.
+        """
+        self._repeated_key = None
+        return self._decoder.raw_decode(text, start)[1]
+
+    def problem_of_found(self, text: str) -> Problem | None:
+        """What is wrong with the value that `find_end` found last, and whose text is *text*, though it is JSON."""
+        if self._repeated_key is not None:
+            return Problem("repeated-key", f"the key {shortened(self._repeated_key)} is repeated in one object")
+        # Cheap tests first: each level of nesting takes two characters, and most items have few brackets.
+        if (
+            len(text) > 2 * MAX_NESTING
+            and text.count("[") + text.count("{") > MAX_NESTING
+            and _nesting(text) > MAX_NESTING
+        ):
+            return Problem("too-deep", _TOO_DEEP)
+        return None
+
+    def _note_members(self, pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) != len(dict(pairs)) and self._repeated_key is None:
+            seen: set[str] = set()
+            for name, _ in pairs:
+                if name in seen:
+                    self._repeated_key = name
+                seen.add(name)
+
+
+class _BadNumber(ValueError):
+    """A number that is not JSON, or that Python cannot hold."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise _BadNumber(f"{name} is not JSON")
+
+
+def _finite_float(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        raise _BadNumber(f"the number {_cut(literal)} is too large for a float; processors may set decimals = True")
+    return number
+
+
+def _decimal(literal: str) -> Decimal:
+    try:
+        return Decimal(literal)
+    except InvalidOperation:
+        raise _BadNumber(f"the number {_cut(literal)} is too large for a Decimal") from None
+
+
+_WITH_FLOATS = json.JSONDecoder(parse_float=_finite_float, parse_constant=_refuse_constant).decode
+_WITH_DECIMALS = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant).decode
+_TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
+
+
+def _nesting(text: str) -> int:
+    depth = deepest = 0
+    for match in _BRACKETS.finditer(text):
+        brackets = match[0]
+        if brackets[0] in "[{":
+            depth += len(brackets)
+            deepest = max(deepest, depth)
+        elif brackets[0] != '"':
+            depth -= len(brackets)
+    return deepest
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether the encoder in C does with *value* what this module promises; it would turn the key 1 into "1"."""
+    kind = type(value)
+    children: Any
+    if kind is dict:
+        if not _ONLY_STR.issuperset(map(type, value)):  # type: ignore[call-overload]
+            return False
+        children = value.values()  # type: ignore[attr-defined]
+    elif kind is list or kind is tuple:
+        children = value
+    else:
+        return kind in _SCALARS
+    if _SCALARS.issuperset(map(type, children)):
+        return True
+    if depth == MAX_NESTING:
+        return False
+    for child in children:  # noqa: SIM110 - a generator would take a second frame on each level
+        if not _is_plain(child, depth + 1):
+            return False
+    return True
+
+
+class _NotJson(Exception):
+    def __init__(self, problem: str, kind: str = "not-json-value") -> None:
+        self.problem = problem
+        self.kind = kind
+        self.path: list[str | int] = []
+        """From the inside out: each container that is left adds its part."""
+
+    def place(self) -> str:
+        parts = []
+        for part in self.path[:-11:-1]:
+            if isinstance(part, int):
+                parts.append(f"[{part}]")
+            else:
+                parts.append(f".{part}" if part.isidentifier() and len(part) <= 60 else f"[{shortened(part)}]")
+        return "$" + "".join(parts) + ("…" if len(self.path) > len(parts) else "")
+
+
+def _write(value: Any, depth: int) -> str:
+    """JSON text of *value*, written piece by piece in Python."""
+    match value:
+        case None:
+            return "null"
+        case Enum():
+            return _write(value.value, depth)
+        case str():
+            return encode_basestring(value)
+        case bool():
+            return "true" if value else "false"
+        case int():
+            try:
+                return int.__repr__(value)
+            except ValueError:  # longer than Python prints; Decimal has no such limit
+                return str(Decimal(value))
+        case float():
+            if math.isfinite(value):
+                return float.__repr__(value)
+            raise _NotJson("NaN is not JSON" if math.isnan(value) else "Infinity is not JSON")
+        case Mapping():
+            return _write_object(value, depth)
+        case list() | tuple():
+            return _write_array(value, depth)
+        case Decimal():
+            if value.is_finite():
+                return str(value)
+            raise _NotJson("NaN is not JSON" if value.is_nan() else "Infinity is not JSON")
+        case datetime() | date() | time():
+            return encode_basestring(value.isoformat())
+        case UUID() | PurePath():
+            return encode_basestring(str(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _write_object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, depth)
+    pydantic = sys.modules.get("pydantic")  # if nobody has imported it, this is no model of it
+    if pydantic is not None and isinstance(value, pydantic.BaseModel):
+        return _write_object(value.model_dump(by_alias=True), depth)
+    raise _NotJson(f"a value of type {type(value).__name__} is not JSON")
+
+
+def _write_object(members: Mapping[Any, Any], depth: int) -> str:
+    if depth > MAX_NESTING:
+        raise _NotJson(_TOO_DEEP, "too-deep")
+    parts = []
+    for name, value in members.items():
+        if not isinstance(name, str):
+            raise _NotJson(f"an object's key of type {type(name).__name__} is not JSON")
+        try:
+            parts.append(f"{encode_basestring(name)}:{_write(value, depth + 1)}")
+        except _NotJson as refusal:
+            refusal.path.append(name)
+            raise
+    return f"{{{','.join(parts)}}}"
+
+
+def _write_array(values: list[Any] | tuple[Any, ...], depth: int) -> str:
+    if depth > MAX_NESTING:
+        raise _NotJson(_TOO_DEEP, "too-deep")
+    parts = []
+    for index, value in enumerate(values):
+        try:
+            parts.append(_write(value, depth + 1))
+        except _NotJson as refusal:
+            refusal.path.append(index)
+            raise
+    return f"[{','.join(parts)}]"
+
+
+def _refused(value: object, kind: str, problem: str) -> SourceItem:
+    return SourceItem(None, _short_repr(value), problem, kind=kind)
+
+
+def _short_repr(value: object) -> bytes:
+    """The repr of *value*, cut when it grows long; neither its size nor what it holds can do harm."""
+    pieces = []
+    room = _MAX_REPR
+    for piece in _repr_pieces(value, 0):
+        pieces.append(piece[:room])
+        room -= len(piece)
+        if room <= 0:
+            pieces.append("…")
+            break
+    return "".join(pieces).encode("utf-8", "backslashreplace")
+
+
+def _repr_pieces(value: Any, depth: int) -> Iterator[str]:
+    kind = type(value)
+    if depth > 50:
+        yield "..."
+    elif kind is dict:
+        yield "{"
+        for index, (name, member) in enumerate(value.items()):
+            yield ", " if index else ""
+            yield from _repr_pieces(name, depth + 1)
+            yield ": "
+            yield from _repr_pieces(member, depth + 1)
+        yield "}"
+    elif kind is list or kind is tuple:
+        yield "[" if kind is list else "("
+        for index, member in enumerate(value):
+            yield ", " if index else ""
+            yield from _repr_pieces(member, depth + 1)
+        yield "]" if kind is list else ",)" if len(value) == 1 else ")"
+    elif kind is str or kind is bytes:
+        yield repr(value[:_MAX_REPR])
+    else:
+        try:
+            yield repr(value)
+        except Exception:  # the object's own code, which may raise anything
+            yield f"<{kind.__name__} without a repr>"
+
+
+def shortened(name: str) -> str:
+    """A name in quotes, as JSON in ASCII, so that nothing in it does harm where it is shown."""
+    return json.dumps(name if len(name) <= 60 else name[:60] + "…")
+
+
+def _cut(literal: str) -> str:
+    return literal if len(literal) <= 40 else literal[:40] + "…"

@@ -1,0 +1,304 @@
+"""The way in: create batches, process them, run failures again, and ask how things stand."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports import ingest, migrations, reading, reprocess
+from reliable_imports.database import connect
+from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.registry import ProcessorRegistry
+from reliable_imports.reprocess import ReprocessRequest
+from reliable_imports.settings import resolve_dsn
+from reliable_imports.sources import Source, open_source
+from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
+from reliable_imports.worker import Identity, ProgressCallback, Worker
+
+logger = logging.getLogger("reliable_imports")
+
+
+class BatchManager:
+    """Everything that can be done with batches, on one database.
+
+    Opens a connection for each call and holds none in between, so it may be shared by threads and survive a fork.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        registry: ProcessorRegistry | None = None,
+        migrate: bool = True,
+        runner: Runner = Runner.PYTHON,
+    ) -> None:
+        """Nothing is connected to yet.
+
+        Args:
+            dsn: the database; else the variable RELIABLE_IMPORTS_DSN; else the embedded server, which is started.
+            registry: the processors; an empty registry if not given.
+            migrate: bring the schema, and the tables of each processor's `setup_sql`, up to date before the first use.
+                With False a missing migration raises SchemaNotReady.
+            runner: who makes the calls; noted in `import_runs`.
+        """
+        self.registry = registry if registry is not None else ProcessorRegistry()
+        self._given_dsn = dsn
+        self._migrate = migrate
+        self._runner = runner
+        self._dsn: str | None = None
+        self._preparing = threading.Lock()
+        self._prepared = False
+
+    @property
+    def dsn(self) -> str:
+        """The database that is used, password included; starts the embedded server if that is the one."""
+        if self._dsn is None:
+            self._dsn = resolve_dsn(self._given_dsn)
+        return self._dsn
+
+    def migrate(self) -> list[str]:
+        """Bring the schema `reliable_imports` up to date; return the migrations that were applied now, perhaps none."""
+        return migrations.migrate(self.dsn)
+
+    # Creating
+
+    def open_source(self, batch_type: str, path: str | Path) -> Source:
+        """A file as items for `create_batch`, read as the processor's `source_options` say.
+
+        Raises:
+            SourceError: there is no such file, or it cannot be read.
+        """
+        return open_source(path, self.registry.get(batch_type).source_options)
+
+    def create_batch(
+        self,
+        batch_type: str,
+        items: Iterable[object],
+        *,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Store a batch of items and return its id; nothing is processed yet.
+
+        All items are stored, or none is. Streams: *items* may be a generator of any length, and memory stays flat.
+
+        Args:
+            items: JSON values, mostly objects, stored as given (see `reliable_imports.json_text` for how dates and the
+                like are written), or a source from `open_source`. What JSON cannot hold is stored as an item that
+                fails when it is processed.
+            source: where the items come from, for people; the file's name if *items* is a source.
+            idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
+                reads no items.
+            metadata: JSON to keep with the batch.
+
+        Raises:
+            UnknownBatchType: no processor has this type; the message lists those that are registered.
+            SourceError: the source cannot be split into items; nothing was stored.
+        """
+        self.registry.get(batch_type)
+        with self._connection() as connection:
+            return ingest.create_batch(
+                connection,
+                batch_type,
+                items,
+                source=source,
+                idempotency_key=idempotency_key,
+                requested_by=requested_by,
+                metadata=metadata,
+            )
+
+    # Processing
+
+    def process_batch(
+        self, batch_id: int, *, on_progress: ProgressCallback | None = None, dagster_run_id: str | None = None
+    ) -> BatchSummary:
+        """Work the batch until nothing is left to claim, and return how it stands then.
+
+        May be called again at any time and from several processes at once: they share the batch, each item is done
+        once. On a finished batch it changes nothing.
+
+        Args:
+            on_progress: called with a summary about twice a second, and at the end.
+            dagster_run_id: the Dagster run on whose behalf this is done.
+
+        Raises:
+            UnknownBatch, UnknownBatchType: there is no such batch, or no processor for it.
+            RunInterrupted: the database was lost; finished items are kept, the rest stay pending.
+        """
+        runner = self._runner if dagster_run_id is None else Runner.DAGSTER
+        with self._connection() as connection:
+            batch = reading.get_batch(connection, batch_id)
+            processor = self.registry.get(batch.batch_type)
+            if not batch.status.is_final:
+                worker = Worker(
+                    connection,
+                    batch,
+                    processor(),
+                    Identity(runner, dagster_run_id),
+                    may_set_up=self._migrate,
+                    on_progress=on_progress,
+                )
+                worker.run()
+            return reading.get_summary(connection, batch_id)
+
+    # Reprocessing
+
+    def create_reprocess_batch(
+        self,
+        batch_id: int,
+        *,
+        failed_items_only: bool = True,
+        reason: str | None = None,
+        due_only: bool = False,
+        overwrite_newer: bool = False,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        note: str | None = None,
+    ) -> int | None:
+        """Take the outstanding failures of the batch's whole line into a new batch, and return its id.
+
+        Safe to repeat and to call from several places at once: an item is taken once. If all that was asked for is in
+        an open reprocess batch already, that batch's id is returned; if nothing is outstanding, None.
+
+        Args:
+            failed_items_only: if False, the latest repeat of every item that has an end, completed ones too; asked for
+                twice it repeats twice, unless an *idempotency_key* names the wish.
+            reason: only the failures of one reason; its id as `failure_reasons` gives it.
+            due_only: only retryable failures whose back-off is over.
+            overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
+                an item is skipped.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+        """
+        request = ReprocessRequest(
+            failed_items_only=failed_items_only,
+            reason=reason,
+            due_only=due_only,
+            overwrite_newer=overwrite_newer,
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            note=note,
+        )
+        with self._connection() as connection:
+            return reprocess.create_reprocess_batch(connection, batch_id, request)
+
+    def reprocess_batch(
+        self,
+        batch_id: int,
+        *,
+        failed_items_only: bool = True,
+        reason: str | None = None,
+        due_only: bool = False,
+        overwrite_newer: bool = False,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        note: str | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> BatchSummary:
+        """Create a reprocess batch as `create_reprocess_batch` does, process it, and return its summary.
+
+        If nothing is outstanding, nothing is created, and the summary is that of the line's last batch as it stands.
+        """
+        new_batch_id = self.create_reprocess_batch(
+            batch_id,
+            failed_items_only=failed_items_only,
+            reason=reason,
+            due_only=due_only,
+            overwrite_newer=overwrite_newer,
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            note=note,
+        )
+        if new_batch_id is None:
+            with self._connection() as connection:
+                return reading.get_summary(connection, reprocess.last_of_line(connection, batch_id))
+        return self.process_batch(new_batch_id, on_progress=on_progress)
+
+    def lines_due(self, limit: int = 100) -> list[DueLine]:
+        """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""
+        with self._connection() as connection:
+            return reprocess.lines_due(connection, limit)
+
+    def lines_with_retryable_failures(self) -> list[int]:
+        """The first batches of all lines with outstanding retryable failures, due or not."""
+        with self._connection() as connection:
+            return reprocess.lines_with_retryable_failures(connection)
+
+    # Asking
+
+    def get_batch(self, batch_id: int) -> Batch:
+        """One batch as it was accepted. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.get_batch(connection, batch_id)
+
+    def get_summary(self, batch_id: int) -> BatchSummary:
+        """Status and counts of a batch, also while it is worked. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.get_summary(connection, batch_id)
+
+    def list_batches(
+        self, *, batch_type: str | None = None, status: BatchStatus | str | None = None, limit: int = 100
+    ) -> list[BatchSummary]:
+        """The newest batches first."""
+        with self._connection() as connection:
+            return reading.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
+
+    def failure_reasons(self, batch_id: int) -> list[FailureReason]:
+        """Why items of the batch failed, the most frequent reason first, with a sample each. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.failure_reasons(connection, batch_id)
+
+    def list_items(
+        self,
+        batch_id: int,
+        *,
+        status: ItemStatus | str | None = None,
+        reason: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> list[ItemRecord]:
+        """Items in order, those with a number above *after*; pass the last number on to page. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.list_items(connection, batch_id, status=status, reason=reason, after=after, limit=limit)
+
+    def count_outstanding(self, batch_id: int) -> int:
+        """Failed items of the batch's whole line that no later item repeats. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.count_outstanding(connection, batch_id)
+
+    def list_logs(
+        self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
+    ) -> list[LogEntry]:
+        """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
+
+    def list_runs(
+        self, *, batch_id: int | None = None, dagster_run_id: str | None = None, batch_type: str | None = None
+    ) -> list[RunRecord]:
+        """Who worked on a batch, or on which batches a Dagster run worked; oldest first."""
+        with self._connection() as connection:
+            return reading.list_runs(
+                connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type
+            )
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with self._preparing:
+            if not self._prepared:
+                if self._migrate:
+                    self.migrate()
+                else:
+                    migrations.require_migrated(self.dsn)
+                self._prepared = True
+        with connect(self.dsn) as connection:
+            yield connection

@@ -1,0 +1,211 @@
+-- The tables. Queries name the schema, so no search_path can mislead them.
+
+CREATE TABLE reliable_imports.import_batches (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_type       text NOT NULL,
+    status           text NOT NULL DEFAULT 'pending',
+    -- Where the items came from, as a person would name it, and the evidence of what it held then.
+    source           text,
+    source_sha256    text,
+    source_bytes     bigint,
+    -- Names one delivery: a second create with the same key finds the first batch.
+    idempotency_key  text,
+    -- The batch that this one repeats, and the first of their line (a first batch names itself).
+    reprocess_of     bigint REFERENCES reliable_imports.import_batches,
+    first_batch_id   bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
+    overwrite_newer  boolean NOT NULL DEFAULT false,
+    requested_by     text,
+    note             text,
+    metadata         jsonb NOT NULL DEFAULT '{}',
+    total_items      bigint NOT NULL DEFAULT 0,
+    -- Written once, when the batch is closed; until then the ranges hold the counts.
+    completed_items  bigint,
+    failed_items     bigint,
+    skipped_items    bigint,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at       timestamptz,
+    finished_at      timestamptz,
+    CONSTRAINT import_batches_status_known CHECK (
+        status IN ('pending', 'processing', 'completed', 'completed_with_failures', 'failed')
+    ),
+    CONSTRAINT import_batches_started_once_processing CHECK ((status = 'pending') = (started_at IS NULL)),
+    CONSTRAINT import_batches_finished_when_final CHECK (
+        (status IN ('pending', 'processing')) = (finished_at IS NULL)
+    ),
+    CONSTRAINT import_batches_counted_when_final CHECK (
+        status IN ('pending', 'processing')
+        OR completed_items + failed_items + skipped_items = total_items
+    ),
+    CONSTRAINT import_batches_status_tells_losses CHECK (
+        CASE status
+            WHEN 'completed' THEN failed_items = 0
+            WHEN 'completed_with_failures' THEN failed_items > 0 AND failed_items < total_items
+            WHEN 'failed' THEN failed_items > 0
+            ELSE true
+        END
+    ),
+    CONSTRAINT import_batches_idempotency_key UNIQUE (batch_type, idempotency_key)
+);
+-- A batch's line, and the open reprocess batches in it.
+CREATE INDEX import_batches_line ON reliable_imports.import_batches (first_batch_id);
+-- Lists of open batches.
+CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+
+-- What was accepted: written once, never changed.
+CREATE TABLE reliable_imports.import_items (
+    batch_id             bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number          bigint NOT NULL,
+    -- json, not jsonb: jsonb would rewrite 1e2 as 100 and drop a repeated key.
+    source_data          json,
+    -- Instead of source_data: JSON that the server's operators cannot read, or the bytes of an unreadable line.
+    source_raw           bytea,
+    read_problem         text,
+    read_problem_kind    text,
+    source_line          bigint,
+    source_offset        bigint,
+    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the line of
+    -- repeats began, and the attempts made along it so far.
+    repeats_batch_id     bigint,
+    repeats_item_number  bigint,
+    origin_batch_id      bigint,
+    origin_item_number   bigint,
+    earlier_attempts     integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch_id, item_number),
+    CONSTRAINT import_items_kept_once CHECK ((source_data IS NULL) <> (source_raw IS NULL)),
+    CONSTRAINT import_items_problem_has_raw CHECK (read_problem IS NULL OR source_raw IS NOT NULL)
+);
+-- One item is repeated by at most one other: two requests cannot take the same failure.
+CREATE UNIQUE INDEX import_items_repeated_once ON reliable_imports.import_items (repeats_batch_id, repeats_item_number)
+    WHERE repeats_batch_id IS NOT NULL;
+
+-- What is claimed: a run of neighbouring items, locked by the transaction that works on it.
+CREATE TABLE reliable_imports.import_ranges (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    range_number  integer NOT NULL,
+    last_item     bigint NOT NULL,
+    -- The first item without an outcome; past last_item when the range is done.
+    next_item     bigint NOT NULL,
+    is_open       boolean NOT NULL DEFAULT true,
+    completed     integer NOT NULL DEFAULT 0,
+    failed        integer NOT NULL DEFAULT 0,
+    skipped       integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch_id, range_number),
+    CONSTRAINT import_ranges_open_until_done CHECK (is_open = (next_item <= last_item))
+);
+-- The claim. next_item stays out of it, so that progress within a range touches no index.
+CREATE INDEX import_ranges_open ON reliable_imports.import_ranges (batch_id, range_number) WHERE is_open;
+
+CREATE TABLE reliable_imports.import_runs (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_id        bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    runner          text NOT NULL,
+    dagster_run_id  text,
+    mode            text NOT NULL,
+    host            text NOT NULL,
+    process_id      integer NOT NULL,
+    -- The range that the run works on now; says which items are processing.
+    range_number    integer,
+    completed       bigint NOT NULL DEFAULT 0,
+    failed          bigint NOT NULL DEFAULT 0,
+    skipped         bigint NOT NULL DEFAULT 0,
+    started_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    heartbeat_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at        timestamptz,
+    outcome         text,
+    error           text,
+    CONSTRAINT import_runs_runner_known CHECK (runner IN ('python', 'cli', 'dagster')),
+    CONSTRAINT import_runs_mode_known CHECK (mode IN ('import', 'reprocess', 'resume')),
+    CONSTRAINT import_runs_outcome_known CHECK (outcome IN ('finished', 'interrupted')),
+    CONSTRAINT import_runs_ended_with_outcome CHECK ((ended_at IS NULL) = (outcome IS NULL)),
+    CONSTRAINT import_runs_dagster_has_run CHECK ((runner = 'dagster') = (dagster_run_id IS NOT NULL))
+);
+CREATE INDEX import_runs_batch ON reliable_imports.import_runs (batch_id);
+CREATE INDEX import_runs_dagster ON reliable_imports.import_runs (dagster_run_id) WHERE dagster_run_id IS NOT NULL;
+
+-- What happened to items: only ever added to. The key is the fence: a second outcome of one attempt is refused.
+CREATE TABLE reliable_imports.import_attempts (
+    batch_id         bigint NOT NULL,
+    item_number      bigint NOT NULL,
+    attempt          integer NOT NULL,
+    run_id           bigint NOT NULL,
+    outcome          text NOT NULL,
+    -- False for a try that the same run followed with another.
+    is_final         boolean NOT NULL,
+    finished_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The table and key of the item's first upsert; guards newer data from older items.
+    natural_key      text,
+    result           json,
+    skip_reason      text,
+    stage            text,
+    error_type       text,
+    sqlstate         text,
+    constraint_name  text,
+    field            text,
+    message          text,
+    detail           text,
+    traceback        text,
+    reason           text,
+    retryable        boolean,
+    -- Not to be tried again sooner; NULL when it waits for a person.
+    retry_after      interval,
+    PRIMARY KEY (batch_id, item_number, attempt),
+    CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
+    CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'process', 'write')),
+    CONSTRAINT import_attempts_failure_explained CHECK (
+        (outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)
+    ),
+    CONSTRAINT import_attempts_skip_explained CHECK ((outcome = 'skipped') = (skip_reason IS NOT NULL))
+);
+-- Failed items of a batch, by reason.
+CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_id, reason, item_number)
+    WHERE is_final AND outcome = 'failed';
+-- Failures that are to be tried again without a person.
+CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
+    WHERE is_final AND retry_after IS NOT NULL;
+-- Is there newer data of the same key?
+CREATE INDEX import_attempts_natural_key ON reliable_imports.import_attempts (natural_key, batch_id)
+    WHERE outcome = 'completed' AND natural_key IS NOT NULL;
+
+CREATE TABLE reliable_imports.import_failure_reasons (
+    fingerprint      text PRIMARY KEY,
+    batch_type       text NOT NULL,
+    stage            text NOT NULL,
+    error_type       text NOT NULL,
+    sqlstate         text,
+    constraint_name  text,
+    field            text,
+    title            text NOT NULL,
+    note             text,
+    first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- The audit trail.
+CREATE TABLE reliable_imports.import_logs (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number  bigint,
+    run_id       bigint,
+    level        text NOT NULL,
+    message      text NOT NULL,
+    details      jsonb,
+    logged_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT import_logs_level_known CHECK (level IN ('debug', 'info', 'warning', 'error'))
+);
+CREATE INDEX import_logs_batch ON reliable_imports.import_logs (batch_id, id);
+
+-- History is only ever added to; this turns a well-meant repair by hand into a clear refusal.
+CREATE FUNCTION reliable_imports.refuse_change() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% of reliable_imports.% refused: history is only ever added to', TG_OP, TG_TABLE_NAME
+        USING HINT = 'to run items again, use reprocess_batch or `reliable-imports reprocess`';
+END
+$$;
+CREATE TRIGGER import_items_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_items
+    FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_attempts_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_attempts
+    FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_logs_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_logs
+    FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();

@@ -1,0 +1,254 @@
+-- What people read.
+
+-- A run without an end whose heartbeat is older than this is taken for dead in every view.
+CREATE FUNCTION reliable_imports.run_is_live(ended_at timestamptz, heartbeat_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT ended_at IS NULL AND heartbeat_at > pg_catalog.clock_timestamp() - interval '2 minutes'
+$$;
+
+CREATE VIEW reliable_imports.import_batch_items AS
+SELECT
+    item.batch_id,
+    item.item_number,
+    CASE
+        WHEN latest.is_final THEN latest.outcome
+        WHEN EXISTS (
+            SELECT FROM reliable_imports.import_runs AS run
+            JOIN reliable_imports.import_ranges AS held
+                ON held.batch_id = run.batch_id
+                AND held.range_number = run.range_number
+            WHERE run.batch_id = item.batch_id
+                AND run.ended_at IS NULL
+                AND item.item_number BETWEEN held.next_item AND held.last_item
+        ) THEN 'processing'
+        ELSE 'pending'
+    END AS status,
+    item.source_data,
+    item.source_raw,
+    item.source_line,
+    item.source_offset,
+    coalesce(latest.attempt, item.earlier_attempts) AS attempts,
+    latest.natural_key,
+    latest.result,
+    latest.result ->> 'target_table' AS target_table,
+    latest.result ->> 'target_id' AS target_id,
+    latest.skip_reason,
+    latest.stage,
+    latest.error_type,
+    latest.sqlstate,
+    latest.constraint_name,
+    latest.field,
+    latest.message AS error_message,
+    latest.detail AS error_detail,
+    latest.traceback,
+    latest.reason,
+    latest.retryable,
+    latest.finished_at + latest.retry_after AS retry_at,
+    latest.run_id,
+    latest.finished_at,
+    item.repeats_batch_id,
+    item.repeats_item_number
+FROM reliable_imports.import_items AS item
+LEFT JOIN LATERAL (
+    SELECT attempt.*
+    FROM reliable_imports.import_attempts AS attempt
+    WHERE attempt.batch_id = item.batch_id
+        AND attempt.item_number = item.item_number
+    ORDER BY attempt.attempt DESC
+    LIMIT 1
+) AS latest ON true;
+
+CREATE VIEW reliable_imports.batch_summaries AS
+SELECT
+    batch.id AS batch_id,
+    batch.batch_type,
+    batch.status,
+    batch.source,
+    batch.reprocess_of,
+    batch.first_batch_id,
+    batch.requested_by,
+    batch.note,
+    batch.total_items,
+    coalesce(batch.completed_items, counted.completed, 0)::bigint AS completed_items,
+    coalesce(batch.failed_items, counted.failed, 0)::bigint AS failed_items,
+    coalesce(batch.skipped_items, counted.skipped, 0)::bigint AS skipped_items,
+    (
+        batch.total_items
+        - coalesce(batch.completed_items, counted.completed, 0)
+        - coalesce(batch.failed_items, counted.failed, 0)
+        - coalesce(batch.skipped_items, counted.skipped, 0)
+    )::bigint AS open_items,
+    batch.created_at,
+    batch.started_at,
+    batch.finished_at
+FROM reliable_imports.import_batches AS batch
+LEFT JOIN LATERAL (
+    SELECT
+        sum(counts.completed) AS completed,
+        sum(counts.failed) AS failed,
+        sum(counts.skipped) AS skipped
+    FROM reliable_imports.import_ranges AS counts
+    WHERE counts.batch_id = batch.id
+) AS counted ON batch.finished_at IS NULL;
+
+CREATE VIEW reliable_imports.failed_items AS
+SELECT
+    failure.batch_id,
+    failure.item_number,
+    batch.batch_type,
+    failure.reason,
+    failure.stage,
+    failure.error_type,
+    failure.sqlstate,
+    failure.constraint_name,
+    failure.field,
+    failure.message AS error_message,
+    failure.detail AS error_detail,
+    failure.attempt AS attempts,
+    failure.retryable,
+    failure.finished_at + failure.retry_after AS retry_at,
+    failure.finished_at AS failed_at,
+    item.source_line,
+    item.source_offset,
+    item.source_data,
+    item.source_raw
+FROM reliable_imports.import_attempts AS failure
+JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = failure.batch_id
+    AND item.item_number = failure.item_number
+WHERE failure.is_final
+    AND failure.outcome = 'failed';
+
+CREATE VIEW reliable_imports.failure_reason_counts AS
+SELECT
+    failure.batch_id,
+    failure.reason,
+    known.title,
+    known.stage,
+    known.error_type,
+    known.sqlstate,
+    known.constraint_name,
+    known.field,
+    known.note,
+    count(*) AS items,
+    count(*) FILTER (WHERE failure.retryable) AS retryable_items,
+    min(failure.item_number) AS sample_item_number,
+    min(failure.finished_at) AS first_seen,
+    max(failure.finished_at) AS last_seen
+FROM reliable_imports.import_attempts AS failure
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = failure.reason
+WHERE failure.is_final
+    AND failure.outcome = 'failed'
+GROUP BY failure.batch_id, failure.reason, known.fingerprint;
+
+-- Failed items that no later item repeats, across the whole line of a batch.
+CREATE VIEW reliable_imports.outstanding_failures AS
+SELECT
+    batch.first_batch_id,
+    batch.batch_type,
+    failure.batch_id,
+    failure.item_number,
+    failure.reason,
+    failure.attempt AS attempts,
+    failure.retryable,
+    failure.finished_at + failure.retry_after AS retry_at,
+    failure.finished_at AS failed_at
+FROM reliable_imports.import_attempts AS failure
+JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
+WHERE failure.is_final
+    AND failure.outcome = 'failed'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS repeat
+        WHERE repeat.repeats_batch_id = failure.batch_id
+            AND repeat.repeats_item_number = failure.item_number
+    );
+
+CREATE VIEW reliable_imports.run_history AS
+SELECT
+    run.id AS run_id,
+    run.batch_id,
+    batch.batch_type,
+    run.runner,
+    run.dagster_run_id,
+    run.mode,
+    CASE
+        WHEN run.ended_at IS NOT NULL THEN run.outcome
+        WHEN reliable_imports.run_is_live(run.ended_at, run.heartbeat_at) THEN 'running'
+        ELSE 'lost'
+    END AS state,
+    run.completed,
+    run.failed,
+    run.skipped,
+    run.started_at,
+    run.heartbeat_at,
+    run.ended_at,
+    extract(epoch FROM coalesce(run.ended_at, run.heartbeat_at) - run.started_at)::double precision AS seconds,
+    run.host,
+    run.process_id,
+    run.error
+FROM reliable_imports.import_runs AS run
+JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id;
+
+CREATE VIEW reliable_imports.hourly_throughput AS
+SELECT
+    date_trunc('hour', attempt.finished_at) AS hour,
+    batch.batch_type,
+    count(*) FILTER (WHERE attempt.outcome = 'completed') AS completed,
+    count(*) FILTER (WHERE attempt.outcome = 'failed') AS failed,
+    count(*) FILTER (WHERE attempt.outcome = 'skipped') AS skipped
+FROM reliable_imports.import_attempts AS attempt
+JOIN reliable_imports.import_batches AS batch ON batch.id = attempt.batch_id
+WHERE attempt.is_final
+GROUP BY 1, 2;
+
+-- Batches that were begun and that nobody works on any more.
+CREATE VIEW reliable_imports.stalled_batches AS
+SELECT
+    summary.batch_id,
+    summary.batch_type,
+    summary.first_batch_id,
+    summary.reprocess_of,
+    summary.open_items,
+    (
+        SELECT max(run.heartbeat_at)
+        FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = summary.batch_id
+    ) AS last_heartbeat_at
+FROM reliable_imports.batch_summaries AS summary
+WHERE summary.status = 'processing'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = summary.batch_id
+            AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+    );
+
+-- received = pending + processing + completed + failed + skipped, counted from the items themselves.
+CREATE VIEW reliable_imports.reconciliation AS
+SELECT
+    batch.id AS batch_id,
+    batch.total_items AS received,
+    counted.stored,
+    counted.pending,
+    counted.processing,
+    counted.completed,
+    counted.failed,
+    counted.skipped,
+    batch.total_items = counted.stored
+        AND batch.total_items
+        = counted.pending + counted.processing + counted.completed + counted.failed + counted.skipped
+        AND coalesce(batch.completed_items, counted.completed) = counted.completed
+        AND coalesce(batch.failed_items, counted.failed) = counted.failed
+        AND coalesce(batch.skipped_items, counted.skipped) = counted.skipped AS balanced
+FROM reliable_imports.import_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT
+        count(*) AS stored,
+        count(*) FILTER (WHERE item.status = 'pending') AS pending,
+        count(*) FILTER (WHERE item.status = 'processing') AS processing,
+        count(*) FILTER (WHERE item.status = 'completed') AS completed,
+        count(*) FILTER (WHERE item.status = 'failed') AS failed,
+        count(*) FILTER (WHERE item.status = 'skipped') AS skipped
+    FROM reliable_imports.import_batch_items AS item
+    WHERE item.batch_id = batch.id
+) AS counted;

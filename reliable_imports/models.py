@@ -1,0 +1,180 @@
+"""What comes out of the tables, and what a processor is given. All of it is read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBatchItem:
+    """One item of a batch, as a processor gets it.
+
+    Attributes:
+        batch_id: the batch it belongs to.
+        item_number: its number within the batch, from 1, in the order of the source.
+        source_data: the stored item, parsed; in a mapping, the processor's `null_tokens` are None already.
+        line: 1-based line in the source file where the item begins, or None.
+        offset: 0-based byte offset of that in the decompressed file, or None.
+        attempt: 1 for the first try; counts on across reprocessing.
+    """
+
+    batch_id: int
+    item_number: int
+    source_data: Any
+    line: int | None = None
+    offset: int | None = None
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One row of `import_batches`: what was accepted, and what it repeats."""
+
+    id: int
+    batch_type: str
+    status: BatchStatus
+    source: str | None
+    source_sha256: str | None
+    source_bytes: int | None
+    idempotency_key: str | None
+    reprocess_of: int | None
+    first_batch_id: int
+    overwrite_newer: bool
+    requested_by: str | None
+    note: str | None
+    metadata: Mapping[str, Any]
+    total_items: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """Where a batch stands. `total_items` is always the sum of the other four counts.
+
+    Attributes:
+        open_items: pending and processing ones.
+        reprocess_of: the batch that this one repeats, or None.
+        first_batch_id: the first batch of its line; its own id unless it is a reprocess batch.
+        seconds: from the first start to the end, or to now while it runs; None before it has started.
+    """
+
+    batch_id: int
+    batch_type: str
+    status: BatchStatus
+    source: str | None
+    total_items: int
+    completed_items: int
+    failed_items: int
+    skipped_items: int
+    open_items: int
+    reprocess_of: int | None
+    first_batch_id: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReason:
+    """A group of a batch's failed items with one cause.
+
+    Attributes:
+        reason: the fingerprint; `reprocess_batch(..., reason=...)` takes it.
+        items: how many items of the batch failed for it.
+        sample_item_number: the first of them.
+        sample_source_data: what that item holds, as JSON text; the raw bytes as text where it could not be read.
+    """
+
+    reason: str
+    title: str
+    stage: Stage
+    error_type: str
+    items: int
+    retryable_items: int
+    sample_item_number: int
+    sample_source_data: str
+    sample_line: int | None
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRecord:
+    """One row of the view `import_batch_items`: an item, where it is, and its latest attempt."""
+
+    batch_id: int
+    item_number: int
+    status: ItemStatus
+    source_data: str
+    source_line: int | None
+    attempts: int
+    result: Mapping[str, Any] | None
+    skip_reason: str | None
+    stage: Stage | None
+    error_type: str | None
+    error_message: str | None
+    reason: str | None
+    retryable: bool | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the audit trail."""
+
+    id: int
+    batch_id: int
+    item_number: int | None
+    run_id: int | None
+    level: str
+    message: str
+    details: Mapping[str, Any] | None
+    logged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One execution of a batch by somebody.
+
+    Attributes:
+        state: `running`, `finished`, `interrupted`, or `lost` when its heartbeat stopped without an end.
+    """
+
+    run_id: int
+    batch_id: int
+    runner: str
+    dagster_run_id: str | None
+    mode: str
+    state: str
+    completed: int
+    failed: int
+    skipped: int
+    started_at: datetime
+    ended_at: datetime | None
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DueLine:
+    """A line of batches whose failures, or whose abandoned reprocess batch, are due for another run.
+
+    Attributes:
+        generation: grows with every reprocess batch and every ended or lost run of the line.
+        due_items: retryable failures whose back-off is over.
+        stalled_batch_id: an open reprocess batch of the line that nobody works on, or None.
+    """
+
+    first_batch_id: int
+    batch_type: str
+    due_items: int
+    stalled_batch_id: int | None
+    generation: int

@@ -1,0 +1,92 @@
+"""The class that a person writes."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reliable_imports.errors import TransientError
+from reliable_imports.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from reliable_imports.context import ImportContext
+    from reliable_imports.failure import Failure
+    from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
+
+
+class BaseProcessor(ABC):
+    """Says how one item is imported. Subclass it, name it `<What>Processor`, and write `process_item`.
+
+    One instance works one run, item after item, in one thread. Whatever `validate_item` or `process_item` raises fails
+    that item alone. Effects outside the database happen at least once: an item is run again after a crash.
+    """
+
+    batch_type: ClassVar[str]
+    """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
+
+    source: ClassVar[Path | None] = None
+    """The file to import when none is named, so that a schedule or a click needs no configuration."""
+
+    source_options: ClassVar[SourceOptions] = SourceOptions()
+    """How files are read: format, encoding, delimiter, the limit of an item."""
+
+    null_tokens: ClassVar[frozenset[str]] = frozenset()
+    """Strings that mean "no value", such as `""` and `"NA"`; None in `source_data`, kept as they are in the table."""
+
+    decimals: ClassVar[bool] = False
+    """Give JSON numbers with a fraction or exponent as `Decimal`, exactly as written, instead of float."""
+
+    setup_sql: ClassVar[Path | None] = None
+    """A file of SQL that makes the target tables. Run at the start of every run, so it must be safe to repeat."""
+
+    depends_on: ClassVar[Sequence[str]] = ()
+    """Batch types whose data this one refers to; drawn as lineage in Dagster."""
+
+    schedule: ClassVar[str | None] = None
+    """A cron expression; makes a Dagster schedule that imports `source`."""
+
+    transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
+    """Exceptions of `process_item` that another try later may well cure: the failure is marked retryable."""
+
+    max_attempts: ClassVar[int] = 5
+    """Attempts at one item, across all reprocessing, after which a retryable failure waits for a person."""
+
+    retry_backoff: ClassVar[timedelta] = timedelta(minutes=1)
+    """How long a retryable failure rests; doubled with every attempt."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "batch_type" not in cls.__dict__:
+            cls.batch_type = batch_type_of(cls.__name__)
+
+    @classmethod
+    def missing_parts(cls) -> list[str]:
+        """What a subclass must still define before it can be used."""
+        return sorted(cls.__abstractmethods__)
+
+    def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
+        """Whether the item may be processed; anything falsy fails it at stage `validate`."""
+        return True
+
+    @abstractmethod
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        """Import one item and return facts to keep with it, such as `target_table` and `target_id`."""
+
+    def on_batch_start(self, batch: Batch, ctx: ImportContext) -> None:
+        """Called before the first item of every run, in a transaction of its own. Raising stops the run."""
+
+    def on_item_error(self, item: ImportBatchItem, error: Failure, ctx: ImportContext) -> None:
+        """Called when an item has failed and its writes are undone; what it writes is committed with the outcome."""
+
+    def on_batch_complete(self, summary: BatchSummary, ctx: ImportContext) -> None:
+        """Called once, by the run that has closed the batch. Raising is logged and changes nothing."""
+
+
+def batch_type_of(class_name: str) -> str:
+    """`CustomerDataProcessor` -> `customer_data`, `HTTPLogProcessor` -> `http_log`."""
+    stem = class_name.removesuffix("Processor") or class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()

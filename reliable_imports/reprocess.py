@@ -1,0 +1,114 @@
+"""Running items again: a new batch, linked to the one it repeats, item by item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+from psycopg2.extras import Json
+
+from reliable_imports.database import rows, transaction
+from reliable_imports.errors import UnknownBatch
+from reliable_imports.models import DueLine
+from reliable_imports.queries import load
+
+_INGEST = load("ingest.sql")
+_REPROCESS = load("reprocess.sql")
+_WORK = load("work.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class ReprocessRequest:
+    """Which items of a batch's line are to be run again, and who asked.
+
+    Attributes:
+        failed_items_only: only outstanding failures; else the latest repeat of every item that has an end.
+        reason: only failures with this fingerprint.
+        due_only: only retryable failures whose back-off is over.
+        overwrite_newer: an old item may overwrite what a newer one has written under the same key.
+    """
+
+    failed_items_only: bool = True
+    reason: str | None = None
+    due_only: bool = False
+    overwrite_newer: bool = False
+    idempotency_key: str | None = None
+    requested_by: str | None = None
+    note: str | None = None
+
+
+def create_reprocess_batch(connection: Connection, batch_id: int, request: ReprocessRequest) -> int | None:
+    """Take the items under the line's lock into a new batch; see `BatchManager.create_reprocess_batch`."""
+    with transaction(connection) as cursor:
+        cursor.execute(_REPROCESS["lock_line"], {"batch_id": batch_id})
+        first = cursor.fetchone()
+        if first is None:
+            raise UnknownBatch(batch_id)
+        line = {"first_batch_id": first[0], "reason": request.reason, "due_only": request.due_only}
+        if request.idempotency_key is not None:
+            cursor.execute(
+                _INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
+            )
+            if (delivered := cursor.fetchone()) is not None:
+                return int(delivered[0])
+        cursor.execute("SAVEPOINT nothing_taken")
+        cursor.execute(
+            _REPROCESS["insert_reprocess_batch"],
+            {
+                "batch_id": batch_id,
+                "overwrite_newer": request.overwrite_newer,
+                "idempotency_key": request.idempotency_key,
+                "requested_by": request.requested_by,
+                "note": request.note,
+            },
+        )
+        new_batch_id = int(cursor.fetchone()[0])
+        take = "take_failures" if request.failed_items_only else "take_all"
+        cursor.execute(_REPROCESS[take], {**line, "new_batch_id": new_batch_id})
+        taken = cursor.rowcount
+        if taken == 0:
+            cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
+            cursor.execute(_REPROCESS["find_open_reprocess"], line)
+            open_batch = cursor.fetchone()
+            return None if open_batch is None else int(open_batch[0])
+        seal = {"batch_id": new_batch_id, "total_items": taken, "source_sha256": None, "source_bytes": None}
+        cursor.execute(_INGEST["seal_batch"], seal)
+        cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
+        details = {"items": taken, "reprocess_of": batch_id, "requested_by": request.requested_by, "note": request.note}
+        for logged_in, message in ((new_batch_id, "reprocess batch created"), (batch_id, "reprocess requested")):
+            cursor.execute(
+                _WORK["insert_log"],
+                {
+                    "batch_id": logged_in,
+                    "run_id": None,
+                    "level": "info",
+                    "message": message,
+                    "details": Json({**details, "batch_id": new_batch_id}),
+                },
+            )
+        return new_batch_id
+
+
+def last_of_line(connection: Connection, batch_id: int) -> int:
+    """The newest batch of the line."""
+    with transaction(connection) as cursor:
+        cursor.execute(_REPROCESS["lock_line"], {"batch_id": batch_id})
+        first = cursor.fetchone()
+        if first is None:
+            raise UnknownBatch(batch_id)
+        cursor.execute(_REPROCESS["find_last_of_line"], {"first_batch_id": first[0]})
+        return int(cursor.fetchone()[0] or batch_id)
+
+
+def lines_due(connection: Connection, limit: int) -> list[DueLine]:
+    """Lines that a sensor should start a run for, oldest first."""
+    with transaction(connection) as cursor:
+        cursor.execute(_REPROCESS["lines_due"], {"limit": limit})
+        return [DueLine(**row) for row in rows(cursor)]
+
+
+def lines_with_retryable_failures(connection: Connection) -> list[int]:
+    """The first batches of all lines that have outstanding retryable failures, due or not."""
+    with transaction(connection) as cursor:
+        cursor.execute(_REPROCESS["lines_with_retryable_failures"])
+        return [first_batch_id for (first_batch_id,) in cursor.fetchall()]

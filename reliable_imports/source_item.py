@@ -1,0 +1,31 @@
+"""What a source yields: one item as it is going to be stored."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MAX_ITEM_BYTES = 16 * 1024 * 1024
+"""What one item may hold unless a source is told otherwise."""
+
+
+class SourceItem(NamedTuple):
+    """One item of a source. Exactly one of `text` and `raw` is set. (A tuple, because a million of them are made.)
+
+    Attributes:
+        text: the item as JSON that PostgreSQL reads, in its `json` type and in the operators on it.
+        raw: the bytes of an item that cannot be `text`. Without a problem: its JSON in UTF-8, holding `\\u0000` or
+            a lone surrogate, which the server's operators refuse and a processor gets all the same. With a problem:
+            what stood in the (decompressed) file, without the line end; for a Python object the start of its repr.
+        problem: why the item could not be read, in words and without the item's values; None if it could.
+        line: 1-based line where the item begins; None where lines have no meaning.
+        offset: 0-based byte offset where the item begins in the decompressed source; None where there are no bytes.
+        kind: a short stable name for the problem, by which failures are grouped: `ragged-row`, `bad-quoting`,
+            `repeated-header`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`, `not-json-value`.
+    """
+
+    text: str | None
+    raw: bytes | None
+    problem: str | None
+    line: int | None = None
+    offset: int | None = None
+    kind: str | None = None

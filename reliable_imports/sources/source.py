@@ -1,0 +1,80 @@
+"""A file as items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from reliable_imports.source_item import SourceItem
+from reliable_imports.sources.content import open_content
+from reliable_imports.sources.delimited import read_delimited
+from reliable_imports.sources.files import StoredFile, require_file
+from reliable_imports.sources.json_array import read_json_array
+from reliable_imports.sources.json_lines import read_json_lines
+from reliable_imports.sources.options import SourceOptions
+
+_DEFAULTS = SourceOptions()
+
+
+class Source:
+    """The items of one file, in its order. Memory stays flat whatever its size; iterating again reads it again.
+
+    A line that cannot be read while its neighbours can is an item with a problem. If that cannot be, or an item is over
+    the limit, iterating raises SourceError.
+
+    Attributes:
+        name: the path, as it was given.
+        options: how it is read.
+    """
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        self.name = str(path)
+        self.options = options
+        self._path = path
+        self._format = options.format_of(path)
+        self._file = StoredFile(path)
+
+    def __iter__(self) -> Iterator[SourceItem]:
+        self._file = StoredFile(self._path)
+        content = open_content(self.name, self._file.blocks(), self.options.encoding)
+        limit = self.options.max_item_bytes
+        match self._format:
+            case "csv" | "tsv":
+                delimiter = self.options.delimiter or ("," if self._format == "csv" else "\t")
+                return read_delimited(content, delimiter=delimiter, quotechar=self.options.quotechar, limit=limit)
+            case "jsonl":
+                return read_json_lines(content, limit=limit)
+            case "json":
+                return read_json_array(content, limit=limit)
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the file's bytes as they are stored, as hexadecimal digits; None until all items have been read."""
+        return self._file.sha256
+
+    @property
+    def size(self) -> int | None:
+        """The file's bytes as they are stored; None until all items have been read."""
+        return self._file.bytes_read if self._file.sha256 else None
+
+    @property
+    def bytes_read(self) -> int:
+        """How far into the stored file reading has come, for progress; ahead of the items by some blocks."""
+        return self._file.bytes_read
+
+    @property
+    def total_bytes(self) -> int:
+        """What `bytes_read` grows to."""
+        return self._path.stat().st_size
+
+
+def open_source(path: str | Path, options: SourceOptions = _DEFAULTS) -> Source:
+    """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or gzip.
+
+    Raises:
+        SourceError: there is no such file, it cannot be read, or its format or encoding is unknown.
+    """
+    path = Path(path)
+    source = Source(path, options)
+    require_file(path)
+    return source

@@ -1,0 +1,44 @@
+-- Making a batch. All of it is one transaction: a batch appears whole or not at all.
+
+-- name: insert_batch
+-- A concurrent delivery with the same key is waited for; if it is committed, no row comes back.
+WITH new AS (
+    SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence('reliable_imports.import_batches', 'id')) AS id
+)
+INSERT INTO reliable_imports.import_batches (
+    id, first_batch_id, batch_type, source, idempotency_key, requested_by, metadata
+)
+OVERRIDING SYSTEM VALUE
+SELECT new.id, new.id, %(batch_type)s, %(source)s, %(idempotency_key)s, %(requested_by)s, %(metadata)s
+FROM new
+ON CONFLICT ON CONSTRAINT import_batches_idempotency_key DO NOTHING
+RETURNING id
+
+-- name: find_delivery
+SELECT id
+FROM reliable_imports.import_batches
+WHERE batch_type = %(batch_type)s
+    AND idempotency_key = %(idempotency_key)s
+
+-- name: copy_items
+COPY reliable_imports.import_items (
+    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset
+) FROM STDIN
+
+-- name: seal_batch
+UPDATE reliable_imports.import_batches
+SET total_items = %(total_items)s,
+    source_sha256 = %(source_sha256)s,
+    source_bytes = %(source_bytes)s
+WHERE id = %(batch_id)s
+
+-- name: make_ranges
+-- Small enough that several workers can share a small batch, large enough that a million items are 2,000 rows.
+INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item)
+SELECT
+    %(batch_id)s,
+    number,
+    (number - 1) * size.items + 1,
+    least(number * size.items, %(total_items)s)
+FROM (SELECT least(500, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
+CROSS JOIN LATERAL pg_catalog.generate_series(1, ceil(%(total_items)s::numeric / size.items)::integer) AS number

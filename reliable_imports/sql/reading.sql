@@ -1,0 +1,87 @@
+-- What people ask.
+
+-- name: batch
+SELECT
+    id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
+    overwrite_newer, requested_by, note, metadata, total_items, created_at, started_at, finished_at
+FROM reliable_imports.import_batches
+WHERE id = %(batch_id)s
+
+-- name: batches
+SELECT
+    id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
+    overwrite_newer, requested_by, note, metadata, total_items, created_at, started_at, finished_at
+FROM reliable_imports.import_batches
+WHERE (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+    AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY id DESC
+LIMIT %(limit)s
+
+-- name: summaries
+SELECT
+    batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,
+    reprocess_of, first_batch_id, created_at, started_at, finished_at,
+    extract(
+        epoch FROM coalesce(finished_at, pg_catalog.clock_timestamp()) - started_at
+    )::double precision AS seconds
+FROM reliable_imports.batch_summaries
+WHERE (%(batch_id)s::bigint IS NULL OR batch_id = %(batch_id)s)
+    AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+    AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY batch_id DESC
+LIMIT %(limit)s
+
+-- name: failure_reasons
+SELECT
+    counted.reason, counted.title, counted.stage, counted.error_type, counted.items, counted.retryable_items,
+    counted.sample_item_number,
+    coalesce(item.source_data::text, pg_catalog.encode(item.source_raw, 'escape')) AS sample_source_data,
+    item.source_line AS sample_line,
+    counted.first_seen, counted.last_seen
+FROM reliable_imports.failure_reason_counts AS counted
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = counted.batch_id
+    AND item.item_number = counted.sample_item_number
+WHERE counted.batch_id = %(batch_id)s
+ORDER BY counted.items DESC, counted.reason
+
+-- name: items
+SELECT
+    batch_id, item_number, status,
+    coalesce(source_data::text, pg_catalog.encode(source_raw, 'escape')) AS source_data,
+    source_line, attempts, result, skip_reason, stage, error_type, error_message, reason, retryable, finished_at
+FROM reliable_imports.import_batch_items
+WHERE batch_id = %(batch_id)s
+    AND item_number > %(after)s
+    AND (%(status)s::text IS NULL OR status = %(status)s)
+    AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+ORDER BY item_number
+LIMIT %(limit)s
+
+-- name: outstanding
+SELECT count(*)
+FROM reliable_imports.outstanding_failures
+WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+
+-- name: logs
+-- The last ones, in the order in which they were written.
+SELECT *
+FROM (
+    SELECT id, batch_id, item_number, run_id, level, message, details, logged_at
+    FROM reliable_imports.import_logs
+    WHERE batch_id = %(batch_id)s
+        AND (%(item_number)s::bigint IS NULL OR item_number = %(item_number)s)
+        AND (%(levels)s::text[] IS NULL OR level = ANY (%(levels)s::text[]))
+    ORDER BY id DESC
+    LIMIT %(limit)s
+) AS latest
+ORDER BY id
+
+-- name: runs
+SELECT
+    run_id, batch_id, runner, dagster_run_id, mode, state, completed, failed, skipped, started_at, ended_at, seconds, error
+FROM reliable_imports.run_history
+WHERE (%(batch_id)s::bigint IS NULL OR batch_id = %(batch_id)s)
+    AND (%(dagster_run_id)s::text IS NULL OR dagster_run_id = %(dagster_run_id)s)
+    AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+ORDER BY run_id

@@ -1,0 +1,158 @@
+-- Running items again: which may be taken, and the batch that takes them.
+
+-- name: lock_line
+-- One request at a time for each line of batches: the first batch's row is the lock.
+SELECT first.id, first.batch_type
+FROM reliable_imports.import_batches AS named
+JOIN reliable_imports.import_batches AS first ON first.id = named.first_batch_id
+WHERE named.id = %(batch_id)s
+FOR NO KEY UPDATE OF first
+
+-- name: insert_reprocess_batch
+INSERT INTO reliable_imports.import_batches (
+    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, requested_by, note, metadata
+)
+SELECT
+    named.batch_type, named.source, %(idempotency_key)s, named.id, named.first_batch_id,
+    %(overwrite_newer)s, %(requested_by)s, %(note)s, named.metadata
+FROM reliable_imports.import_batches AS named
+WHERE named.id = %(batch_id)s
+RETURNING id
+
+-- name: take_failures
+-- Failed items of the line that no item repeats. Those of a reprocess batch that is still worked are left to it.
+INSERT INTO reliable_imports.import_items (
+    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
+    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
+)
+SELECT
+    %(new_batch_id)s,
+    row_number() OVER (
+        ORDER BY
+            coalesce(item.origin_batch_id, item.batch_id),
+            coalesce(item.origin_item_number, item.item_number)
+    ),
+    item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
+    item.batch_id, item.item_number,
+    coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
+    outstanding.attempts
+FROM reliable_imports.outstanding_failures AS outstanding
+JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = outstanding.batch_id
+    AND item.item_number = outstanding.item_number
+WHERE outstanding.first_batch_id = %(first_batch_id)s
+    AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
+    AND (%(reason)s::text IS NULL OR outstanding.reason = %(reason)s)
+    AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
+
+-- name: take_all
+-- The latest repeat of every item of the line that has an end: completed and skipped ones too.
+INSERT INTO reliable_imports.import_items (
+    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
+    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
+)
+SELECT
+    %(new_batch_id)s,
+    row_number() OVER (
+        ORDER BY
+            coalesce(item.origin_batch_id, item.batch_id),
+            coalesce(item.origin_item_number, item.item_number)
+    ),
+    item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
+    item.batch_id, item.item_number,
+    coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
+    ended.attempt
+FROM reliable_imports.import_batches AS batch
+JOIN reliable_imports.import_items AS item ON item.batch_id = batch.id
+JOIN reliable_imports.import_attempts AS ended
+    ON ended.batch_id = item.batch_id
+    AND ended.item_number = item.item_number
+    AND ended.is_final
+WHERE batch.first_batch_id = %(first_batch_id)s
+    AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS repeat
+        WHERE repeat.repeats_batch_id = item.batch_id
+            AND repeat.repeats_item_number = item.item_number
+    )
+
+-- name: find_open_reprocess
+-- The oldest open reprocess batch of the line that holds what was asked for.
+SELECT open_batch.id
+FROM reliable_imports.import_batches AS open_batch
+WHERE open_batch.first_batch_id = %(first_batch_id)s
+    AND open_batch.reprocess_of IS NOT NULL
+    AND open_batch.finished_at IS NULL
+    AND (
+        %(reason)s::text IS NULL
+        OR EXISTS (
+            SELECT
+            FROM reliable_imports.import_items AS item
+            JOIN reliable_imports.import_attempts AS repeated
+                ON repeated.batch_id = item.repeats_batch_id
+                AND repeated.item_number = item.repeats_item_number
+            WHERE item.batch_id = open_batch.id
+                AND repeated.is_final
+                AND repeated.reason = %(reason)s
+        )
+    )
+ORDER BY open_batch.id
+LIMIT 1
+
+-- name: find_last_of_line
+SELECT max(id)
+FROM reliable_imports.import_batches
+WHERE first_batch_id = %(first_batch_id)s
+    AND total_items > 0
+
+-- name: lines_due
+-- Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on.
+WITH due AS (
+    SELECT outstanding.first_batch_id, count(*) AS items
+    FROM reliable_imports.outstanding_failures AS outstanding
+    JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
+    WHERE outstanding.retry_at <= pg_catalog.clock_timestamp()
+        AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
+    GROUP BY outstanding.first_batch_id
+), stalled AS (
+    SELECT open_batch.first_batch_id, min(open_batch.id) AS batch_id
+    FROM reliable_imports.import_batches AS open_batch
+    WHERE open_batch.status IN ('pending', 'processing')
+        AND open_batch.reprocess_of IS NOT NULL
+        AND open_batch.created_at < pg_catalog.clock_timestamp() - interval '2 minutes'
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_runs AS run
+            WHERE run.batch_id = open_batch.id
+                AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+        )
+    GROUP BY open_batch.first_batch_id
+)
+SELECT
+    first.id AS first_batch_id,
+    first.batch_type,
+    coalesce(due.items, 0) AS due_items,
+    stalled.batch_id AS stalled_batch_id,
+    (
+        SELECT count(*)
+        FROM reliable_imports.import_batches AS batch
+        WHERE batch.first_batch_id = first.id
+            AND batch.reprocess_of IS NOT NULL
+    ) + (
+        SELECT count(*)
+        FROM reliable_imports.import_batches AS batch
+        JOIN reliable_imports.import_runs AS run ON run.batch_id = batch.id
+        WHERE batch.first_batch_id = first.id
+            AND NOT reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+    ) AS generation
+FROM due
+FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
+JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)
+ORDER BY first.id
+LIMIT %(limit)s
+
+-- name: lines_with_retryable_failures
+SELECT DISTINCT first_batch_id
+FROM reliable_imports.outstanding_failures
+WHERE retryable
+ORDER BY first_batch_id

@@ -1,0 +1,60 @@
+"""What a processor's SQL statement would do to the transaction or the session it runs in."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# Comments, the four kinds of quoting, and the words and semicolons between them.
+_TOKEN = re.compile(
+    r"""
+      --[^\n]*
+    | /\*.*?(?:\*/|\Z)
+    | \b[eE]'(?:[^'\\]|\\.|'')*'
+    | '(?:[^']|'')*'
+    | "(?:[^"]|"")*"
+    | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+    | (?P<end>;)
+    | (?P<word>[A-Za-z_]\w*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ENDS_TRANSACTION = frozenset(
+    {"ABORT", "BEGIN", "COMMIT", "END", "PREPARE TRANSACTION", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"}
+)
+_LEAVES_SESSION_ALONE = frozenset(
+    {
+        "ALTER", "ANALYZE", "CALL", "COMMENT", "CREATE", "DELETE", "DO", "DROP", "EXPLAIN", "GRANT", "INSERT", "LOCK",
+        "MERGE", "NOTIFY", "REFRESH", "REVOKE", "SELECT", "SHOW", "TABLE", "TRUNCATE", "UPDATE", "VALUES", "WITH",
+    }
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def transaction_command(sql: str) -> str | None:
+    """The first command in *sql* that would end or nest the transaction, such as `COMMIT`, or None."""
+    for first, second in _commands(sql):
+        for command in (first, f"{first} {second}"):
+            if command in _ENDS_TRANSACTION:
+                return command
+    return None
+
+
+@lru_cache(maxsize=1024)
+def changes_session(sql: str) -> bool:
+    """Whether *sql* may leave something behind in the session: a setting, a role, a temporary table, a cursor."""
+    return any(
+        first not in _LEAVES_SESSION_ALONE or (first == "CREATE" and second in {"TEMP", "TEMPORARY"})
+        for first, second in _commands(sql)
+    )
+
+
+def _commands(sql: str) -> list[tuple[str, str]]:
+    """The first two words of each statement in *sql*, upper-case."""
+    commands: list[list[str]] = [[]]
+    for token in _TOKEN.finditer(sql):
+        if token["end"]:
+            commands.append([])
+        elif token["word"] and len(commands[-1]) < 2:
+            commands[-1].append(token["word"].upper())
+    return [(words[0], words[1] if len(words) > 1 else "") for words in commands if words]

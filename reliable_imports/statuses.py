@@ -1,0 +1,91 @@
+"""The words for where things are and how they ended, and the moves that are allowed between them.
+
+The tables' CHECKs name the same values; a test compares both.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Word(str, Enum):
+    """A string with a closed set of values; prints as the bare word, also on Python 3.10."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class BatchStatus(Word):
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    COMPLETED_WITH_FAILURES = "completed_with_failures"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return not BATCH_MOVES[self]
+
+
+BATCH_MOVES: dict[BatchStatus, frozenset[BatchStatus]] = {
+    # A run has begun to work the batch. It stays `processing` when the run dies, free for the next one.
+    BatchStatus.PENDING: frozenset({BatchStatus.PROCESSING}),
+    # No range is open any more: the counts decide which of the three it is.
+    BatchStatus.PROCESSING: frozenset(
+        {BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES, BatchStatus.FAILED},
+    ),
+    # Final: what failed is repeated by a batch of its own, linked to this one.
+    BatchStatus.COMPLETED: frozenset(),
+    BatchStatus.COMPLETED_WITH_FAILURES: frozenset(),
+    BatchStatus.FAILED: frozenset(),
+}
+
+
+class ItemStatus(Word):
+    """Derived, never stored: from the item's final attempt, else from whether a live run holds its range."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Outcome(Word):
+    """How an attempt at one item ended."""
+
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Stage(Word):
+    """Where in an item's life a failure arose."""
+
+    READ = "read"
+    VALIDATE = "validate"
+    PROCESS = "process"
+    WRITE = "write"
+
+
+class Runner(Word):
+    """Who executes a run."""
+
+    PYTHON = "python"
+    CLI = "cli"
+    DAGSTER = "dagster"
+
+
+class RunMode(Word):
+    """Why a run works its batch: first time, first time of a reprocess batch, or again after another run."""
+
+    IMPORT = "import"
+    REPROCESS = "reprocess"
+    RESUME = "resume"
+
+
+class RunOutcome(Word):
+    """How a run ended; a run that was killed has none and is recognised by its old heartbeat."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"

@@ -1,0 +1,380 @@
+"""One run of a batch: claim a chunk, try its items, record and commit; until nothing is left to claim."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+from psycopg2.extras import Json
+
+from reliable_imports import copy_text
+from reliable_imports.chunk import (
+    MAX_ITEMS,
+    Attempt,
+    Chunk,
+    StoredItem,
+    attempt_columns,
+    clean_text,
+    details_json,
+    log_columns,
+)
+from reliable_imports.chunk_session import ChunkSpoiled
+from reliable_imports.context import logger
+from reliable_imports.database import discard_session, roll_back, transaction
+from reliable_imports.errors import ContextMisuse, RunInterrupted
+from reliable_imports.failure import Failure, exception_failure
+from reliable_imports.faults import Fault, fault_of
+from reliable_imports.migrations import ADVISORY_LOCK
+from reliable_imports.models import Batch, BatchSummary
+from reliable_imports.processor import BaseProcessor
+from reliable_imports.queries import load
+from reliable_imports.reading import get_summary
+from reliable_imports.statuses import BatchStatus, Outcome, Runner, RunOutcome, Stage
+
+_WORK = load("work.sql")
+
+MAX_TRIES = 5
+"""Tries at an item that meets other transactions (deadlock, serialization failure, lock time-out), in one run."""
+
+# A worker that is frozen in the middle of a chunk gives its range back after this long.
+_SETTINGS = "SET LOCAL idle_in_transaction_session_timeout = '15min'; "
+_MAX_REMEMBERED = 100_000
+_PROGRESS_SECONDS = 0.5
+
+ProgressCallback = Callable[[BatchSummary], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who executes a run."""
+
+    runner: Runner = Runner.PYTHON
+    dagster_run_id: str | None = None
+
+
+@dataclass(slots=True)
+class Doubt:
+    """What is known of an item whose chunk had to be undone."""
+
+    tries: list[Failure]
+    verdict: Failure | None = None
+
+
+class Worker:
+    """Works one batch on one connection, in the calling thread."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        batch: Batch,
+        processor: BaseProcessor,
+        identity: Identity,
+        *,
+        may_set_up: bool,
+        on_progress: ProgressCallback | None,
+    ) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._processor = processor
+        self._identity = identity
+        self._may_set_up = may_set_up
+        self._on_progress = on_progress
+        self._run_id = 0
+        self._settle: str | None = None
+        self._found: dict[tuple[Any, ...], Any] = {}
+        self._from_range = 0
+        self._careful_items = 0
+        self._doubts: dict[int, Doubt] = {}
+        self._known_reasons: set[str] = set()
+        self._next_progress = 0.0
+
+    def run(self) -> None:
+        """Work until nothing is left to claim, and close the batch if nobody else works on it.
+
+        Raises:
+            RunInterrupted: the database was lost or could not go on; open items stay pending.
+        """
+        try:
+            self._start()
+            while True:
+                if self._work_chunk():
+                    self._report_progress()
+                elif self._close() or not self._may_claim_again():
+                    break
+            self._end(RunOutcome.FINISHED)
+        except psycopg2.Error as error:
+            self._abandon(str(error))
+            if fault_of(error, self._connection) is Fault.INFRASTRUCTURE:
+                raise RunInterrupted(self._batch.id, _first_line(error)) from error
+            raise
+        except BaseException as error:
+            self._abandon(f"{type(error).__name__}: {error}")
+            raise
+
+    # Beginning
+
+    def _start(self) -> None:
+        if self._may_set_up and self._processor.setup_sql is not None:
+            script = self._processor.setup_sql.read_text(encoding="utf-8")
+            with transaction(self._connection) as cursor:
+                cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+                cursor.execute(script)
+        with transaction(self._connection) as cursor:
+            cursor.execute(_WORK["start_batch"], {"batch_id": self._batch.id})
+            cursor.execute(
+                _WORK["start_run"],
+                {
+                    "batch_id": self._batch.id,
+                    "runner": self._identity.runner.value,
+                    "dagster_run_id": self._identity.dagster_run_id,
+                    "host": socket.gethostname(),
+                    "process_id": os.getpid(),
+                },
+            )
+            self._run_id, mode = cursor.fetchone()
+            self._settle = _settling_statement(cursor)
+            self._log(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
+        if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
+            self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
+
+    def _run_batch_hook(self, hook: Callable[[Any], object]) -> None:
+        with transaction(self._connection) as cursor:
+            for line in self._chunk(careful=True).run_hook(hook):
+                self._log(cursor, line.level, line.message, dict(line.details))
+        discard_session(self._connection)
+
+    # Working
+
+    def _work_chunk(self) -> bool:
+        """Claim, try, record and commit one chunk; False if no range can be claimed."""
+        careful = self._careful_items > 0
+        stored: list[StoredItem] = []
+        chunk = None
+        try:
+            with transaction(self._connection) as cursor:
+                range_number, first_item, stored = self._claim(cursor, 1 if careful else MAX_ITEMS)
+                if not stored:
+                    return False
+                chunk = self._chunk(careful=careful)
+                for item in stored:
+                    chunk.add(item, verdict=self._verdict(item))
+                    if chunk.is_full:
+                        break
+                chunk.finish()
+                self._record(cursor, range_number, first_item, chunk.attempts)
+            self._from_range = range_number
+            self._careful_items = max(0, self._careful_items - 1)
+            for attempt in chunk.attempts:
+                self._doubts.pop(attempt.item.item_number, None)
+            if chunk.changed_session:
+                discard_session(self._connection)
+        except (ChunkSpoiled, psycopg2.Error) as error:
+            self._doubt(error, stored, careful)
+        if len(self._found) > _MAX_REMEMBERED:
+            self._found.clear()
+        return True
+
+    def _claim(self, cursor: Any, limit: int) -> tuple[int, int, list[StoredItem]]:
+        parameters = {"batch_id": self._batch.id, "from_range": self._from_range, "limit": limit}
+        cursor.execute(_SETTINGS + _WORK["claim_chunk"], parameters)
+        rows = cursor.fetchall()
+        if not rows and self._from_range > 0:
+            # Past the end of the batch: others may have left ranges behind before.
+            self._from_range = 0
+            cursor.execute(_WORK["claim_chunk"], {**parameters, "from_range": 0})
+            rows = cursor.fetchall()
+        if not rows:
+            return 0, 0, []
+        range_number, first_item = rows[0][:2]
+        return range_number, first_item, [StoredItem(*row[3:]) for row in rows]
+
+    def _doubt(self, error: Exception, stored: list[StoredItem], careful: bool) -> None:
+        """Decide how to go on after a chunk was undone; raise if the error is nobody's but the database's."""
+        # What the undone items had looked up may never have existed.
+        self._found.clear()
+        fault = Fault.ITEM
+        if isinstance(error, psycopg2.Error):
+            fault = fault_of(error, self._connection)
+        if fault is Fault.INFRASTRUCTURE or not stored:
+            raise error
+        discard_session(self._connection)
+        if not careful:
+            self._careful_items = len(stored)
+            return
+        doubt = self._doubts.setdefault(stored[0].item_number, Doubt([]))
+        if doubt.verdict is not None:
+            raise error  # not even the failure can be recorded
+        if isinstance(error, ChunkSpoiled):
+            error = ContextMisuse("the item left the transaction that it was given, so nothing of it could be kept")
+        retryable = fault is Fault.TRANSACTION
+        failure = exception_failure(self._batch.batch_type, Stage.WRITE, error, retryable=retryable)
+        if fault is Fault.TRANSACTION and len(doubt.tries) + 1 < MAX_TRIES:
+            doubt.tries.append(failure)
+            # Jitter, so that two workers that met do not meet again.
+            time.sleep(random.uniform(0, 0.02 * 2 ** len(doubt.tries)))
+        else:
+            doubt.verdict = failure
+
+    def _verdict(self, item: StoredItem) -> Failure | None:
+        doubt = self._doubts.get(item.item_number)
+        return None if doubt is None else doubt.verdict
+
+    # Recording
+
+    def _record(self, cursor: Any, range_number: int, first_item: int, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            doubt = self._doubts.get(attempt.item.item_number)
+            if doubt is not None:
+                attempt.earlier_tries = doubt.tries
+        self._record_reasons(cursor, attempts)
+        attempt_rows = [row for each in attempts for row in attempt_columns(each, self._run_id, self._retry_after)]
+        _copy(cursor, _WORK["copy_attempts"], attempt_rows)
+        _copy(cursor, _WORK["copy_logs"], [row for each in attempts for row in log_columns(each, self._run_id)])
+        outcomes = [attempt.outcome for attempt in attempts]
+        counts = {
+            "completed": outcomes.count(Outcome.COMPLETED),
+            "failed": outcomes.count(Outcome.FAILED),
+            "skipped": outcomes.count(Outcome.SKIPPED),
+        }
+        next_item = attempts[-1].item.item_number + 1
+        place = {"batch_id": self._batch.id, "range_number": range_number}
+        cursor.execute(_WORK["advance_range"], {**place, **counts, "first_item": first_item, "next_item": next_item})
+        if cursor.rowcount != 1:
+            raise AssertionError(f"range {range_number} of batch {self._batch.id} moved under a lock")
+        cursor.execute(_WORK["beat"], {**place, **counts, "run_id": self._run_id})
+
+    def _record_reasons(self, cursor: Any, attempts: list[Attempt]) -> None:
+        failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
+        failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
+        new = {each.reason: each for each in failures if each.reason not in self._known_reasons}
+        if not new:
+            return
+        facts = [
+            {
+                "fingerprint": each.reason,
+                "stage": each.stage.value,
+                "error_type": each.error_type,
+                "sqlstate": each.sqlstate,
+                "constraint_name": each.constraint,
+                "field": each.field,
+                "title": each.title,
+            }
+            for each in new.values()
+        ]
+        cursor.execute(_WORK["know_reasons"], {"batch_type": self._batch.batch_type, "reasons": Json(facts)})
+        self._known_reasons.update(new)
+
+    def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:
+        if not failure.retryable or attempt >= self._processor.max_attempts:
+            return None
+        return self._processor.retry_backoff * float(2 ** (attempt - 1))
+
+    # Ending
+
+    def _close(self) -> bool:
+        """Close the batch if no range is open; two workers that finish together take turns on the batch's row."""
+        with transaction(self._connection) as cursor:
+            cursor.execute(_WORK["lock_batch"], {"batch_id": self._batch.id})
+            cursor.execute(_WORK["close_batch"], {"batch_id": self._batch.id})
+            closed = cursor.fetchone()
+            if closed is None:
+                return False
+            status, total = closed
+            level = "info" if total and status == BatchStatus.COMPLETED else "warning"
+            message = "batch closed" if total else "batch closed without items"
+            self._log(cursor, level, message, {"status": status})
+        if type(self._processor).on_batch_complete is BaseProcessor.on_batch_complete:
+            return True
+        summary = get_summary(self._connection, self._batch.id)
+        try:
+            self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
+        except Exception as error:  # user code; the batch is closed and stays so
+            roll_back(self._connection)
+            logger.error("on_batch_complete failed", exc_info=error, extra={"batch_id": self._batch.id})
+            with transaction(self._connection) as cursor:
+                self._log(cursor, "error", f"on_batch_complete failed: {type(error).__name__}", {})
+        return True
+
+    def _may_claim_again(self) -> bool:
+        """Whether a range came free since the last claim: its worker may have died meanwhile."""
+        with transaction(self._connection) as cursor:
+            return bool(self._claim(cursor, 1)[2])
+
+    def _end(self, outcome: RunOutcome, error: str | None = None) -> None:
+        with transaction(self._connection) as cursor:
+            cursor.execute(
+                _WORK["end_run"],
+                {"run_id": self._run_id, "outcome": outcome.value, "error": error and clean_text(error)},
+            )
+            level = "info" if outcome is RunOutcome.FINISHED else "warning"
+            self._log(cursor, level, f"run {outcome}", {"error": error} if error else {})
+        if self._on_progress is not None:
+            self._on_progress(get_summary(self._connection, self._batch.id))
+
+    def _abandon(self, error: str) -> None:
+        """Note how the run ended, if the database still listens; if not, its heartbeat will tell."""
+        try:
+            roll_back(self._connection)
+            if self._run_id and not self._connection.closed:
+                self._on_progress = None
+                self._end(RunOutcome.INTERRUPTED, error)
+        except psycopg2.Error:
+            logger.warning("the end of a run could not be recorded", extra={"run_id": self._run_id})
+
+    # Small things
+
+    def _chunk(self, *, careful: bool) -> Chunk:
+        return Chunk(
+            self._connection,
+            self._processor,
+            self._batch,
+            self._run_id,
+            settle=self._settle,
+            careful=careful,
+            found=self._found,
+        )
+
+    def _report_progress(self) -> None:
+        if self._on_progress is None or time.monotonic() < self._next_progress:
+            return
+        self._on_progress(get_summary(self._connection, self._batch.id))
+        self._next_progress = time.monotonic() + _PROGRESS_SECONDS
+
+    def _log(self, cursor: Any, level: str, message: str, details: dict[str, Any]) -> None:
+        facts = {"batch_id": self._batch.id, "run_id": self._run_id}
+        cursor.execute(
+            _WORK["insert_log"],
+            {**facts, "level": level, "message": clean_text(message), "details": details_json(details)},
+        )
+        logger.log(20 if level == "info" else 30, message, extra=facts)
+
+
+def _settling_statement(cursor: Any) -> str | None:
+    """SQL that checks deferred constraints now and defers again those that were; None without such constraints."""
+    cursor.execute(_WORK["deferred_constraints"], {})
+    constraints = cursor.fetchall()
+    if not constraints:
+        return None
+    deferred = [name for name, is_deferred in constraints if is_deferred]
+    again = f"; SET CONSTRAINTS {', '.join(deferred)} DEFERRED" if deferred else ""
+    return f"SET CONSTRAINTS ALL IMMEDIATE{again}"
+
+
+def _copy(cursor: Any, statement: str, rows: list[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    cursor.copy_expert(statement, copy_text.LineReader(copy_text.line(*row) for row in rows))
+    if cursor.rowcount != len(rows):
+        raise AssertionError(f"sent {len(rows)} rows, but the server stored {cursor.rowcount}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

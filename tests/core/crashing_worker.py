@@ -1,0 +1,42 @@
+"""A child process for the crash tests: works a batch, says when it reached an item, and waits there to be killed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from reliable_imports import BatchManager, ImportBatchItem, ImportContext
+from tests.core.doubles import ImmediateProcessor, NotesProcessor
+
+
+def main(dsn: str, batch_id: int, stop_at: int) -> None:
+    def stop(item: ImportBatchItem) -> None:
+        if item.item_number == stop_at:
+            print("reached", flush=True)
+            sys.stdin.readline()
+
+    class StoppingNotesProcessor(NotesProcessor):
+        batch_type = "notes"
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+            stop(item)
+            return super().process_item(item, ctx)
+
+    class StoppingImmediateProcessor(ImmediateProcessor):
+        batch_type = "immediate"
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+            result = super().process_item(item, ctx)
+            stop(item)
+            return result
+
+    manager = BatchManager(dsn)
+    manager.registry.register(StoppingNotesProcessor)
+    manager.registry.register(StoppingImmediateProcessor)
+    manager.process_batch(batch_id)
+    print("finished", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,270 @@
+"""Promises 4 and 5: killed, frozen and cut-off workers lose nothing, double nothing and block nobody."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunInterrupted
+from tests.core.conftest import Sql
+from tests.core.doubles import ACTIONS
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[subprocess.Popen[str]]:
+    """A child that works the batch and waits at an item, in the middle of its transaction."""
+    command = [sys.executable, "-m", "tests.core.crashing_worker", dsn, str(batch_id), str(item_number)]
+    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    try:
+        assert child.stdout.readline() == "reached\n"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+
+
+@pytest.mark.parametrize("batch_type", ["notes", "immediate"])
+@pytest.mark.parametrize("at", [1, 77, 200])
+def test_a_killed_workers_items_are_processed_once(
+    manager: BatchManager, database: str, sql: Sql, batch_type: str, at: int
+) -> None:
+    batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 201)])
+    with worker_that_stops_at(database, batch_id, at) as child:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        # At once: nothing has to time out.
+        summary = manager.process_batch(batch_id)
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, 200)
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(200, 200)]
+    assert [run.mode for run in manager.list_runs(batch_id=batch_id)] == ["import", "resume"]
+
+
+def test_items_held_by_a_worker_show_as_processing(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 201)])
+    with worker_that_stops_at(database, batch_id, 77):
+        # Ranges are of 50 here: one is done, the run has said that it works on it, and the next is locked.
+        counted = dict(sql("SELECT status, count(*) FROM reliable_imports.import_batch_items GROUP BY 1"))
+        assert counted == {"completed": 50, "processing": 50, "pending": 100}
+        assert manager.get_summary(batch_id).status is BatchStatus.PROCESSING
+        assert manager.list_runs(batch_id=batch_id)[0].state == "running"
+    manager.process_batch(batch_id)
+
+
+def test_two_workers_share_a_batch(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 1001)])
+    with worker_that_stops_at(database, batch_id, 120) as child:
+        # The child holds one range; everything else is done here, and the batch stays open for the child.
+        here = manager.process_batch(batch_id)
+        assert here.status is BatchStatus.PROCESSING
+        assert here.completed_items >= 900
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout is not None
+        assert child.stdout.readline() == "finished\n"
+
+    summary = manager.get_summary(batch_id)
+    assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, 1000)
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(1000, 1000)]
+
+
+def test_workers_that_finish_together_close_the_batch(manager: BatchManager) -> None:
+    for _ in range(5):
+        batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 401)])
+        start = threading.Barrier(4)
+
+        def work(batch_id: int = batch_id, start: threading.Barrier = start) -> None:
+            start.wait()
+            manager.process_batch(batch_id)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert manager.get_summary(batch_id).status is BatchStatus.COMPLETED
+
+
+def test_a_late_worker_writes_nothing(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 101)])
+    with worker_that_stops_at(database, batch_id, 60) as child:
+        # As when a frozen worker's session is ended by the server: somebody else takes over.
+        sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND state = 'idle in transaction'"
+        )
+        summary = manager.process_batch(batch_id)
+        assert summary.completed_items == 100
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert child.stdout is not None
+        assert child.stdout.readline() == ""
+        assert child.wait() != 0
+
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(100, 100)]
+
+
+def test_a_second_outcome_of_an_attempt_is_refused(manager: BatchManager, sql: Sql) -> None:
+    manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "ok"}]))
+
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        sql(
+            "INSERT INTO reliable_imports.import_attempts (batch_id, item_number, attempt, run_id, outcome, is_final) "
+            "VALUES (1, 1, 1, 1, 'completed', true)"
+        )
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_an_outage_is_never_booked_as_failed_items(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch, swallows: bool
+) -> None:
+    def lose_the_connection(item: Any, ctx: Any) -> None:
+        ctx.fetch_value("SELECT pg_backend_pid()")
+        try:
+            ctx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        except psycopg2.Error:
+            if not swallows:
+                raise
+
+    monkeypatch.setitem(ACTIONS, "lose", lose_the_connection)
+    items: list[dict[str, Any]] = [{"id": number, "text": "ok"} for number in range(1, 101)]
+    items[70]["do"] = "lose"
+    batch_id = manager.create_batch("immediate", items)
+
+    with pytest.raises(
+        RunInterrupted, match=rf"batch {batch_id} was interrupted .* `reliable-imports process {batch_id}`"
+    ):
+        manager.process_batch(batch_id)
+
+    after = manager.get_summary(batch_id)
+    assert (after.completed_items, after.failed_items, after.open_items) == (50, 0, 50)
+    monkeypatch.setitem(ACTIONS, "lose", lambda item, ctx: None)
+    assert manager.process_batch(batch_id).completed_items == 100
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "58030", "57P01", "XX000", "08006"])
+@pytest.mark.parametrize("batch_type", ["notes", "immediate"])
+def test_trouble_of_the_server_stops_the_run_and_blames_no_item(
+    manager: BatchManager, sql: Sql, sqlstate: str, batch_type: str
+) -> None:
+    # The real server raises the real SQLSTATE, as it does when its disk is full.
+    sql(
+        f"""CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '{sqlstate}'; END $$"""
+    )
+    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 60) EXECUTE FUNCTION trouble()")
+    batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 101)])
+
+    with pytest.raises(RunInterrupted, match="could not extend file"):
+        manager.process_batch(batch_id)
+
+    after = manager.get_summary(batch_id)
+    assert (after.completed_items, after.failed_items) == (50, 0)
+    assert manager.list_runs(batch_id=batch_id)[0].state == "interrupted"
+    sql("DROP TRIGGER trouble ON notes")
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+@pytest.mark.parametrize("batch_type", ["notes", "immediate"])
+@pytest.mark.parametrize("times", [2, 99])
+def test_meeting_another_transaction_is_tried_again_in_a_new_one(
+    manager: BatchManager, sql: Sql, sqlstate: str, batch_type: str, times: int
+) -> None:
+    sql("CREATE SEQUENCE meetings")
+    sql(
+        f"""CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('meetings') <= {times} THEN
+                RAISE EXCEPTION 'could not serialize' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NEW;
+        END $$"""
+    )
+    sql("CREATE TRIGGER meet BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 60) EXECUTE FUNCTION meet()")
+    batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 101)])
+    summary = manager.process_batch(batch_id)
+
+    if times == 2:
+        assert (summary.completed_items, summary.failed_items) == (100, 0)
+        # One try went with its chunk, one alone; the third succeeded. The try in the chunk is charged to nobody.
+        tries = sql(
+            "SELECT attempt, outcome, is_final FROM reliable_imports.import_attempts WHERE item_number = 60 ORDER BY 1"
+        )
+        assert tries == [(1, "failed", False), (2, "completed", True)]
+    else:
+        assert (summary.completed_items, summary.failed_items) == (99, 1)
+        (failed,) = manager.list_items(batch_id, status="failed")
+        assert (failed.item_number, failed.retryable, failed.attempts) == (60, True, 5)
+
+
+def test_a_real_deadlock_costs_no_item(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql("INSERT INTO notes (id, text) VALUES (1, 'x'), (2, 'x')")
+    waiting = threading.Event()
+    summaries: list[BatchSummary] = []
+
+    def cross(item: Any, ctx: Any) -> None:
+        first, second = item.source_data["locks"]
+        ctx.execute("SELECT FROM notes WHERE id = %s FOR UPDATE", [first])
+        if not waiting.is_set():
+            barrier.wait(timeout=30)
+            waiting.set()
+        ctx.execute("SELECT FROM notes WHERE id = %s FOR UPDATE", [second])
+
+    monkeypatch.setitem(ACTIONS, "cross", cross)
+    barrier = threading.Barrier(2)
+    batches = [
+        manager.create_batch("immediate", [{"id": 10, "text": "ok", "do": "cross", "locks": [1, 2]}]),
+        manager.create_batch("immediate", [{"id": 20, "text": "ok", "do": "cross", "locks": [2, 1]}]),
+    ]
+    threads = [threading.Thread(target=lambda b=b: summaries.append(manager.process_batch(b))) for b in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [summary.completed_items for summary in summaries] == [1, 1]
+
+
+def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
+    from reliable_imports.queries import load
+
+    for _ in range(3):
+        manager.create_batch("notes", ({"id": number, "text": "ok"} for number in range(20_000)))
+    sql("ANALYZE reliable_imports.import_ranges, reliable_imports.import_items")
+    statement = load("work.sql")["claim_chunk"]
+    parameters = {"batch_id": 2, "from_range": 0, "limit": 50}
+    connection = psycopg2.connect(manager.dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (FORMAT JSON) " + statement, parameters)
+        ((plan,),) = cursor.fetchall()
+    connection.close()
+
+    scans = list(_scans(plan[0]["Plan"]))
+    assert ("Index Scan", "import_ranges_open") in scans
+    assert ("Index Scan", "import_items_pkey") in scans
+    assert not [scan for scan in scans if scan[0] == "Seq Scan"]
+
+
+def _scans(node: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    if "Scan" in node["Node Type"]:
+        yield node["Node Type"], node.get("Index Name")
+    for child in node.get("Plans", []):
+        yield from _scans(child)

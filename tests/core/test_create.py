@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from reliable_imports import BatchManager, BatchStatus, UnknownBatchType
+from tests.core.conftest import Sql
+
+
+def test_items_are_stored_before_anything_is_processed(manager: BatchManager, sql: Sql) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "a"}, {"id": 2, "text": "b"}])
+
+    stored = sql("SELECT item_number, status, source_data FROM reliable_imports.import_batch_items ORDER BY 1")
+    assert stored == [(1, "pending", {"id": 1, "text": "a"}), (2, "pending", {"id": 2, "text": "b"})]
+    assert manager.get_summary(batch_id).status is BatchStatus.PENDING
+    assert sql("SELECT count(*) FROM notes") == [(0,)]
+
+
+def test_source_data_keeps_the_text_of_numbers(manager: BatchManager, sql: Sql) -> None:
+    manager.create_batch("notes", [{"id": 1, "text": "a", "big": 12345678901234567890123, "zero": -0.0}])
+
+    ((text,),) = sql("SELECT source_data::text FROM reliable_imports.import_items")
+    assert text == '{"id":1,"text":"a","big":12345678901234567890123,"zero":-0.0}'
+
+
+@pytest.mark.parametrize(
+    "text", ["a\\.b", "\\.", "tab\there", "line\nbreak", "quote\"and'", "\\N", "€ \u2028 😀", "\\\\x41"]
+)
+def test_awkward_text_arrives_exactly(manager: BatchManager, sql: Sql, text: str) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": text}, {"id": 2, "text": "neighbour"}])
+
+    assert manager.process_batch(batch_id).completed_items == 2
+    assert sql("SELECT text FROM notes ORDER BY id") == [(text,), ("neighbour",)]
+
+
+def test_a_generator_that_breaks_leaves_no_batch(manager: BatchManager, sql: Sql) -> None:
+    def items() -> Iterator[object]:
+        for number in range(10_000):
+            yield {"id": number, "text": "a"}
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        manager.create_batch("notes", items())
+
+    assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(0,)]
+    assert sql("SELECT count(*) FROM reliable_imports.import_items") == [(0,)]
+
+
+def test_an_idempotency_key_makes_two_deliveries_one(manager: BatchManager, sql: Sql) -> None:
+    first = manager.create_batch("notes", [{"id": 1, "text": "a"}], idempotency_key="2013-01-01")
+    second = manager.create_batch("notes", iter([{"id": 2, "text": "b"}]), idempotency_key="2013-01-01")
+    other = manager.create_batch("notes", [{"id": 2, "text": "b"}], idempotency_key="2013-01-02")
+
+    assert second == first
+    assert other != first
+    assert sql("SELECT count(*) FROM reliable_imports.import_items") == [(2,)]
+
+
+def test_the_same_delivery_four_times_at_once_is_one_batch(manager: BatchManager, sql: Sql) -> None:
+    start = threading.Barrier(4)
+    ids: list[int] = []
+
+    def deliver() -> None:
+        start.wait()
+        items = ({"id": number, "text": "a"} for number in range(2_000))
+        ids.append(manager.create_batch("notes", items, idempotency_key="same"))
+
+    threads = [threading.Thread(target=deliver) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+    assert sql("SELECT count(*) FROM reliable_imports.import_items") == [(2_000,)]
+
+
+def test_an_unknown_batch_type_is_refused_and_the_known_ones_are_named(manager: BatchManager) -> None:
+    with pytest.raises(
+        UnknownBatchType, match=r"no processor for batch type 'note'; registered: flaky, immediate, notes"
+    ):
+        manager.create_batch("note", [])
+
+
+def test_an_empty_batch_is_completed_with_a_warning(manager: BatchManager) -> None:
+    batch_id = manager.create_batch("notes", [])
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.status, summary.total_items) == (BatchStatus.COMPLETED, 0)
+    warnings = [entry.message for entry in manager.list_logs(batch_id, levels=["warning"])]
+    assert warnings == ["batch created without items", "batch closed without items"]
+
+
+def test_what_json_cannot_hold_is_stored_and_fails_alone(manager: BatchManager) -> None:
+    batch_id = manager.create_batch(
+        "notes", [{"id": 1, "text": "a"}, {"id": 2, "text": {"a set"}}, {"id": float("nan"), "text": "b"}]
+    )
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (1, 2)
+    messages = [item.error_message or "" for item in manager.list_items(batch_id, status="failed")]
+    assert "$.text" in messages[0]
+    assert "$.id" in messages[1]
+
+
+def test_nul_and_lone_surrogates_reach_the_processor(manager: BatchManager) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok", "extra": "a\0b"}, {"id": 2, "text": "\ud800"}])
+    summary = manager.process_batch(batch_id)
+
+    # The first never writes its NUL and completes; the second tries to write the surrogate and says why it cannot.
+    assert (summary.completed_items, summary.failed_items) == (1, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert failed.error_type == "UnicodeEncodeError"
+
+
+def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql) -> None:
+    manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "a"}]))
+
+    for table in ("import_items", "import_attempts", "import_logs"):
+        for statement in (f"DELETE FROM reliable_imports.{table}", f"TRUNCATE reliable_imports.{table}"):
+            with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
+                sql(statement)
+    with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
+        sql("""UPDATE reliable_imports.import_items SET source_data = '{}'""")

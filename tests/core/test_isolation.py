@@ -1,0 +1,189 @@
+"""Promises 2 and 3: an item's writes and outcome go together, and one bad item costs no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reliable_imports import BatchManager, BatchStatus
+from tests.core.conftest import Sql
+from tests.core.doubles import ACTIONS
+
+MISBEHAVIOUR = {
+    "raise": ("ValueError", "it is broken"),
+    "raise unprintable": ("_Unprintable", ""),
+    "exit": ("SystemExit", ""),
+    "generator exit": ("GeneratorExit", ""),
+    "recurse": ("RecursionError", "recursion"),
+    "commit": ("ContextMisuse", "COMMIT is not for a processor"),
+    "hidden commit": ("ContextMisuse", "COMMIT is not for a processor"),
+    "rollback": ("ContextMisuse", "ROLLBACK is not for a processor"),
+    "savepoint": ("ContextMisuse", "SAVEPOINT is not for a processor"),
+    "syntax error": ("SyntaxError", "syntax error"),
+    "bad statement": ("UndefinedTable", "nowhere"),
+    "cast": ("InvalidTextRepresentation", "integer"),
+    "swallow": ("ContextMisuse", "an SQL error (CheckViolation) was caught and ignored"),
+    "nul": ("ValueError", "NUL"),
+    "surrogate": ("UnicodeEncodeError", "surrogates"),
+    "unadaptable": ("ProgrammingError", "can't adapt"),
+    "thread": ("ContextMisuse", "thread"),
+    "return text": ("ItemError", "process_item returned str"),
+    "return set": ("ItemError", "cannot be kept as JSON"),
+}
+
+
+@pytest.mark.parametrize("batch_type", ["notes", "immediate"])
+@pytest.mark.parametrize("position", ["first", "middle", "last"])
+@pytest.mark.parametrize("do", [name for name in MISBEHAVIOUR if not name.startswith("return")])
+def test_a_misbehaving_item_fails_alone(
+    manager: BatchManager, sql: Sql, do: str, position: str, batch_type: str
+) -> None:
+    bad = {"first": 1, "middle": 4, "last": 7}[position]
+    items = [{"id": number, "text": "ok", **({"do": do} if number == bad else {})} for number in range(1, 8)]
+
+    batch_id = manager.create_batch(batch_type, items)
+    summary = manager.process_batch(batch_id)
+
+    assert summary.status is BatchStatus.COMPLETED_WITH_FAILURES
+    assert (summary.completed_items, summary.failed_items) == (6, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    error_type, words = MISBEHAVIOUR[do]
+    assert (failed.item_number, failed.error_type) == (bad, error_type)
+    assert words in (failed.error_message or "")
+    assert [row[0] for row in sql("SELECT item FROM writes ORDER BY 1")] == [n for n in range(1, 8) if n != bad]
+
+
+@pytest.mark.parametrize("do", ["return text", "return set"])
+def test_a_result_that_cannot_be_kept_fails_its_item(manager: BatchManager, do: str) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok"}, {"id": 2, "text": "ok", "do": do}])
+    manager.process_batch(batch_id)
+
+    (failed,) = manager.list_items(batch_id, status="failed")
+    error_type, words = MISBEHAVIOUR[do]
+    assert failed.error_type == error_type
+    assert words in (failed.error_message or "")
+
+
+def test_every_misbehaviour_in_one_batch(manager: BatchManager, sql: Sql) -> None:
+    items: list[dict[str, Any]] = []
+    for do in MISBEHAVIOUR:
+        items += [{"id": len(items), "text": "ok"}, {"id": len(items) + 1, "text": "ok", "do": do}]
+
+    summary = manager.process_batch(manager.create_batch("notes", items))
+
+    assert (summary.completed_items, summary.failed_items) == (len(MISBEHAVIOUR), len(MISBEHAVIOUR))
+    assert sql("SELECT count(*) FROM notes") == [(len(MISBEHAVIOUR),)]
+
+
+@pytest.mark.parametrize("do", ["set search_path", "set role", "temporary table"])
+def test_what_an_item_leaves_in_the_session_does_not_reach_the_next(manager: BatchManager, do: str) -> None:
+    items = [{"id": number, "text": "ok"} for number in range(1, 120)]
+    items[10]["do"] = do
+    summary = manager.process_batch(manager.create_batch("immediate", items))
+
+    # search_path = nowhere fails the item that set it, for its own next statement finds no table.
+    assert summary.failed_items == (1 if do == "set search_path" else 0)
+    assert summary.completed_items == 119 - summary.failed_items
+
+
+@pytest.mark.parametrize("bad", [0, 1, 25, 48, 49, 50, 99])
+def test_a_refused_declared_write_fails_its_item_alone(manager: BatchManager, sql: Sql, bad: int) -> None:
+    items = [{"id": number, "text": "bad" if number == bad else "ok"} for number in range(100)]
+
+    batch_id = manager.create_batch("notes", items)
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (99, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.stage, failed.error_type) == (bad + 1, "write", "CheckViolation")
+    assert sql("SELECT count(*) FROM notes") == [(99,)]
+
+
+def test_the_writes_of_one_item_are_undone_together(manager: BatchManager, sql: Sql) -> None:
+    # The upsert is refused after other statements of the item were accepted.
+    summary = manager.process_batch(manager.create_batch("immediate", [{"id": 1, "text": "bad"}, {"id": 2}]))
+
+    assert (summary.completed_items, summary.failed_items) == (1, 1)
+    assert sql("SELECT item FROM writes") == [(2,)]
+
+
+def test_a_deferred_constraint_hits_its_own_item(manager: BatchManager, sql: Sql) -> None:
+    items = [
+        {"id": 1, "text": "a", "later": 1},
+        {"id": 2, "text": "b", "later": 99},
+        {"id": 3, "text": "c", "later": 2},
+    ]
+
+    batch_id = manager.create_batch("notes", items)
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (2, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (2, "ForeignKeyViolation")
+    assert sql("SELECT id FROM notes ORDER BY 1") == [(1,), (3,)]
+
+
+def test_declared_writes_happen_in_item_order(manager: BatchManager, sql: Sql) -> None:
+    items = [{"id": 1, "text": f"version {number}"} for number in range(120)]
+    manager.process_batch(manager.create_batch("notes", items))
+
+    assert sql("SELECT text FROM notes") == [("version 119",)]
+
+
+def test_a_batch_in_which_nothing_completes_is_failed(manager: BatchManager) -> None:
+    summary = manager.process_batch(
+        manager.create_batch("notes", [{"id": 1, "text": "bad"}, {"id": 2, "valid": False}])
+    )
+
+    assert summary.status is BatchStatus.FAILED
+    assert summary.failed_items == 2
+
+
+def test_skipped_items_are_no_failures_and_leave_no_writes(manager: BatchManager, sql: Sql) -> None:
+    items = [
+        {"id": 1, "text": "ok", "do": "skip"},
+        {"id": 2, "text": "ok", "do": "write and skip"},
+        {"id": 3, "text": "ok"},
+    ]
+    batch_id = manager.create_batch("notes", items)
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.status, summary.completed_items, summary.skipped_items) == (BatchStatus.COMPLETED, 1, 2)
+    assert [item.skip_reason for item in manager.list_items(batch_id, status="skipped")] == ["nothing to do", "not now"]
+    assert sql("SELECT count(*) FROM places WHERE id = 77") == [(0,)]
+
+
+def test_an_interrupt_stops_the_run_and_leaves_the_rest_pending(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(item: Any, ctx: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(ACTIONS, "interrupt", interrupt)
+    items = [{"id": number, "text": "ok"} for number in range(200)]
+    items[120]["do"] = "interrupt"
+    batch_id = manager.create_batch("notes", items)
+
+    with pytest.raises(KeyboardInterrupt):
+        manager.process_batch(batch_id)
+
+    interrupted = manager.get_summary(batch_id)
+    assert (interrupted.status, interrupted.completed_items, interrupted.open_items) == (
+        BatchStatus.PROCESSING,
+        100,
+        100,
+    )
+    assert manager.list_runs(batch_id=batch_id)[0].state == "interrupted"
+
+    monkeypatch.setitem(ACTIONS, "interrupt", lambda item, ctx: None)
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+    assert [run.mode for run in manager.list_runs(batch_id=batch_id)] == ["import", "resume"]
+
+
+def test_a_finished_batch_is_not_touched_again(manager: BatchManager) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok"}, {"id": 2, "text": "bad"}])
+    first = manager.process_batch(batch_id)
+
+    assert manager.process_batch(batch_id) == first
+    assert len(manager.list_runs(batch_id=batch_id)) == 1

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+
+import psycopg2
+import pytest
+
+from reliable_imports import BatchManager, SchemaNotReady
+from reliable_imports.migrations import migrate, scripts
+from reliable_imports.statuses import BATCH_MOVES, BatchStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [number for number, _, _ in scripts()] == list(range(1, len(scripts()) + 1))
+
+
+def test_migrating_twice_changes_nothing(empty_database: str) -> None:
+    assert migrate(empty_database) == [name for _, name, _ in scripts()]
+    assert migrate(empty_database) == []
+
+
+def test_four_processes_may_migrate_at_once(empty_database: str) -> None:
+    start = threading.Barrier(4)
+    applied: list[list[str]] = []
+
+    def run() -> None:
+        start.wait()
+        applied.append(migrate(empty_database))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(len, applied)) == [0, 0, 0, len(scripts())]
+
+
+def test_without_migrate_the_error_says_which_command_to_run(empty_database: str) -> None:
+    manager = BatchManager(empty_database, migrate=False)
+    with pytest.raises(SchemaNotReady, match="has no reliable_imports schema; run `reliable-imports migrate`"):
+        manager.list_batches()
+    manager.migrate()
+    assert manager.list_batches() == []
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        ("import_batches_status_known", BatchStatus),
+        ("import_attempts_outcome_known", Outcome),
+        ("import_attempts_stage_known", Stage),
+        ("import_runs_runner_known", Runner),
+        ("import_runs_mode_known", RunMode),
+        ("import_runs_outcome_known", RunOutcome),
+    ],
+)
+def test_the_tables_know_the_same_words_as_python(database: str, constraint: str, words: type[BatchStatus]) -> None:
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s", [constraint])
+        ((definition,),) = cursor.fetchall()
+        cursor.execute("SELECT regexp_matches(%s, '''([a-z_]+)''', 'g')", [definition])
+        known = {word for ((word,),) in cursor.fetchall()}
+    connection.close()
+    assert known == {word.value for word in words}
+
+
+def test_every_status_has_its_moves() -> None:
+    assert set(BATCH_MOVES) == set(BatchStatus)

@@ -1,0 +1,316 @@
+"""Promise 8: reprocessing is safe to repeat."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from reliable_imports import BatchManager, BatchStatus, BatchSummary, ImportBatchItem, ImportContext, UnknownBatch
+from tests.core.conftest import Sql
+from tests.core.doubles import ACTIONS, FlakyProcessor, NotesProcessor
+
+
+@pytest.fixture
+def failed_batch(manager: BatchManager) -> int:
+    """100 items, of which 10 fail for a place that is missing and 5 for an exception."""
+    items = [{"id": number, "text": "ok"} for number in range(1, 101)]
+    for item in items[:10]:
+        item["place"] = 9
+    for item in items[50:55]:
+        item["do"] = "raise"
+    batch_id = manager.create_batch("notes", items)
+    assert manager.process_batch(batch_id).failed_items == 15
+    return batch_id
+
+
+def add_the_place(sql: Sql) -> None:
+    sql("INSERT INTO places VALUES (9)")
+
+
+def test_exactly_the_failed_items_are_run_again(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    add_the_place(sql)
+    summary = manager.reprocess_batch(failed_batch, failed_items_only=True)
+
+    assert summary.batch_id != failed_batch
+    assert (summary.reprocess_of, summary.first_batch_id) == (failed_batch, failed_batch)
+    assert (summary.total_items, summary.completed_items, summary.failed_items) == (15, 10, 5)
+    assert summary.status is BatchStatus.COMPLETED_WITH_FAILURES
+    links = sql(
+        "SELECT repeats_batch_id, repeats_item_number FROM reliable_imports.import_items "
+        "WHERE batch_id = %s ORDER BY item_number",
+        summary.batch_id,
+    )
+    assert links == [(failed_batch, number) for number in [*range(1, 11), *range(51, 56)]]
+
+
+def test_the_original_batch_is_not_changed(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    before = manager.get_summary(failed_batch)
+    items = manager.list_items(failed_batch)
+    add_the_place(sql)
+    manager.reprocess_batch(failed_batch)
+
+    assert manager.get_summary(failed_batch) == before
+    assert manager.list_items(failed_batch) == items
+
+
+def test_twice_in_a_row_takes_nothing_twice(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    add_the_place(sql)
+    NotesProcessor.fixed = True
+    first = manager.reprocess_batch(failed_batch)
+    second = manager.reprocess_batch(failed_batch)
+
+    assert first.status is BatchStatus.COMPLETED
+    assert second == first
+    assert len(manager.list_batches()) == 2
+    assert manager.count_outstanding(failed_batch) == 0
+
+
+def test_a_batch_without_failures_is_left_alone(manager: BatchManager) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok"}])
+    processed = manager.process_batch(batch_id)
+
+    assert manager.create_reprocess_batch(batch_id) is None
+    assert manager.reprocess_batch(batch_id) == processed
+
+
+def test_fix_fails_again_fix_again(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    in_vain = manager.reprocess_batch(failed_batch)
+    assert (in_vain.total_items, in_vain.failed_items, in_vain.status) == (15, 15, BatchStatus.FAILED)
+    assert manager.count_outstanding(failed_batch) == 15
+
+    add_the_place(sql)
+    half = manager.reprocess_batch(failed_batch)
+    assert (half.total_items, half.completed_items, half.failed_items) == (15, 10, 5)
+
+    # Whichever batch of the line is named, it is the line that is reprocessed.
+    NotesProcessor.fixed = True
+    rest = manager.reprocess_batch(in_vain.batch_id)
+    assert (rest.total_items, rest.completed_items) == (5, 5)
+    assert manager.count_outstanding(failed_batch) == 0
+    assert sql("SELECT count(*) FROM notes") == [(100,)]
+    attempts = sql(
+        "SELECT DISTINCT attempts FROM reliable_imports.import_batch_items WHERE batch_id = %s", rest.batch_id
+    )
+    assert attempts == [(4,)]
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+def test_four_at_once_take_each_failure_once(
+    manager: BatchManager, sql: Sql, failed_batch: int, is_fixed: bool
+) -> None:
+    if is_fixed:
+        add_the_place(sql)
+        NotesProcessor.fixed = True
+    start = threading.Barrier(4)
+    ids: list[int | None] = []
+
+    def request() -> None:
+        start.wait()
+        ids.append(manager.create_reprocess_batch(failed_batch))
+
+    threads = [threading.Thread(target=request) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(ids) == 4
+    assert len(set(ids)) == 1
+    assert len(manager.list_batches()) == 2
+    assert manager.get_summary(ids[0] or 0).total_items == 15
+
+
+def test_four_that_also_process_share_the_batch(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    add_the_place(sql)
+    NotesProcessor.fixed = True
+    start = threading.Barrier(4)
+    summaries: list[BatchSummary] = []
+
+    def request() -> None:
+        start.wait()
+        summaries.append(manager.reprocess_batch(failed_batch))
+
+    threads = [threading.Thread(target=request) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {summary.batch_id for summary in summaries} == {summaries[0].batch_id}
+    assert manager.get_summary(summaries[0].batch_id).completed_items == 15
+    assert sql("SELECT count(*) FROM writes") == [(100,)]
+
+
+def test_a_crash_between_creation_and_processing_is_resumed(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    add_the_place(sql)
+    created = manager.create_reprocess_batch(failed_batch)
+    # Here the first process died. The next request finds its batch and works it.
+    summary = manager.reprocess_batch(failed_batch)
+
+    assert summary.batch_id == created
+    assert (summary.completed_items, summary.failed_items) == (10, 5)
+
+
+def test_by_reason_takes_only_that_reason(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    reasons = {reason.error_type: reason for reason in manager.failure_reasons(failed_batch)}
+    assert {name: reason.items for name, reason in reasons.items()} == {"ForeignKeyViolation": 10, "ValueError": 5}
+
+    add_the_place(sql)
+    summary = manager.reprocess_batch(failed_batch, reason=reasons["ForeignKeyViolation"].reason)
+    assert (summary.total_items, summary.completed_items) == (10, 10)
+    assert manager.count_outstanding(failed_batch) == 5
+    assert manager.create_reprocess_batch(failed_batch, reason=reasons["ForeignKeyViolation"].reason) is None
+
+
+def test_an_open_batch_for_another_reason_is_not_taken_for_an_answer(manager: BatchManager, failed_batch: int) -> None:
+    place, broken = [reason.reason for reason in manager.failure_reasons(failed_batch)]
+    opened = manager.create_reprocess_batch(failed_batch, reason=place)
+
+    assert manager.create_reprocess_batch(failed_batch, reason=place) == opened
+    other = manager.create_reprocess_batch(failed_batch, reason=broken)
+    assert other not in (None, opened)
+    manager.process_batch(opened or 0)
+    manager.process_batch(other or 0)
+
+
+def test_all_items_on_request_are_a_new_wish_each_time(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
+    add_the_place(sql)
+    NotesProcessor.fixed = True
+    first = manager.reprocess_batch(failed_batch, failed_items_only=False)
+    second = manager.reprocess_batch(failed_batch, failed_items_only=False)
+
+    assert first.total_items == second.total_items == 100
+    assert first.batch_id != second.batch_id
+    assert manager.count_outstanding(failed_batch) == 0
+
+
+def test_an_idempotency_key_makes_one_wish_of_two(manager: BatchManager, failed_batch: int) -> None:
+    first = manager.create_reprocess_batch(failed_batch, failed_items_only=False, idempotency_key="again")
+    second = manager.create_reprocess_batch(failed_batch, failed_items_only=False, idempotency_key="again")
+
+    assert first == second
+    manager.process_batch(first or 0)
+
+
+def test_failures_of_a_batch_that_still_runs_can_be_taken(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(item: ImportBatchItem, ctx: ImportContext) -> None:
+        raise KeyboardInterrupt
+
+    items: list[dict[str, object]] = [{"id": number, "text": "ok"} for number in range(200)]
+    items[3]["place"] = 9
+    items[120]["do"] = "interrupt"
+    batch_id = manager.create_batch("notes", items)
+    monkeypatch.setitem(ACTIONS, "interrupt", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        manager.process_batch(batch_id)
+
+    add_the_place(sql)
+    repaired = manager.reprocess_batch(batch_id)
+    monkeypatch.setitem(ACTIONS, "interrupt", lambda item, ctx: None)
+    rest = manager.process_batch(batch_id)
+    assert (repaired.total_items, repaired.completed_items) == (1, 1)
+    assert (rest.completed_items, rest.failed_items) == (199, 1)
+    assert manager.count_outstanding(batch_id) == 0
+
+
+def test_an_old_failure_never_overwrites_newer_data(manager: BatchManager, sql: Sql) -> None:
+    old = manager.create_batch("notes", [{"id": 1, "text": "old", "place": 9}, {"id": 2, "text": "old", "place": 9}])
+    manager.process_batch(old)
+    new = manager.create_batch("notes", [{"id": 1, "text": "new"}])
+    manager.process_batch(new)
+
+    add_the_place(sql)
+    summary = manager.reprocess_batch(old)
+    assert (summary.completed_items, summary.skipped_items) == (1, 1)
+    assert sql("SELECT id, text FROM notes ORDER BY 1") == [(1, "new"), (2, "old")]
+    (skipped,) = manager.list_items(summary.batch_id, status="skipped")
+    assert skipped.skip_reason == f"item 1 of batch {new} is newer and has completed the same key"
+
+
+def test_an_old_failure_overwrites_newer_data_when_told_to(manager: BatchManager, sql: Sql) -> None:
+    old = manager.create_batch("notes", [{"id": 1, "text": "old", "place": 9}])
+    manager.process_batch(old)
+    manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "new"}]))
+
+    add_the_place(sql)
+    manager.reprocess_batch(old, overwrite_newer=True)
+    assert sql("SELECT text FROM notes") == [("old",)]
+
+
+def test_later_items_of_the_same_batch_count_as_newer(manager: BatchManager, sql: Sql) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "first", "place": 9}, {"id": 1, "text": "second"}])
+    manager.process_batch(batch_id)
+    add_the_place(sql)
+
+    assert manager.reprocess_batch(batch_id).skipped_items == 1
+    assert sql("SELECT text FROM notes") == [("second",)]
+
+
+def test_an_unknown_batch_is_named(manager: BatchManager) -> None:
+    with pytest.raises(UnknownBatch, match="there is no batch 4711"):
+        manager.reprocess_batch(4711)
+
+
+class TestRetryableFailures:
+    @pytest.fixture
+    def flaky_batch(self, manager: BatchManager) -> int:
+        batch_id = manager.create_batch("flaky", [{"id": number, "text": "ok"} for number in range(5)])
+        manager.process_batch(batch_id)
+        return batch_id
+
+    @staticmethod
+    def pass_time(sql: Sql) -> None:
+        """Move every failure an hour into the past."""
+        sql("ALTER TABLE reliable_imports.import_attempts DISABLE TRIGGER import_attempts_immutable")
+        sql("UPDATE reliable_imports.import_attempts SET finished_at = finished_at - interval '1 hour'")
+        sql("ALTER TABLE reliable_imports.import_attempts ENABLE TRIGGER import_attempts_immutable")
+
+    def test_they_rest_before_they_are_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
+        assert manager.lines_due() == []
+        assert manager.create_reprocess_batch(flaky_batch, due_only=True) is None
+        assert manager.lines_with_retryable_failures() == [flaky_batch]
+
+        self.pass_time(sql)
+        (due,) = manager.lines_due()
+        assert (due.first_batch_id, due.due_items, due.stalled_batch_id) == (flaky_batch, 5, None)
+
+    def test_the_back_off_doubles_and_ends_at_the_limit(
+        self, manager: BatchManager, sql: Sql, flaky_batch: int
+    ) -> None:
+        waits = "SELECT DISTINCT retry_after FROM reliable_imports.import_attempts WHERE batch_id = %s"
+        assert [str(wait) for (wait,) in sql(waits, flaky_batch)] == ["0:01:00"]
+
+        self.pass_time(sql)
+        second = manager.reprocess_batch(flaky_batch, due_only=True)
+        assert [str(wait) for (wait,) in sql(waits, second.batch_id)] == ["0:02:00"]
+
+        self.pass_time(sql)
+        third = manager.reprocess_batch(flaky_batch, due_only=True)
+        assert sql(waits, third.batch_id) == [(None,)]
+
+        # max_attempts is 3: from here on they wait for a person, who can still ask.
+        self.pass_time(sql)
+        assert manager.lines_due() == []
+        FlakyProcessor.failing = False
+        assert manager.reprocess_batch(flaky_batch).completed_items == 5
+
+    def test_the_generation_grows_with_every_run(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
+        generations = []
+        for _ in range(2):
+            self.pass_time(sql)
+            generations.append(manager.lines_due()[0].generation)
+            manager.reprocess_batch(flaky_batch, due_only=True)
+
+        assert generations[1] > generations[0]
+
+    def test_an_abandoned_reprocess_batch_is_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
+        created = manager.create_reprocess_batch(flaky_batch)
+        assert manager.lines_due() == []
+
+        sql("UPDATE reliable_imports.import_batches SET created_at = created_at - interval '1 hour'")
+        (due,) = manager.lines_due()
+        assert (due.stalled_batch_id, due.due_items) == (created, 0)
+        manager.process_batch(created or 0)
