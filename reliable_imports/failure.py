@@ -97,7 +97,7 @@ def server_failure(
         message = _QUOTED.sub('"…"', message)
     detail = _without_values(detail)
     about = constraint or column
-    title = f"{name}: {message}" if detail is None else f"{name}: {message}; {detail}"
+    title = " ".join(filter(None, [name, constraint])) + f": {detail or message}"
     return Failure(
         stage=stage,
         error_type=name,

@@ -33,8 +33,8 @@ from uuid import UUID
 from reliable_imports.errors import SourceError
 from reliable_imports.source_item import MAX_ITEM_BYTES, SourceItem
 
-MAX_NESTING = 500
-"""Objects and arrays within each other; far more than data has, and what Python parses from any depth of calls."""
+MAX_NESTING = 200
+"""Objects and arrays within each other: far more than data has, and little enough for Python at any depth of calls."""
 
 _MAX_REPR = 64 * 1024
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -95,9 +95,11 @@ def loads(text: str | bytes, *, decimals: bool = False) -> Any:
         return (_WITH_DECIMALS if decimals else _WITH_FLOATS)(text)
     except RecursionError:
         raise ValueError(f"the JSON is {_TOO_DEEP}") from None
-    except (json.JSONDecodeError, _BadNumber):
+    except json.JSONDecodeError:
         raise
-    except ValueError:  # of int(); its message advises to lift the interpreter's limit
+    except _BadNumber as error:
+        raise ValueError(str(error)) from None
+    except ValueError:  # of int(); its own message advises to lift the interpreter's limit
         raise ValueError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from None
 
 

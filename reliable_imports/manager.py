@@ -158,6 +158,7 @@ class BatchManager:
         failed_items_only: bool = True,
         reason: str | None = None,
         due_only: bool = False,
+        retryable_only: bool = False,
         overwrite_newer: bool = False,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
@@ -173,6 +174,7 @@ class BatchManager:
                 twice it repeats twice, unless an *idempotency_key* names the wish.
             reason: only the failures of one reason; its id as `failure_reasons` gives it.
             due_only: only retryable failures whose back-off is over.
+            retryable_only: only retryable failures, due or not.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
                 an item is skipped.
 
@@ -183,6 +185,7 @@ class BatchManager:
             failed_items_only=failed_items_only,
             reason=reason,
             due_only=due_only,
+            retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
             idempotency_key=idempotency_key,
             requested_by=requested_by,

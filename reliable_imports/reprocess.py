@@ -25,12 +25,14 @@ class ReprocessRequest:
         failed_items_only: only outstanding failures; else the latest repeat of every item that has an end.
         reason: only failures with this fingerprint.
         due_only: only retryable failures whose back-off is over.
+        retryable_only: only retryable failures, due or not.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key.
     """
 
     failed_items_only: bool = True
     reason: str | None = None
     due_only: bool = False
+    retryable_only: bool = False
     overwrite_newer: bool = False
     idempotency_key: str | None = None
     requested_by: str | None = None
@@ -44,7 +46,12 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
         first = cursor.fetchone()
         if first is None:
             raise UnknownBatch(batch_id)
-        line = {"first_batch_id": first[0], "reason": request.reason, "due_only": request.due_only}
+        line = {
+            "first_batch_id": first[0],
+            "reason": request.reason,
+            "due_only": request.due_only,
+            "retryable_only": request.retryable_only,
+        }
         if request.idempotency_key is not None:
             cursor.execute(
                 _INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}

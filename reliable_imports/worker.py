@@ -371,7 +371,13 @@ def _settling_statement(cursor: Any) -> str | None:
 def _copy(cursor: Any, statement: str, rows: list[tuple[Any, ...]]) -> None:
     if not rows:
         return
-    cursor.copy_expert(statement, copy_text.LineReader(copy_text.line(*row) for row in rows))
+    reader = copy_text.LineReader(copy_text.line(*row) for row in rows)
+    try:
+        cursor.copy_expert(statement, reader)
+    except psycopg2.Error:
+        if reader.error is not None:  # such as an interrupt, which must stop the run and not blame the items
+            raise reader.error from None
+        raise
     if cursor.rowcount != len(rows):
         raise AssertionError(f"sent {len(rows)} rows, but the server stored {cursor.rowcount}")
 

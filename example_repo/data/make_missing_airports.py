@@ -1,7 +1,6 @@
 """Makes missing_airports.csv from the package `airportsdata`: the airports that flights go to and airports.csv lacks.
 
-    pip install airportsdata
-    python example_repo/data/make_missing_airports.py
+After `pip install airportsdata`, run `python example_repo/data/make_missing_airports.py`.
 """
 
 from __future__ import annotations

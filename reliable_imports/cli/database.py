@@ -69,9 +69,10 @@ def status(invocation: Invocation) -> None:
 @shared_options
 @pass_invocation
 def url(invocation: Invocation) -> None:
-    """Print the DSN of the database that is used, password included, and nothing else: psql "$(reliable-imports db url)".
+    """Print the DSN of the database that is used, with its password, and nothing else.
 
-    It is that of --dsn or RELIABLE_IMPORTS_DSN, else the embedded server's, which is started.
+    It is that of --dsn or RELIABLE_IMPORTS_DSN, else the embedded server's, which is started. So this opens a prompt:
+    psql "$(reliable-imports db url)"
     """
     dsn = resolve_dsn(invocation.dsn)
     invocation.output.document({"url": dsn})

@@ -103,7 +103,8 @@ def create_from_file(
         # A file's name may hold bytes that are no text; the database keeps it readable.
         name = "standard input" if file == _STANDARD_INPUT else os.fsencode(file).decode("utf-8", "backslashreplace")
         batch_id = manager.create_batch(batch_type, source, source=name, idempotency_key=key, requested_by=requester())
-        is_new = key is None or source.bytes_read > 0
+        # A delivery that was made before is not read again.
+        is_new = key is None or source.sha256 is not None
     return manager.get_summary(batch_id), is_new
 
 

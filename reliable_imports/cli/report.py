@@ -100,7 +100,5 @@ def what_next(batch_id: int, outstanding: int) -> list[tuple[str, str]]:
     """The commands that help after failures."""
     commands = [(f"reliable-imports failures {batch_id}", "see each reason and its items")]
     if outstanding:
-        commands.append(
-            (f"reliable-imports reprocess {batch_id}", "run the failed items again, once the cause is gone")
-        )
+        commands.append((f"reliable-imports reprocess {batch_id}", "run them again, once the cause is gone"))
     return commands

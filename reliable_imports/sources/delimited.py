@@ -39,8 +39,7 @@ def read_delimited(content: Content, *, delimiter: str, quotechar: str | None, l
                 else:
                     yield SourceItem(None, text.encode(), None, line, offset)
                 continue
-        is_torn = problem.kind in ("ragged-row", "bad-quoting")
-        if is_torn and _holds_whole_row(raw, content.encoding.codec, width, delimiter, quotechar):
+        if len(cells) != width and _holds_whole_row(raw, content.encoding.codec, width, delimiter, quotechar):
             raise SourceError(
                 content.source,
                 "a quoted cell of the row is not closed: it goes on over lines that are rows of their own",

@@ -45,13 +45,21 @@ def find_encoding(source: str, name: str, head: bytes) -> Encoding:
         codec = codecs.lookup(name).name.removesuffix("-sig")
         if codec in ("utf-16", "utf-32"):
             codec += "-be" if head.startswith(_MARKS[f"{codec}-be"]) else "-le"
-        # Else a byte that looks like a line end could be part of something else, as in UTF-7 or EBCDIC.
-        if codec not in _MARKS and _ASCII.decode(codec) != _ASCII.decode("ascii"):
-            raise SourceError(source, f"files in {codec} cannot be read; convert it to utf-8 first")
+        is_readable = codec in _MARKS or _has_ascii(codec)
     except (LookupError, ValueError):
         raise SourceError(source, f"unknown encoding {name!r}; some known: utf-8, utf-16, cp1252, latin-1") from None
+    if not is_readable:
+        raise SourceError(source, f"files in {codec} cannot be read; convert it to utf-8 first")
     unit = 2 if codec.startswith("utf-16") else 4 if codec.startswith("utf-32") else 1
     return Encoding(codec, unit, _MARKS.get(codec, b""))
+
+
+def _has_ascii(codec: str) -> bool:
+    """Else a byte that looks like a line end could be part of something else, as in UTF-7, EBCDIC or with escapes."""
+    try:
+        return "escape" not in codec and _ASCII.decode(codec) == _ASCII.decode("ascii")
+    except UnicodeError:
+        return False
 
 
 def looks_binary(text: bytes, encoding: Encoding) -> bool:

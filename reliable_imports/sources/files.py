@@ -16,13 +16,14 @@ _BLOCK = 256 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def require_file(path: Path) -> None:
-    """
+def size_of(path: Path) -> int:
+    """The size of a file that can be read.
+
     Raises:
         SourceError: *path* is no file, or this account may not read it.
     """
-    with _open(path):
-        pass
+    with _open(path) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 class StoredFile:
@@ -30,13 +31,11 @@ class StoredFile:
 
     Attributes:
         bytes_read: bytes of the stored file read so far.
-        total_bytes: its size when it was opened.
         sha256: of the stored bytes, as hexadecimal digits; None until the last has been read.
     """
 
     def __init__(self, path: Path) -> None:
         self.bytes_read = 0
-        self.total_bytes = 0
         self.sha256: str | None = None
         self._path = path
         self._hash = hashlib.sha256()
@@ -48,7 +47,6 @@ class StoredFile:
             SourceError: it cannot be read, or its gzip data is damaged or cut short.
         """
         with _open(self._path) as file:
-            self.total_bytes = os.fstat(file.fileno()).st_size
             stored = self._stored_blocks(file)
             head = next(stored, b"")
             if head.startswith(_GZIP_MAGIC):

@@ -68,22 +68,18 @@ def _splitter(encoding: Encoding, carriage_return_ends: bool) -> Callable[[bytes
     if encoding.unit == 1:
         return _split_at_any_end if carriage_return_ends else _split_at_line_feeds
     line_feed, carriage_return = map(re.escape, _ends(encoding))
-    unit = b"." * encoding.unit
-    if carriage_return_ends:
-        ends = [carriage_return + line_feed, line_feed, carriage_return + b"(?=" + unit + b")"]
-        inner = b"(?!" + line_feed + b"|" + carriage_return + b")" + unit
-    else:
-        ends = [line_feed]
-        inner = b"(?!" + line_feed + b")" + unit
-    # Matched from line to line and never searched for, so that it stays on the borders of the units.
-    line = re.compile(b"(?:" + inner + b")*(?:" + b"|".join(ends) + b")", re.DOTALL)
+    another = b"(?=" + b"." * encoding.unit + b")"
+    ends = [carriage_return + line_feed, line_feed, carriage_return + another] if carriage_return_ends else [line_feed]
+    end = re.compile(b"|".join(ends), re.DOTALL)
 
     def split(data: bytes) -> list[bytes]:
         found = []
         position = 0
-        while match := line.match(data, position):
-            found.append(match[0])
-            position = match.end()
+        for match in end.finditer(data):
+            # Bytes of two neighbouring characters can look like a line end, but never overlap a real one.
+            if match.start() % encoding.unit == 0:
+                found.append(data[position : match.end()])
+                position = match.end()
         return [*found, data[position:]]
 
     return split

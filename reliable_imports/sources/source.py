@@ -8,7 +8,8 @@ from pathlib import Path
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources.content import open_content
 from reliable_imports.sources.delimited import read_delimited
-from reliable_imports.sources.files import StoredFile, require_file
+from reliable_imports.sources.encodings import find_encoding
+from reliable_imports.sources.files import StoredFile, size_of
 from reliable_imports.sources.json_array import read_json_array
 from reliable_imports.sources.json_lines import read_json_lines
 from reliable_imports.sources.options import SourceOptions
@@ -25,6 +26,7 @@ class Source:
     Attributes:
         name: the path, as it was given.
         options: how it is read.
+        total_bytes: the size of the file, to which `bytes_read` grows.
     """
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
@@ -32,6 +34,8 @@ class Source:
         self.options = options
         self._path = path
         self._format = options.format_of(path)
+        find_encoding(self.name, options.encoding, b"")
+        self.total_bytes = size_of(path)
         self._file = StoredFile(path)
 
     def __iter__(self) -> Iterator[SourceItem]:
@@ -62,11 +66,6 @@ class Source:
         """How far into the stored file reading has come, for progress; ahead of the items by some blocks."""
         return self._file.bytes_read
 
-    @property
-    def total_bytes(self) -> int:
-        """What `bytes_read` grows to."""
-        return self._path.stat().st_size
-
 
 def open_source(path: str | Path, options: SourceOptions = _DEFAULTS) -> Source:
     """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or gzip.
@@ -74,7 +73,4 @@ def open_source(path: str | Path, options: SourceOptions = _DEFAULTS) -> Source:
     Raises:
         SourceError: there is no such file, it cannot be read, or its format or encoding is unknown.
     """
-    path = Path(path)
-    source = Source(path, options)
-    require_file(path)
-    return source
+    return Source(Path(path), options)

@@ -44,6 +44,7 @@ JOIN reliable_imports.import_items AS item
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
     AND (%(reason)s::text IS NULL OR outstanding.reason = %(reason)s)
+    AND (NOT %(retryable_only)s OR outstanding.retryable)
     AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
 
 -- name: take_all

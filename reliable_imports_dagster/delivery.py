@@ -1,0 +1,102 @@
+"""Which batch an import run works: one that exists, one that an earlier try of this run made, or a new one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError
+from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
+from reliable_imports_dagster.names import import_name
+
+
+def accept(
+    context: dg.OpExecutionContext, manager: BatchManager, processor: type[BaseProcessor], config: ImportConfig
+) -> int:
+    """The id of the batch to work. What a run accepts is named after it, so that a run which repeats it finds its batch.
+
+    Raises:
+        ConfigurationError: the config names no source, more than one, too many items, or a batch of another type.
+        SourceError: the source cannot be read, and no earlier try has read it.
+    """
+    _check(processor, config)
+    if config.batch_id is not None:
+        return _existing(manager, processor, config.batch_id)
+    delivery: dict[str, Any] = {
+        "idempotency_key": delivery_key(context),
+        "requested_by": "dagster",
+        "metadata": {"dagster_run_id": context.run_id},
+    }
+    if config.items is not None:
+        return manager.create_batch(processor.batch_type, config.items, source="run config", **delivery)
+    path = config.path or processor.source
+    assert path is not None  # _check has seen to it
+    try:
+        source = manager.open_source(processor.batch_type, path)
+    except SourceError as error:
+        # Gone or changed since an earlier try has stored it: then its items are not asked for.
+        return manager.create_batch(processor.batch_type, _refuse(error), **delivery)
+    return manager.create_batch(processor.batch_type, source, **delivery)
+
+
+def delivery_key(context: dg.OpExecutionContext) -> str:
+    """The same for a run and all its re-executions and automatic retries, as long as their config is the same."""
+    node = [*context.op_handle.path, *filter(None, [context.get_mapping_key()])]
+    return f"dagster:{origin(context)}:{'/'.join(node)}"
+
+
+def origin(context: dg.OpExecutionContext) -> str:
+    """The id of the first run that this one repeats with the same config for this op; its own if it repeats none."""
+    run = context.run
+    config = _node_config(run.run_config, context.op_handle.path)
+    while run.parent_run_id is not None:
+        parent = context.instance.get_run_by_id(run.parent_run_id)
+        if parent is None:  # deleted; its id still names what it made
+            return run.parent_run_id
+        if _node_config(parent.run_config, context.op_handle.path) != config:
+            break
+        run = parent
+    return run.run_id
+
+
+def _check(processor: type[BaseProcessor], config: ImportConfig) -> None:
+    given = [name for name in ("path", "batch_id", "items") if getattr(config, name) is not None]
+    op = import_name(processor.batch_type)
+    if len(given) > 1:
+        raise ConfigurationError(
+            f"{op} was given {' and '.join(given)}; a run works one batch: give path, batch_id or items"
+        )
+    if not given and processor.source is None:
+        raise ConfigurationError(
+            f"{op} does not know what to import: {processor.__qualname__} declares no `source`; "
+            f"give path, batch_id or items, as in ops: {{{op}: {{config: {{path: FILE}}}}}}"
+        )
+    if config.items is not None and len(config.items) > MAX_INLINE_ITEMS:
+        raise ConfigurationError(
+            f"{op} was given {len(config.items):,} items in its run config, and {MAX_INLINE_ITEMS} is the most: "
+            "Dagster keeps and loads the config with every run; put the items in a file and give its path, "
+            "or create the batch first and give its batch_id"
+        )
+
+
+def _existing(manager: BatchManager, processor: type[BaseProcessor], batch_id: int) -> int:
+    found = manager.get_batch(batch_id).batch_type
+    if found != processor.batch_type:
+        raise ConfigurationError(
+            f"batch {batch_id} is of type {found!r}, and {import_name(processor.batch_type)} imports "
+            f"{processor.batch_type!r}; launch {import_name(found)} for it"
+        )
+    return batch_id
+
+
+def _refuse(error: SourceError) -> Iterator[object]:
+    raise error
+    yield
+
+
+def _node_config(run_config: Any, path: list[str]) -> dict[str, Any]:
+    """What the run's config says to one op, wherever in nested graphs it is; what is null is as if not said."""
+    node: Any = {"ops": run_config.get("ops", {})}
+    for name in path:
+        node = (node.get("ops") or {}).get(name) or {}
+    return {name: value for name, value in (node.get("config") or {}).items() if value is not None}

@@ -1,0 +1,69 @@
+"""Working a batch on behalf of a Dagster run, which is tied to it before the first item is touched."""
+
+import time
+
+import dagster as dg
+
+from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunMode
+from reliable_imports_dagster import tags
+from reliable_imports_dagster.names import REPROCESS, import_name
+
+_LOG_SECONDS = 10.0
+
+
+def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: int) -> BatchSummary:
+    """Process what is left of the batch, and return how it stands then; the run's tags follow.
+
+    A run that is stopped, or that loses the database, leaves the batch free for the next one.
+    """
+    batch = manager.get_batch(batch_id)
+    mode = RunMode.REPROCESS if batch.reprocess_of is not None else RunMode.IMPORT
+    if manager.list_runs(batch_id=batch_id):
+        mode = RunMode.RESUME
+    named = {
+        tags.BATCH_ID: str(batch_id),
+        tags.BATCH_TYPE: batch.batch_type,
+        tags.LINE: str(batch.first_batch_id),
+        tags.MODE: mode.value,
+    }
+    tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
+    if batch.status.is_final:
+        context.log.warning(
+            f"batch {batch_id} is finished already ({batch.status}), so there is nothing left to do; {REPROCESS} runs "
+            f"its failed items again, and {import_name(batch.batch_type)} launched anew, not re-executed, makes a new batch"
+        )
+    else:
+        verb = "resuming" if mode is RunMode.RESUME else "processing"
+        context.log.info(f"{verb} batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
+    try:
+        summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=context.run_id)
+    except BaseException:  # Dagster stops a run by an exception that is no Exception
+        tags.tag_run(context, {tags.OUTCOME: tags.INTERRUPTED})
+        raise
+    tags.tag_run(context, {tags.OUTCOME: summary.status.value})
+    return summary
+
+
+class _Progress:
+    """Logs how far a batch is, seldom: a line in Dagster's log costs as much as a hundred items."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._log = context.log
+        self._done: int | None = None
+        self._time = time.monotonic()
+
+    def __call__(self, summary: BatchSummary) -> None:
+        done = summary.total_items - summary.open_items
+        now = time.monotonic()
+        if self._done is None:
+            self._done = done
+            return
+        if now - self._time < _LOG_SECONDS or not summary.open_items:
+            return
+        rate = (done - self._done) / (now - self._time)
+        left = f", about {summary.open_items / rate:,.0f} s left" if rate > 0 else ""
+        self._log.info(
+            f"batch {summary.batch_id}: {done:,} of {summary.total_items:,} items, {rate:,.0f}/s, "
+            f"{summary.failed_items:,} failed{left}"
+        )
+        self._done, self._time = done, now

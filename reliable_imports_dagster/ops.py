@@ -1,0 +1,49 @@
+"""The import of one processor as an op, for jobs of a team's own making."""
+
+import dagster as dg
+
+from reliable_imports import BaseProcessor
+from reliable_imports_dagster.config import ImportConfig
+from reliable_imports_dagster.delivery import accept
+from reliable_imports_dagster.discovery import only
+from reliable_imports_dagster.execution import work_batch
+from reliable_imports_dagster.names import import_name
+from reliable_imports_dagster.refusal import refusals_explained
+from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+
+
+def build_import_op(
+    processor: type[BaseProcessor],
+    *,
+    translator: DagsterReliableImportsTranslator | None = None,
+    fail_run_on: FailRunOn = "failed",
+) -> dg.OpDefinition:
+    """An op `import_<type>` that does what the asset does, reports to the same asset, and returns the batch's id.
+
+    Its input `after` takes anything, or nothing: it is for the order of ops in a job.
+    """
+    registry = only(processor)
+    asset_key = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor).key
+
+    @dg.op(
+        name=import_name(processor.batch_type),
+        ins={"after": dg.In(dg.Nothing)},
+        out=dg.Out(int, description="The batch's id."),
+        tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+    )
+    def import_batch(
+        context: dg.OpExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource
+    ) -> int:
+        manager = reliable_imports.manager(registry)
+        with refusals_explained():
+            batch_id = accept(context, manager, processor, config)
+        summary = work_batch(context, manager, batch_id)
+        report(context, manager, summary).log(context, asset_key)
+        failure = failure_of([summary], fail_run_on)
+        if failure is not None:
+            raise failure
+        return batch_id
+
+    return import_batch

@@ -1,0 +1,187 @@
+"""What Dagster shows of a batch: one materialization, one check, and whether the run fails."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+import dagster as dg
+
+from reliable_imports import BatchManager, BatchStatus, BatchSummary, FailureReason
+from reliable_imports_dagster import tags
+from reliable_imports_dagster.names import NO_FAILED_ITEMS, REPROCESS
+
+FailRunOn = Literal["failed", "any_failure", "never"]
+"""When a run fails because of its items: if none was completed, if any failed, or never."""
+
+_MAX_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """A batch as it stood when a run left it."""
+
+    summary: BatchSummary
+    metadata: dict[str, Any]
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    description: str
+
+    def result(self, asset_key: dg.AssetKey) -> dg.MaterializeResult[Any]:
+        """For an asset to yield."""
+        check = dg.AssetCheckResult(
+            asset_key=asset_key,
+            check_name=NO_FAILED_ITEMS,
+            passed=self.passed,
+            severity=self.severity,
+            description=self.description,
+            metadata=self._check_metadata,
+        )
+        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=[check])
+
+    def log(self, context: dg.OpExecutionContext, asset_key: dg.AssetKey) -> None:
+        """For an op, which materializes nothing by itself: the events that `result` would make."""
+        context.log_event(dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata))
+        # A materialization without its check would turn the last evaluation into "not evaluated".
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=asset_key,
+                check_name=NO_FAILED_ITEMS,
+                passed=self.passed,
+                severity=self.severity,
+                description=self.description,
+                metadata=self._check_metadata,
+            )
+        )
+
+    @property
+    def _check_metadata(self) -> dict[str, Any]:
+        return {name: self.metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")}
+
+
+def report(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> BatchReport:
+    """Ask the database what is to be told of the batch."""
+    outstanding = manager.count_outstanding(summary.batch_id)
+    reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
+    metadata: dict[str, Any] = {
+        "batch_id": str(summary.batch_id),
+        "status": summary.status.value,
+        "total_items": summary.total_items,
+        "completed_items": summary.completed_items,
+        "failed_items": summary.failed_items,
+        "skipped_items": summary.skipped_items,
+        "outstanding_failures": outstanding,
+        "dagster/row_count": summary.completed_items,
+        **_speed(context, manager, summary),
+    }
+    if summary.source is not None:
+        metadata["source"] = summary.source
+    if summary.reprocess_of is not None:
+        metadata["reprocess_of"] = str(summary.reprocess_of)
+    if reasons:
+        metadata["reasons"] = _reasons_table(reasons)
+    if outstanding:
+        metadata["reprocess"] = _reprocess_commands(summary.batch_id)
+    metadata["runs"] = _runs_link(summary.batch_id)
+    return BatchReport(
+        summary,
+        metadata,
+        passed=outstanding == 0 and summary.open_items == 0,
+        severity=dg.AssetCheckSeverity.ERROR
+        if summary.status is BatchStatus.FAILED
+        else dg.AssetCheckSeverity.WARN,
+        description=_description(summary, reasons, outstanding),
+    )
+
+
+def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.Failure | None:
+    """The failure to raise for these batches, after their results are out; None if the run is to succeed."""
+    if fail_run_on == "never":
+        return None
+    bad = [
+        summary
+        for summary in summaries
+        if summary.status is BatchStatus.FAILED or (fail_run_on == "any_failure" and summary.failed_items)
+    ]
+    if not bad:
+        return None
+    told = "; ".join(
+        f"batch {summary.batch_id}: {summary.failed_items:,} of {_items(summary.total_items)} failed" for summary in bad
+    )
+    return dg.Failure(
+        f"{told}; `reliable-imports failures {bad[0].batch_id}` shows why",
+        # The batch is closed: a retry would find nothing to do.
+        allow_retries=False,
+    )
+
+
+def _speed(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> dict[str, Any]:
+    """Of this run's own work: a batch that was resumed a day later was not that slow."""
+    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == context.run_id]
+    if not own:
+        return {}
+    items = own[-1].completed + own[-1].failed + own[-1].skipped
+    seconds = own[-1].seconds
+    speed: dict[str, Any] = {"seconds": round(seconds, 3)}
+    if seconds > 0:
+        speed["items_per_second"] = round(items / seconds, 1)
+    return speed
+
+
+def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "reason": reason.reason,
+                    "items": reason.items,
+                    "title": reason.title,
+                    "sample_item": reason.sample_item_number,
+                }
+            )
+            for reason in reasons[:_MAX_REASONS]
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
+                dg.TableColumn("items", "int", description="how many items failed for it"),
+                dg.TableColumn("title", "string"),
+                dg.TableColumn("sample_item", "int", description="the number of the first of them"),
+            ]
+        ),
+    )
+
+
+def _reprocess_commands(batch_id: int) -> dg.MarkdownMetadataValue:
+    config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}})
+    return dg.MetadataValue.md(
+        f"```\nreliable-imports reprocess {batch_id}\n```\n"
+        f"or\n```\ndg launch --job {REPROCESS} --config-json '{config}'\n```\n"
+        f"or, with `{config}` in `reprocess.yaml`,\n"
+        f"```\ndagster job execute -m MODULE -j {REPROCESS} -c reprocess.yaml\n```"
+    )
+
+
+def _runs_link(batch_id: int) -> dg.MarkdownMetadataValue:
+    filtered = quote(f"tag:{tags.BATCH_ID}={batch_id}", safe="")
+    return dg.MetadataValue.md(f"[runs of batch {batch_id}](/runs?q%5B0%5D={filtered})")
+
+
+def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:
+    if summary.open_items:
+        said = f"batch {summary.batch_id} is not finished: {_items(summary.open_items)} are with another run"
+    elif summary.failed_items:
+        count = f"{len(reasons)} reason{'' if len(reasons) == 1 else 's'}"
+        said = f"{summary.failed_items:,} of {_items(summary.total_items)} failed for {count}"
+    elif not summary.total_items:
+        said = "the source had no items"
+    else:
+        said = f"none of {_items(summary.total_items)} failed"
+    if outstanding:
+        return f"{said}; {outstanding:,} wait to be reprocessed: `reliable-imports reprocess {summary.batch_id}`"
+    return said
+
+
+def _items(count: int) -> str:
+    return f"{count:,} item{'' if count == 1 else 's'}"

@@ -1,0 +1,22 @@
+"""Tags that Dagster's runs carry. `import_runs` is the truth; these mirror it, so that the UI can filter by them.
+
+They name the batch that the run works, or worked last: a run that materializes several assets works several.
+"""
+
+import dagster as dg
+
+BATCH_ID = "reliable_imports/batch_id"
+BATCH_TYPE = "reliable_imports/batch_type"
+LINE = "reliable_imports/line"
+"""The first batch of the line that the run's batch is in."""
+MODE = "reliable_imports/mode"
+"""`import`, `reprocess` or `resume`."""
+OUTCOME = "reliable_imports/outcome"
+"""The batch's status when the run left it; `interrupted` if the run did not come to its end."""
+
+INTERRUPTED = "interrupted"
+
+
+def tag_run(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:
+    """Add *tags* to the run while it goes on, over those that a re-execution has copied from its parent."""
+    context.instance.add_run_tags(context.run_id, tags)

@@ -1,0 +1,100 @@
+"""How a processor appears among Dagster's assets."""
+
+import dataclasses
+import hashlib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
+from reliable_imports_dagster.names import GROUP
+
+
+class DagsterReliableImportsTranslator:
+    """Turns processors into asset specs. Subclass it to change keys, groups, owners, tags:
+
+    class OurTranslator(DagsterReliableImportsTranslator):
+        def get_asset_spec(self, processor):
+            spec = super().get_asset_spec(processor)
+            return spec.replace_attributes(key=spec.key.with_prefix("crm"), owners=["team:crm"])
+    """
+
+    def get_asset_spec(self, processor: type[BaseProcessor]) -> dg.AssetSpec:
+        """The asset that a batch of *processor* materializes.
+
+        Dependencies are named by batch type; where all assets are built together, they follow to the keys that this
+        method gives the others.
+        """
+        return dg.AssetSpec(
+            key=processor.batch_type,
+            deps=[dg.AssetKey(batch_type) for batch_type in processor.depends_on],
+            description=inspect.cleandoc(processor.__doc__) if processor.__doc__ else None,
+            group_name=GROUP,
+            kinds={"postgres", "python"},
+            code_version=_code_version(processor),
+            metadata=_metadata(processor),
+        )
+
+
+def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsTranslator) -> dict[str, dg.AssetSpec]:
+    """The specs of all processors by batch type, each depending on the others by the keys that they really have."""
+    specs = {processor.batch_type: translator.get_asset_spec(processor) for processor in registry}
+    keys = {dg.AssetKey(batch_type): spec.key for batch_type, spec in specs.items()}
+    return {
+        batch_type: spec.replace_attributes(
+            deps=[
+                dg.AssetDep(
+                    keys.get(dep.asset_key, dep.asset_key), partition_mapping=dep.partition_mapping, metadata=dep.metadata
+                )
+                for dep in spec.deps
+            ]
+        )
+        for batch_type, spec in specs.items()
+    }
+
+
+def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"processor": f"{processor.__module__}.{processor.__qualname__}"}
+    if processor.source is not None:
+        metadata["source"] = dg.MetadataValue.path(str(processor.source))
+    if issubclass(processor, TableProcessor):
+        metadata["dagster/table_name"] = processor.table
+        columns = list(_columns(processor.model))
+        if columns:
+            metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
+    return metadata
+
+
+def _columns(model: type) -> Iterator[dg.TableColumn]:
+    if dataclasses.is_dataclass(model):
+        for field in dataclasses.fields(model):
+            yield dg.TableColumn(field.name, _type_name(field.type))
+        return
+    for name, info in getattr(model, "model_fields", {}).items():
+        yield dg.TableColumn(name, _type_name(info.annotation), description=info.description)
+
+
+def _type_name(annotation: Any) -> str:
+    """`int`, `str | None`: as one would write it, without the modules' names."""
+    if annotation is types.NoneType:
+        return "None"
+    if isinstance(annotation, str):
+        return annotation
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " | ".join(_type_name(part) for part in typing.get_args(annotation))
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _type_name(typing.get_args(annotation)[0])
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _code_version(processor: type[BaseProcessor]) -> str | None:
+    """Changes when the text of the class, or of its model, changes."""
+    try:
+        sources = [inspect.getsource(part) for part in (processor, getattr(processor, "model", None)) if part is not None]
+    except (OSError, TypeError):  # made at run time, or without its source
+        return None
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12]

@@ -1,0 +1,36 @@
+"""Promise 10: ten times the items cost no more memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.core.conftest import Sql
+from tests.core.doubles import NOTES
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import resource, sys
+from reliable_imports import BatchManager
+from tests.core.doubles import NotesProcessor
+
+manager = BatchManager(sys.argv[1])
+manager.registry.register(NotesProcessor)
+batch_id = manager.create_batch("notes", ({"id": n, "text": "x" * 200} for n in range(int(sys.argv[2]))))
+summary = manager.process_batch(batch_id)
+assert summary.completed_items == int(sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_memory_is_flat(database: str, sql: Sql) -> None:
+    sql(NOTES)
+    peaks = []
+    for items in ("4000", "40000"):
+        command = [sys.executable, "-c", PROGRAM, database, items]
+        peaks.append(int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout))
+
+    # 36,000 more items of 200 bytes would be 8 MB as bare text, and several times that as Python objects.
+    assert peaks[1] - peaks[0] < 6, f"{peaks} MiB"
