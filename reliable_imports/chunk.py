@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
+from reliable_imports.attempt import Attempt
 from reliable_imports.chunk_session import ChunkSession, ChunkSpoiled, ItemScope, WriteError
 from reliable_imports.context import ImportContext, ItemNotes, LogLine, Origin, SkipItem, logger
 from reliable_imports.errors import ContextMisuse
@@ -44,20 +43,6 @@ class StoredItem:
     earlier_attempts: int
     origin_batch_id: int | None
     origin_item_number: int | None
-
-
-@dataclass(slots=True)
-class Attempt:
-    """What became of one item; a failed write can still turn a completed one into a failed one."""
-
-    item: ImportBatchItem
-    outcome: Outcome
-    scope: ItemScope
-    notes: ItemNotes
-    result: str | None = None
-    skip_reason: str | None = None
-    failure: Failure | None = None
-    earlier_tries: list[Failure] = field(default_factory=list)
 
 
 class Chunk:
@@ -269,64 +254,3 @@ def _file_of(processor: type) -> str | None:
         return inspect.getsourcefile(processor)
     except TypeError:  # defined where there is no file, as in an interactive session
         return None
-
-
-def attempt_columns(
-    attempt: Attempt, run_id: int, retry_after: Callable[[Failure, int], timedelta | None]
-) -> list[tuple[Any, ...]]:
-    """The rows of import_attempts for one item: the tries that were followed by another, then the last."""
-    rows = []
-    number = attempt.item.attempt
-    for failure in attempt.earlier_tries:
-        rows.append(_failed_columns(attempt, number, run_id, failure, is_final=False, retry_after=None))
-        number += 1
-    if attempt.failure is not None:
-        wait = retry_after(attempt.failure, number)
-        rows.append(_failed_columns(attempt, number, run_id, attempt.failure, is_final=True, retry_after=wait))
-    else:
-        item = attempt.item
-        rows.append(
-            (item.batch_id, item.item_number, number, run_id, attempt.outcome.value, True, attempt.notes.natural_key)
-            + (attempt.result, attempt.skip_reason)
-            + (None,) * 11
-        )
-    return rows
-
-
-def _failed_columns(
-    attempt: Attempt, number: int, run_id: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
-) -> tuple[Any, ...]:
-    item = attempt.item
-    return (
-        item.batch_id, item.item_number, number, run_id, Outcome.FAILED.value, is_final, attempt.notes.natural_key,
-        None, None, failure.stage.value, failure.error_type, failure.sqlstate, failure.constraint, failure.field,
-        failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
-        None if retry_after is None else f"{retry_after.total_seconds()} seconds",
-    )  # fmt: skip
-
-
-def log_columns(attempt: Attempt, run_id: int) -> list[tuple[Any, ...]]:
-    """The rows of import_logs for one item: what it said, and that it failed or was skipped."""
-    item = attempt.item
-    lines = list(attempt.notes.logs)
-    if attempt.failure is not None:
-        failure = attempt.failure
-        lines.append(LogLine("error", failure.title, {"reason": failure.reason, "stage": failure.stage.value}))
-    elif attempt.skip_reason is not None:
-        lines.append(LogLine("info", f"skipped: {attempt.skip_reason}", {}))
-    return [
-        (item.batch_id, item.item_number, run_id, line.level, clean_text(line.message), details_json(line.details))
-        for line in lines
-    ]
-
-
-def clean_text(text: str) -> str:
-    """What PostgreSQL can store of any text."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def details_json(details: Mapping[str, Any]) -> str | None:
-    """Details as jsonb takes them; a value that JSON does not know becomes its text."""
-    if not details:
-        return None
-    return clean_text(json.dumps(details, default=str, ensure_ascii=False)).replace("\\u0000", "")

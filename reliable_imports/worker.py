@@ -8,24 +8,13 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-from psycopg2.extras import Json
 
-from reliable_imports import copy_text
-from reliable_imports.chunk import (
-    MAX_ITEMS,
-    Attempt,
-    Chunk,
-    StoredItem,
-    attempt_columns,
-    clean_text,
-    details_json,
-    log_columns,
-)
+from reliable_imports.attempt import clean_text, details_json
+from reliable_imports.chunk import MAX_ITEMS, Chunk, StoredItem
 from reliable_imports.chunk_session import ChunkSpoiled
 from reliable_imports.context import logger
 from reliable_imports.database import discard_session, roll_back, transaction
@@ -37,7 +26,8 @@ from reliable_imports.models import Batch, BatchSummary
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.reading import get_summary
-from reliable_imports.statuses import BatchStatus, Outcome, Runner, RunOutcome, Stage
+from reliable_imports.recorder import Recorder
+from reliable_imports.statuses import BatchStatus, Runner, RunOutcome, Stage
 
 _WORK = load("work.sql")
 
@@ -93,7 +83,6 @@ class Worker:
         self._from_range = 0
         self._careful_items = 0
         self._doubts: dict[int, Doubt] = {}
-        self._known_reasons: set[str] = set()
         self._next_progress = 0.0
 
     def run(self) -> None:
@@ -140,6 +129,7 @@ class Worker:
                 },
             )
             self._run_id, mode = cursor.fetchone()
+            self._recorder = Recorder(self._batch, self._processor, self._run_id)
             self._settle = _settling_statement(cursor)
             self._log(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
         if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
@@ -169,7 +159,9 @@ class Worker:
                     if chunk.is_full:
                         break
                 chunk.finish()
-                self._record(cursor, range_number, first_item, chunk.attempts)
+                for attempt in chunk.attempts:
+                    attempt.earlier_tries = self._tries(attempt.item.item_number)
+                self._recorder.record(cursor, range_number, first_item, chunk.attempts)
             self._from_range = range_number
             self._careful_items = max(0, self._careful_items - 1)
             for attempt in chunk.attempts:
@@ -198,8 +190,9 @@ class Worker:
 
     def _doubt(self, error: Exception, stored: list[StoredItem], careful: bool) -> None:
         """Decide how to go on after a chunk was undone; raise if the error is nobody's but the database's."""
-        # What the undone items had looked up may never have existed.
+        # What the undone items had looked up, or were the first to fail for, may never have existed.
         self._found.clear()
+        self._recorder.forget()
         fault = Fault.ITEM
         if isinstance(error, psycopg2.Error):
             fault = fault_of(error, self._connection)
@@ -227,55 +220,9 @@ class Worker:
         doubt = self._doubts.get(item.item_number)
         return None if doubt is None else doubt.verdict
 
-    # Recording
-
-    def _record(self, cursor: Any, range_number: int, first_item: int, attempts: list[Attempt]) -> None:
-        for attempt in attempts:
-            doubt = self._doubts.get(attempt.item.item_number)
-            if doubt is not None:
-                attempt.earlier_tries = doubt.tries
-        self._record_reasons(cursor, attempts)
-        attempt_rows = [row for each in attempts for row in attempt_columns(each, self._run_id, self._retry_after)]
-        _copy(cursor, _WORK["copy_attempts"], attempt_rows)
-        _copy(cursor, _WORK["copy_logs"], [row for each in attempts for row in log_columns(each, self._run_id)])
-        outcomes = [attempt.outcome for attempt in attempts]
-        counts = {
-            "completed": outcomes.count(Outcome.COMPLETED),
-            "failed": outcomes.count(Outcome.FAILED),
-            "skipped": outcomes.count(Outcome.SKIPPED),
-        }
-        next_item = attempts[-1].item.item_number + 1
-        place = {"batch_id": self._batch.id, "range_number": range_number}
-        cursor.execute(_WORK["advance_range"], {**place, **counts, "first_item": first_item, "next_item": next_item})
-        if cursor.rowcount != 1:
-            raise AssertionError(f"range {range_number} of batch {self._batch.id} moved under a lock")
-        cursor.execute(_WORK["beat"], {**place, **counts, "run_id": self._run_id})
-
-    def _record_reasons(self, cursor: Any, attempts: list[Attempt]) -> None:
-        failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
-        failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
-        new = {each.reason: each for each in failures if each.reason not in self._known_reasons}
-        if not new:
-            return
-        facts = [
-            {
-                "fingerprint": each.reason,
-                "stage": each.stage.value,
-                "error_type": each.error_type,
-                "sqlstate": each.sqlstate,
-                "constraint_name": each.constraint,
-                "field": each.field,
-                "title": each.title,
-            }
-            for each in new.values()
-        ]
-        cursor.execute(_WORK["know_reasons"], {"batch_type": self._batch.batch_type, "reasons": Json(facts)})
-        self._known_reasons.update(new)
-
-    def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:
-        if not failure.retryable or attempt >= self._processor.max_attempts:
-            return None
-        return self._processor.retry_backoff * float(2 ** (attempt - 1))
+    def _tries(self, item_number: int) -> list[Failure]:
+        doubt = self._doubts.get(item_number)
+        return [] if doubt is None else doubt.tries
 
     # Ending
 
@@ -366,20 +313,6 @@ def _settling_statement(cursor: Any) -> str | None:
     deferred = [name for name, is_deferred in constraints if is_deferred]
     again = f"; SET CONSTRAINTS {', '.join(deferred)} DEFERRED" if deferred else ""
     return f"SET CONSTRAINTS ALL IMMEDIATE{again}"
-
-
-def _copy(cursor: Any, statement: str, rows: list[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    reader = copy_text.LineReader(copy_text.line(*row) for row in rows)
-    try:
-        cursor.copy_expert(statement, reader)
-    except psycopg2.Error:
-        if reader.error is not None:  # such as an interrupt, which must stop the run and not blame the items
-            raise reader.error from None
-        raise
-    if cursor.rowcount != len(rows):
-        raise AssertionError(f"sent {len(rows)} rows, but the server stored {cursor.rowcount}")
 
 
 def _first_line(error: BaseException) -> str:

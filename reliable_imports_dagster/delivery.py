@@ -41,22 +41,29 @@ def accept(
 
 def delivery_key(context: dg.OpExecutionContext) -> str:
     """The same for a run and all its re-executions and automatic retries, as long as their config is the same."""
-    node = [*context.op_handle.path, *filter(None, [context.get_mapping_key()])]
-    return f"dagster:{origin(context)}:{'/'.join(node)}"
+    return key_of_run(context, repeated_runs(context)[-1])
 
 
-def origin(context: dg.OpExecutionContext) -> str:
-    """The id of the first run that this one repeats with the same config for this op; its own if it repeats none."""
+def key_of_run(context: dg.OpExecutionContext, run_id: str) -> str:
+    """What this op makes on behalf of a run, under one name that outlives a crash."""
+    mapped = context.get_mapping_key()
+    return f"dagster:{run_id}:{'/'.join(context.op_handle.path)}{f'[{mapped}]' if mapped else ''}"
+
+
+def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
+    """The ids of this run and of those that it repeats with the same config for this op, back to the first."""
     run = context.run
+    ids = [run.run_id]
     config = _node_config(run.run_config, context.op_handle.path)
     while run.parent_run_id is not None:
         parent = context.instance.get_run_by_id(run.parent_run_id)
         if parent is None:  # deleted; its id still names what it made
-            return run.parent_run_id
+            return [*ids, run.parent_run_id]
         if _node_config(parent.run_config, context.op_handle.path) != config:
             break
         run = parent
-    return run.run_id
+        ids.append(run.run_id)
+    return ids
 
 
 def _check(processor: type[BaseProcessor], config: ImportConfig) -> None:

@@ -88,9 +88,7 @@ def report(context: dg.OpExecutionContext, manager: BatchManager, summary: Batch
         summary,
         metadata,
         passed=outstanding == 0 and summary.open_items == 0,
-        severity=dg.AssetCheckSeverity.ERROR
-        if summary.status is BatchStatus.FAILED
-        else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if summary.status is BatchStatus.FAILED else dg.AssetCheckSeverity.WARN,
         description=_description(summary, reasons, outstanding),
     )
 

@@ -1,12 +1,11 @@
 """Running failed items again: one job for all batch types, and one for each."""
 
-from collections.abc import Iterator
-
 import dagster as dg
+import psycopg2
 
 from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry
 from reliable_imports_dagster.config import ReprocessConfig
-from reliable_imports_dagster.delivery import delivery_key
+from reliable_imports_dagster.delivery import delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import reprocess_name
@@ -14,6 +13,34 @@ from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, failure_of, report
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+
+
+def build_reprocess_job(
+    packages: Packages,
+    *,
+    batch_type: str | None = None,
+    translator: DagsterReliableImportsTranslator | None = None,
+    fail_run_on: FailRunOn = "failed",
+    executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+) -> dg.JobDefinition:
+    """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
+
+    See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each batch that
+    it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was left open.
+    Safe to launch twice: an item is taken once.
+    """
+    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on)
+    of_type = "" if batch_type is None else f" of {batch_type}"
+
+    @dg.job(
+        name=op.name,
+        description=f"Runs failed items{of_type} again: those of one batch, or all outstanding retryable ones.",
+        executor_def=executor,
+    )
+    def reprocess_job() -> None:
+        op()
+
+    return reprocess_job
 
 
 def build_reprocess_op(
@@ -40,14 +67,92 @@ def build_reprocess_op(
     ) -> list[int]:
         manager = reliable_imports.manager(registry)
         with refusals_explained():
-            work = _Work(context, manager, registry, batch_type, config)
-        for batch_id in work:
-            summary = work_batch(context, manager, batch_id)
-            report(context, manager, summary).log(context, specs[summary.batch_type].key)
-            work.summaries.append(summary)
-        failure = failure_of(work.summaries, fail_run_on)
+            lines = _lines(context, manager, registry, batch_type, config)
+        summaries: list[BatchSummary] = []
+        broken: list[int] = []
+        for line in lines:
+            try:
+                batch_id = _take(context, manager, line, config)
+                if batch_id is None:
+                    continue
+                summary = work_batch(context, manager, batch_id)
+                report(context, manager, summary).log(context, specs[summary.batch_type].key)
+                summaries.append(summary)
+            except (DatabaseError, psycopg2.OperationalError):
+                raise
+            except Exception:  # such as a processor's set-up: one line must not keep the others waiting
+                if len(lines) == 1:
+                    raise
+                context.log.exception(f"the line of batch {line} could not be worked")
+                broken.append(line)
+        if not summaries and not broken:
+            context.log.info("nothing is outstanding, so there is nothing to reprocess")
+        if broken:
+            raise dg.Failure(
+                f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
+            )
+        failure = failure_of(summaries, fail_run_on)
         if failure is not None:
             raise failure
-        return [summary.batch_id for summary in work.summaries]
+        return [summary.batch_id for summary in summaries]
 
     return reprocess
+
+
+def _lines(
+    context: dg.OpExecutionContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    batch_type: str | None,
+    config: ReprocessConfig,
+) -> list[int]:
+    """Batches that stand for their lines, each line once."""
+    if config.batch_id is not None:
+        found = manager.get_batch(config.batch_id).batch_type
+        registry.get(found)
+        if batch_type not in (None, found):
+            raise ConfigurationError(
+                f"batch {config.batch_id} is of type {found!r}, and {reprocess_name(batch_type)} reprocesses "
+                f"{batch_type!r}; launch {reprocess_name(found)} or {reprocess_name(None)} for it"
+            )
+        return [config.batch_id]
+    if not config.failed_items_only:
+        raise ConfigurationError(
+            "failed_items_only: false runs completed items again too, and needs a batch_id that says which"
+        )
+    # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
+    lines = set(manager.lines_with_retryable_failures())
+    lines |= {due.first_batch_id for due in manager.lines_due() if due.stalled_batch_id is not None}
+    for run_id in repeated_runs(context)[1:]:
+        lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
+    return [
+        line for line in sorted(lines) if _is_ours(context, manager.get_batch(line).batch_type, registry, batch_type)
+    ]
+
+
+def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegistry, batch_type: str | None) -> bool:
+    if batch_type is None and found not in registry:
+        context.log.warning(f"failures of type {found!r} are left alone: this code location has no processor for it")
+        return False
+    return batch_type in (None, found)
+
+
+def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, config: ReprocessConfig) -> int | None:
+    """The reprocess batch to work for one line; None if nothing of it is outstanding."""
+
+    def create(key: str) -> int | None:
+        return manager.create_reprocess_batch(
+            line,
+            failed_items_only=config.failed_items_only,
+            reason=config.reason,
+            due_only=config.due_only,
+            retryable_only=config.batch_id is None,
+            idempotency_key=f"{key}:{line}",
+            requested_by="dagster",
+        )
+
+    batch_id = create(delivery_key(context))
+    if batch_id is None or not config.failed_items_only or not manager.get_batch(batch_id).status.is_final:
+        return batch_id
+    # The run that this one repeats has finished its batch; what failed in it is outstanding again.
+    return create(key_of_run(context, context.run_id))

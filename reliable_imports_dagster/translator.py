@@ -48,7 +48,9 @@ def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsT
         batch_type: spec.replace_attributes(
             deps=[
                 dg.AssetDep(
-                    keys.get(dep.asset_key, dep.asset_key), partition_mapping=dep.partition_mapping, metadata=dep.metadata
+                    keys.get(dep.asset_key, dep.asset_key),
+                    partition_mapping=dep.partition_mapping,
+                    metadata=dep.metadata,
                 )
                 for dep in spec.deps
             ]
@@ -94,7 +96,9 @@ def _type_name(annotation: Any) -> str:
 def _code_version(processor: type[BaseProcessor]) -> str | None:
     """Changes when the text of the class, or of its model, changes."""
     try:
-        sources = [inspect.getsource(part) for part in (processor, getattr(processor, "model", None)) if part is not None]
+        sources = [
+            inspect.getsource(part) for part in (processor, getattr(processor, "model", None)) if part is not None
+        ]
     except (OSError, TypeError):  # made at run time, or without its source
         return None
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12]

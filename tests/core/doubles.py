@@ -133,6 +133,7 @@ ACTIONS: dict[str, Action] = {
     "thread": _use_from_thread,
     "set search_path": _run("SET search_path = nowhere"),
     "set role": _run("SET SESSION AUTHORIZATION DEFAULT; SET statement_timeout = 1"),
+    "set read only": _run("SET default_transaction_read_only = on"),
     "temporary table": _run("CREATE TEMPORARY TABLE import_items (x integer)"),
     "return text": lambda item, ctx: "done",
     "return set": lambda item, ctx: {"target_id": {1, 2}},

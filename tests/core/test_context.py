@@ -190,3 +190,20 @@ def test_statements_that_return_nothing_cannot_be_fetched(
 
     (failed,) = manager.list_items(summary.batch_id)
     assert "returns no rows" in (failed.error_message or "")
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), {1, 2}, object(), "\\u0000"])
+def test_any_details_can_be_logged(manager: BatchManager, run: Callable[..., BatchSummary], value: object) -> None:
+    summary = run(lambda item, ctx: ctx.log("odd\0 \ud800", value=value))
+
+    assert summary.completed_items == 1
+    (entry,) = manager.list_logs(summary.batch_id, item_number=1)
+    assert entry.message.startswith("odd")
+    assert entry.details
+
+
+def test_any_reason_to_skip_can_be_recorded(manager: BatchManager, run: Callable[..., BatchSummary]) -> None:
+    summary = run(lambda item, ctx: ctx.skip("nothing\0 \ud800"))
+
+    assert summary.skipped_items == 1
+    assert manager.list_items(summary.batch_id)[0].skip_reason == "nothing ?"

@@ -268,3 +268,26 @@ def _scans(node: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield node["Node Type"], node.get("Index Name")
     for child in node.get("Plans", []):
         yield from _scans(child)
+
+
+def test_a_reason_first_seen_in_an_undone_chunk_is_known(manager: BatchManager, sql: Sql) -> None:
+    # The chunk fails at its COMMIT, after its reasons were recorded; they must be recorded again with the replay.
+    sql("CREATE SEQUENCE commits")
+    sql(
+        """CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('commits') = 1 THEN
+                RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001';
+            END IF;
+            RETURN NULL;
+        END $$"""
+    )
+    sql(
+        "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON reliable_imports.import_ranges "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_once()"
+    )
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok"}, {"id": 2, "text": "bad"}])
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (1, 1)
+    assert [reason.title[:14] for reason in manager.failure_reasons(batch_id)] == ["CheckViolation"]

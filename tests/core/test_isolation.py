@@ -76,7 +76,7 @@ def test_every_misbehaviour_in_one_batch(manager: BatchManager, sql: Sql) -> Non
     assert sql("SELECT count(*) FROM notes") == [(len(MISBEHAVIOUR),)]
 
 
-@pytest.mark.parametrize("do", ["set search_path", "set role", "temporary table"])
+@pytest.mark.parametrize("do", ["set search_path", "set role", "set read only", "temporary table"])
 def test_what_an_item_leaves_in_the_session_does_not_reach_the_next(manager: BatchManager, do: str) -> None:
     items = [{"id": number, "text": "ok"} for number in range(1, 120)]
     items[10]["do"] = do

@@ -1,0 +1,42 @@
+"""Reliable imports as Dagster assets, ops, jobs, sensors and schedules.
+
+A run works a batch, and a batch may have many runs: the truth about both is in PostgreSQL, table
+`reliable_imports.import_runs`, and the runs' tags mirror it.
+"""
+
+from dagster_shared.libraries import DagsterLibraryRegistry
+
+from reliable_imports_dagster.assets import build_import_asset, build_import_assets
+from reliable_imports_dagster.config import ImportConfig, ReprocessConfig
+from reliable_imports_dagster.definitions import build_reliable_imports_defs
+from reliable_imports_dagster.jobs import build_import_job, build_import_jobs
+from reliable_imports_dagster.ops import build_import_op
+from reliable_imports_dagster.report import FailRunOn
+from reliable_imports_dagster.reprocess import build_reprocess_job, build_reprocess_op
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.schedules import build_import_schedule, build_import_schedules
+from reliable_imports_dagster.sensors import build_reprocess_sensor
+from reliable_imports_dagster.storage import dagster_postgres_url
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+
+__all__ = [
+    "DagsterReliableImportsTranslator",
+    "FailRunOn",
+    "ImportConfig",
+    "ReliableImportsResource",
+    "ReprocessConfig",
+    "build_import_asset",
+    "build_import_assets",
+    "build_import_job",
+    "build_import_jobs",
+    "build_import_op",
+    "build_import_schedule",
+    "build_import_schedules",
+    "build_reliable_imports_defs",
+    "build_reprocess_job",
+    "build_reprocess_op",
+    "build_reprocess_sensor",
+    "dagster_postgres_url",
+]
+
+DagsterLibraryRegistry.register("reliable-imports", "0.1.0", is_dagster_package=False)

@@ -1,0 +1,55 @@
+"""Everything for a team's processors in one call."""
+
+import dagster as dg
+
+from reliable_imports_dagster.assets import build_import_assets
+from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.jobs import build_import_jobs
+from reliable_imports_dagster.names import RESOURCE
+from reliable_imports_dagster.report import FailRunOn
+from reliable_imports_dagster.reprocess import build_reprocess_job
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.schedules import build_import_schedules
+from reliable_imports_dagster.sensors import build_reprocess_sensor
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+
+
+def build_reliable_imports_defs(
+    package_or_packages: Packages,
+    *,
+    resource: ReliableImportsResource | None = None,
+    translator: DagsterReliableImportsTranslator | None = None,
+    fail_run_on: FailRunOn = "failed",
+    executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+    reprocess_sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    schedule_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
+) -> dg.Definitions:
+    """Assets, jobs, schedules and the sensor for all processors; touches no database.
+
+    For each processor an asset, a job `import_<type>`, a job `reprocess_<type>`, and a schedule if it names one; for all
+    the job and the sensor `reprocess_failed_items`. Combine it with a team's own by `dg.Definitions.merge`.
+
+    Args:
+        package_or_packages: where the processors are, or a registry of them.
+        resource: the database; by default as a ReliableImportsResource without arguments finds it.
+        fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
+        executor: for the jobs, and for assets that are materialized by hand; None leaves the latter to Dagster.
+
+    Raises:
+        DiscoveryError, DuplicateBatchType, InvalidProcessor: a package or a processor cannot be used.
+    """
+    registry = discover(package_or_packages)
+    reprocess_jobs = [
+        build_reprocess_job(
+            registry, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, executor=executor
+        )
+        for batch_type in (None, *[processor.batch_type for processor in registry])
+    ]
+    return dg.Definitions(
+        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on),
+        jobs=[*build_import_jobs(registry, translator=translator, executor=executor), *reprocess_jobs],
+        schedules=build_import_schedules(registry, default_status=schedule_status),
+        sensors=[build_reprocess_sensor(registry, default_status=reprocess_sensor_status)],
+        resources={RESOURCE: resource or ReliableImportsResource()},
+        executor=executor,
+    )
