@@ -1,4 +1,4 @@
-"""The example's Dagster definitions: `dagster dev`, `dg dev` and `dagster job execute -m example_repo.definitions` use it."""
+"""The example's Dagster definitions, as `dagster dev` and `dagster job execute -m` load them."""
 
 import dagster as dg
 

@@ -10,7 +10,7 @@ from reliable_imports_dagster.config import ImportConfig
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.execution import work_batch
-from reliable_imports_dagster.names import NO_FAILED_ITEMS, import_name
+from reliable_imports_dagster.names import NO_FAILED_ITEMS, asset_op_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, failure_of, report
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -23,7 +23,7 @@ def build_import_asset(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
 ) -> dg.AssetsDefinition:
-    """The asset of one processor, materialized by the op `import_<type>`; see `ImportConfig` for what that takes.
+    """The asset of one processor, materialized by an op `<type>`; see `ImportConfig` for what that takes.
 
     Needs a ReliableImportsResource under the key `reliable_imports`. A re-execution or an automatic retry resumes the
     batch of the run that it repeats.
@@ -66,7 +66,7 @@ def _import_asset(
     )
 
     @dg.multi_asset(
-        name=import_name(processor.batch_type), specs=[spec], check_specs=[check], description=spec.description
+        name=asset_op_name(processor.batch_type), specs=[spec], check_specs=[check], description=spec.description
     )
     def import_batch(
         context: dg.AssetExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource

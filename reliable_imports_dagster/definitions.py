@@ -26,8 +26,8 @@ def build_reliable_imports_defs(
 ) -> dg.Definitions:
     """Assets, jobs, schedules and the sensor for all processors; touches no database.
 
-    For each processor an asset, a job `import_<type>`, a job `reprocess_<type>`, and a schedule if it names one; for all
-    the job and the sensor `reprocess_failed_items`. Combine it with a team's own by `dg.Definitions.merge`.
+    For each processor an asset, the jobs `import_<type>` and `reprocess_<type>`, and a schedule if it names one; for
+    all the job and the sensor `reprocess_failed_items`. Combine it with a team's own by `dg.Definitions.merge`.
 
     Args:
         package_or_packages: where the processors are, or a registry of them.

@@ -1,6 +1,6 @@
 """Which batch an import run works: one that exists, one that an earlier try of this run made, or a new one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,13 +13,13 @@ from reliable_imports_dagster.names import import_name
 def accept(
     context: dg.OpExecutionContext, manager: BatchManager, processor: type[BaseProcessor], config: ImportConfig
 ) -> int:
-    """The id of the batch to work. What a run accepts is named after it, so that a run which repeats it finds its batch.
+    """The id of the batch to work. A batch that a run makes is named after it, so a run that repeats it finds it.
 
     Raises:
         ConfigurationError: the config names no source, more than one, too many items, or a batch of another type.
         SourceError: the source cannot be read, and no earlier try has read it.
     """
-    _check(processor, config)
+    _check(context.op_handle.path[-1], processor, config)
     if config.batch_id is not None:
         return _existing(manager, processor, config.batch_id)
     delivery: dict[str, Any] = {
@@ -66,9 +66,8 @@ def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
     return ids
 
 
-def _check(processor: type[BaseProcessor], config: ImportConfig) -> None:
+def _check(op: str, processor: type[BaseProcessor], config: ImportConfig) -> None:
     given = [name for name in ("path", "batch_id", "items") if getattr(config, name) is not None]
-    op = import_name(processor.batch_type)
     if len(given) > 1:
         raise ConfigurationError(
             f"{op} was given {' and '.join(given)}; a run works one batch: give path, batch_id or items"
@@ -101,7 +100,7 @@ def _refuse(error: SourceError) -> Iterator[object]:
     yield
 
 
-def _node_config(run_config: Any, path: list[str]) -> dict[str, Any]:
+def _node_config(run_config: Any, path: Sequence[str]) -> dict[str, Any]:
     """What the run's config says to one op, wherever in nested graphs it is; what is null is as if not said."""
     node: Any = {"ops": run_config.get("ops", {})}
     for name in path:

@@ -29,8 +29,8 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
     tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
     if batch.status.is_final:
         context.log.warning(
-            f"batch {batch_id} is finished already ({batch.status}), so there is nothing left to do; {REPROCESS} runs "
-            f"its failed items again, and {import_name(batch.batch_type)} launched anew, not re-executed, makes a new batch"
+            f"batch {batch_id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
+            f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
         )
     else:
         verb = "resuming" if mode is RunMode.RESUME else "processing"

@@ -22,7 +22,7 @@ def build_import_job(
 ) -> "UnresolvedAssetJobDefinition":
     """The job `import_<type>`, which materializes the processor's asset; its definitions must hold that asset too.
 
-    Its run config is that of the op of the same name: `ops: {import_<type>: {config: {path: FILE}}}`.
+    Its run config is that of the asset's op: `ops: {<type>: {config: {path: FILE}}}`.
 
     Args:
         executor: in the run's own process by default: a batch is one step, and a process for it costs a second.

@@ -7,7 +7,7 @@ from reliable_imports_dagster.config import ImportConfig
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import work_batch
-from reliable_imports_dagster.names import import_name
+from reliable_imports_dagster.names import definition_name, import_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, failure_of, report
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -20,7 +20,7 @@ def build_import_op(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
 ) -> dg.OpDefinition:
-    """An op `import_<type>` that does what the asset does, reports to the same asset, and returns the batch's id.
+    """An op `import_<type>_op` that does what the asset does, reports to the same asset, and returns the batch's id.
 
     Its input `after` takes anything, or nothing: it is for the order of ops in a job.
     """
@@ -28,7 +28,7 @@ def build_import_op(
     asset_key = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor).key
 
     @dg.op(
-        name=import_name(processor.batch_type),
+        name=definition_name(import_name(processor.batch_type)),
         ins={"after": dg.In(dg.Nothing)},
         out=dg.Out(int, description="The batch's id."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},

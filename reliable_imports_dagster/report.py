@@ -44,16 +44,15 @@ class BatchReport:
         """For an op, which materializes nothing by itself: the events that `result` would make."""
         context.log_event(dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata))
         # A materialization without its check would turn the last evaluation into "not evaluated".
-        context.log_event(
-            dg.AssetCheckEvaluation(
-                asset_key=asset_key,
-                check_name=NO_FAILED_ITEMS,
-                passed=self.passed,
-                severity=self.severity,
-                description=self.description,
-                metadata=self._check_metadata,
-            )
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=asset_key,
+            check_name=NO_FAILED_ITEMS,
+            passed=self.passed,
+            severity=self.severity,
+            description=self.description,
+            metadata=self._check_metadata,
         )
+        context.log_event(evaluation)  # type: ignore[arg-type]  # taken at run time, and forgotten in the annotation
 
     @property
     def _check_metadata(self) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def report(context: dg.OpExecutionContext, manager: BatchManager, summary: Batch
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
-        metadata["reprocess"] = _reprocess_commands(summary.batch_id)
+        metadata["reprocess"] = _reprocess_commands(context, summary.batch_id)
     metadata["runs"] = _runs_link(summary.batch_id)
     return BatchReport(
         summary,
@@ -151,14 +150,18 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
     )
 
 
-def _reprocess_commands(batch_id: int) -> dg.MarkdownMetadataValue:
+def _reprocess_commands(context: dg.OpExecutionContext, batch_id: int) -> dg.MarkdownMetadataValue:
     config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}})
-    return dg.MetadataValue.md(
-        f"```\nreliable-imports reprocess {batch_id}\n```\n"
-        f"or\n```\ndg launch --job {REPROCESS} --config-json '{config}'\n```\n"
-        f"or, with `{config}` in `reprocess.yaml`,\n"
-        f"```\ndagster job execute -m MODULE -j {REPROCESS} -c reprocess.yaml\n```"
-    )
+    commands = [
+        f"reliable-imports reprocess {batch_id}",
+        f"dg launch --job {REPROCESS} --config-json '{config}'",
+    ]
+    code = context.run.job_code_origin
+    module = code and getattr(code.repository_origin.code_pointer, "module", None)
+    if module is not None:
+        execute = f"dagster job execute -m {module} -j {REPROCESS} -c reprocess.yaml"
+        commands.append(f"echo '{config}' > reprocess.yaml && {execute}")
+    return dg.MetadataValue.md("\n\nor\n\n".join(f"```\n{command}\n```" for command in commands))
 
 
 def _runs_link(batch_id: int) -> dg.MarkdownMetadataValue:

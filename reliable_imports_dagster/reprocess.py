@@ -8,7 +8,7 @@ from reliable_imports_dagster.config import ReprocessConfig
 from reliable_imports_dagster.delivery import delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.execution import work_batch
-from reliable_imports_dagster.names import reprocess_name
+from reliable_imports_dagster.names import definition_name, reprocess_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, failure_of, report
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -25,20 +25,21 @@ def build_reprocess_job(
 ) -> dg.JobDefinition:
     """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
 
-    See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each batch that
-    it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was left open.
-    Safe to launch twice: an item is taken once.
+    See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each
+    batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
+    left open. Safe to launch twice: an item is taken once.
     """
     op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on)
+    name = reprocess_name(batch_type)
     of_type = "" if batch_type is None else f" of {batch_type}"
 
     @dg.job(
-        name=op.name,
+        name=name,
         description=f"Runs failed items{of_type} again: those of one batch, or all outstanding retryable ones.",
         executor_def=executor,
     )
     def reprocess_job() -> None:
-        op()
+        op.alias(name)()
 
     return reprocess_job
 
@@ -50,21 +51,21 @@ def build_reprocess_op(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
 ) -> dg.OpDefinition:
-    """The op of `build_reprocess_job`; it returns the ids of the batches that it worked."""
+    """The op of `build_reprocess_job`, for jobs of a team's own making; its input `after` is for the order of ops."""
     registry = discover(packages)
     if batch_type is not None:
         registry.get(batch_type)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
 
     @dg.op(
-        name=reprocess_name(batch_type),
+        name=definition_name(reprocess_name(batch_type)),
         ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(list[int], description="The ids of the batches that were worked."),
+        out=dg.Out(dg.Nothing),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
     )
     def reprocess(
         context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
-    ) -> list[int]:
+    ) -> None:
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             lines = _lines(context, manager, registry, batch_type, config)
@@ -86,7 +87,7 @@ def build_reprocess_op(
                 context.log.exception(f"the line of batch {line} could not be worked")
                 broken.append(line)
         if not summaries and not broken:
-            context.log.info("nothing is outstanding, so there is nothing to reprocess")
+            context.log.info(_nothing_said(config))
         if broken:
             raise dg.Failure(
                 f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
@@ -94,9 +95,14 @@ def build_reprocess_op(
         failure = failure_of(summaries, fail_run_on)
         if failure is not None:
             raise failure
-        return [summary.batch_id for summary in summaries]
 
     return reprocess
+
+
+def _nothing_said(config: ReprocessConfig) -> str:
+    if config.batch_id is not None:
+        return f"nothing that was asked for is outstanding in the line of batch {config.batch_id}: nothing to do"
+    return "no retryable failure is outstanding; failures that wait for a person are reprocessed by batch_id"
 
 
 def _lines(

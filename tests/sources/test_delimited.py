@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reliable_imports.errors import SourceError
 from reliable_imports.sources import SourceOptions, open_source
 from tests.sources.files import problems, read, refusal, value, values
 
@@ -21,13 +22,16 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_row_becomes_an_object_of_strings_in_the_headers_order(path: Path) -> None:
     items = read(path, b'b,a,"100%s"\r\n1,NA,\r\n"x,""y""", 02 ,z\r\n')
-    assert [item.text for item in items] == ['{"b":"1","a":"NA","100%s":""}', '{"b":"x,\\"y\\"","a":" 02 ","100%s":"z"}']
-    assert [(item.line, item.offset) for item in items] == [(2, 12), (3, 20)]
+    assert [item.text for item in items] == [
+        '{"b":"1","a":"NA","100%s":""}',
+        '{"b":"x,\\"y\\"","a":" 02 ","100%s":"z"}',
+    ]
+    assert [(item.line, item.offset) for item in items] == [(2, 13), (3, 20)]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_every_line_end_is_one_and_stays_as_it_is_in_a_quoted_cell(path: Path, end: bytes) -> None:
-    items = read(path, end.join([b"a,b", b'1,"x', b'', b'y"', b"", b"2,z"]))
+    items = read(path, end.join([b"a,b", b'1,"x', b"", b'y"', b"", b"2,z"]))
     assert values(items) == [{"a": "1", "b": f"x{end.decode() * 2}y"}, {"a": "2", "b": "z"}]
     assert [item.line for item in items] == [2, 6]
     assert items[1].offset == path.read_bytes().index(b"2,z")
@@ -101,16 +105,16 @@ def test_a_ragged_row_over_several_lines_is_no_reason_to_refuse_the_file(path: P
 def test_an_unclosed_quote_is_told_at_the_limit_and_not_at_the_end_of_the_file(path: Path) -> None:
     path.write_bytes(b'a,b\n1,"x\n' + b"2,y\n" * 3_000_000)
     source = open_source(path, SourceOptions(max_item_bytes=10_000))
-    with pytest.raises(Exception, match="not closed within 10000 bytes") as caught:
+    with pytest.raises(SourceError, match="not closed within 10000 bytes") as caught:
         list(source)
-    assert (caught.value.line, caught.value.offset) == (2, 4)  # type: ignore[attr-defined]
+    assert (caught.value.line, caught.value.offset) == (2, 4)
     assert source.bytes_read < 1_000_000
 
 
 def test_a_row_over_the_limit_is_told_without_reading_all_of_it(path: Path) -> None:
     path.write_bytes(b"a,b\n1,2\n" + b"x" * 5_000_000)
     source = open_source(path, SourceOptions(max_item_bytes=10_000))
-    with pytest.raises(Exception, match="line 3, byte 8: the row holds more than 10000 bytes"):
+    with pytest.raises(SourceError, match="line 3, byte 8: the row holds more than 10000 bytes"):
         list(source)
     assert source.bytes_read < 1_000_000
 
@@ -173,13 +177,11 @@ def test_tabs_delimit_tsv_and_options_override(tmp_path: Path, path: Path) -> No
 def test_a_declared_encoding_is_read(path: Path, encoding: str) -> None:
     # U+0A0D and U+0D0A hold the bytes of line ends, and of wide ones where they meet other characters.
     wide = "ਊ഍\u0d0a\u0a00Ċ" if encoding.startswith("utf") else "ü" if encoding == "cp1252" else "ソ表"
-    text = f'näme,b\r\n{wide},1\r\n"x\n{wide}",2\r3,4' if encoding == "cp1252" else f'a,b\r\n{wide},1\r\n"x\n{wide}",2\r3,4'
+    text = f'a,b\r\n{wide},1\r\n"x\n{wide}",2\r3,4'
     items = read(path, text.encode(encoding), encoding=encoding)
     assert [list(row.values()) for row in values(items)] == [[wide, "1"], [f"x\n{wide}", "2"], ["3", "4"]]
     assert [item.line for item in items] == [2, 3, 5]
-    assert items[0].offset == len(text.split("\n")[0].encode(encoding)) + len("\n".encode(encoding.replace("16", "16-le"))) - (
-        0 if "utf-32" != encoding else 4
-    ) or encoding not in ("cp1252", "shift_jis", "utf-16-le", "utf-16-be", "utf-32-be")
+    assert items[0].offset == len("a,b\r\n".encode(encoding))
 
 
 def test_a_broken_row_in_utf_16_keeps_its_bytes(path: Path) -> None:
@@ -194,7 +196,11 @@ _CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.samp
 )
 
 
-@given(data=st.data(), dialect=st.sampled_from(["excel", "excel-tab", "unix"]), encoding=st.sampled_from(["utf-8", "utf-16"]))
+@given(
+    data=st.data(),
+    dialect=st.sampled_from(["excel", "excel-tab", "unix"]),
+    encoding=st.sampled_from(["utf-8", "utf-16"]),
+)
 def test_what_pythons_csv_module_writes_is_read_back_equal(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, dialect: str, encoding: str
 ) -> None:
@@ -220,8 +226,6 @@ def test_every_byte_of_every_row_is_in_an_item_or_the_file_is_refused(
     content = b"h,i\n" + "".join(pieces).encode("utf-8", "surrogateescape")
     path = tmp_path_factory.getbasetemp() / "pieces.csv"
     path.write_bytes(content)
-    from reliable_imports.errors import SourceError
-
     try:
         items = list(open_source(path))
     except SourceError:

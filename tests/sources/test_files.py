@@ -27,7 +27,9 @@ def test_gzip_is_told_by_its_bytes_and_not_by_the_name(tmp_path: Path, name: str
 
 
 def test_gzip_members_follow_each_other_and_may_be_padded(tmp_path: Path) -> None:
-    content = gzip.compress(ROWS) + gzip.compress(b"") + gzip.compress(b"y,z\n") + b"\0" * 600_000 + gzip.compress(b"v,w\n")
+    content = (
+        gzip.compress(ROWS) + gzip.compress(b"") + gzip.compress(b"y,z\n") + b"\0" * 600_000 + gzip.compress(b"v,w\n")
+    )
     assert values(read(tmp_path / "rows.csv", content + b"\0\0"))[1999:] == [
         {"a": "1999", "b": "x"},
         {"a": "y", "b": "z"},
@@ -65,7 +67,12 @@ def test_the_hash_and_size_are_those_of_the_stored_bytes(tmp_path: Path) -> None
 def test_a_path_that_is_no_readable_file_is_refused_when_it_is_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     (tmp_path / "folder.csv").mkdir()
-    for name, problem in [("gone.csv", "no such file"), ("folder.csv", "folder"), ("pipe.csv", "no file"), ("a\0.csv", "NUL")]:
+    for name, problem in [
+        ("gone.csv", "no such file"),
+        ("folder.csv", "folder"),
+        ("pipe.csv", "no file"),
+        ("a\0.csv", "NUL"),
+    ]:
         with pytest.raises(SourceError, match=problem):
             open_source(tmp_path / name)
 
@@ -133,9 +140,7 @@ def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, format_: str) ->
 
 
 @given(content=st.binary(max_size=300), name=st.sampled_from(["x.csv", "x.tsv", "x.jsonl", "x.json"]))
-def test_any_bytes_make_items_or_a_refusal(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str
-) -> None:
+def test_any_bytes_make_items_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name
     for stored in (content, b"h\n" + content, b"\x1f\x8b" + content, gzip.compress(content)):
         path.write_bytes(stored)
@@ -150,7 +155,16 @@ def test_any_bytes_make_items_or_a_refusal(
 
 
 def test_postgresql_reads_every_text_and_needs_raw_for_the_rest(empty_database: str, tmp_path: Path) -> None:
-    strings = ["\\u0000", "\\ud800", "\\udc00x", "\\ud83d\\ude00", "\\\\u0000", "\\\\\\u0000", "é\u2028\ufffe", "\\ud83d\\u0041"]
+    strings = [
+        "\\u0000",
+        "\\ud800",
+        "\\udc00x",
+        "\\ud83d\\ude00",
+        "\\\\u0000",
+        "\\\\\\u0000",
+        "é\u2028\ufffe",
+        "\\ud83d\\u0041",
+    ]
     lines = [f'{{"a": "{string}"}}' for string in strings] + [f'{{"{string}": 1, "a": 2}}' for string in strings]
     lines += ['{"a": 1e999}', '{"a": ' + "9" * 5000 + "}", '{"a": ' + "[" * 199 + "]" * 199 + "}", '{"a": -0.0e-5}']
     items = read(tmp_path / "x.jsonl", "\n".join(lines).encode())

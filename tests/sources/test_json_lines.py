@@ -68,7 +68,9 @@ def test_unusual_json_is_json(path: Path, line: str) -> None:
     assert item.text == line
 
 
-@pytest.mark.parametrize("escape", ["\\u0000", "\\ud800", "\\uDFFF", "\\ud83dx", "\\ud83d\\ud83d\\ude00", "\\\\\\u0000"])
+@pytest.mark.parametrize(
+    "escape", ["\\u0000", "\\ud800", "\\uDFFF", "\\ud83dx", "\\ud83d\\ud83d\\ude00", "\\\\\\u0000"]
+)
 def test_what_the_servers_operators_refuse_is_kept_raw_and_is_no_problem(path: Path, escape: str) -> None:
     text = f'{{"a":"{escape}"}}'
     (item,) = read(path, text.encode("utf-16"), encoding="utf-16")

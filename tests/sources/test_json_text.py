@@ -111,7 +111,7 @@ def test_each_python_type_has_its_documented_text(value: object, text: str) -> N
         ({1: "x", "1": "y"}, "not-json-value", "$: an object's key of type int is not JSON"),
         ({"a": [{None: 1}]}, "not-json-value", "$.a[0]: an object's key of type NoneType is not JSON"),
         (object, "not-json-value", "$: a value of type type is not JSON"),
-        (HostileMapping(), "not-json-value", "$: reading the item raised KeyError"),
+        (HostileMapping(), "not-json-value", "$: reading the item raised ZeroDivisionError"),
         (nested(MAX_NESTING + 1), "too-deep", "levels deep"),
         (nested(100_000), "too-deep", "levels deep"),
         (nested(100_000, {1}), "too-deep", "levels deep"),
@@ -119,8 +119,6 @@ def test_each_python_type_has_its_documented_text(value: object, text: str) -> N
 )
 def test_what_json_cannot_hold_is_a_problem_that_says_where(value: object, kind: str, problem: str) -> None:
     item = dumps_item(value)
-    if isinstance(value, HostileMapping):
-        problem = problem.replace("KeyError", "ZeroDivisionError")
     assert (item.text, item.kind) == (None, kind)
     assert problem in str(item.problem)
     assert item.raw

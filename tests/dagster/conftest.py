@@ -1,0 +1,92 @@
+"""A database with the doubles' tables, Dagster's instance, and short ways to launch and to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import dagster as dg
+import psycopg2
+import pytest
+
+from reliable_imports import BatchManager, ProcessorRegistry
+from tests.dagster import project
+from tests.dagster.doubles import NOTES
+
+Rows = list[tuple[Any, ...]]
+Query = Callable[..., Rows]
+Launch = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def dsn(database: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database that resources without a DSN find, with the doubles' tables."""
+    with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(NOTES)
+    monkeypatch.setenv("RELIABLE_IMPORTS_DSN", database)
+    return database
+
+
+@pytest.fixture
+def query(dsn: str) -> Query:
+    def select(statement: str, *parameters: object) -> Rows:
+        with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    return select
+
+
+@pytest.fixture
+def manager(dsn: str) -> BatchManager:
+    registry = ProcessorRegistry()
+    registry.discover("tests.dagster.doubles")
+    return BatchManager(dsn, registry=registry)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+@pytest.fixture
+def launch(dsn: str, instance: dg.DagsterInstance) -> Launch:
+    """Runs a job of the project in this process; the keywords are the config of its op."""
+
+    def execute(job: str, *, tags: Mapping[str, str] | None = None, **config: object) -> dg.ExecuteInProcessResult:
+        op = job if job.startswith("reprocess_") else job.removeprefix("import_")
+        return project.defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            run_config={"ops": {op: {"config": config}}} if config else None,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )
+
+    return execute
+
+
+def notes(count: int, **others: object) -> list[dict[str, object]]:
+    return [{"id": number, **others} for number in range(1, count + 1)]
+
+
+def problem(result: dg.ExecuteInProcessResult) -> str:
+    """What the step that failed said."""
+    [failure] = result.get_step_failure_events()
+    data = failure.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description
+    assert data.error is not None
+    return (data.error.cause or data.error).message
+
+
+def tags_of(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """The tags of ours that a run has now."""
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return {
+        key.removeprefix("reliable_imports/"): value
+        for key, value in run.tags.items()
+        if key.startswith("reliable_imports/")
+    }

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports import BatchManager
+from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
+from tests.dagster.conftest import Launch, Query, notes, problem, tags_of
+from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
+
+BAD = {"id": 2, "do": "fail"}
+
+
+def _materialization(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    [event] = result.get_asset_materialization_events()
+    return {
+        name: [record.data for record in value.records] if isinstance(value, dg.TableMetadataValue) else value.value
+        for name, value in event.materialization.metadata.items()
+    }
+
+
+def _check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
+    [evaluation] = result.get_asset_check_evaluations()
+    return evaluation
+
+
+def test_a_few_items_can_be_given_in_the_config(launch: Launch, query: Query) -> None:
+    result = launch("import_notes", items=[{"id": 1, "text": "one"}, {"id": 2, "text": None}])
+
+    assert result.success
+    assert query("SELECT id, text FROM notes ORDER BY id") == [(1, "one"), (2, None)]
+    assert query("SELECT batch_type, status, requested_by FROM reliable_imports.import_batches") == [
+        ("notes", "completed", "dagster")
+    ]
+
+
+def test_a_file_can_be_given(launch: Launch, query: Query, tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_text('{"id": 1}\n{"id": 2}\nnot json\n')
+
+    result = launch("import_notes", path=str(path))
+
+    assert result.success
+    assert query("SELECT status, source FROM reliable_imports.import_batches") == [
+        ("completed_with_failures", str(path))
+    ]
+    assert _materialization(result)["source"] == str(path)
+
+
+def test_an_existing_batch_can_be_given(launch: Launch, manager: BatchManager, query: Query) -> None:
+    batch_id = manager.create_batch("notes", notes(3))
+
+    assert launch("import_notes", batch_id=batch_id).success
+
+    assert query("SELECT id, status FROM reliable_imports.import_batches") == [(batch_id, "completed")]
+
+
+def test_without_config_the_processors_own_source_is_imported(launch: Launch, query: Query) -> None:
+    assert launch("import_authors").success
+    assert query("SELECT name FROM authors ORDER BY name") == [("Ada",), ("Grace",)]
+
+
+def test_without_a_source_and_without_config_the_run_says_what_to_give(launch: Launch, query: Query) -> None:
+    result = launch("import_notes")
+
+    assert not result.success
+    assert "NotesProcessor declares no `source`" in problem(result)
+    assert query("SELECT * FROM reliable_imports.import_batches") == []
+
+
+def test_two_sources_at_once_are_refused(launch: Launch, query: Query) -> None:
+    result = launch("import_notes", path="notes.csv", items=[{"id": 1}])
+
+    assert "given path and items" in problem(result)
+    assert query("SELECT * FROM reliable_imports.import_batches") == []
+
+
+def test_a_hundred_items_are_taken_and_one_more_is_refused(launch: Launch, query: Query) -> None:
+    assert launch("import_notes", items=notes(100)).success
+
+    result = launch("import_notes", items=notes(101))
+
+    assert "101 items" in problem(result)
+    assert "put the items in a file" in problem(result)
+    assert query("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
+
+
+def test_a_batch_of_another_type_is_refused(launch: Launch, manager: BatchManager) -> None:
+    batch_id = manager.create_batch("authors", [{"name": "Ada"}])
+
+    said = problem(launch("import_notes", batch_id=batch_id))
+
+    assert said == (
+        f"batch {batch_id} is of type 'authors', and import_notes imports 'notes'; launch import_authors for it"
+    )
+
+
+def test_a_batch_that_does_not_exist_is_refused(launch: Launch) -> None:
+    assert "there is no batch 99" in problem(launch("import_notes", batch_id=99))
+
+
+def test_a_file_that_does_not_exist_is_refused_in_one_line(launch: Launch, query: Query, tmp_path: Path) -> None:
+    result = launch("import_notes", path=str(tmp_path / "gone.csv"))
+
+    assert "gone.csv" in problem(result)
+    assert "no batch was created" in problem(result)
+    assert query("SELECT * FROM reliable_imports.import_batches") == []
+
+
+def test_run_and_batch_are_tied_in_both_directions(launch: Launch, instance: dg.DagsterInstance, query: Query) -> None:
+    result = launch("import_notes", items=[{"id": 1}, BAD])
+
+    [(batch_id, mode)] = query(
+        "SELECT batch_id, mode FROM reliable_imports.import_runs WHERE runner = 'dagster' AND dagster_run_id = %s",
+        result.run_id,
+    )
+    assert mode == "import"
+    [run] = instance.get_runs(dg.RunsFilter(tags={"reliable_imports/batch_id": str(batch_id)}))
+    assert run.run_id == result.run_id
+    assert tags_of(instance, result.run_id) == {
+        "batch_id": str(batch_id),
+        "batch_type": "notes",
+        "line": str(batch_id),
+        "mode": "import",
+        "outcome": "completed_with_failures",
+    }
+
+
+def test_partial_success_is_a_green_run_with_a_warning(launch: Launch) -> None:
+    result = launch("import_notes", items=[{"id": 1}, BAD])
+
+    assert result.success
+    check = _check(result)
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.WARN
+    assert check.description is not None
+    assert check.description.startswith("1 of 2 items failed for 1 reason; 1 wait to be reprocessed")
+
+
+def test_complete_success_passes_the_check(launch: Launch) -> None:
+    check = _check(launch("import_notes", items=notes(2)))
+
+    assert check.passed
+    assert check.description == "none of 2 items failed"
+
+
+def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch, query: Query) -> None:
+    result = launch("import_notes", items=[{"id": 1}, BAD, {"id": 3, "do": "fail"}, {"id": 4, "do": "fail otherwise"}])
+
+    told = _materialization(result)
+    [(batch_id,)] = query("SELECT id FROM reliable_imports.import_batches")
+    counts = {
+        "total_items": 4,
+        "completed_items": 1,
+        "failed_items": 3,
+        "skipped_items": 0,
+        "outstanding_failures": 3,
+        "dagster/row_count": 1,
+    }
+    assert {name: told[name] for name in counts} == counts
+    assert told["batch_id"] == str(batch_id)
+    assert told["status"] == "completed_with_failures"
+    assert told["items_per_second"] > 0
+    assert told["seconds"] >= 0
+    [first, second] = told["reasons"]
+    assert (first["items"], first["sample_item"]) == (2, 2)
+    assert "this is no note" in first["title"]
+    assert (second["items"], second["sample_item"]) == (1, 4)
+    assert f"tag%3Areliable_imports%2Fbatch_id%3D{batch_id}" in told["runs"]
+    assert f"reliable-imports reprocess {batch_id}\n" in told["reprocess"]
+    assert json.dumps({"ops": {"reprocess_failed_items": {"config": {"batch_id": batch_id}}}}) in told["reprocess"]
+
+
+def test_no_more_than_twenty_reasons_are_listed(launch: Launch, query: Query) -> None:
+    bad = [{"id": number, "do": "raise", "error": f"Error{number}"} for number in range(2, 24)]
+
+    told = _materialization(launch("import_notes", items=[{"id": 1}, *bad]))
+
+    assert query("SELECT count(*) FROM reliable_imports.failure_reason_counts") == [(22,)]
+    assert len(told["reasons"]) == 20
+
+
+def test_a_batch_of_which_nothing_was_completed_fails_the_run_and_shows_its_results(
+    launch: Launch, instance: dg.DagsterInstance
+) -> None:
+    result = launch("import_notes", items=[BAD])
+
+    assert not result.success
+    assert "1 of 1 item failed" in problem(result)
+    assert _materialization(result)["failed_items"] == 1
+    assert _check(result).severity is dg.AssetCheckSeverity.ERROR
+    assert tags_of(instance, result.run_id)["outcome"] == "failed"
+
+
+def _materialize(dsn: str, instance: dg.DagsterInstance, policy: FailRunOn, items: list[object]) -> bool:
+    return dg.materialize(
+        [build_import_asset(NotesProcessor, fail_run_on=policy)],
+        instance=instance,
+        resources={"reliable_imports": ReliableImportsResource(dsn=dsn)},
+        run_config={"ops": {"notes": {"config": {"items": items}}}},
+        raise_on_error=False,
+    ).success
+
+
+def test_when_a_run_fails_is_for_the_team_to_say(dsn: str, instance: dg.DagsterInstance) -> None:
+    assert not _materialize(dsn, instance, "any_failure", [{"id": 1}, BAD])
+    assert _materialize(dsn, instance, "any_failure", [{"id": 1}])
+    assert _materialize(dsn, instance, "never", [BAD])
+
+
+def test_an_empty_source_is_a_completed_batch(launch: Launch, tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text("id,text\n")
+
+    result = launch("import_notes", path=str(path))
+
+    assert result.success
+    assert _check(result).description == "the source had no items"
+
+
+def test_a_dsn_from_a_variable_is_read_when_the_run_starts(
+    dsn: str, instance: dg.DagsterInstance, monkeypatch: Any, query: Query
+) -> None:
+    asset = build_import_asset(AuthorsProcessor)
+    resource = ReliableImportsResource(dsn=dg.EnvVar("TEAM_DSN"))
+    monkeypatch.delenv("RELIABLE_IMPORTS_DSN")
+    monkeypatch.setenv("TEAM_DSN", dsn)
+
+    assert dg.materialize([asset], instance=instance, resources={"reliable_imports": resource}).success
+
+    assert query("SELECT count(*) FROM authors") == [(2,)]
+
+
+def test_several_assets_in_one_run_work_a_batch_each(dsn: str, instance: dg.DagsterInstance, query: Query) -> None:
+    result = dg.materialize(
+        [build_import_asset(AuthorsProcessor), build_import_asset(NotesProcessor)],
+        instance=instance,
+        resources={"reliable_imports": ReliableImportsResource(dsn=dsn)},
+        run_config={"ops": {"notes": {"config": {"items": notes(2)}}}},
+    )
+
+    assert query(
+        "SELECT batch_type FROM reliable_imports.run_history WHERE dagster_run_id = %s ORDER BY run_id", result.run_id
+    ) == [("authors",), ("notes",)]
