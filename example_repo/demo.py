@@ -1,4 +1,4 @@
-"""The command `reliable-imports demo`: real flights, their failures, a repair, and exactly the right items run again."""
+"""The command `reliable-imports demo`: real flights, their failures, a repair, and the right items run again."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """The import of one processor as an op, for jobs of a team's own making."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 
 from reliable_imports import BaseProcessor
@@ -35,15 +38,15 @@ def build_import_op(
     )
     def import_batch(
         context: dg.OpExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource
-    ) -> int:
+    ) -> Iterator[Any]:
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             batch_id = accept(context, manager, processor, config)
         summary = work_batch(context, manager, batch_id)
-        report(context, manager, summary).log(context, asset_key)
+        yield from report(context, manager, summary).events(asset_key)
         failure = failure_of([summary], fail_run_on)
         if failure is not None:
             raise failure
-        return batch_id
+        yield dg.Output(batch_id)
 
     return import_batch

@@ -1,7 +1,7 @@
 """What Dagster shows of a batch: one materialization, one check, and whether the run fails."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -40,11 +40,14 @@ class BatchReport:
         )
         return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=[check])
 
-    def log(self, context: dg.OpExecutionContext, asset_key: dg.AssetKey) -> None:
-        """For an op, which materializes nothing by itself: the events that `result` would make."""
-        context.log_event(dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata))
+    def events(self, asset_key: dg.AssetKey) -> Iterator[Any]:
+        """For an op, which materializes nothing by itself: the events that `result` would make.
+
+        To be yielded: what an op only logs is lost if it raises afterwards.
+        """
+        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata)
         # A materialization without its check would turn the last evaluation into "not evaluated".
-        evaluation = dg.AssetCheckEvaluation(
+        yield dg.AssetCheckEvaluation(
             asset_key=asset_key,
             check_name=NO_FAILED_ITEMS,
             passed=self.passed,
@@ -52,7 +55,6 @@ class BatchReport:
             description=self.description,
             metadata=self._check_metadata,
         )
-        context.log_event(evaluation)  # type: ignore[arg-type]  # taken at run time, and forgotten in the annotation
 
     @property
     def _check_metadata(self) -> dict[str, Any]:

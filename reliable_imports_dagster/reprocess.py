@@ -1,5 +1,8 @@
 """Running failed items again: one job for all batch types, and one for each."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 import psycopg2
 
@@ -65,7 +68,7 @@ def build_reprocess_op(
     )
     def reprocess(
         context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
-    ) -> None:
+    ) -> Iterator[Any]:
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             lines = _lines(context, manager, registry, batch_type, config)
@@ -77,7 +80,7 @@ def build_reprocess_op(
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)
-                report(context, manager, summary).log(context, specs[summary.batch_type].key)
+                yield from report(context, manager, summary).events(specs[summary.batch_type].key)
                 summaries.append(summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
