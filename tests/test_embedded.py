@@ -23,6 +23,7 @@ from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres, reach
 from reliable_imports.embedded.binaries import Binaries, find_binaries
 from reliable_imports.embedded.process import read_process
 from reliable_imports.errors import EmbeddedServerError
+from reliable_imports.migrations import migrate
 
 MAJOR = find_binaries().major
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
@@ -52,7 +53,7 @@ def running(servers_folder: Path) -> EmbeddedPostgres:
 
 def test_the_first_start_makes_a_database_that_can_be_used(server: EmbeddedPostgres) -> None:
     dsn = server.start()
-    assert query(dsn, "SELECT current_database(), current_user") == [("reliable_imports", "reliable_imports")]
+    assert query(dsn, "SELECT current_database(), current_user") == [("reliable_imports", "importer")]
 
 
 def test_data_and_dsn_outlive_a_stop_and_a_start(server: EmbeddedPostgres, home: Path) -> None:
@@ -86,7 +87,7 @@ def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
 
 def test_a_wrong_password_is_refused(running: EmbeddedPostgres) -> None:
     right = running.dsn()
-    for user, password in (("reliable_imports", "wrong"), ("reliable_imports", ""), ("nobody", "x"), ("root", "x")):
+    for user, password in (("importer", "wrong"), ("importer", ""), ("nobody", "x"), ("root", "x")):
         with pytest.raises(psycopg2.OperationalError, match=r"password"):
             psycopg2.connect(right, user=user, password=password, passfile="/dev/null").close()
 
@@ -342,7 +343,7 @@ def test_an_ordinary_user_has_a_server_of_their_own(servers_folder: Path) -> Non
     home = folder_of("nobody", servers_folder / "ordinary")
     said = run_as(pwd.getpwnam("nobody").pw_uid, f"print({use(home)})")
     assert said.stderr == ""
-    assert query(said.stdout.strip(), "SELECT current_user") == [("reliable_imports",)]
+    assert query(said.stdout.strip(), "SELECT current_user") == [("importer",)]
     assert server_uid(home) == pwd.getpwnam("nobody").pw_uid
     with pytest.raises(EmbeddedServerError, match=r"belongs to another account .* not shared"):
         EmbeddedPostgres(home).start()
@@ -549,3 +550,13 @@ def run_as(uid: int, code: str, *, prefix: Sequence[str] = ()) -> subprocess.Com
                 check=False,
             )
     pytest.skip("no other account can run a Python with these packages here")
+
+
+def test_a_table_without_a_schema_does_not_land_among_ours(home: Path) -> None:
+    server = EmbeddedPostgres(home, settings=THROW_AWAY)
+    dsn = server.start()
+    migrate(dsn)
+
+    assert query(dsn, "CREATE TABLE mine (x integer); SELECT 'mine'::regclass::oid = 'public.mine'::regclass::oid") == [
+        (True,)
+    ]

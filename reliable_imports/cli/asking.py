@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reliable_imports.cli.invocation import BatchId, Invocation, pass_invocation, shared_options
+from reliable_imports.cli.invocation import Invocation, batch_number, pass_invocation, shared_options
 from reliable_imports.cli.output import Column, as_json_value, stored_value
 from reliable_imports.cli.report import (
     failed_for,
@@ -23,7 +23,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command(short_help="Show where a batch stands.")
-@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.argument("batch_id", metavar="BATCH", type=batch_number)
 @shared_options
 @pass_invocation
 def status(invocation: Invocation, batch_id: int) -> None:
@@ -146,7 +146,7 @@ def batches(invocation: Invocation, batch_type: str | None, status_: str | None,
 
 
 @click.command(short_help="Show why items of a batch failed.")
-@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.argument("batch_id", metavar="BATCH", type=batch_number)
 @click.option("--reason", metavar="ID", help="Show the items that failed for this reason.")
 @click.option(
     "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many reasons or items."
@@ -163,7 +163,7 @@ def failures(invocation: Invocation, batch_id: int, reason: str | None, limit: i
 
 
 @click.command(short_help="Show the audit trail of a batch.")
-@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.argument("batch_id", metavar="BATCH", type=batch_number)
 @click.option(
     "--item", "item_number", type=click.IntRange(1, 2**63 - 1), help="Only lines about the item with this number."
 )

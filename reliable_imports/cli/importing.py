@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 
 from reliable_imports.cli.invocation import (
-    BatchId,
     Invocation,
+    batch_number,
     pass_invocation,
     processor_options,
     requester,
@@ -62,7 +62,7 @@ def create(invocation: Invocation, batch_type: str, file: str, key: str | None) 
 
 
 @click.command(short_help="Process what is pending in a batch.")
-@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.argument("batch_id", metavar="BATCH", type=batch_number)
 @processor_options
 @shared_options
 @pass_invocation

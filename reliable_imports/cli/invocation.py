@@ -148,13 +148,8 @@ def processor_options(command: F) -> F:
     )(command)
 
 
-class BatchId(click.ParamType):
-    """The number of a batch."""
-
-    name = "batch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        text = str(value)
-        if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
-            self.fail(f"{text!r} is no batch's number; `reliable-imports batches` lists them", param, ctx)
-        return int(text)
+def batch_number(text: str) -> int:
+    """The type of a BATCH argument."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
+        raise click.BadParameter(f"{text!r} is no batch's number; `reliable-imports batches` lists them")
+    return int(text)

@@ -65,8 +65,8 @@ class Output:
             return
         cleaned = [(name, one_line(value)) for name, value in facts]
         width = max(len(name) for name, _ in cleaned)
-        gap = (lambda name: " " * (width - len(name) + 2)) if sys.stdout.isatty() else (lambda name: "\t")
-        _write("".join(f"{name}{gap(name)}{value}\n" for name, value in cleaned))
+        lines = [f"{name:{width}}  {value}" if sys.stdout.isatty() else f"{name}\t{value}" for name, value in cleaned]
+        _write("\n".join(lines) + "\n")
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """A table on a terminal; in a pipe a line of names and one for each row, separated by tabs."""

@@ -6,8 +6,8 @@ import click
 
 from reliable_imports.cli.importing import process_with_progress
 from reliable_imports.cli.invocation import (
-    BatchId,
     Invocation,
+    batch_number,
     pass_invocation,
     processor_options,
     requester,
@@ -20,7 +20,7 @@ from reliable_imports.manager import BatchManager
 
 
 @click.command(short_help="Run the failed items of a batch again.")
-@click.argument("batch_id", metavar="BATCH", type=BatchId())
+@click.argument("batch_id", metavar="BATCH", type=batch_number)
 @click.option("--reason", metavar="ID", help="Only failures of this reason; `failures BATCH` lists them.")
 @click.option("--all", "all_items", is_flag=True, help="All items that have an end, completed ones too.")
 @click.option(

@@ -35,9 +35,12 @@ DURABLE: Mapping[str, str] = MappingProxyType({"fsync": "on", "synchronous_commi
 THROW_AWAY: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_writes": "off"})
 """For tests: fast, and a power failure may leave nothing of the data; killed processes lose nothing all the same."""
 
-# One name for the role and the database. The role is the server's superuser: the server is its owner's alone, whoever
-# reads the password file owns the data anyway, and a second role would only be one more secret.
-_NAME = "reliable_imports"
+_DATABASE = "reliable_imports"
+
+# Not the name of our schema: "$user" stands first in a search_path, and a team's own tables would land among ours.
+# The role is the server's superuser: the server is its owner's alone, whoever reads the password file owns the data
+# anyway, and a second role would only be one more secret.
+_ROLE = "importer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class EmbeddedPostgres:
                 version=self._version(data),
             )
 
-    def dsn(self, database: str = _NAME) -> str:
+    def dsn(self, database: str = _DATABASE) -> str:
         """The DSN of *database*, for every client of this account; it stays valid over a stop and a start.
 
         It holds the password. The port changes only if another program takes it while the server is stopped.
@@ -154,7 +157,7 @@ class EmbeddedPostgres:
             raise EmbeddedServerError(
                 f"the password file {self._folder / 'password'} is gone; stop the server, and its next start makes one"
             )
-        return f"postgresql://{_NAME}:{password}@127.0.0.1:{port}/{database}"
+        return f"postgresql://{_ROLE}:{password}@127.0.0.1:{port}/{database}"
 
     # What is there.
 
@@ -262,12 +265,12 @@ class EmbeddedPostgres:
         maker = ClusterMaker(self._binaries, self._account, lock)
         if not data.exists():
             sync = self._settings.get("fsync") != "off"
-            maker.create(data, owner=_NAME, password=self._new_password(), database=_NAME, sync=sync)
+            maker.create(data, owner=_ROLE, password=self._new_password(), database=_DATABASE, sync=sync)
         check_reach(data, self._account)
         if not (data / "PG_VERSION").exists():
             raise server_failure(data, "PG_VERSION is missing")
         if self._read("password") is None:
-            maker.run_sql(data, f"ALTER ROLE {_NAME} PASSWORD '{self._new_password()}'")
+            maker.run_sql(data, f"ALTER ROLE {_ROLE} PASSWORD '{self._new_password()}'")
         return self._launch_on_a_free_port(data)
 
     def _new_password(self) -> str:
