@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from reliable_imports import BatchManager
-from reliable_imports_dagster import build_reprocess_sensor
+from reliable_imports_dagster import ReliableImportsResource, build_reprocess_sensor
 from tests.dagster import project
 from tests.dagster.conftest import Query, notes
 
@@ -15,18 +16,27 @@ NAME = "reprocess_failed_items_sensor"
 Tick = Callable[[], dg.SensorResult | dg.SkipReason]
 
 
+def _context(instance: dg.DagsterInstance) -> dg.SensorEvaluationContext:
+    return dg.build_sensor_context(
+        instance=instance,
+        definitions=project.defs,
+        sensor_name=NAME,
+        resources={"reliable_imports": ReliableImportsResource()},
+    )
+
+
 @pytest.fixture
-def tick(dsn: str, instance: dg.DagsterInstance) -> Iterator[Tick]:
+def tick(dsn: str, instance: dg.DagsterInstance) -> Tick:
     """Evaluates the project's sensor once."""
     sensor = project.defs.resolve_sensor_def(NAME)
 
     def evaluate() -> dg.SensorResult | dg.SkipReason:
-        with dg.build_sensor_context(instance=instance, definitions=project.defs, sensor_name=NAME) as context:
+        with _context(instance) as context:
             answer = sensor(context)
         assert isinstance(answer, dg.SensorResult | dg.SkipReason)
         return answer
 
-    yield evaluate
+    return evaluate
 
 
 @pytest.fixture
@@ -64,11 +74,13 @@ def _busy_batch(manager: BatchManager, until: str = "/nowhere") -> int:
     return manager.process_batch(manager.create_batch("notes", items)).batch_id
 
 
-def _started_run(instance: dg.DagsterInstance, request: dg.RunRequest) -> dg.DagsterRun:
+def _started_run(instance: dg.DagsterInstance, request: dg.RunRequest, age: float = 0) -> dg.DagsterRun:
     run = instance.create_run_for_job(
         project.reprocess_failed_items(), run_config=request.run_config, tags=_tags(request)
     )
-    instance.report_engine_event("starting", run)
+    instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id, timestamp=time.time() - age
+    )
     return run
 
 
@@ -83,9 +95,7 @@ def test_with_nothing_due_the_sensor_says_what_it_looked_for(tick: Tick, manager
     assert _reason(tick()) == "no retryable failure is due, and no reprocess batch was left behind"
 
 
-def test_an_empty_database_is_nothing_to_do(
-    empty_database: str, tick: Tick, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_database_is_nothing_to_do(empty_database: str, tick: Tick, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELIABLE_IMPORTS_DSN", empty_database)
 
     assert _reason(tick()).startswith("no retryable failure is due")
@@ -179,11 +189,11 @@ def test_a_line_that_is_being_worked_waits(tick: Tick, manager: BatchManager, in
 
 
 def test_a_run_that_died_unnoticed_does_not_block_its_line_for_ever(
-    tick: Tick, manager: BatchManager, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    tick: Tick, manager: BatchManager, instance: dg.DagsterInstance
 ) -> None:
     _busy_batch(manager)
-    zombie = _started_run(instance, _requests(tick())[0])
-    instance.handle_new_event(_started_an_hour_ago(zombie))
+    [request] = _requests(tick())
+    _started_run(instance, request, age=3600)
 
     assert len(_requests(tick())) == 1
 
@@ -198,10 +208,12 @@ def test_each_line_is_requested_once_and_a_tick_is_bounded(tick: Tick, manager: 
     assert len({request.run_key for request in requests}) == 10
 
 
-def test_a_line_without_a_processor_here_is_named(dsn: str, instance: dg.DagsterInstance, manager: BatchManager) -> None:
+def test_a_line_without_a_processor_here_is_named(
+    dsn: str, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
     batch_id = _busy_batch(manager)
     sensor = build_reprocess_sensor([])
-    with dg.build_sensor_context(instance=instance, definitions=project.defs, sensor_name=NAME) as context:
+    with _context(instance) as context:
         answer = sensor(context)
 
     assert isinstance(answer, dg.SkipReason)

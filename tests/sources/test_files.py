@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -125,7 +126,8 @@ def test_a_few_kilobytes_of_gzip_that_hold_a_huge_line_are_refused_in_flat_memor
 def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, format_: str) -> None:
     def peak(rows: int) -> int:
         path = tmp_path / f"{rows}.{format_}"
-        row = {"csv": '12345,"some text"\n', "jsonl": '{"a": 12345}\n', "json": '{"a": 12345},\n'}[format_]
+        text = "some text " * 10
+        row = {"csv": f'1,"{text}"\n', "jsonl": f'{{"a": "{text}"}}\n', "json": f'{{"a": "{text}"}},\n'}[format_]
         head, tail = {"csv": ("a,b\n", ""), "jsonl": ("", ""), "json": ("[", "1]")}[format_]
         path.write_text(head + row * rows + tail)
         tracemalloc.start()
@@ -136,7 +138,7 @@ def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, format_: str) ->
         finally:
             tracemalloc.stop()
 
-    assert peak(300_000) < peak(30_000) * 1.2 + 100_000
+    assert peak(150_000) < peak(15_000) * 1.2
 
 
 @given(content=st.binary(max_size=300), name=st.sampled_from(["x.csv", "x.tsv", "x.jsonl", "x.json"]))
@@ -147,8 +149,7 @@ def test_any_bytes_make_items_or_a_refusal(tmp_path_factory: pytest.TempPathFact
         source = open_source(path)
         try:
             items = list(source)
-        except SourceError as error:
-            assert error.source == str(path)
+        except SourceError:
             continue
         assert source.size == len(stored)
         assert all(type(item) is SourceItem and (item.text is None) != (item.raw is None) for item in items)
@@ -170,7 +171,7 @@ def test_postgresql_reads_every_text_and_needs_raw_for_the_rest(empty_database: 
     items = read(tmp_path / "x.jsonl", "\n".join(lines).encode())
     items += read(tmp_path / "x.csv", b'a,b\n"\\ud800",\x01\x7f\n\x00,x\n\\u0000,"\n"\n')
     assert len(items) == len(lines) + 3
-    with psycopg2.connect(empty_database) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(empty_database)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         for item in items:
             assert item.problem is None
@@ -180,4 +181,3 @@ def test_postgresql_reads_every_text_and_needs_raw_for_the_rest(empty_database: 
             else:
                 with pytest.raises(psycopg2.Error):
                     cursor.execute("SELECT %s::json ->> 'a'", ((item.raw or b"").decode(),))
-    connection.close()
