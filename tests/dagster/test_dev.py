@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg2
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = """
+mutation ($selector: JobOrPipelineSelector!) {
+  launchRun(executionParams: {selector: $selector}) {
+    __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  }
+}
+"""
+STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+SELECTOR = {
+    "repositoryLocationName": "example_repo.definitions",
+    "repositoryName": "__repository__",
+    "jobName": "import_airlines",
+}
+
+T = TypeVar("T")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _until(found: Callable[[], T | None], seconds: float = 120) -> T:
+    """What *found* gives as soon as it gives something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = found()
+        if value is not None:
+            return value
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def _ask(port: int, query: str, **variables: object) -> dict[str, Any]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": query, "variables": variables}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+    assert "errors" not in answer, answer
+    return dict(answer["data"])
+
+
+def _is_up(port: int) -> bool | None:
+    try:
+        loaded = _ask(port, "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+    except (urllib.error.URLError, ConnectionError):
+        return None
+    return bool(loaded["repositoriesOrError"]["nodes"]) or None
+
+
+def _processes(column: str, value: int) -> list[int]:
+    """The ids of living processes whose parent (`ppid`) or session (`sid`) is *value*."""
+    listed = subprocess.run(["ps", "-eo", f"pid=,{column}=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == value and not row[2].startswith("Z")]
+
+
+def _select(dsn: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()
+
+
+@contextmanager
+def _dev(folder: Path, dsn: str, home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with (
+        (home / "output").open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-m", "reliable_imports", "dev", *arguments],
+            cwd=folder,
+            env={
+                **os.environ,
+                "RELIABLE_IMPORTS_DSN": dsn,
+                "RELIABLE_IMPORTS_HOME": str(home),
+                "PYTHONPATH": str(ROOT),
+                "PYTHONUNBUFFERED": "1",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+
+
+def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:
+    port = _free_port()
+    with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
+        _until(lambda: True if process.poll() is not None else _is_up(port))
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        [dagster] = _processes("ppid", process.pid)
+        assert len(_processes("sid", dagster)) > 1
+
+        launched = _ask(port, LAUNCH, selector=SELECTOR)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run_id = launched["run"]["runId"]
+
+        def ended() -> str | None:
+            status = str(_ask(port, STATUS, id=run_id)["runOrError"]["status"])
+            return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
+
+        assert _until(ended) == "SUCCESS"
+        assert _select(
+            empty_database,
+            "SELECT batch.batch_type, batch.status, batch.completed_items, run.status "
+            "FROM reliable_imports.import_runs AS import_run "
+            "JOIN reliable_imports.import_batches AS batch ON batch.id = import_run.batch_id "
+            "JOIN dagster.runs AS run ON run.run_id = import_run.dagster_run_id "
+            "WHERE import_run.dagster_run_id = %s",
+            run_id,
+        ) == [("airlines", "completed", 16, "SUCCESS")]
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=90) == 0
+
+    assert _processes("sid", dagster) == []
+    assert f"http://127.0.0.1:{port}" in (tmp_path / "output").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_dev_can_be_stopped_while_it_starts(empty_database: str, tmp_path: Path, number: signal.Signals) -> None:
+    with _dev(ROOT, empty_database, tmp_path, "--port", str(_free_port())) as process:
+        [dagster] = _until(lambda: _processes("ppid", process.pid) or None)
+        process.send_signal(number)
+        assert process.wait(timeout=90) == 0
+
+    assert _processes("sid", dagster) == []
+
+
+def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
+            assert process.wait(timeout=60) == 2
+
+    told = (tmp_path / "output").read_text()
+    assert f"cannot listen on 127.0.0.1:{port}" in told
+    assert "Traceback" not in told
+
+
+def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with _dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(_free_port())) as process:
+        _until(lambda: _processes("ppid", process.pid) or None)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=90) == 0
+
+    assert "no definitions in this folder, so this is the example" in (tmp_path / "output").read_text()
+
+
+def test_dev_without_a_database_is_one_line(tmp_path: Path) -> None:
+    nobody_listens = "postgresql://nobody:secret@127.0.0.1:1/nothing"
+    with _dev(ROOT, nobody_listens, tmp_path, "--port", str(_free_port())) as process:
+        assert process.wait(timeout=60) == 3
+
+    told = (tmp_path / "output").read_text()
+    assert "Traceback" not in told
+    assert "secret" not in told
