@@ -78,13 +78,13 @@ def status(invocation: Invocation, batch_id: int) -> None:
         output.table(
             [
                 Column("run", is_number=True),
-                Column("by"),
-                Column("mode"),
-                Column("state"),
+                Column("by", is_whole=True),
+                Column("mode", is_whole=True),
+                Column("state", is_whole=True),
                 Column("completed", is_number=True),
                 Column("failed", is_number=True),
                 Column("skipped", is_number=True),
-                Column("started"),
+                Column("started", is_whole=True),
                 Column("took", is_number=True),
                 Column("error"),
             ],
@@ -129,14 +129,14 @@ def batches(invocation: Invocation, batch_type: str | None, status_: str | None,
     output.table(
         [
             Column("batch", is_number=True),
-            Column("type"),
-            Column("status"),
+            Column("type", is_whole=True),
+            Column("status", is_whole=True),
             Column("items", is_number=True),
             Column("completed", is_number=True),
             Column("failed", is_number=True),
             Column("skipped", is_number=True),
             Column("open", is_number=True),
-            Column("created"),
+            Column("created", is_whole=True),
             Column("took", is_number=True),
             Column("repeats", is_number=True),
             Column("source"),
@@ -183,7 +183,7 @@ def logs(invocation: Invocation, batch_id: int, item_number: int | None, level: 
         output.say("no such lines")
         return
     output.table(
-        [Column("time"), Column("level"), Column("run"), Column("item"), Column("message"), Column("details")],
+        [Column("time", is_whole=True), Column("level", is_whole=True), Column("run"), Column("item"), Column("message"), Column("details")],
         [
             [
                 moment(entry.logged_at),

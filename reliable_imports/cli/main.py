@@ -23,6 +23,7 @@ from reliable_imports.cli.problems import explain
 from reliable_imports.cli.processors import processors
 from reliable_imports.cli.reprocessing import reprocess
 from reliable_imports.dsn import redact
+from reliable_imports.errors import InvalidDsn
 from reliable_imports.settings import Settings
 
 
@@ -88,7 +89,8 @@ def run(arguments: Sequence[str]) -> int:
         if invocation.verbose:
             _print_error(_redacted(traceback.format_exc(), invocation))
         problem = explain(error)
-        message = _redacted(problem.message, invocation)
+        # What is said of a DSN that cannot be read holds nothing of it, and shows how one is written.
+        message = problem.message if isinstance(error, InvalidDsn) else _redacted(problem.message, invocation)
         # An option that could not be read ends the reading, perhaps before --json was reached.
         if invocation.as_json or "--json" in arguments:
             _print_error(json.dumps({"error": message, "exit_status": int(problem.status)}))

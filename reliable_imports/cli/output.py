@@ -14,15 +14,18 @@ from typing import Any
 from reliable_imports.cli.text import one_line
 from reliable_imports.statuses import Stage
 
-_MAX_CELL = 240
+# On a terminal a long cell becomes many lines.
+_MAX_CELL = 160
+_MAX_CELL_IN_PIPE = 400
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; *is_number* sets it to the right on a terminal."""
+    """A column of a table. On a terminal *is_number* sets it to the right, and *is_whole* keeps cells on one line."""
 
     name: str
     is_number: bool = False
+    is_whole: bool = False
 
 
 class Output:
@@ -72,7 +75,8 @@ class Output:
         """A table on a terminal; in a pipe a line of names and one for each row, separated by tabs."""
         if self._as_json:
             return
-        cut = [[one_line(cell, _MAX_CELL) for cell in row] for row in rows]
+        limit = _MAX_CELL if sys.stdout.isatty() else _MAX_CELL_IN_PIPE
+        cut = [[one_line(cell, limit) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _print_table(columns, cut)
             return
@@ -123,7 +127,7 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
         table.add_column(
             column.name,
             justify="right" if column.is_number else "left",
-            no_wrap=column.is_number,
+            no_wrap=column.is_number or column.is_whole,
             overflow="fold",
         )
     for row in rows:

@@ -51,7 +51,7 @@ class Problem:
 
 
 def explain(error: BaseException) -> Problem:
-    """What to say about *error*. Passwords are still in it if somebody put one there; see `redact`."""
+    """What to say about *error*; a password that somebody put into it is still there."""
     match error:
         case Interrupted():
             return Problem(str(error), ExitStatus.INTERRUPTED)
@@ -76,7 +76,7 @@ def explain(error: BaseException) -> Problem:
 
 def _wrong_use(error: click.UsageError) -> str:
     said = one_line(error.format_message()).rstrip(".")
-    if error.ctx is None:
+    if error.ctx is None or "`" in said:
         return said
     return f"{said}; `{error.ctx.command_path} --help` shows how it is used"
 

@@ -72,8 +72,8 @@ def reasons_table(output: Output, reasons: Sequence[FailureReason]) -> None:
     output.table(
         [
             Column("items", is_number=True),
-            Column("reason"),
-            Column("stage"),
+            Column("reason", is_whole=True),
+            Column("stage", is_whole=True),
             Column("what"),
             Column("sample"),
         ],

@@ -38,8 +38,8 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(value: datetime | None) -> str:
-    """The local time with its offset, to the second; a dash where there is none."""
-    return "-" if value is None else value.astimezone().isoformat(sep=" ", timespec="seconds")
+    """The local time, to the second; a dash where there is none."""
+    return "-" if value is None else f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def optional(value: object) -> str:

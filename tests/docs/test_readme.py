@@ -1,4 +1,4 @@
-"""The README's blocks are run, and what it shows is what comes out. (But for the blocks that install, and run pytest.)"""
+"""The README's blocks are run (but for those that install, and run pytest), and what it shows is what comes out."""
 
 from __future__ import annotations
 
