@@ -42,7 +42,8 @@ def attempt_columns(
         rows.append(_failed_columns(attempt, number, run_id, failure, is_final=False, retry_after=None))
         number += 1
     if attempt.failure is not None:
-        wait = retry_after(attempt.failure, number)
+        # Tries within one run count as one: else a few deadlocks would use up what is left for later runs.
+        wait = retry_after(attempt.failure, attempt.item.attempt)
         rows.append(_failed_columns(attempt, number, run_id, attempt.failure, is_final=True, retry_after=wait))
     else:
         item = attempt.item

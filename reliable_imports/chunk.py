@@ -12,15 +12,18 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports.attempt import Attempt
 from reliable_imports.chunk_session import ChunkSession, ChunkSpoiled, ItemScope, WriteError
-from reliable_imports.context import ImportContext, ItemNotes, LogLine, Origin, SkipItem, logger
-from reliable_imports.errors import ContextMisuse
+from reliable_imports.context import ImportContext, ItemNotes, LogLine, SkipItem, logger
+from reliable_imports.errors import NewerData
 from reliable_imports.failure import Failure, exception_failure, read_failure, rejection, server_failure
 from reliable_imports.faults import is_item_fault
 from reliable_imports.json_text import loads
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
+from reliable_imports.queries import load
 from reliable_imports.results import dumps_result
 from reliable_imports.statuses import Outcome, Stage
+
+_WORK = load("work.sql")
 
 MAX_ITEMS = 50
 """Items in a transaction: each may be a subtransaction, and past 64 of those every other session slows down."""
@@ -60,6 +63,8 @@ class Chunk:
         found: dict[tuple[Any, ...], Any],
     ) -> None:
         self.attempts: list[Attempt] = []
+        self.changed_session = False
+        """An item or a hook may have left something behind in the session."""
         self._connection = connection
         self._session = ChunkSession(connection, settle=settle, careful=careful)
         self._processor = processor
@@ -74,10 +79,6 @@ class Chunk:
     def is_full(self) -> bool:
         """Whether it is time to commit: too long at work, or an item left something behind in the session."""
         return time.monotonic() - self._began > MAX_SECONDS or self.changed_session
-
-    @property
-    def changed_session(self) -> bool:
-        return bool(self.attempts) and self.attempts[-1].scope.changed_session
 
     def add(self, stored: StoredItem, *, verdict: Failure | None = None) -> None:
         """Try an item; with a *verdict*, book that failure without trying it again.
@@ -103,6 +104,7 @@ class Chunk:
             )
         else:
             self._try(item, stored)
+        self.changed_session = self.changed_session or self.attempts[-1].scope.changed_session
 
     def finish(self) -> None:
         """Send the declared writes, and book as failed the items whose writes were refused."""
@@ -112,29 +114,29 @@ class Chunk:
             index = by_scope[id(error.scope)]
             attempt = self.attempts[index]
             self.attempts[index] = replace(
-                attempt, outcome=Outcome.FAILED, result=None, failure=self._refused_write(error)
+                attempt,
+                outcome=Outcome.FAILED,
+                result=None,
+                failure=self._refused_write(error, attempt.item.source_data),
             )
             self._call_error_hook(self.attempts[index])
-        if self._session.write_errors:
-            self._session.finish()
+        self._session.finish()
 
     def run_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
         """Run a hook of the whole batch on this transaction; its errors come through as they are."""
         scope = ItemScope()
-        ctx = self._context(scope, None, None)
+        ctx = self._context(scope, None, is_hook=True)
         try:
             hook(ctx)
+            self._complete_now(scope)
         finally:
             notes = ctx._end()
-        self._session.complete(scope)
         self._session.finish()
-        if self._session.write_errors:
-            raise ContextMisuse(f"a declared write of a hook was refused: {self._session.write_errors[0].message}")
         return notes.logs
 
     def _try(self, item: ImportBatchItem, stored: StoredItem) -> None:
         scope = ItemScope()
-        ctx = self._context(scope, item.item_number, self._guard(stored))
+        ctx = self._context(scope, item.item_number)
         stage = Stage.READ
         try:
             item = replace(item, source_data=self._parse(stored))
@@ -145,6 +147,8 @@ class Chunk:
                 result = dumps_result(self._processor.process_item(item, ctx))
                 stage = Stage.WRITE
                 self._session.raise_if_not_the_items(scope)
+                notes = ctx._end()
+                self._guard_newer(stored, scope, notes)
                 self._session.complete(scope)
             else:
                 self._session.raise_if_not_the_items(scope)
@@ -180,7 +184,7 @@ class Chunk:
             retryable=isinstance(error, self._processor.transient_errors),
         )
 
-    def _refused_write(self, error: WriteError) -> Failure:
+    def _refused_write(self, error: WriteError, source_data: object) -> Failure:
         return server_failure(
             self._batch.batch_type,
             Stage.WRITE,
@@ -190,6 +194,7 @@ class Chunk:
             table=error.table,
             column=error.column,
             constraint=error.constraint,
+            source_data=source_data,
         )
 
     def _book_failure(self, item: ImportBatchItem, scope: ItemScope, notes: ItemNotes, failure: Failure) -> None:
@@ -202,23 +207,56 @@ class Chunk:
             return
         assert attempt.failure is not None
         scope = ItemScope()
-        ctx = self._context(scope, attempt.item.item_number, None)
+        ctx = self._context(scope, attempt.item.item_number, is_hook=True)
         try:
             self._processor.on_item_error(attempt.item, attempt.failure, ctx)
             self._session.raise_if_not_the_items(scope)
-            self._session.complete(scope)
+            self._complete_now(scope)
         except BaseException as error:  # a hook that fails must not hide the failure that it was told of
             if isinstance(error, ChunkSpoiled) or not is_item_fault(error):
                 raise
             self._session.raise_if_not_the_items(scope)
             self._session.undo(scope)
             facts = {"batch_id": attempt.item.batch_id, "item_number": attempt.item.item_number}
-            logger.error("on_item_error failed", exc_info=error, extra=facts)
+            logger.error("on_item_error failed", extra={**facts, "error_type": type(error).__name__})
             attempt.notes.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
         finally:
             attempt.notes.logs.extend(ctx._end().logs)
 
-    def _context(self, scope: ItemScope, item_number: int | None, guard: Origin | None) -> ImportContext:
+    def _complete_now(self, scope: ItemScope) -> None:
+        """Complete what a hook did, its declared writes included: nobody would look at their errors later."""
+        self._session.write_now(scope)
+        self._session.complete(scope)
+        self.changed_session = self.changed_session or scope.changed_session
+
+    def _guard_newer(self, stored: StoredItem, scope: ItemScope, notes: ItemNotes) -> None:
+        """Keep an item that is repeated from overwriting what one that was delivered later has completed.
+
+        Raises:
+            SkipItem: the item writes nothing else, so nothing of it is lost.
+            NewerData: it writes more than that; somebody has to decide.
+        """
+        if stored.origin_batch_id is None or self._batch.overwrite_newer or notes.natural_key is None:
+            return
+        # Written first: then the row is locked, and whatever was there before has been committed and can be seen.
+        self._session.write_now(scope)
+        cursor = self._session.query(
+            _WORK["find_newer"],
+            {
+                "natural_key": notes.natural_key,
+                "batch_type": self._batch.batch_type,
+                "origin_batch_id": stored.origin_batch_id,
+                "origin_item_number": stored.origin_item_number,
+            },
+        )
+        newer = cursor.fetchone()
+        if newer is None:
+            return
+        if notes.writes == 1:
+            raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same key")
+        raise NewerData(batch_id=newer[0], item_number=newer[1])
+
+    def _context(self, scope: ItemScope, item_number: int | None, *, is_hook: bool = False) -> ImportContext:
         return ImportContext(
             self._session,
             scope,
@@ -227,13 +265,8 @@ class Chunk:
             run_id=self._run_id,
             item_number=item_number,
             found=self._found,
-            guard=guard,
+            is_hook=is_hook,
         )
-
-    def _guard(self, stored: StoredItem) -> Origin | None:
-        if self._batch.overwrite_newer or stored.origin_batch_id is None or stored.origin_item_number is None:
-            return None
-        return Origin(stored.origin_batch_id, stored.origin_item_number)
 
 
 def _parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:

@@ -104,7 +104,7 @@ class ChunkSession:
         return self._cursor.mogrify(statement, params).decode("utf-8")
 
     def complete(self, scope: ItemScope) -> None:
-        """Settle what an item did; after this it can no longer be undone alone.
+        """Settle what an item did; after this it can no longer be undone alone. Declared writes may wait.
 
         Raises:
             psycopg2.Error: one of its writes or deferred constraints was refused.
@@ -114,15 +114,26 @@ class ChunkSession:
             if scope.declared:
                 self._waiting.append(scope)
             return
-        _raise_if_ignored(scope)
-        self._require_transaction()
-        last = [*scope.declared, *([self._settle] if self._settle else [])]
-        if last:
-            self._send(scope, "; ".join(last))
+        self.write_now(scope)
         self._release = scope.savepoint
         scope.savepoint = None
         if self._careful:
             self._cursor.execute(self._release_prefix())
+
+    def write_now(self, scope: ItemScope) -> None:
+        """As `complete`, but nothing waits, and the item can still be undone."""
+        _raise_if_ignored(scope)
+        if scope.savepoint is None:
+            if not scope.declared:
+                return
+            self.flush()
+            self._open(scope)
+        else:
+            self._require_transaction()
+        last = [*scope.declared, *([self._settle] if self._settle else [])]
+        scope.declared = []
+        if last:
+            self._send(scope, "; ".join(last))
 
     def undo(self, scope: ItemScope) -> None:
         """Take back whatever an item did."""

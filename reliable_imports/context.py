@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reliable_imports.database import one_row, rows
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.queries import load
-from reliable_imports.upsert import adapted, insert_statement, natural_key, table_name
+from reliable_imports.upsert import adapted, insert_statement, natural_key, quoted, quoted_table
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("reliable_imports")
 
-_WORK = load("work.sql")
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class SkipItem(BaseException):
@@ -30,14 +28,6 @@ class SkipItem(BaseException):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an item of a reprocess batch began; guards newer data of the same key from it."""
-
-    batch_id: int
-    item_number: int
 
 
 @dataclass(slots=True)
@@ -53,6 +43,8 @@ class ItemNotes:
 
     logs: list[LogLine] = field(default_factory=list)
     natural_key: str | None = None
+    """The table and key of the item's first upsert: what the item is about."""
+    writes: int = 0
     lookups: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
@@ -78,7 +70,7 @@ class ImportContext:
         run_id: int,
         item_number: int | None,
         found: dict[tuple[Any, ...], Any],
-        guard: Origin | None = None,
+        is_hook: bool = False,
     ) -> None:
         self.batch_id = batch_id
         self.batch_type = batch_type
@@ -88,7 +80,7 @@ class ImportContext:
         self._scope = scope
         self._notes = ItemNotes()
         self._found = found
-        self._guard = guard
+        self._is_hook = is_hook
         self._thread = threading.get_ident()
         self._ended = False
 
@@ -124,8 +116,9 @@ class ImportContext:
         ends or somebody reads, and isolated on the server. If the server refuses it, this item fails (stage `write`),
         but `process_item` has returned by then and cannot catch it. With *returning* it runs at once.
 
-        In a reprocess batch, an item whose key a newer item has completed meanwhile is skipped instead of overwriting
-        it, unless the batch was made with `overwrite_newer=True`.
+        The table and key of an item's first upsert say what the item is about. Where a newer item has completed the
+        same key meanwhile, one that is reprocessed does not overwrite it: it is skipped if the upsert is all that it
+        writes, and else fails, for the rest of it would be lost. `overwrite_newer=True` lets it.
 
         Args:
             table: `name` or `schema.name`.
@@ -136,7 +129,7 @@ class ImportContext:
         missing = [column for column in columns if column not in row]
         if missing:
             raise ContextMisuse(f"the row for {table} lacks its key: {', '.join(missing)}")
-        self._guard_newer(natural_key(table, row, columns))
+        self._notes.natural_key = self._notes.natural_key or natural_key(table, row, columns)
         return self._write(table, row, columns, returning)
 
     def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:
@@ -147,23 +140,19 @@ class ImportContext:
     def lookup(self, table: str, key: Mapping[str, Any], *, column: str = "id") -> Any:
         """The *column* of the row whose columns equal *key*, or None; what is found is remembered for the run.
 
-        Remembered across items only once the item that asked has been committed. A row that is not there is asked for
-        again the next time, for it may have been made meanwhile.
+        Forgotten if the item that asked fails. A row that is not there is asked for again the next time, for it may
+        have been made meanwhile.
         """
         self._check()
-        name = (table, column, *sorted(key.items()))
+        # With the types, for 1 and True are equal in Python.
+        name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
         for known in (self._notes.lookups, self._found):
             if name in known:
                 return known[name]
-        from psycopg2 import sql
-
-        conditions = [sql.SQL("{} = %s").format(sql.Identifier(each)) for each in key]
-        value = self.fetch_value(
-            sql.SQL("SELECT {} FROM {} WHERE {} LIMIT 1").format(
-                sql.Identifier(column), table_name(table), sql.SQL(" AND ").join(conditions)
-            ),
-            list(key.values()),
-        )
+        conditions = " AND ".join(f"{quoted(each)} = %s" for each in key)
+        statement = f"SELECT {quoted(column)} FROM {quoted_table(table)} WHERE {conditions} LIMIT 1"
+        value = self._returning(statement, list(key.values()), writes=False).fetchone()
+        value = None if value is None else value[0]
         if value is not None:
             self._notes.lookups[name] = value
         return value
@@ -177,15 +166,17 @@ class ImportContext:
             level: `debug`, `info`, `warning` or `error`.
         """
         self._check()
-        if level not in _LEVELS:
-            raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(_LEVELS)}")
+        if level not in LEVELS:
+            raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
         self._notes.logs.append(LogLine(level, message, details))
         facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
-        logger.log(_LEVELS[level], message, extra=facts)
+        logger.log(LEVELS[level], message, extra=facts)
 
     def skip(self, reason: str) -> None:
         """End this item as skipped: nothing is to be done, and *reason* says why. What it wrote is undone."""
         self._check()
+        if self._is_hook:
+            raise ContextMisuse("only validate_item and process_item can skip an item")
         raise SkipItem(reason)
 
     def _end(self) -> ItemNotes:
@@ -199,38 +190,23 @@ class ImportContext:
         if threading.get_ident() != self._thread:
             raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
 
-    def _run(self, statement: str | sql.Composable, params: Any) -> Any:
+    def _run(self, statement: str | sql.Composable, params: Any, *, writes: bool = True) -> Any:
         self._check()
-        return self._session.execute(self._scope, statement, params)
+        cursor = self._session.execute(self._scope, statement, params)
+        self._notes.writes += writes and not str(cursor.statusmessage).startswith("SELECT")
+        return cursor
 
-    def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
-        cursor = self._run(statement, params)
+    def _returning(self, statement: str | sql.Composable, params: Any, *, writes: bool = True) -> Any:
+        cursor = self._run(statement, params, writes=writes)
         if cursor.description is None:
             raise ContextMisuse("the statement returns no rows; use execute() or add RETURNING")
         return cursor
 
     def _write(self, table: str, row: Mapping[str, Any], key: tuple[str, ...] | None, returning: str | None) -> Any:
-        template = insert_statement(self._session.connection, table, tuple(row), key, returning)
+        template = insert_statement(table, tuple(row), key, returning)
         values = adapted(list(row.values()))
         if returning is not None:
             return self.fetch_value(template, values)
         self._scope.declared.append(self._session.mogrify(template, values))
+        self._notes.writes += 1
         return None
-
-    def _guard_newer(self, key: str) -> None:
-        if self._notes.natural_key is None:
-            self._notes.natural_key = key
-        if self._guard is None:
-            return
-        cursor = self._session.query(
-            _WORK["find_newer"],
-            {
-                "natural_key": key,
-                "batch_type": self.batch_type,
-                "origin_batch_id": self._guard.batch_id,
-                "origin_item_number": self._guard.item_number,
-            },
-        )
-        newer = cursor.fetchone()
-        if newer is not None:
-            raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same key")

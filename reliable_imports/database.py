@@ -36,6 +36,8 @@ def connect(dsn: str) -> Iterator[Connection]:
     given = parse_dsn(dsn)
     defaults = {name: value for name, value in _LIVENESS.items() if name not in given}
     with closing(psycopg2.connect(dsn, **defaults)) as connection:  # type: ignore[call-overload]
+        # Said at every BEGIN, whatever the role's default is: the engine looks at what others have just committed.
+        connection.set_session(isolation_level="READ COMMITTED")
         yield connection
 
 

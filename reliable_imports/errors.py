@@ -4,6 +4,7 @@
     ├── ConfigurationError        what was asked for cannot be: wrong use, told before anything is touched
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
+    │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
     │   ├── DiscoveryError
@@ -16,6 +17,7 @@
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
         ├── ContextMisuse
+        ├── NewerData
         └── TransientError        raised by a processor: worth another try later
 
 Errors of psycopg2 about connecting and permission pass through unchanged: they already say what is wrong.
@@ -47,6 +49,17 @@ class UnknownBatch(ConfigurationError):
     def __init__(self, batch_id: int) -> None:
         self.batch_id = batch_id
         super().__init__(f"there is no batch {batch_id}; `reliable-imports batches` lists those that exist")
+
+
+class IdempotencyKeyTaken(ConfigurationError):
+    def __init__(self, idempotency_key: str, taken_by: int, batch_id: int) -> None:
+        self.idempotency_key = idempotency_key
+        self.taken_by = taken_by
+        self.batch_id = batch_id
+        super().__init__(
+            f"idempotency key {idempotency_key!r} names batch {taken_by}, which does not repeat batch {batch_id}; "
+            "give this request a key of its own"
+        )
 
 
 class DuplicateBatchType(ConfigurationError):
@@ -159,6 +172,18 @@ class InvalidRow(ItemError):
 
 class ContextMisuse(ItemError):
     """The processor used its ImportContext for what would endanger other items, such as COMMIT."""
+
+
+class NewerData(ItemError):
+    """An item that is repeated would overwrite what a newer item has completed, and has more to write than that."""
+
+    def __init__(self, batch_id: int, item_number: int) -> None:
+        self.batch_id = batch_id
+        self.item_number = item_number
+        super().__init__(
+            f"item {item_number} of batch {batch_id} is newer and has completed the same key; "
+            "reprocess with overwrite_newer to write this one all the same"
+        )
 
 
 class TransientError(ItemError):

@@ -7,7 +7,7 @@ import linecache
 import os
 import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +15,17 @@ from types import TracebackType
 import psycopg2
 import psycopg2.errors
 
-from reliable_imports.errors import ContextMisuse, InvalidRow
+from reliable_imports.errors import ContextMisuse, InvalidRow, NewerData
 from reliable_imports.statuses import Stage
 
 _OWN_CODE = str(Path(__file__).parent) + os.sep
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
-_KEY_VALUES = re.compile(r"=\(.*\)(?= (?:is|already|conflicts|does)\b)", re.DOTALL)
-_QUOTED = re.compile(r'"[^"]*"')
+_MAX_DEPTH = 8
+# DETAIL of a unique or foreign key violation: the columns, the values, and what is wrong with them.
+_KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+_VARIES = re.compile(r"\"[^\"]*\"|'[^']*'|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +90,18 @@ def server_failure(
     table: str | None,
     column: str | None,
     constraint: str | None,
+    source_data: object = None,
     retryable: bool = False,
     frames: str | None = None,
 ) -> Failure:
     """An error that PostgreSQL raised for one statement."""
     name = _sqlstate_name(sqlstate)
-    # Class 22 (data exception) and P0001 (RAISE) quote the value at fault; the others quote names only.
-    if sqlstate.startswith(("22", "P0")):
+    message = _replace_values(message, source_data)
+    if sqlstate.startswith("22"):  # a data exception quotes the value at fault
         message = _QUOTED.sub('"…"', message)
-    detail = _without_values(detail)
-    about = constraint or column
+    detail = _key_detail(sqlstate, detail)
+    # Without a constraint or column to name it by, the message (what varies left out) tells causes apart.
+    about = constraint or column or _VARIES.sub("…", message)
     title = " ".join(filter(None, [name, constraint])) + f": {detail or message}"
     return Failure(
         stage=stage,
@@ -107,8 +112,7 @@ def server_failure(
         message=_clean(message),
         detail=detail,
         traceback=frames,
-        # Without a constraint or column to name it by, the message (its values gone) tells causes apart.
-        reason=_fingerprint(batch_type, stage, name, sqlstate, table or "", about or message),
+        reason=_fingerprint(batch_type, stage, name, sqlstate, table or "", about),
         title=_clean(title),
         retryable=retryable,
     )
@@ -135,6 +139,7 @@ def exception_failure(
             table=error.diag.table_name,
             column=error.diag.column_name,
             constraint=error.diag.constraint_name,
+            source_data=source_data,
             retryable=retryable,
             frames=frames,
         )
@@ -150,7 +155,7 @@ def exception_failure(
             title=_clean(f"{name}: {error}"),
         )
     message = _text_of(error)
-    if not isinstance(error, ContextMisuse):  # its words are ours, and name no value
+    if not isinstance(error, ContextMisuse | NewerData):  # its words are ours, and name no value
         message = _replace_values(message, source_data)
     message = _clean(message) or name
     where, code = _raise_site(error.__traceback__, user_file)
@@ -159,7 +164,8 @@ def exception_failure(
         error_type=name,
         message=message,
         traceback=frames,
-        reason=_fingerprint(batch_type, stage, name, where, code),
+        # Errors of our own have no line of the processor's, but their words name the cause.
+        reason=_fingerprint(batch_type, stage, name, where, code or _VARIES.sub("…", message)),
         title=_clean(f"{name} in {where}: {message}" if where else f"{name}: {message}"),
         retryable=retryable,
     )
@@ -176,12 +182,12 @@ def _sqlstate_name(sqlstate: str) -> str:
         return f"SqlState{sqlstate}"
 
 
-def _without_values(detail: str | None) -> str | None:
-    if not detail or detail.startswith("Failing row contains"):
+def _key_detail(sqlstate: str, detail: str | None) -> str | None:
+    """The DETAIL of a unique or foreign key violation without its values; others hold values in many shapes."""
+    if detail is None or sqlstate not in {"23503", "23505"}:
         return None
-    if "=(" in detail:
-        return _clean(_KEY_VALUES.sub("", detail).replace("Key (", "(", 1)).rstrip(".")
-    return _clean(_QUOTED.sub('"…"', detail)).rstrip(".")
+    found = _KEY_DETAIL.match(detail)
+    return _clean(f"({found['columns']}) {found['rest']}") if found else None
 
 
 def _text_of(error: BaseException) -> str:
@@ -193,19 +199,23 @@ def _text_of(error: BaseException) -> str:
 
 def _replace_values(message: str, source_data: object) -> str:
     """Put field names for the item's own values: `unknown plan gold` becomes `unknown plan {plan}`."""
-    if not isinstance(source_data, Mapping):
-        return message
-    named = [
-        (str(value), str(field))
-        for field, value in source_data.items()
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-    ]
-    for value, field in sorted(named, key=lambda pair: -len(pair[0])):
+    for value, field in sorted(set(_values(source_data, "item")), key=lambda pair: (-len(pair[0]), pair)):
         # Whole words only, and nothing that is too short to be told from ordinary text.
         if len(value) > 1 and value in message:
-            pieces = re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message)
-            message = f"{{{field}}}".join(pieces)
+            message = f"{{{field}}}".join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message))
     return message
+
+
+def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every text and number in *data*, with the name of the field that it stands in."""
+    if isinstance(data, Mapping) and depth < _MAX_DEPTH:
+        for name, value in data.items():
+            yield from _values(value, str(name), depth + 1)
+    elif isinstance(data, list) and depth < _MAX_DEPTH:
+        for value in data:
+            yield from _values(value, field, depth + 1)
+    elif isinstance(data, str | int | float) and not isinstance(data, bool):
+        yield str(data), field
 
 
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:

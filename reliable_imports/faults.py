@@ -25,7 +25,7 @@ class Fault(Enum):
 _TRANSACTION_STATES = frozenset({"40001", "40P01", "55P03"})
 _INFRASTRUCTURE_CLASSES = frozenset({"08", "53", "58", "XX"})
 # Class 57 is "operator intervention": 57014 (a statement was cancelled, as by statement_timeout) is the statement's.
-_INFRASTRUCTURE_STATES = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "25006"})
+_INFRASTRUCTURE_STATES = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
 
 
 def fault_of(error: psycopg2.Error, connection: Connection) -> Fault:

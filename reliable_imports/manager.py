@@ -50,7 +50,7 @@ class BatchManager:
         self.registry = registry if registry is not None else ProcessorRegistry()
         self._given_dsn = dsn
         self._migrate = migrate
-        self._runner = runner
+        self._runner = Runner(runner)
         self._dsn: str | None = None
         self._preparing = threading.Lock()
         self._prepared = False
@@ -201,11 +201,13 @@ class BatchManager:
         failed_items_only: bool = True,
         reason: str | None = None,
         due_only: bool = False,
+        retryable_only: bool = False,
         overwrite_newer: bool = False,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         note: str | None = None,
         on_progress: ProgressCallback | None = None,
+        dagster_run_id: str | None = None,
     ) -> BatchSummary:
         """Create a reprocess batch as `create_reprocess_batch` does, process it, and return its summary.
 
@@ -216,6 +218,7 @@ class BatchManager:
             failed_items_only=failed_items_only,
             reason=reason,
             due_only=due_only,
+            retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
@@ -224,7 +227,7 @@ class BatchManager:
         if new_batch_id is None:
             with self._connection() as connection:
                 return reading.get_summary(connection, reprocess.last_of_line(connection, batch_id))
-        return self.process_batch(new_batch_id, on_progress=on_progress)
+        return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
     def lines_due(self, limit: int = 100) -> list[DueLine]:
         """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""

@@ -17,6 +17,7 @@ from reliable_imports.queries import load
 from reliable_imports.statuses import Outcome
 
 _WORK = load("work.sql")
+_MAX_DOUBLINGS = 16
 
 
 class Recorder:
@@ -73,7 +74,7 @@ class Recorder:
     def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:
         if not failure.retryable or attempt >= self._processor.max_attempts:
             return None
-        return self._processor.retry_backoff * float(2 ** (attempt - 1))
+        return self._processor.retry_backoff * float(2 ** min(attempt - 1, _MAX_DOUBLINGS))
 
 
 def _copy(cursor: Any, statement: str, rows: list[tuple[Any, ...]]) -> None:

@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from psycopg2.extras import Json
 
 from reliable_imports.database import rows, transaction
-from reliable_imports.errors import UnknownBatch
+from reliable_imports.errors import IdempotencyKeyTaken, UnknownBatch
 from reliable_imports.models import DueLine
 from reliable_imports.queries import load
 
@@ -54,10 +54,12 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
         }
         if request.idempotency_key is not None:
             cursor.execute(
-                _INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
+                _REPROCESS["find_request"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
             )
-            if (delivered := cursor.fetchone()) is not None:
-                return int(delivered[0])
+            if (known := cursor.fetchone()) is not None:
+                if known[1] != first[0] or known[0] == first[0]:
+                    raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
+                return int(known[0])
         cursor.execute("SAVEPOINT nothing_taken")
         cursor.execute(
             _REPROCESS["insert_reprocess_batch"],

@@ -22,9 +22,10 @@ _TOKEN = re.compile(
 _ENDS_TRANSACTION = frozenset(
     {"ABORT", "BEGIN", "COMMIT", "END", "PREPARE TRANSACTION", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"}
 )
+_SESSION_WORDS = re.compile(r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary)\b", re.IGNORECASE)
 _LEAVES_SESSION_ALONE = frozenset(
     {
-        "ALTER", "ANALYZE", "CALL", "COMMENT", "CREATE", "DELETE", "DO", "DROP", "EXPLAIN", "GRANT", "INSERT", "LOCK",
+        "ALTER", "ANALYZE", "COMMENT", "CREATE", "DELETE", "DROP", "EXPLAIN", "GRANT", "INSERT", "LOCK",
         "MERGE", "NOTIFY", "REFRESH", "REVOKE", "SELECT", "SHOW", "TABLE", "TRUNCATE", "UPDATE", "VALUES", "WITH",
     }
 )  # fmt: skip
@@ -42,11 +43,11 @@ def transaction_command(sql: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def changes_session(sql: str) -> bool:
-    """Whether *sql* may leave something behind in the session: a setting, a role, a temporary table, a cursor."""
-    return any(
-        first not in _LEAVES_SESSION_ALONE or (first == "CREATE" and second in {"TEMP", "TEMPORARY"})
-        for first, second in _commands(sql)
-    )
+    """Whether *sql* may leave something behind in the session: a setting, a role, a temporary table, a cursor.
+
+    A function of the team's own that does so is not seen.
+    """
+    return bool(_SESSION_WORDS.search(sql)) or any(first not in _LEAVES_SESSION_ALONE for first, _ in _commands(sql))
 
 
 def _commands(sql: str) -> list[tuple[str, str]]:

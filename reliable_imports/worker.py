@@ -16,11 +16,11 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from reliable_imports.attempt import clean_text, details_json
 from reliable_imports.chunk import MAX_ITEMS, Chunk, StoredItem
 from reliable_imports.chunk_session import ChunkSpoiled
-from reliable_imports.context import logger
+from reliable_imports.context import LEVELS, logger
 from reliable_imports.database import discard_session, roll_back, transaction
 from reliable_imports.errors import ContextMisuse, RunInterrupted
 from reliable_imports.failure import Failure, exception_failure
-from reliable_imports.faults import Fault, fault_of
+from reliable_imports.faults import Fault, fault_of, is_item_fault
 from reliable_imports.migrations import ADVISORY_LOCK
 from reliable_imports.models import Batch, BatchSummary
 from reliable_imports.processor import BaseProcessor
@@ -100,12 +100,12 @@ class Worker:
                     break
             self._end(RunOutcome.FINISHED)
         except psycopg2.Error as error:
-            self._abandon(str(error))
+            self._abandon(_first_line(error))
             if fault_of(error, self._connection) is Fault.INFRASTRUCTURE:
                 raise RunInterrupted(self._batch.id, _first_line(error)) from error
             raise
         except BaseException as error:
-            self._abandon(f"{type(error).__name__}: {error}")
+            self._abandon(type(error).__name__)
             raise
 
     # Beginning
@@ -116,6 +116,7 @@ class Worker:
             with transaction(self._connection) as cursor:
                 cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
                 cursor.execute(script)
+            discard_session(self._connection)
         with transaction(self._connection) as cursor:
             cursor.execute(_WORK["start_batch"], {"batch_id": self._batch.id})
             cursor.execute(
@@ -138,7 +139,7 @@ class Worker:
     def _run_batch_hook(self, hook: Callable[[Any], object]) -> None:
         with transaction(self._connection) as cursor:
             for line in self._chunk(careful=True).run_hook(hook):
-                self._log(cursor, line.level, line.message, dict(line.details))
+                self._insert_log(cursor, line.level, line.message, dict(line.details))
         discard_session(self._connection)
 
     # Working
@@ -243,9 +244,12 @@ class Worker:
         summary = get_summary(self._connection, self._batch.id)
         try:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
-        except Exception as error:  # user code; the batch is closed and stays so
+        except BaseException as error:  # user code; the batch is closed and stays so
+            if not is_item_fault(error):
+                raise
             roll_back(self._connection)
-            logger.error("on_batch_complete failed", exc_info=error, extra={"batch_id": self._batch.id})
+            facts = {"batch_id": self._batch.id, "error_type": type(error).__name__}
+            logger.error("on_batch_complete failed", extra=facts)
             with transaction(self._connection) as cursor:
                 self._log(cursor, "error", f"on_batch_complete failed: {type(error).__name__}", {})
         return True
@@ -263,8 +267,7 @@ class Worker:
             )
             level = "info" if outcome is RunOutcome.FINISHED else "warning"
             self._log(cursor, level, f"run {outcome}", {"error": error} if error else {})
-        if self._on_progress is not None:
-            self._on_progress(get_summary(self._connection, self._batch.id))
+        self._tell_progress()
 
     def _abandon(self, error: str) -> None:
         """Note how the run ended, if the database still listens; if not, its heartbeat will tell."""
@@ -292,28 +295,44 @@ class Worker:
     def _report_progress(self) -> None:
         if self._on_progress is None or time.monotonic() < self._next_progress:
             return
-        self._on_progress(get_summary(self._connection, self._batch.id))
+        self._tell_progress()
         self._next_progress = time.monotonic() + _PROGRESS_SECONDS
 
+    def _tell_progress(self) -> None:
+        if self._on_progress is None:
+            return
+        summary = get_summary(self._connection, self._batch.id)
+        try:
+            self._on_progress(summary)
+        except Exception as error:  # who only watches does not stop the work
+            logger.warning("on_progress failed", extra={"error_type": type(error).__name__})
+            self._on_progress = None
+
     def _log(self, cursor: Any, level: str, message: str, details: dict[str, Any]) -> None:
+        """Say something in the audit trail and to Python's logging."""
+        self._insert_log(cursor, level, message, details)
+        facts = {"batch_id": self._batch.id, "run_id": self._run_id}
+        logger.log(LEVELS[level], message, extra=facts)
+
+    def _insert_log(self, cursor: Any, level: str, message: str, details: dict[str, Any]) -> None:
         facts = {"batch_id": self._batch.id, "run_id": self._run_id}
         cursor.execute(
             _WORK["insert_log"],
             {**facts, "level": level, "message": clean_text(message), "details": details_json(details)},
         )
-        logger.log(20 if level == "info" else 30, message, extra=facts)
 
 
 def _settling_statement(cursor: Any) -> str | None:
-    """SQL that checks deferred constraints now and defers again those that were; None without such constraints."""
-    cursor.execute(_WORK["deferred_constraints"], {})
-    constraints = cursor.fetchall()
-    if not constraints:
-        return None
-    deferred = [name for name, is_deferred in constraints if is_deferred]
-    again = f"; SET CONSTRAINTS {', '.join(deferred)} DEFERRED" if deferred else ""
-    return f"SET CONSTRAINTS ALL IMMEDIATE{again}"
+    """SQL that checks deferred constraints now and defers them again; None in a database without such constraints.
+
+    Constraints are not named: a role may lack rights on some, and they come and go. So those that can wait but do not
+    by default are deferred as well after the first item; they still hit their own item.
+    """
+    cursor.execute(_WORK["has_deferrable_constraints"], {})
+    (found,) = cursor.fetchone()
+    return "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED" if found else None
 
 
 def _first_line(error: BaseException) -> str:
+    """The message without what PostgreSQL adds below it: the DETAIL holds values."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

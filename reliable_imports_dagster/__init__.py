@@ -4,6 +4,9 @@ A run works a batch, and a batch may have many runs: the truth about both is in 
 `reliable_imports.import_runs`, and the runs' tags mirror it.
 """
 
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from reliable_imports_dagster.assets import build_import_asset, build_import_assets
@@ -39,4 +42,5 @@ __all__ = [
     "dagster_postgres_url",
 ]
 
-DagsterLibraryRegistry.register("reliable-imports", "0.1.0", is_dagster_package=False)
+with suppress(PackageNotFoundError):  # run from a source tree
+    DagsterLibraryRegistry.register("reliable-imports", version("reliable-imports"), is_dagster_package=False)

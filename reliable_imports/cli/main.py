@@ -13,13 +13,14 @@ from typing import NoReturn
 
 import click
 
-from reliable_imports.cli.asking import batches, failures, logs, status
+from reliable_imports.cli.asking import batches, logs, status
 from reliable_imports.cli.database import db, migrate
 from reliable_imports.cli.exit_status import ExitStatus
+from reliable_imports.cli.failures import failures
 from reliable_imports.cli.group import CommandGroup
 from reliable_imports.cli.importing import create, import_, process
 from reliable_imports.cli.invocation import Invocation, make_importable, processor_options, shared_options
-from reliable_imports.cli.problems import explain
+from reliable_imports.cli.problems import Interrupted, explain
 from reliable_imports.cli.processors import processors
 from reliable_imports.cli.reprocessing import reprocess
 from reliable_imports.dsn import redact
@@ -86,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(list(arguments), prog_name="reliable-imports", standalone_mode=False, obj=invocation)
         return int(result) if isinstance(result, int) else ExitStatus.DONE
     except (Exception, KeyboardInterrupt) as error:  # the edge: a person gets a sentence, whatever happened
+        if isinstance(error, Interrupted) and sys.stderr.isatty():
+            click.echo(err=True)  # after the ^C that the terminal shows
         if invocation.verbose:
             _print_error(_redacted(traceback.format_exc(), invocation))
         problem = explain(error)

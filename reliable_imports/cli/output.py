@@ -16,7 +16,7 @@ from reliable_imports.statuses import Stage
 
 # On a terminal a long cell becomes many lines.
 _MAX_CELL = 160
-_MAX_CELL_IN_PIPE = 400
+_MAX_CELL_IN_PIPE = 240
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def explain(error: BaseException) -> Problem:
         case Interrupted():
             return Problem(str(error), ExitStatus.INTERRUPTED)
         case KeyboardInterrupt() | click.Abort():
-            return Problem("interrupted", ExitStatus.INTERRUPTED)
+            return Problem("interrupted; what was finished before is kept", ExitStatus.INTERRUPTED)
         case click.UsageError():
             return Problem(_wrong_use(error), ExitStatus.WRONG_USE)
         case click.ClickException():

@@ -23,7 +23,14 @@ def processors(invocation: Invocation) -> None:
     found = [_document(processor) for processor in invocation.discover()]
     output.document({"processors": found})
     output.table(
-        [Column("type", is_whole=True), Column("processor"), Column("table"), Column("after"), Column("source"), Column("what")],
+        [
+            Column("type", is_whole=True),
+            Column("processor"),
+            Column("table"),
+            Column("after"),
+            Column("source"),
+            Column("what"),
+        ],
         [
             [
                 facts["batch_type"],

@@ -24,6 +24,11 @@ def processing(before: BatchSummary) -> AbstractContextManager[Callable[[BatchSu
     return _processing(before) if sys.stderr.isatty() else nullcontext()
 
 
+def waiting(what: str) -> AbstractContextManager[object]:
+    """Shows that something goes on whose length nobody knows."""
+    return _console().status(what) if sys.stderr.isatty() else nullcontext()
+
+
 @contextmanager
 def _reading(source: Source) -> Iterator[None]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

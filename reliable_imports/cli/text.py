@@ -29,7 +29,7 @@ def duration(seconds: float | None) -> str:
     """`0.4 s`, `3 min 20 s`, `2 h 5 min`; a dash where there is none."""
     if seconds is None:
         return "-"
-    if seconds < 60:
+    if seconds < 59.95:  # what would be rounded to 60.0 s is a minute
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:

@@ -18,7 +18,7 @@ SELECT
                 ON held.batch_id = run.batch_id
                 AND held.range_number = run.range_number
             WHERE run.batch_id = item.batch_id
-                AND run.ended_at IS NULL
+                AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
                 AND item.item_number BETWEEN held.next_item AND held.last_item
         ) THEN 'processing'
         ELSE 'pending'
@@ -89,7 +89,8 @@ LEFT JOIN LATERAL (
         sum(counts.skipped) AS skipped
     FROM reliable_imports.import_ranges AS counts
     WHERE counts.batch_id = batch.id
-) AS counted ON batch.finished_at IS NULL;
+        AND batch.finished_at IS NULL
+) AS counted ON true;
 
 CREATE VIEW reliable_imports.failed_items AS
 SELECT

@@ -98,7 +98,8 @@ class _QuotedRecords:
                     )
                     return []
                 # The limit is one for the whole process: it is only raised, and only for a cell that needs it.
-                csv.field_size_limit(max(self._limit, csv.field_size_limit()))
+                # A line end, which a row's limit does not count, may be in the cell.
+                csv.field_size_limit(max(self._limit + len("\r\n"), csv.field_size_limit()))
                 self._to_read.extend(self._texts)
             else:
                 return [cell.replace(_NUL_STAND_IN, "\0") for cell in cells] if _has_nul(self._texts) else cells

@@ -19,6 +19,12 @@ FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
 
+-- name: find_request
+SELECT id, first_batch_id
+FROM reliable_imports.import_batches
+WHERE batch_type = %(batch_type)s
+    AND idempotency_key = %(idempotency_key)s
+
 -- name: take_failures
 -- Failed items of the line that no item repeats. Those of a reprocess batch that is still worked are left to it.
 INSERT INTO reliable_imports.import_items (
@@ -35,7 +41,7 @@ SELECT
     item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
     item.batch_id, item.item_number,
     coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    outstanding.attempts
+    item.earlier_attempts + 1
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 JOIN reliable_imports.import_items AS item
@@ -63,7 +69,7 @@ SELECT
     item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
     item.batch_id, item.item_number,
     coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    ended.attempt
+    item.earlier_attempts + 1
 FROM reliable_imports.import_batches AS batch
 JOIN reliable_imports.import_items AS item ON item.batch_id = batch.id
 JOIN reliable_imports.import_attempts AS ended

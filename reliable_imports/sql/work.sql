@@ -154,15 +154,8 @@ WHERE newer.natural_key = %(natural_key)s
 ORDER BY newer.batch_id DESC, newer.item_number DESC
 LIMIT 1
 
--- name: deferred_constraints
--- All constraints that may wait for COMMIT, and those of them that do so unless told otherwise.
-SELECT
-    pg_catalog.format('%%I.%%I', namespace.nspname, pg_constraint.conname) AS name,
-    pg_constraint.condeferred
-FROM pg_catalog.pg_constraint
-JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = pg_constraint.connamespace
-WHERE pg_constraint.condeferrable
-ORDER BY 1
+-- name: has_deferrable_constraints
+SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)
 
 -- name: lock_batch
 SELECT status
@@ -198,10 +191,3 @@ WHERE batch.id = %(batch_id)s
             AND open_range.is_open
     )
 RETURNING batch.status, batch.total_items
-
--- name: claimable
-SELECT EXISTS (
-    SELECT FROM reliable_imports.import_ranges
-    WHERE batch_id = %(batch_id)s
-        AND is_open
-)

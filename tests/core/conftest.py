@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BatchManager
-from tests.core.doubles import NOTES, FlakyProcessor, ImmediateProcessor, NotesProcessor
+from tests.core.doubles import NOTES, FlakyProcessor, ImmediateProcessor, NotesProcessor, PlainProcessor
 
 _WRITTEN_BUT_NOT_DONE = """
     SELECT batch, item
@@ -43,7 +43,7 @@ def manager(database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(NotesProcessor, "fixed", False)
     monkeypatch.setattr(FlakyProcessor, "failing", True)
     manager = BatchManager(database)
-    for processor in (NotesProcessor, ImmediateProcessor, FlakyProcessor):
+    for processor in (NotesProcessor, ImmediateProcessor, FlakyProcessor, PlainProcessor):
         manager.registry.register(processor)
     yield manager
     assert sql("SELECT batch_id FROM reliable_imports.reconciliation WHERE NOT balanced") == []

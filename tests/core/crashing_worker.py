@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from reliable_imports import BatchManager, ImportBatchItem, ImportContext
 from tests.core.doubles import ImmediateProcessor, NotesProcessor
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[subprocess.Popen[str]]:
+    """A child that works the batch and waits at an item, in the middle of its transaction."""
+    command = [sys.executable, "-m", "tests.core.crashing_worker", dsn, str(batch_id), str(item_number)]
+    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    try:
+        assert child.stdout.readline() == "reached\n"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
 
 
 def main(dsn: str, batch_id: int, stop_at: int) -> None:

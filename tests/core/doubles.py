@@ -46,6 +46,14 @@ class NotesProcessor(BaseProcessor):
         return {"target_table": "notes", "target_id": data["id"]}
 
 
+class PlainProcessor(BaseProcessor):
+    """Writes one row, and nothing else."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.upsert("notes", item.source_data, key="id")
+        return None
+
+
 class ImmediateProcessor(BaseProcessor):
     """Runs statements of its own instead of declaring them."""
 

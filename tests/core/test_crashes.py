@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,26 +12,8 @@ import pytest
 
 from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunInterrupted
 from tests.core.conftest import Sql
+from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[subprocess.Popen[str]]:
-    """A child that works the batch and waits at an item, in the middle of its transaction."""
-    command = [sys.executable, "-m", "tests.core.crashing_worker", dsn, str(batch_id), str(item_number)]
-    child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    assert child.stdin is not None
-    try:
-        assert child.stdout.readline() == "reached\n"
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-        child.stdin.close()
-        child.stdout.close()
 
 
 @pytest.mark.parametrize("batch_type", ["notes", "immediate"])

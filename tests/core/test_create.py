@@ -81,7 +81,7 @@ def test_the_same_delivery_four_times_at_once_is_one_batch(manager: BatchManager
 
 def test_an_unknown_batch_type_is_refused_and_the_known_ones_are_named(manager: BatchManager) -> None:
     with pytest.raises(
-        UnknownBatchType, match=r"no processor for batch type 'note'; registered: flaky, immediate, notes"
+        UnknownBatchType, match=r"no processor for batch type 'note'; registered: flaky, immediate, notes, plain"
     ):
         manager.create_batch("note", [])
 

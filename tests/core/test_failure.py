@@ -45,6 +45,9 @@ def test_different_constraints_are_different_reasons() -> None:
     ("detail", "kept"),
     [
         ('Key (tailnum)=(N123) is not present in table "planes".', '(tailnum) is not present in table "planes"'),
+        ("Key (email)=(a@b) is (not) already there) already exists.", "(email) already exists"),
+        ("Partition key of the failing row contains (k) = (secret).", None),
+        ("Schlüssel (email)=(secret) existiert bereits.", None),
         ("Key (a, b)=(1, (x) is y) already exists.", "(a, b) already exists"),
         ("Failing row contains (1, secret).", None),
         (None, None),
@@ -97,9 +100,33 @@ def test_commands_that_end_the_transaction_are_recognised(statement: str, comman
         ("SELECT 1; reset all", True),
         ("CREATE TEMP TABLE x (y int)", True),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", True),
+        ("SELECT set_config('search_path', 'x', false)", True),
+        ("SELECT pg_advisory_lock(1)", True),
+        ("SELECT 1 AS x INTO TEMP y", True),
+        ("CREATE OR REPLACE TEMPORARY VIEW x AS SELECT 1", True),
+        ("DO $$ BEGIN END $$", True),
         ("CREATE TABLE x (y int)", False),
         ("WITH x AS (SELECT 1) INSERT INTO y SELECT * FROM x", False),
     ],
 )
 def test_statements_that_change_the_session_are_recognised(statement: str, changes: bool) -> None:
     assert changes_session(statement) is changes
+
+
+def test_values_in_a_message_of_the_servers_are_one_reason() -> None:
+    def raised(email: str) -> Failure:
+        return server_failure(
+            "t", Stage.WRITE, sqlstate="P0001", message=f"customer {email} is blocked", detail=None, table=None,
+            column=None, constraint=None, source_data={"who": {"email": email}},
+        )  # fmt: skip
+
+    assert raised("a@example.com").message == "customer {email} is blocked"
+    assert raised("a@example.com").reason == raised("b@example.com").reason
+
+
+def test_a_value_with_quotes_does_not_show() -> None:
+    failure = server_failure(
+        "t", Stage.WRITE, sqlstate="22P02", message='invalid input syntax for type integer: "x" secret "y"',
+        detail=None, table=None, column=None, constraint=None,
+    )  # fmt: skip
+    assert "secret" not in failure.message

@@ -101,3 +101,34 @@ def test_a_broken_complete_hook_is_logged_and_changes_nothing(
     assert hooked.process_batch(batch_id).status is BatchStatus.COMPLETED_WITH_FAILURES
     errors = [entry.message for entry in hooked.list_logs(batch_id, levels=["error"]) if entry.item_number is None]
     assert errors == ["on_batch_complete failed: RuntimeError"]
+
+
+@pytest.mark.parametrize("hook", ["start", "error", "complete"])
+@pytest.mark.parametrize("deed", ["declares what is refused", "skips"])
+def test_a_hook_that_misbehaves_costs_no_item(
+    hooked: BatchManager, monkeypatch: pytest.MonkeyPatch, hook: str, deed: str
+) -> None:
+    def misbehave(self: HookedProcessor, name: str, fact: object, ctx: ImportContext, place: int) -> None:
+        if name == hook and deed == "skips":
+            ctx.skip("not here")
+        elif name == hook:
+            ctx.insert("nowhere", {"id": 1})
+
+    monkeypatch.setattr(HookedProcessor, "_call", misbehave)
+    batch_id = hooked.create_batch("hooked", [*ITEMS, {"id": 4, "text": "bad"}])
+    if hook == "start":
+        with pytest.raises(Exception, match=r"nowhere|skip an item"):
+            hooked.process_batch(batch_id)
+        assert hooked.get_summary(batch_id).open_items == 4
+    else:
+        summary = hooked.process_batch(batch_id)
+        assert (summary.completed_items, summary.failed_items) == (2, 2)
+        errors = [entry.message for entry in hooked.list_logs(batch_id, levels=["error"])]
+        assert [message for message in errors if "failed: " in message and message.startswith("on_")]
+
+
+def test_a_watcher_that_fails_does_not_stop_the_work(hooked: BatchManager) -> None:
+    def watch(summary: BatchSummary) -> None:
+        raise ZeroDivisionError
+
+    assert hooked.process_batch(hooked.create_batch("hooked", ITEMS), on_progress=watch).completed_items == 2

@@ -20,7 +20,7 @@ MISBEHAVIOUR = {
     "hidden commit": ("ContextMisuse", "COMMIT is not for a processor"),
     "rollback": ("ContextMisuse", "ROLLBACK is not for a processor"),
     "savepoint": ("ContextMisuse", "SAVEPOINT is not for a processor"),
-    "syntax error": ("SyntaxError", "syntax error"),
+    "syntax error": ("SyntaxError", "SELEKT"),
     "bad statement": ("UndefinedTable", "nowhere"),
     "cast": ("InvalidTextRepresentation", "integer"),
     "swallow": ("ContextMisuse", "an SQL error (CheckViolation) was caught and ignored"),

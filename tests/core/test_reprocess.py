@@ -6,8 +6,17 @@ import threading
 
 import pytest
 
-from reliable_imports import BatchManager, BatchStatus, BatchSummary, ImportBatchItem, ImportContext, UnknownBatch
+from reliable_imports import (
+    BatchManager,
+    BatchStatus,
+    BatchSummary,
+    IdempotencyKeyTaken,
+    ImportBatchItem,
+    ImportContext,
+    UnknownBatch,
+)
 from tests.core.conftest import Sql
+from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS, FlakyProcessor, NotesProcessor
 
 
@@ -217,9 +226,10 @@ def test_failures_of_a_batch_that_still_runs_can_be_taken(
 
 
 def test_an_old_failure_never_overwrites_newer_data(manager: BatchManager, sql: Sql) -> None:
-    old = manager.create_batch("notes", [{"id": 1, "text": "old", "place": 9}, {"id": 2, "text": "old", "place": 9}])
+    old = manager.create_batch("plain", [{"id": 1, "text": "old", "place": 9}, {"id": 2, "text": "old", "place": 9}])
     manager.process_batch(old)
-    new = manager.create_batch("notes", [{"id": 1, "text": "new"}])
+    # The same key, as a file would have it.
+    new = manager.create_batch("plain", [{"id": "1", "text": "new"}])
     manager.process_batch(new)
 
     add_the_place(sql)
@@ -230,23 +240,58 @@ def test_an_old_failure_never_overwrites_newer_data(manager: BatchManager, sql: 
     assert skipped.skip_reason == f"item 1 of batch {new} is newer and has completed the same key"
 
 
-def test_an_old_failure_overwrites_newer_data_when_told_to(manager: BatchManager, sql: Sql) -> None:
+def test_an_old_failure_with_more_to_write_is_not_lost_to_newer_data(manager: BatchManager, sql: Sql) -> None:
     old = manager.create_batch("notes", [{"id": 1, "text": "old", "place": 9}])
     manager.process_batch(old)
     manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "new"}]))
 
     add_the_place(sql)
-    manager.reprocess_batch(old, overwrite_newer=True)
+    summary = manager.reprocess_batch(old)
+    assert (summary.skipped_items, summary.failed_items) == (0, 1)
+    assert manager.list_items(summary.batch_id)[0].error_type == "NewerData"
+    assert sql("SELECT text FROM notes") == [("new",)]
+    assert manager.count_outstanding(old) == 1
+
+    assert manager.reprocess_batch(old, overwrite_newer=True).completed_items == 1
     assert sql("SELECT text FROM notes") == [("old",)]
 
 
+def test_an_old_failure_waits_for_newer_data_that_is_being_written(
+    manager: BatchManager, database: str, sql: Sql
+) -> None:
+    old = manager.create_batch("immediate", [{"id": 1, "text": "bad"}])
+    manager.process_batch(old)
+    sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
+    newer = manager.create_batch("immediate", [{"id": 1, "text": "new"}])
+    with worker_that_stops_at(database, newer, 1) as child:
+        # The newer item has written its row and not committed; the old one meets its lock.
+        summaries: list[BatchSummary] = []
+        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
+        thread.start()
+        while not sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"):
+            pass
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        thread.join()
+
+    assert summaries[0].failed_items == 1
+    assert sql("SELECT text FROM notes") == [("new",)]
+
+
 def test_later_items_of_the_same_batch_count_as_newer(manager: BatchManager, sql: Sql) -> None:
-    batch_id = manager.create_batch("notes", [{"id": 1, "text": "first", "place": 9}, {"id": 1, "text": "second"}])
+    batch_id = manager.create_batch("plain", [{"id": 1, "text": "first", "place": 9}, {"id": 1, "text": "second"}])
     manager.process_batch(batch_id)
     add_the_place(sql)
 
     assert manager.reprocess_batch(batch_id).skipped_items == 1
     assert sql("SELECT text FROM notes") == [("second",)]
+
+
+def test_a_key_that_names_another_wish_is_refused(manager: BatchManager, failed_batch: int) -> None:
+    other = manager.create_batch("notes", [{"id": 500, "text": "ok"}], idempotency_key="taken")
+    with pytest.raises(IdempotencyKeyTaken, match=f"names batch {other}, which does not repeat batch {failed_batch}"):
+        manager.create_reprocess_batch(failed_batch, idempotency_key="taken")
 
 
 def test_an_unknown_batch_is_named(manager: BatchManager) -> None:

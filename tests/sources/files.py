@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from reliable_imports.errors import SourceError
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
 
-ReadBytes = Callable[..., list[SourceItem]]
+# How long an example takes says nothing where it writes a file, on a busy machine.
+unhurried = settings(deadline=None)
 
 
 def read(path: Path, content: bytes, **options: Any) -> list[SourceItem]:

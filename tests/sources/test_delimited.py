@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reliable_imports.errors import SourceError
 from reliable_imports.sources import SourceOptions, open_source
-from tests.sources.files import problems, read, refusal, value, values
+from tests.sources.files import problems, read, refusal, unhurried, value, values
 
 
 @pytest.fixture
@@ -111,6 +111,12 @@ def test_an_unclosed_quote_is_told_at_the_limit_and_not_at_the_end_of_the_file(p
     assert source.bytes_read < 1_000_000
 
 
+def test_an_unclosed_quote_in_a_line_of_just_the_limit_is_told(path: Path) -> None:
+    content = b'a,b\r\n"' + b"x" * 199_999 + b'\r\ny",2\r\n'
+    assert refusal(path, content, max_item_bytes=200_000).line == 2
+    assert len(read(path, content, max_item_bytes=300_000)) == 1
+
+
 def test_a_row_over_the_limit_is_told_without_reading_all_of_it(path: Path) -> None:
     path.write_bytes(b"a,b\n1,2\n" + b"x" * 5_000_000)
     source = open_source(path, SourceOptions(max_item_bytes=10_000))
@@ -196,6 +202,7 @@ _CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.samp
 )
 
 
+@unhurried
 @given(
     data=st.data(),
     dialect=st.sampled_from(["excel", "excel-tab", "unix"]),
@@ -219,6 +226,7 @@ def test_what_pythons_csv_module_writes_is_read_back_equal(
     assert [list(value(item)) for item in items] == [header] * len(rows)
 
 
+@unhurried
 @given(st.lists(st.sampled_from(["a", "\r", "\n", "\r\n", ",", '"', "\0", "\udcff", "1,2\n", '"x",']), max_size=60))
 def test_every_byte_of_every_row_is_in_an_item_or_the_file_is_refused(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str]

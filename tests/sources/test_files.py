@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
-from tests.sources.files import read, refusal, values
+from tests.sources.files import read, refusal, unhurried, values
 
 ROWS = b"a,b\n" + b"".join(b"%d,x\n" % number for number in range(2000))
 
@@ -141,6 +141,7 @@ def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path, format_: str) ->
     assert peak(150_000) < peak(15_000) * 1.2
 
 
+@unhurried
 @given(content=st.binary(max_size=300), name=st.sampled_from(["x.csv", "x.tsv", "x.jsonl", "x.json"]))
 def test_any_bytes_make_items_or_a_refusal(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name

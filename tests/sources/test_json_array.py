@@ -13,7 +13,7 @@ from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
 from reliable_imports.sources.content import open_content
 from reliable_imports.sources.json_array import read_json_array
-from tests.sources.files import problems, read, refusal, values
+from tests.sources.files import problems, read, refusal, unhurried, values
 from tests.sources.test_json_lines import JSON_VALUES
 
 
@@ -96,6 +96,7 @@ def test_an_element_of_some_megabytes_is_read(path: Path) -> None:
     assert [item.text for item in items] == [element, element]
 
 
+@unhurried
 @given(st.lists(JSON_VALUES, max_size=6), st.integers(1, 9), st.booleans(), st.sampled_from(["utf-8", "utf-16"]))
 def test_elements_come_back_exactly_wherever_blocks_end(
     elements: list[Any], block_size: int, ascii_only: bool, encoding: str
@@ -111,6 +112,7 @@ def test_elements_come_back_exactly_wherever_blocks_end(
         )
 
 
+@unhurried
 @given(st.lists(st.sampled_from([*'[]{},:"\\ 1.-eE+x\n', "true", "NaN", "\\u", "d8", '"a":', "null"]), max_size=30))
 def test_the_border_of_blocks_never_changes_what_is_read(pieces: list[str]) -> None:
     content = "".join(["[", *pieces]).encode()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reliable_imports.errors import SourceError
 from reliable_imports.sources import SourceOptions, open_source
-from tests.sources.files import problems, read, refusal, value, values
+from tests.sources.files import problems, read, refusal, unhurried, value, values
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -108,6 +108,7 @@ def test_an_empty_file_is_an_empty_source(path: Path) -> None:
     assert read(path, b"\n \n") == []
 
 
+@unhurried
 @given(st.lists(JSON_VALUES, max_size=5), st.booleans(), st.sampled_from(["utf-8", "utf-16", "utf-32-be"]))
 def test_json_values_come_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, given_values: list[Any], ascii_only: bool, encoding: str
@@ -119,6 +120,7 @@ def test_json_values_come_back_exactly(
     assert values(items) == given_values
 
 
+@unhurried
 @given(st.lists(st.binary(max_size=20) | st.sampled_from([b'{"a":1}', b"\n", b"\r", b" ", b"[", b"]"]), max_size=40))
 def test_every_byte_of_every_line_is_in_an_item_or_the_file_is_refused(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.conftest import Run
+
+People = Callable[..., Path]
+
+
+def test_failures_tells_reasons_with_counts_and_samples(run: Run, people: People) -> None:
+    run("import", people(good=4, without_address=979, unknown=147), "--as", "people")
+    answer = run("failures", "1")
+    assert answer.status == 0
+    assert answer.lines[0] == "1,126 items failed for 2 reasons"
+    assert answer.lines[1].split("\t") == ["items", "reason", "stage", "what", "sample"]
+    first, second = (line.split("\t") for line in answer.lines[2:4])
+    assert (first[0], first[2], first[4]) == ("979", "validate", 'item 5: {"email": null, "name": "Hermit 0"}')
+    assert (second[0], second[2]) == ("147", "process")
+    assert "there is no such person" in second[3]
+
+
+def test_failures_of_a_reason_are_its_items(run: Run, people: People) -> None:
+    run("import", people(good=1, unknown=3), "--as", "people")
+    [reason] = run("failures", "1", "--json").document["reasons"]
+    answer = run("failures", "1", "--reason", reason["reason"], "--limit", "2")
+    assert answer.status == 0
+    assert answer.lines[0].startswith("3 items failed for LookupError")
+    assert [line.split("\t")[0] for line in answer.lines[1:4]] == ["item", "2", "3"]
+    assert answer.lines[-1] == "and 1 more item; --limit shows them"
+    document = run("failures", "1", "--reason", reason["reason"], "--json").document
+    assert [item["item_number"] for item in document["items"]] == [2, 3, 4]
+    assert document["items"][0]["source_data"] == {"email": "n0@example.com", "name": "Nobody"}
+    assert document["items"][0]["status"] == "failed"
+
+
+def test_a_batch_without_failures_says_so(run: Run, people: People) -> None:
+    run("import", people(good=1), "--as", "people")
+    assert run("failures", "1").lines == ["no item of batch 1 failed"]
+    assert run("failures", "1", "--reason", "x").status == 2
+
+
+def test_a_line_that_could_not_be_read_is_shown_as_it_stands(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "people.jsonl").write_bytes(b"[1, 2\n")
+    run("import", tmp_path / "people.jsonl", "--as", "people")
+    [reason] = run("failures", "1", "--json").document["reasons"]
+    assert reason["sample_source_data"] == "[1, 2"
+    assert reason["stage"] == "read"
+
+
+def test_status_answers_with_0_also_for_a_failed_batch(run: Run, people: People) -> None:
+    run("import", people(without_address=1_200), "--as", "people")
+    answer = run("status", "1")
+    assert answer.status == 0
+    facts = dict(line.split("\t", 1) for line in answer.lines if line.count("\t") == 1)
+    assert facts["status"] == "failed"
+    assert (facts["items"], facts["failed"], facts["open"]) == ("1,200", "1,200", "0")
+    document = run("status", "1", "--json").document
+    assert (document["status"], document["failed_items"], document["outstanding_failures"]) == ("failed", 1200, 1200)
+    assert [(each["runner"], each["mode"], each["state"]) for each in document["runs"]] == [
+        ("cli", "import", "finished")
+    ]
+
+
+def test_batches_are_listed_newest_first_and_by_type_and_status(run: Run, people: People, project: Path) -> None:
+    run("import", "--as", "people")
+    run("create", "slow", project / "shop" / "people.csv")
+    run("import", people(good=1, unknown=1), "--as", "people")
+    rows = [line.split("\t") for line in run("batches").lines]
+    assert [row[:3] for row in rows[1:]] == [
+        ["3", "people", "completed_with_failures"],
+        ["2", "slow", "pending"],
+        ["1", "people", "completed"],
+    ]
+
+    def numbers(*options: str) -> list[int]:
+        return [batch["batch_id"] for batch in run("batches", "--json", *options).document["batches"]]
+
+    assert numbers("--type", "people") == [3, 1]
+    assert numbers("--status", "pending") == [2]
+    assert numbers("--limit", "1") == [3]
+    assert run("batches", "--type", "nothing").lines == ["no batches"]
+
+
+def test_logs_are_shown_by_level_and_item(run: Run, people: People) -> None:
+    run("import", people(good=1, unknown=2), "--as", "people")
+    answer = run("logs", "1")
+    assert answer.status == 0
+    assert answer.lines[0].split("\t") == ["time", "level", "run", "item", "message", "details"]
+    assert "batch created" in answer.lines[1]
+    bad = run("logs", "1", "--level", "error", "--json").document["logs"]
+    assert [entry["item_number"] for entry in bad] == [2, 3]
+    assert {entry["level"] for entry in run("logs", "1", "--level", "warning", "--json").document["logs"]} == {
+        "warning",
+        "error",
+    }
+    assert [e["item_number"] for e in run("logs", "1", "--item", "3", "--json").document["logs"]] == [3]
+    assert run("logs", "1", "--item", "999").lines == ["no such lines"]
+    assert len(run("logs", "1", "--limit", "1").lines) == 2
+
+
+def test_processors_are_listed_without_a_database(run_without_database: Run) -> None:
+    answer = run_without_database("processors", RELIABLE_IMPORTS_DSN="postgresql://u@127.0.0.1:1/none")
+    assert answer.status == 0
+    assert [line.split("\t")[0] for line in answer.lines] == ["type", "addresses", "people", "slow", "unstartable"]
+    [found] = [each for each in run_without_database("processors", "--json").document["processors"] if each["source"]]
+    assert found["batch_type"] == "people"
+    assert found["processor"] == "shop.PeopleProcessor"
+    assert found["description"] == "People, by e-mail address.\n\nThose without one fail."
+
+
+def test_processors_are_found_from_a_folder_below_by_variable_and_by_option(
+    run_without_database: Run, project: Path, tmp_path: Path
+) -> None:
+    run = run_without_database
+    below = project / "shop" / "below"
+    below.mkdir()
+    assert run("processors", cwd=below).status == 0
+    nowhere = run("processors", cwd=tmp_path)
+    assert nowhere.status == 2
+    assert "--processors" in nowhere.err
+    (project / "other").mkdir()
+    (project / "other" / "__init__.py").write_text(
+        "from reliable_imports import BaseProcessor\n"
+        "class OthersProcessor(BaseProcessor):\n    def process_item(self, item, ctx): pass\n"
+    )
+
+    def types(*arguments: str, **variables: str) -> list[str]:
+        document = run("processors", "--json", *arguments, **variables).document
+        return [each["batch_type"] for each in document["processors"]]
+
+    assert types(RELIABLE_IMPORTS_PROCESSORS="other") == ["others"]
+    assert types("--processors", "other") == ["others"]
+    both = ["addresses", "others", "people", "slow", "unstartable"]
+    assert types("--processors", "other, shop") == both
+    assert types("--processors", "other", "--processors", "shop") == both

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import Run
+
+People = Callable[..., Path]
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+def test_an_import_without_failures_ends_with_0(run: Run, people: People, sql: Sql) -> None:
+    answer = run("import", people(good=3), "--as", "people")
+    assert (answer.status, answer.err) == (0, "")
+    assert "batch 1 created: 3 items of people from " in answer.lines[0]
+    assert "batch 1 completed: 3 completed, 0 failed, 0 skipped of 3 items" in answer.lines[1]
+    assert sql("SELECT count(*) FROM people") == [(3,)]
+    assert sql("SELECT runner FROM reliable_imports.import_runs") == [("cli",)]
+    assert sql("SELECT requested_by LIKE 'cli:%%' FROM reliable_imports.import_batches") == [(True,)]
+
+
+def test_an_import_with_failures_ends_with_1_and_says_why_and_what_next(run: Run, people: People) -> None:
+    answer = run("import", people(good=2, without_address=2, unknown=1), "--as", "people")
+    assert (answer.status, answer.err) == (1, "")
+    assert "batch 1 completed with failures: 2 completed, 3 failed, 0 skipped of 5 items" in answer.out
+    assert "3 items failed for 2 reasons" in answer.lines
+    assert "ItemRejected: validate_item rejected the item" in answer.out
+    assert 'item 3: {"email": null, "name": "Hermit 0"}' in answer.out
+    assert "reliable-imports failures 1" in answer.out
+    assert "reliable-imports reprocess 1" in answer.out
+
+
+def test_create_stores_and_process_processes(run: Run, people: People, sql: Sql) -> None:
+    created = run("create", "people", people(good=2, unknown=1))
+    assert created.status == 0
+    assert "reliable-imports process 1" in created.out
+    assert sql("SELECT status FROM reliable_imports.import_batches") == [("pending",)]
+    first, second = run("process", "1"), run("process", "1")
+    assert (first.status, second.status) == (1, 1)
+    assert first.out == second.out
+    assert sql("SELECT count(*) FROM reliable_imports.import_attempts") == [(3,)]
+
+
+def test_without_a_file_the_processors_own_source_is_imported(run: Run, sql: Sql) -> None:
+    assert run("import", "--as", "people").status == 0
+    assert sql("SELECT email FROM people ORDER BY 1") == [("ann@example.com",), ("ben@example.com",)]
+
+
+def test_a_delivery_with_the_same_key_makes_no_second_batch(run: Run, people: People, sql: Sql) -> None:
+    file = people(good=2)
+    assert run("create", "people", file, "--key", "monday", "--json").document["created"] is True
+    assert run("create", "people", file, "--key", "monday", "--json").document["created"] is False
+    again = run("import", file, "--as", "people", "--key", "monday")
+    assert again.status == 0
+    assert again.lines[0].startswith("nothing stored: this delivery is batch 1 already")
+    assert sql("SELECT id, status FROM reliable_imports.import_batches") == [(1, "completed")]
+
+
+def test_json_lines_come_from_standard_input_too(run: Run, sql: Sql) -> None:
+    answer = run("import", "-", "--as", "people", stdin=b'{"email":"a@example.com","name":"A"}\nbroken\n')
+    assert answer.status == 1
+    assert sql("SELECT source, total_items FROM reliable_imports.import_batches") == [("standard input", 2)]
+    assert sql("SELECT name FROM people") == [("A",)]
+
+
+def test_a_file_whose_name_is_no_text_is_imported(run: Run, people: People, sql: Sql) -> None:
+    name = os.fsencode(people(good=1).parent) + b"/caf\xe9.jsonl"
+    os.rename(people(good=1), name)
+    answer = run("import", os.fsdecode(name), "--as", "people")
+    assert answer.status == 0, answer.err
+    assert sql("SELECT source LIKE '%%caf\\\\xe9.jsonl' FROM reliable_imports.import_batches") == [(True,)]
+
+
+def test_ctrl_c_tells_how_to_go_on_and_going_on_finishes_the_batch(
+    run: Run, people: People, environment: dict[str, str], project: Path, sql: Sql
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "reliable_imports", "import", str(people(good=3)), "--as", "slow"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not Path(environment["REACHED"]).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines() == [
+        "error: interrupted; finished items of batch 1 are kept and the rest stay pending: "
+        "`reliable-imports process 1` goes on"
+    ]
+    assert sql("SELECT status FROM reliable_imports.import_batches") == [("processing",)]
+    assert run("process", "1").status == 0
+    assert sql("SELECT mode, outcome FROM reliable_imports.import_runs ORDER BY id") == [
+        ("import", "interrupted"),
+        ("resume", "finished"),
+    ]
+
+
+def test_an_empty_batch_is_completed_with_a_warning(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "none.csv").write_text("email,name\n")
+    answer = run("import", tmp_path / "none.csv", "--as", "people")
+    assert answer.status == 0
+    assert "warning: the batch has no items" in answer.lines

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+
+People = Callable[..., Path]
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def failed_batch(run: Run, people: People) -> int:
+    """A batch with a good person, two without an address and three unknown ones."""
+    answer = run("import", people(good=1, without_address=2, unknown=3), "--as", "people", "--json")
+    assert answer.status == 1
+    return int(answer.document["batch_id"])
+
+
+def _reason(run: Run, batch_id: int, error_type: str) -> str:
+    reasons = run("failures", str(batch_id), "--json").document["reasons"]
+    return next(str(reason["reason"]) for reason in reasons if reason["error_type"] == error_type)
+
+
+def _repair(project: Path) -> None:
+    """As a person does who has read why items failed: change the processor."""
+    module = project / "shop" / "__init__.py"
+    module.write_text(module.read_text().replace('== "Nobody"', '== "Somebody else"'))
+
+
+def test_failures_are_run_again_after_a_repair(run: Run, project: Path, failed_batch: int, sql: Sql) -> None:
+    _repair(project)
+    answer = run("reprocess", str(failed_batch), "--note", "they moved in")
+    assert answer.status == 1
+    assert answer.lines[0] == "batch 2 repeats 5 items of batch 1"
+    assert "3 completed, 2 failed" in answer.lines[1]
+    assert "note\tthey moved in" in run("status", "2").lines
+    assert "outstanding\t2 failures of the batch and its repeats" in run("status", "1").lines
+    assert sql("SELECT count(*) FROM people") == [(4,)]
+
+
+def test_one_reason_is_run_again_alone(run: Run, project: Path, failed_batch: int) -> None:
+    _repair(project)
+    answer = run("reprocess", str(failed_batch), "--reason", _reason(run, failed_batch, "LookupError"), "--json")
+    assert answer.status == 0
+    assert (answer.document["total_items"], answer.document["completed_items"]) == (3, 3)
+    assert answer.document["outstanding_failures"] == 2
+
+
+def test_nothing_outstanding_is_no_failure(run: Run, project: Path, people: People, sql: Sql) -> None:
+    run("import", people(good=2), "--as", "people")
+    answer = run("reprocess", "1")
+    assert answer.status == 0
+    assert answer.lines == ["nothing to reprocess: no failed item of batch 1 is outstanding"]
+    assert run("reprocess", "1", "--json").document["batch_id"] is None
+    assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
+
+
+def test_an_unknown_reason_is_wrong_use(run: Run, failed_batch: int) -> None:
+    answer = run("reprocess", str(failed_batch), "--reason", "nonsense")
+    assert answer.status == 2
+    assert answer.err.startswith(
+        "error: no item of batch 1 failed for reason 'nonsense'; `reliable-imports failures 1`"
+    )
+
+
+def test_all_items_are_run_again_on_request(run: Run, people: People) -> None:
+    run("import", people(good=2), "--as", "people")
+    answer = run("reprocess", "1", "--all", "--json")
+    assert (answer.status, answer.document["total_items"]) == (0, 2)
+
+
+def test_an_old_item_overwrites_newer_data_only_on_request(run: Run, project: Path, tmp_path: Path, sql: Sql) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("email,name\nann@example.com,Nobody\n")
+    new.write_text("email,name\nann@example.com,Ann\n")
+    assert run("import", old, "--as", "people").status == 1
+    assert run("import", new, "--as", "people").status == 0
+    _repair(project)
+    answer = run("reprocess", "1", "--json")
+    assert (answer.status, answer.document["skipped_items"]) == (0, 1)
+    assert sql("SELECT name FROM people") == [("Ann",)]
+    assert run("reprocess", "1", "--all", "--overwrite-newer").status == 0
+    assert sql("SELECT name FROM people") == [("Nobody",)]
+
+
+def test_all_and_a_reason_exclude_each_other(run: Run, failed_batch: int) -> None:
+    assert run("reprocess", str(failed_batch), "--all", "--reason", "x").status == 2
+
+
+def test_nothing_is_taken_for_a_processor_that_is_not_there(
+    run: Run, project: Path, failed_batch: int, sql: Sql
+) -> None:
+    module = project / "shop" / "__init__.py"
+    module.write_text(module.read_text().replace("class PeopleProcessor", "class PersonsProcessor"))
+    answer = run("reprocess", str(failed_batch))
+    assert answer.status == 2
+    assert "no processor for batch type 'people'" in answer.err
+    assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
