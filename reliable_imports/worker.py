@@ -138,6 +138,7 @@ class Worker:
 
     def _run_batch_hook(self, hook: Callable[[Any], object]) -> None:
         with transaction(self._connection) as cursor:
+            cursor.execute(_SETTINGS)
             for line in self._chunk(careful=True).run_hook(hook):
                 self._insert_log(cursor, line.level, line.message, dict(line.details))
         discard_session(self._connection)

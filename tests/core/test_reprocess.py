@@ -268,7 +268,8 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
         summaries: list[BatchSummary] = []
         thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
         thread.start()
-        while not sql("SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"):
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while thread.is_alive() and not sql(waiting):
             pass
         assert child.stdin is not None
         child.stdin.write("\n")
