@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from example_repo.flights_of_2013 import full_year_path
 from tests.cli.conftest import ROOT, Answer
 
 _DEMO = (
@@ -72,11 +71,3 @@ def test_the_demo_empties_no_table_but_its_own(
         979,
     )
     assert [reason["items"] for reason in document["reasons"]] == [979, 147]
-
-
-@pytest.mark.skipif(full_year_path() is not None, reason="the whole year is installed")
-def test_the_whole_year_is_refused_in_one_line_if_it_is_not_installed(demo: Callable[..., Answer]) -> None:
-    answer = demo("--full-year")
-    assert answer.status == 2
-    [line] = answer.err.splitlines()
-    assert "reliable-imports[full-year]" in line
