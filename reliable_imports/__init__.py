@@ -19,10 +19,12 @@ from reliable_imports.errors import (
     ReliableImportsError,
     RunInterrupted,
     SchemaNotReady,
+    SetupFailed,
     SourceError,
     TransientError,
     UnknownBatch,
     UnknownBatchType,
+    UnknownReason,
 )
 from reliable_imports.failure import Failure
 from reliable_imports.manager import BatchManager
@@ -77,6 +79,7 @@ __all__ = [
     "RunRecord",
     "Runner",
     "SchemaNotReady",
+    "SetupFailed",
     "Source",
     "SourceError",
     "SourceOptions",
@@ -85,6 +88,7 @@ __all__ = [
     "TransientError",
     "UnknownBatch",
     "UnknownBatchType",
+    "UnknownReason",
     "batch_type_of",
     "open_source",
 ]

@@ -29,6 +29,7 @@ _IPV6_HOST = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _PLAIN_DATABASE = re.compile(r"[A-Za-z0-9._-]+")
 _PLAIN_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 _HIDDEN = "***"
+_SHORTEST_DSN = len("host=a")
 
 
 class _Part(NamedTuple):
@@ -68,7 +69,8 @@ def redacted_dsn(dsn: str) -> str:
 
 def redact(text: str, dsn: str) -> str:
     """*text* with every password of *dsn* hidden, however it is written there, and anything that looks like one."""
-    text = text.replace(dsn, redacted_dsn(dsn)) if dsn else text
+    if len(dsn.strip()) >= _SHORTEST_DSN:  # a stray blank stands in every message
+        text = text.replace(dsn, redacted_dsn(dsn))
     for secret in sorted(_secrets_of(dsn), key=len, reverse=True):
         if len(secret) < 4:  # as part of longer words it would be found everywhere, and given away by its absence
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", _HIDDEN, text)

@@ -4,6 +4,7 @@
     ├── ConfigurationError        what was asked for cannot be: wrong use, told before anything is touched
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
+    │   ├── UnknownReason
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
@@ -13,6 +14,7 @@
     ├── DatabaseError             the database cannot do its part now; nothing was lost
     │   ├── SchemaNotReady
     │   ├── RunInterrupted
+    │   ├── SetupFailed
     │   └── EmbeddedServerError
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
@@ -49,6 +51,16 @@ class UnknownBatch(ConfigurationError):
     def __init__(self, batch_id: int) -> None:
         self.batch_id = batch_id
         super().__init__(f"there is no batch {batch_id}; `reliable-imports batches` lists those that exist")
+
+
+class UnknownReason(ConfigurationError):
+    def __init__(self, reason: str, batch_id: int) -> None:
+        self.reason = reason
+        self.batch_id = batch_id
+        super().__init__(
+            f"no item of batch {batch_id} failed for reason {reason!r}; "
+            f"`reliable-imports failures {batch_id}` lists the reasons"
+        )
 
 
 class IdempotencyKeyTaken(ConfigurationError):
@@ -140,6 +152,19 @@ class RunInterrupted(DatabaseError):
         super().__init__(
             f"batch {batch_id} was interrupted by the database: {cause}; finished items are kept and the rest stay "
             f"pending: `reliable-imports process {batch_id}` goes on"
+        )
+
+
+class SetupFailed(DatabaseError):
+    """A processor's `setup_sql` cannot be read or run; no item was touched."""
+
+    def __init__(self, path: str, problem: str, batch_id: int) -> None:
+        self.path = path
+        self.problem = problem
+        self.batch_id = batch_id
+        super().__init__(
+            f"the set-up of the target tables, {path}, failed: {problem}; batch {batch_id} stays pending: once that is "
+            f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False"
         )
 
 

@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports import ingest, migrations, reading, reprocess
 from reliable_imports.database import connect
+from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
@@ -22,6 +23,8 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 from reliable_imports.worker import Identity, ProgressCallback, Worker
 
 logger = logging.getLogger("reliable_imports")
+
+_MAX_KEY = 500
 
 
 class BatchManager:
@@ -104,6 +107,12 @@ class BatchManager:
             SourceError: the source cannot be split into items; nothing was stored.
         """
         self.registry.get(batch_type)
+        if isinstance(items, str | bytes | Mapping):
+            raise ConfigurationError(
+                f"items is a {type(items).__name__}, not an iterable of items; for a file pass "
+                "manager.open_source(batch_type, path), for one item a list of it"
+            )
+        _check_key(idempotency_key)
         with self._connection() as connection:
             return ingest.create_batch(
                 connection,
@@ -180,7 +189,9 @@ class BatchManager:
 
         Raises:
             UnknownBatch: there is no such batch.
+            UnknownReason: nothing of its line failed for that reason.
         """
+        _check_key(idempotency_key)
         request = ReprocessRequest(
             failed_items_only=failed_items_only,
             reason=reason,
@@ -308,3 +319,13 @@ class BatchManager:
                 self._prepared = True
         with connect(self.dsn) as connection:
             yield connection
+
+
+def _check_key(idempotency_key: str | None) -> None:
+    """An empty key, as from an unset variable of a shell, would make every delivery the same."""
+    if idempotency_key is None:
+        return
+    if not idempotency_key.strip() or not idempotency_key.isprintable() or len(idempotency_key) > _MAX_KEY:
+        raise ConfigurationError(
+            f"{idempotency_key[:40]!r} is no idempotency key; give 1 to {_MAX_KEY} printable characters"
+        )

@@ -64,6 +64,23 @@ class BaseProcessor(ABC):
             cls.batch_type = batch_type_of(cls.__name__)
 
     @classmethod
+    def mistakes(cls) -> list[str]:
+        """Attributes whose values cannot be what was meant."""
+        found = []
+        if not cls.batch_type.strip():
+            found.append("batch_type is empty")
+        if isinstance(cls.depends_on, str):
+            found.append(f"depends_on is the text {cls.depends_on!r}; write ({cls.depends_on!r},)")
+        if isinstance(cls.null_tokens, str):
+            found.append(f"null_tokens is the text {cls.null_tokens!r}; write frozenset({{{cls.null_tokens!r}}})")
+        for name in ("source", "setup_sql"):
+            if not isinstance(getattr(cls, name), Path | None):
+                found.append(f"{name} is not a pathlib.Path")
+        if not isinstance(cls.source_options, SourceOptions):
+            found.append("source_options is not a SourceOptions")
+        return found
+
+    @classmethod
     def missing_parts(cls) -> list[str]:
         """What a subclass must still define before it can be used."""
         return sorted(cls.__abstractmethods__)

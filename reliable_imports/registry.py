@@ -50,6 +50,8 @@ class ProcessorRegistry:
             raise InvalidProcessor(repr(processor), "it is not a subclass of BaseProcessor")
         if missing := processor.missing_parts():
             raise InvalidProcessor(processor.__qualname__, f"it has no {', '.join(missing)}")
+        if mistakes := processor.mistakes():
+            raise InvalidProcessor(processor.__qualname__, "; ".join(mistakes))
         known = self._processors.get(processor.batch_type)
         if known is not None and not _same_class(known, processor):
             raise DuplicateBatchType(processor.batch_type, _place(known), _place(processor))

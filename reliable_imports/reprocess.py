@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from psycopg2.extras import Json
 
 from reliable_imports.database import rows, transaction
-from reliable_imports.errors import IdempotencyKeyTaken, UnknownBatch
+from reliable_imports.errors import IdempotencyKeyTaken, UnknownBatch, UnknownReason
 from reliable_imports.models import DueLine
 from reliable_imports.queries import load
 
@@ -60,6 +60,10 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
                 if known[1] != first[0] or known[0] == first[0]:
                     raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
                 return int(known[0])
+        if request.reason is not None:
+            cursor.execute(_REPROCESS["line_has_reason"], line)
+            if cursor.fetchone() != (True,):
+                raise UnknownReason(request.reason, batch_id)
         cursor.execute("SAVEPOINT nothing_taken")
         cursor.execute(
             _REPROCESS["insert_reprocess_batch"],

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -18,7 +19,7 @@ from reliable_imports.chunk import MAX_ITEMS, Chunk, StoredItem
 from reliable_imports.chunk_session import ChunkSpoiled
 from reliable_imports.context import LEVELS, logger
 from reliable_imports.database import discard_session, roll_back, transaction
-from reliable_imports.errors import ContextMisuse, RunInterrupted
+from reliable_imports.errors import ContextMisuse, RunInterrupted, SetupFailed
 from reliable_imports.failure import Failure, exception_failure
 from reliable_imports.faults import Fault, fault_of, is_item_fault
 from reliable_imports.migrations import ADVISORY_LOCK
@@ -112,11 +113,7 @@ class Worker:
 
     def _start(self) -> None:
         if self._may_set_up and self._processor.setup_sql is not None:
-            script = self._processor.setup_sql.read_text(encoding="utf-8")
-            with transaction(self._connection) as cursor:
-                cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-                cursor.execute(script)
-            discard_session(self._connection)
+            self._set_up(self._processor.setup_sql)
         with transaction(self._connection) as cursor:
             cursor.execute(_WORK["start_batch"], {"batch_id": self._batch.id})
             cursor.execute(
@@ -135,6 +132,18 @@ class Worker:
             self._log(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
         if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
+
+    def _set_up(self, path: Path) -> None:
+        try:
+            script = Path(path).read_text(encoding="utf-8")
+            with transaction(self._connection) as cursor:
+                cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+                cursor.execute(script)
+        except (OSError, UnicodeDecodeError, psycopg2.Error) as error:
+            if isinstance(error, psycopg2.Error) and fault_of(error, self._connection) is not Fault.ITEM:
+                raise
+            raise SetupFailed(str(path), _first_line(error), self._batch.id) from error
+        discard_session(self._connection)
 
     def _run_batch_hook(self, hook: Callable[[Any], object]) -> None:
         with transaction(self._connection) as cursor:

@@ -15,8 +15,6 @@ from reliable_imports.cli.invocation import (
 )
 from reliable_imports.cli.report import tell_outcome
 from reliable_imports.cli.text import count
-from reliable_imports.errors import ConfigurationError
-from reliable_imports.manager import BatchManager
 
 
 @click.command(short_help="Run the failed items of a batch again.")
@@ -55,7 +53,6 @@ def reprocess(
         note=note,
     )
     if new_batch_id is None:
-        _require_known_reason(manager, batch_id, reason)
         output.document(
             {
                 "batch_id": None,
@@ -70,12 +67,3 @@ def reprocess(
     before = manager.get_summary(new_batch_id)
     output.say(f"batch {new_batch_id} repeats {count(before.total_items, 'item')} of batch {batch_id}")
     tell_outcome(output, manager, process_with_progress(manager, new_batch_id))
-
-
-def _require_known_reason(manager: BatchManager, batch_id: int, reason: str | None) -> None:
-    known = {known.reason for known in manager.failure_reasons(batch_id)}
-    if reason is not None and reason not in known:
-        raise ConfigurationError(
-            f"no item of batch {batch_id} failed for reason {reason!r}; `reliable-imports failures {batch_id}` "
-            "lists the reasons"
-        )

@@ -25,6 +25,17 @@ FROM reliable_imports.import_batches
 WHERE batch_type = %(batch_type)s
     AND idempotency_key = %(idempotency_key)s
 
+-- name: line_has_reason
+SELECT EXISTS (
+    SELECT
+    FROM reliable_imports.import_batches AS batch
+    JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
+    WHERE batch.first_batch_id = %(first_batch_id)s
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+        AND failure.reason = %(reason)s
+)
+
 -- name: take_failures
 -- Failed items of the line that no item repeats. Those of a reprocess batch that is still worked are left to it.
 INSERT INTO reliable_imports.import_items (
