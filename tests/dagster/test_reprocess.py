@@ -93,9 +93,9 @@ def test_without_a_batch_all_retryable_failures_are_run_again_and_only_those(
 ) -> None:
     mended = tmp_path / "mended"
     mixed = [
-        {"id": 1},
-        {"id": 2, "do": "be busy", "until": str(mended)},
-        {"id": 3, "do": "fail", "until": str(mended)},
+        {"id": 101},
+        {"id": 102, "do": "be busy", "until": str(mended)},
+        {"id": 103, "do": "fail", "until": str(mended)},
     ]
     first = manager.process_batch(manager.create_batch("notes", mixed)).batch_id
     second = _half_done_batch(manager, mended, "be busy")
