@@ -54,7 +54,7 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
         }
         if request.idempotency_key is not None:
             cursor.execute(
-                _REPROCESS["find_request"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
+                _INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
             )
             if (known := cursor.fetchone()) is not None:
                 if known[1] != first[0] or known[0] == first[0]:

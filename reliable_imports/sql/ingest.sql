@@ -15,7 +15,7 @@ ON CONFLICT ON CONSTRAINT import_batches_idempotency_key DO NOTHING
 RETURNING id
 
 -- name: find_delivery
-SELECT id
+SELECT id, first_batch_id
 FROM reliable_imports.import_batches
 WHERE batch_type = %(batch_type)s
     AND idempotency_key = %(idempotency_key)s

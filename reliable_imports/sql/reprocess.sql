@@ -19,12 +19,6 @@ FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
 
--- name: find_request
-SELECT id, first_batch_id
-FROM reliable_imports.import_batches
-WHERE batch_type = %(batch_type)s
-    AND idempotency_key = %(idempotency_key)s
-
 -- name: line_has_reason
 SELECT EXISTS (
     SELECT
