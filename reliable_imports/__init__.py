@@ -4,17 +4,21 @@ import logging as _logging
 
 from reliable_imports.context import ImportContext
 from reliable_imports.errors import (
+    BatchFinished,
     ConfigurationError,
     ContextMisuse,
     DatabaseError,
     DiscoveryError,
     DuplicateBatchType,
+    DuplicateKey,
     EmbeddedServerError,
     IdempotencyKeyTaken,
     InvalidDsn,
     InvalidProcessor,
     InvalidRow,
     ItemError,
+    ItemTimeout,
+    KilledWorker,
     NewerData,
     ReliableImportsError,
     RunInterrupted,
@@ -43,10 +47,12 @@ from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
 from reliable_imports.table_processor import TableProcessor
+from reliable_imports.verification import Verification
 
 __all__ = [
     "BaseProcessor",
     "Batch",
+    "BatchFinished",
     "BatchManager",
     "BatchStatus",
     "BatchSummary",
@@ -56,6 +62,7 @@ __all__ = [
     "DiscoveryError",
     "DueLine",
     "DuplicateBatchType",
+    "DuplicateKey",
     "EmbeddedServerError",
     "Failure",
     "FailureReason",
@@ -68,6 +75,8 @@ __all__ = [
     "ItemError",
     "ItemRecord",
     "ItemStatus",
+    "ItemTimeout",
+    "KilledWorker",
     "LogEntry",
     "NewerData",
     "Outcome",
@@ -89,6 +98,7 @@ __all__ = [
     "UnknownBatch",
     "UnknownBatchType",
     "UnknownReason",
+    "Verification",
     "batch_type_of",
     "open_source",
 ]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from reliable_imports.database import one_row, rows
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.upsert import adapted, insert_statement, natural_key, quoted, quoted_table
+from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table
 
 if TYPE_CHECKING:
     from psycopg2 import sql
 
-    from reliable_imports.chunk_session import ChunkSession, ItemScope
+    from reliable_imports.engine.session import ChunkSession, ItemScope
 
 logger = logging.getLogger("reliable_imports")
 
@@ -43,7 +43,7 @@ class ItemNotes:
 
     logs: list[LogLine] = field(default_factory=list)
     natural_key: str | None = None
-    """The table and key of the item's first upsert: what the item is about."""
+    """What the item is about: its declared natural key, else the table and key of its first upsert."""
     writes: int = 0
     lookups: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
@@ -113,8 +113,9 @@ class ImportContext:
         """Insert *row*, or update the row that has the same *key*; return the *returning* column, if one is named.
 
         Without *returning* the write is declared: it is sent with those of other items, in item order, when the chunk
-        ends or somebody reads, and isolated on the server. If the server refuses it, this item fails (stage `write`),
-        but `process_item` has returned by then and cannot catch it. With *returning* it runs at once.
+        ends or somebody reads, and isolated on the server; neighbours may share one INSERT with many rows. If the
+        server refuses it, this item fails (stage `write`), but `process_item` has returned by then and cannot catch
+        it. With *returning* it runs at once.
 
         The table and key of an item's first upsert say what the item is about. Where a newer item has completed the
         same key meanwhile, one that is reprocessed does not overwrite it: it is skipped if the upsert is all that it
@@ -129,7 +130,11 @@ class ImportContext:
         missing = [column for column in columns if column not in row]
         if missing:
             raise ContextMisuse(f"the row for {table} lacks its key: {', '.join(missing)}")
-        self._notes.natural_key = self._notes.natural_key or natural_key(table, row, columns)
+        about = natural_key(table.rpartition(".")[2], [row[column] for column in columns])
+        if self._notes.natural_key is None:
+            self._notes.natural_key = about
+        if not self._scope.declared:
+            self._scope.key = about
         return self._write(table, row, columns, returning)
 
     def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:
@@ -203,10 +208,10 @@ class ImportContext:
         return cursor
 
     def _write(self, table: str, row: Mapping[str, Any], key: tuple[str, ...] | None, returning: str | None) -> Any:
-        template = insert_statement(table, tuple(row), key, returning)
+        template = insert_template(table, tuple(row), key)
         values = adapted(list(row.values()))
         if returning is not None:
-            return self.fetch_value(template, values)
-        self._scope.declared.append(self._session.mogrify(template, values))
+            return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", values)
+        self._scope.declared.append((template, self._session.mogrify(template.row, values)))
         self._notes.writes += 1
         return None

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.dsn import parse_dsn
@@ -24,6 +25,9 @@ _LIVENESS: Mapping[str, str | int] = {
     "client_encoding": "UTF8",
 }
 
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+"""Whatever the role's default is: the engine looks at what others have just committed."""
+
 
 @contextmanager
 def connect(dsn: str) -> Iterator[Connection]:
@@ -36,8 +40,8 @@ def connect(dsn: str) -> Iterator[Connection]:
     given = parse_dsn(dsn)
     defaults = {name: value for name, value in _LIVENESS.items() if name not in given}
     with closing(psycopg2.connect(dsn, **defaults)) as connection:  # type: ignore[call-overload]
-        # Said at every BEGIN, whatever the role's default is: the engine looks at what others have just committed.
-        connection.set_session(isolation_level="READ COMMITTED")
+        # The driver begins nothing by itself: BEGIN and COMMIT travel with the statements of their transaction.
+        connection.autocommit = True
         yield connection
 
 
@@ -46,8 +50,12 @@ def transaction(connection: Connection) -> Iterator[Any]:
     """A cursor whose statements are committed together, or not at all if the block raises."""
     try:
         with connection.cursor() as cursor:
+            cursor.execute(BEGIN)
             yield cursor
-        connection.commit()
+            if connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+                # COMMIT would return normally, and roll back.
+                raise psycopg2.InternalError("the transaction is not the one that was begun, or it was aborted")
+            cursor.execute("COMMIT")
     except BaseException:
         roll_back(connection)
         raise
@@ -55,8 +63,11 @@ def transaction(connection: Connection) -> Iterator[Any]:
 
 def roll_back(connection: Connection) -> None:
     """Roll back, also where the connection is gone: then there is nothing left to roll back."""
+    if connection.closed or connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
+        return
     try:
-        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
     except psycopg2.Error:
         if not connection.closed:
             raise
@@ -78,10 +89,6 @@ def one_row(cursor: Any) -> dict[str, Any] | None:
 
 def discard_session(connection: Connection) -> None:
     """Forget whatever user code left in the session: settings, role, temporary tables, cursors, prepared statements."""
-    connection.rollback()
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("DISCARD ALL")
-    finally:
-        connection.autocommit = False
+    roll_back(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("DISCARD ALL")

@@ -5,6 +5,7 @@
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
     │   ├── UnknownReason
+    │   ├── BatchFinished
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
@@ -20,6 +21,9 @@
         ├── InvalidRow
         ├── ContextMisuse
         ├── NewerData
+        ├── DuplicateKey
+        ├── ItemTimeout
+        ├── KilledWorker
         └── TransientError        raised by a processor: worth another try later
 
 Errors of psycopg2 about connecting and permission pass through unchanged: they already say what is wrong.
@@ -61,6 +65,13 @@ class UnknownReason(ConfigurationError):
             f"no item of batch {batch_id} failed for reason {reason!r}; "
             f"`reliable-imports failures {batch_id}` lists the reasons"
         )
+
+
+class BatchFinished(ConfigurationError):
+    def __init__(self, batch_id: int, status: str, wish: str) -> None:
+        self.batch_id = batch_id
+        self.status = status
+        super().__init__(f"batch {batch_id} is {status} and cannot be {wish}; `reliable-imports status {batch_id}`")
 
 
 class IdempotencyKeyTaken(ConfigurationError):
@@ -209,6 +220,22 @@ class NewerData(ItemError):
             f"item {item_number} of batch {batch_id} is newer and has completed the same key; "
             "reprocess with overwrite_newer to write this one all the same"
         )
+
+
+class DuplicateKey(ItemError):
+    """Several items of a batch have one natural key, and the processor declares that none of them shall win."""
+
+    def __init__(self, duplicate_of: int) -> None:
+        self.duplicate_of = duplicate_of
+        super().__init__(f"item {duplicate_of} of this batch has the same natural key")
+
+
+class ItemTimeout(ItemError):
+    """An item took longer than the processor's `item_timeout`."""
+
+
+class KilledWorker(ItemError):
+    """An item ended the process that tried it alone, twice; it is set aside so that the others can be imported."""
 
 
 class TransientError(ItemError):

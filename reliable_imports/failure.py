@@ -15,10 +15,11 @@ from types import TracebackType
 import psycopg2
 import psycopg2.errors
 
-from reliable_imports.errors import ContextMisuse, InvalidRow, NewerData
+from reliable_imports.errors import ContextMisuse, DuplicateKey, InvalidRow, ItemTimeout, KilledWorker, NewerData
 from reliable_imports.statuses import Stage
 
 _OWN_CODE = str(Path(__file__).parent) + os.sep
+_OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NewerData)
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
 _MAX_DEPTH = 8
@@ -155,7 +156,7 @@ def exception_failure(
             title=_clean(f"{name}: {error}"),
         )
     message = _text_of(error)
-    if not isinstance(error, ContextMisuse | NewerData):  # its words are ours, and name no value
+    if not isinstance(error, _OWN_WORDS):  # its words are ours, and name no value
         message = _replace_values(message, source_data)
     message = _clean(message) or name
     where, code = _raise_site(error.__traceback__, user_file)

@@ -12,6 +12,7 @@ from psycopg2.extras import Json
 
 from reliable_imports import copy_text
 from reliable_imports.database import transaction
+from reliable_imports.duplicates import Keying
 from reliable_imports.json_text import dumps_item
 from reliable_imports.queries import load
 from reliable_imports.source_item import SourceItem
@@ -32,6 +33,7 @@ def create_batch(
     idempotency_key: str | None,
     requested_by: str | None,
     metadata: Mapping[str, Any] | None,
+    keying: Keying | None,
 ) -> int:
     """Store *items* as a new batch in one transaction and return its id; see `BatchManager.create_batch`."""
     named = source or (items.name if isinstance(items, Source) else None)
@@ -54,6 +56,8 @@ def create_batch(
             {"batch_id": batch_id, "total_items": total, "source_sha256": sha256, "source_bytes": size},
         )
         cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
+        if keying is not None:
+            keying.mark_duplicates(cursor, batch_id)
         level, message = ("info", "batch created") if total else ("warning", "batch created without items")
         details = {"items": total, "source": named}
         cursor.execute(

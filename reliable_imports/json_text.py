@@ -43,9 +43,7 @@ _ESCAPES = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<unreadable>u0000|u[dD][89a-fA-F])|.)", re.DOTALL
 )
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
-_encode: Callable[[object], str] = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":")
-).encode
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
 
 
 class Problem(NamedTuple):
@@ -53,6 +51,18 @@ class Problem(NamedTuple):
 
     kind: str
     text: str
+
+
+def _prepared_encoder() -> Callable[[object], str]:
+    """`JSONEncoder.encode`, without making the encoder in C anew for every call."""
+    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
+    if make is None:  # an interpreter without it
+        return _ENCODER.encode
+    in_c = make(None, _ENCODER.default, encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(in_c(value, 0))
+
+
+_encode = _prepared_encoder()
 
 
 def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
@@ -91,8 +101,14 @@ def loads(text: str | bytes, *, decimals: bool = False) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
+    decoder = _WITH_DECIMALS if decimals else _WITH_FLOATS
     try:
-        return (_WITH_DECIMALS if decimals else _WITH_FLOATS)(text)
+        try:
+            value, end = decoder.scan_once(text, 0)  # type: ignore[attr-defined]
+        except StopIteration:
+            end = -1
+        # White space around the value, or no value at all, is for the slow way.
+        return value if end == len(text) else decoder.decode(text)
     except RecursionError:
         raise ValueError(f"the JSON is {_TOO_DEEP}") from None
     except json.JSONDecodeError:
@@ -196,8 +212,8 @@ def _decimal(literal: str) -> Decimal:
         raise _BadNumber(f"the number {_cut(literal)} is too large for a Decimal") from None
 
 
-_WITH_FLOATS = json.JSONDecoder(parse_float=_finite_float, parse_constant=_refuse_constant).decode
-_WITH_DECIMALS = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant).decode
+_WITH_FLOATS = json.JSONDecoder(parse_float=_finite_float, parse_constant=_refuse_constant)
+_WITH_DECIMALS = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant)
 _TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports import ingest, migrations, reading, reprocess
+from reliable_imports import control, ingest, migrations, reading, reprocess, verification
 from reliable_imports.database import connect
+from reliable_imports.duplicates import Keying
+from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
 from reliable_imports.registry import ProcessorRegistry
@@ -20,7 +22,7 @@ from reliable_imports.reprocess import ReprocessRequest
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
-from reliable_imports.worker import Identity, ProgressCallback, Worker
+from reliable_imports.verification import Verification
 
 logger = logging.getLogger("reliable_imports")
 
@@ -122,6 +124,7 @@ class BatchManager:
                 idempotency_key=idempotency_key,
                 requested_by=requested_by,
                 metadata=metadata,
+                keying=Keying.of(self.registry.get(batch_type)),
             )
 
     # Processing
@@ -143,19 +146,40 @@ class BatchManager:
             RunInterrupted: the database was lost; finished items are kept, the rest stay pending.
         """
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
+        batch = self.get_batch(batch_id)
+        processor = self.registry.get(batch.batch_type)
+        if not batch.status.is_final:
+            run = Run(
+                self.dsn,
+                batch,
+                processor(),
+                Identity(runner, dagster_run_id),
+                may_set_up=self._migrate,
+                on_progress=on_progress,
+            )
+            run.execute()
+        return self.get_summary(batch_id)
+
+    def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
+        """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+            BatchFinished: it has ended already.
+        """
         with self._connection() as connection:
-            batch = reading.get_batch(connection, batch_id)
-            processor = self.registry.get(batch.batch_type)
-            if not batch.status.is_final:
-                worker = Worker(
-                    connection,
-                    batch,
-                    processor(),
-                    Identity(runner, dagster_run_id),
-                    may_set_up=self._migrate,
-                    on_progress=on_progress,
-                )
-                worker.run()
+            control.pause_batch(connection, batch_id, reason)
+            return reading.get_summary(connection, batch_id)
+
+    def cancel_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
+        """End the batch for good, after the chunks that are under way. Its pending items count as outstanding.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+            BatchFinished: it has ended already.
+        """
+        with self._connection() as connection:
+            control.cancel_batch(connection, batch_id, reason)
             return reading.get_summary(connection, batch_id)
 
     # Reprocessing
@@ -203,7 +227,9 @@ class BatchManager:
             note=note,
         )
         with self._connection() as connection:
-            return reprocess.create_reprocess_batch(connection, batch_id, request)
+            batch_type = reading.get_batch(connection, batch_id).batch_type
+            keying = Keying.of(self.registry.get(batch_type)) if batch_type in self.registry else None
+            return reprocess.create_reprocess_batch(connection, batch_id, request, keying)
 
     def reprocess_batch(
         self,
@@ -307,6 +333,14 @@ class BatchManager:
             return reading.list_runs(
                 connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type
             )
+
+    def verify(self, batch_id: int | None = None) -> list[Verification]:
+        """Count a batch, or all batches, again: every item in one place, every count what the items say.
+
+        Raises UnknownBatch.
+        """
+        with self._connection() as connection:
+            return verification.verify(connection, batch_id)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

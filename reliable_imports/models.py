@@ -21,6 +21,7 @@ class ImportBatchItem:
         line: 1-based line in the source file where the item begins, or None.
         offset: 0-based byte offset of that in the decompressed file, or None.
         attempt: 1 for the first try; counts on across reprocessing.
+        prepared: what the processor's `prepare_item` returned for this item; None without one.
     """
 
     batch_id: int
@@ -29,6 +30,7 @@ class ImportBatchItem:
     line: int | None = None
     offset: int | None = None
     attempt: int = 1
+    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class BatchSummary:
     """Where a batch stands. `total_items` is always the sum of the other four counts.
 
     Attributes:
+        pause_reason: why the batch is paused, in words; None unless it is.
         open_items: pending and processing ones.
         reprocess_of: the batch that this one repeats, or None.
         first_batch_id: the first batch of its line; its own id unless it is a reprocess batch.
@@ -79,6 +82,7 @@ class BatchSummary:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    pause_reason: str | None
     seconds: float | None
 
 

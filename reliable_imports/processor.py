@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
 
 
+DUPLICATES = ("last_wins", "first_wins", "fail")
+
+
 class BaseProcessor(ABC):
     """Says how one item is imported. Subclass it, name it `<What>Processor`, and write `process_item`.
 
@@ -50,13 +53,45 @@ class BaseProcessor(ABC):
     """A cron expression; makes a Dagster schedule that imports `source`."""
 
     transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
-    """Exceptions of `process_item` that another try later may well cure: the failure is marked retryable."""
+    """Exceptions that another try later may well cure: tried again within the run, then marked retryable."""
+
+    max_tries: ClassVar[int] = 3
+    """Tries at an item within one run when it meets one of `transient_errors`; the last one fails it."""
+
+    retry_pause: ClassVar[timedelta] = timedelta(seconds=1)
+    """How long such an item rests before its second try; doubled with every try, at most a minute, with jitter."""
 
     max_attempts: ClassVar[int] = 5
     """Attempts at one item, across all reprocessing, after which a retryable failure waits for a person."""
 
     retry_backoff: ClassVar[timedelta] = timedelta(minutes=1)
-    """How long a retryable failure rests; doubled with every attempt."""
+    """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
+
+    item_timeout: ClassVar[timedelta | None] = None
+    """How long one item may take; then it fails. Such a processor works in a child process, which can be killed."""
+
+    statement_timeout: ClassVar[timedelta | None] = None
+    """How long one statement of the server may take; then its item fails."""
+
+    max_failed_items: ClassVar[int | None] = None
+    """Failed items of a batch that are tolerated; one more pauses it, with the rest pending. None: any number."""
+
+    max_failed_share: ClassVar[float | None] = None
+    """Likewise, as a share from 0 to 1 of the items that have ended; looked at from 100 items on."""
+
+    breaker_after: ClassVar[int | None] = 20
+    """So many items in a row that fail for one reason of the environment (an outage, a missing right or table, one of
+    `transient_errors`) pause the batch, and the chunk that they were found in stays pending. None: never."""
+
+    natural_key: ClassVar[Sequence[str]] = ()
+    """Fields of the item that say what it is about. Duplicates within a batch are then handled as `duplicates` says."""
+
+    duplicates: ClassVar[str] = "last_wins"
+    """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
+    `fail` fails them all."""
+
+    prepare_concurrency: ClassVar[int] = 10
+    """How many calls of `prepare_item` may be under way at once."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -73,6 +108,22 @@ class BaseProcessor(ABC):
             found.append(f"depends_on is the text {cls.depends_on!r}; write ({cls.depends_on!r},)")
         if isinstance(cls.null_tokens, str):
             found.append(f"null_tokens is the text {cls.null_tokens!r}; write frozenset({{{cls.null_tokens!r}}})")
+        if isinstance(cls.natural_key, str):
+            found.append(f"natural_key is the text {cls.natural_key!r}; write ({cls.natural_key!r},)")
+        if cls.duplicates not in DUPLICATES:
+            found.append(f"duplicates is {cls.duplicates!r}; use one of {', '.join(DUPLICATES)}")
+        for name in ("max_tries", "max_attempts", "prepare_concurrency"):
+            if not isinstance(getattr(cls, name), int) or getattr(cls, name) < 1:
+                found.append(f"{name} is not a whole number from 1")
+        for name in ("retry_pause", "retry_backoff"):
+            if not isinstance(getattr(cls, name), timedelta):
+                found.append(f"{name} is not a datetime.timedelta")
+        for name in ("item_timeout", "statement_timeout"):
+            limit = getattr(cls, name)
+            if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta(0)):
+                found.append(f"{name} is not a datetime.timedelta above 0")
+        if cls.max_failed_share is not None and not 0 <= cls.max_failed_share <= 1:
+            found.append("max_failed_share is not between 0 and 1")
         for name in ("source", "setup_sql"):
             if not isinstance(getattr(cls, name), Path | None):
                 found.append(f"{name} is not a pathlib.Path")
@@ -88,6 +139,15 @@ class BaseProcessor(ABC):
     def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
         """Whether the item may be processed; anything falsy fails it at stage `validate`."""
         return True
+
+    def prepare_item(self, item: ImportBatchItem) -> Any:
+        """Fetch what the item needs from elsewhere, such as an HTTP service; `item.prepared` then holds the result.
+
+        Called before the item's transaction, for several items at once: in threads, or as tasks of one event loop if
+        it is an `async def`. What it raises fails the item at stage `prepare`. It may be called again for an item that
+        another worker takes meanwhile.
+        """
+        return None
 
     @abstractmethod
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:

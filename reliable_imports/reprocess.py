@@ -8,6 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from psycopg2.extras import Json
 
 from reliable_imports.database import rows, transaction
+from reliable_imports.duplicates import Keying
 from reliable_imports.errors import IdempotencyKeyTaken, UnknownBatch, UnknownReason
 from reliable_imports.models import DueLine
 from reliable_imports.queries import load
@@ -39,7 +40,9 @@ class ReprocessRequest:
     note: str | None = None
 
 
-def create_reprocess_batch(connection: Connection, batch_id: int, request: ReprocessRequest) -> int | None:
+def create_reprocess_batch(
+    connection: Connection, batch_id: int, request: ReprocessRequest, keying: Keying | None
+) -> int | None:
     """Take the items under the line's lock into a new batch; see `BatchManager.create_reprocess_batch`."""
     with transaction(connection) as cursor:
         cursor.execute(_REPROCESS["lock_line"], {"batch_id": batch_id})
@@ -76,6 +79,8 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
             },
         )
         new_batch_id = int(cursor.fetchone()[0])
+        # Waits for chunks that are under way; after this nobody else works on what a cancelled batch left undone.
+        cursor.execute(_REPROCESS["close_cancelled_ranges"], line)
         take = "take_failures" if request.failed_items_only else "take_all"
         cursor.execute(_REPROCESS[take], {**line, "new_batch_id": new_batch_id})
         taken = cursor.rowcount
@@ -87,6 +92,8 @@ def create_reprocess_batch(connection: Connection, batch_id: int, request: Repro
         seal = {"batch_id": new_batch_id, "total_items": taken, "source_sha256": None, "source_bytes": None}
         cursor.execute(_INGEST["seal_batch"], seal)
         cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
+        if keying is not None:
+            keying.mark_duplicates(cursor, new_batch_id)
         details = {"items": taken, "reprocess_of": batch_id, "requested_by": request.requested_by, "note": request.note}
         for logged_in, message in ((new_batch_id, "reprocess batch created"), (batch_id, "reprocess requested")):
             cursor.execute(

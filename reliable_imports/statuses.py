@@ -18,9 +18,11 @@ class Word(str, Enum):
 class BatchStatus(Word):
     PENDING = "pending"
     PROCESSING = "processing"
+    PAUSED = "paused"
     COMPLETED = "completed"
     COMPLETED_WITH_FAILURES = "completed_with_failures"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
     @property
     def is_final(self) -> bool:
@@ -29,15 +31,25 @@ class BatchStatus(Word):
 
 BATCH_MOVES: dict[BatchStatus, frozenset[BatchStatus]] = {
     # A run has begun to work the batch. It stays `processing` when the run dies, free for the next one.
-    BatchStatus.PENDING: frozenset({BatchStatus.PROCESSING}),
-    # No range is open any more: the counts decide which of the three it is.
+    BatchStatus.PENDING: frozenset({BatchStatus.PROCESSING, BatchStatus.PAUSED, BatchStatus.CANCELLED}),
+    # No range is open any more: the counts decide which of the first three it is.
     BatchStatus.PROCESSING: frozenset(
-        {BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES, BatchStatus.FAILED},
+        {
+            BatchStatus.COMPLETED,
+            BatchStatus.COMPLETED_WITH_FAILURES,
+            BatchStatus.FAILED,
+            BatchStatus.PAUSED,
+            BatchStatus.CANCELLED,
+        },
     ),
+    # Somebody, a tolerance or the circuit breaker stopped it; whoever processes it next resumes it.
+    BatchStatus.PAUSED: frozenset({BatchStatus.PROCESSING, BatchStatus.CANCELLED}),
     # Final: what failed is repeated by a batch of its own, linked to this one.
     BatchStatus.COMPLETED: frozenset(),
     BatchStatus.COMPLETED_WITH_FAILURES: frozenset(),
     BatchStatus.FAILED: frozenset(),
+    # Final too: a person's word that the rest is not wanted. What was pending counts as outstanding.
+    BatchStatus.CANCELLED: frozenset(),
 }
 
 
@@ -64,6 +76,7 @@ class Stage(Word):
 
     READ = "read"
     VALIDATE = "validate"
+    PREPARE = "prepare"
     PROCESS = "process"
     WRITE = "write"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
 
@@ -14,6 +16,18 @@ from reliable_imports.errors import ContextMisuse
 
 _MAX_IDENTIFIER_BYTES = 63
 _MAX_NATURAL_KEY = 200
+_SCALARS = frozenset({str, int, float, bool, type(None), Decimal, date, datetime})
+
+
+class InsertTemplate(NamedTuple):
+    """An INSERT in three parts: between *head* and *tail* may stand any number of rows, separated by commas."""
+
+    head: str
+    row: str
+    """One `%s` for each column, in parentheses."""
+    tail: str
+    statement: str
+    """All of it for one row, with parameters."""
 
 
 def quoted_table(table: str) -> str:
@@ -33,32 +47,40 @@ def quoted(identifier: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def insert_statement(table: str, columns: tuple[str, ...], key: tuple[str, ...] | None, returning: str | None) -> str:
-    """INSERT with one `%s` for each column; with *key*, the row of that key is updated instead if it exists."""
+def insert_template(table: str, columns: tuple[str, ...], key: tuple[str, ...] | None) -> InsertTemplate:
+    """INSERT of rows; with *key*, the row of that key is updated instead if it exists. Head and tail are final SQL."""
     if not columns:
         raise ContextMisuse(f"a row for table {table} needs at least one column")
     names = ", ".join(map(quoted, columns))
-    statement = f"INSERT INTO {quoted_table(table)} ({names}) VALUES ({', '.join(['%s'] * len(columns))})"
+    tail = ""
     if key is not None:
         # Where the row is the key alone, one assignment is kept: DO NOTHING would return no row.
         changed = [column for column in columns if column not in key] or [key[0]]
         assignments = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in changed)
-        statement += f" ON CONFLICT ({', '.join(map(quoted, key))}) DO UPDATE SET {assignments}"
-    if returning is not None:
-        statement += f" RETURNING {quoted(returning)}"
-    return statement
+        tail = f" ON CONFLICT ({', '.join(map(quoted, key))}) DO UPDATE SET {assignments}"
+    head = f"INSERT INTO {quoted_table(table)} ({names}) VALUES "
+    row = f"({', '.join(['%s'] * len(columns))})"
+    # Head and tail are sent as they stand.
+    return InsertTemplate(head.replace("%%", "%"), row, tail.replace("%%", "%"), head + row + tail)
 
 
 def adapted(values: Sequence[Any]) -> list[Any]:
     """The values as psycopg2 takes them: a mapping, or a list that holds one, becomes JSON."""
+    if _SCALARS.issuperset(map(type, values)):
+        return list(values)
     return [_adapted(value) if isinstance(value, dict | list) else value for value in values]
 
 
-def natural_key(table: str, row: Mapping[str, Any], key: Sequence[str]) -> str:
-    """The table and key of an upsert as one text, the same for 7 and "7"; long ones are hashed."""
-    values = [None if row[column] is None else str(row[column]) for column in key]
-    text = f"{table.rpartition('.')[2]}:{json.dumps(values, ensure_ascii=False)}"
-    text = text.encode("utf-8", "replace").decode("utf-8")
+def natural_key(name: str, values: Sequence[Any]) -> str:
+    """What an item is about as one text, the same for 7 and "7"; long ones are hashed.
+
+    Args:
+        name: the table of an upsert, or the batch type of a declared key.
+    """
+    parts = ["null" if value is None else encode_basestring(str(value)) for value in values]
+    text = f"{name}:[{', '.join(parts)}]"
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= _MAX_NATURAL_KEY else f"sha256:{sha256(text.encode()).hexdigest()}"
 
 

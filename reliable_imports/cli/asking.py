@@ -53,6 +53,7 @@ def status(invocation: Invocation, batch_id: int) -> None:
             ("type", summary.batch_type),
             ("status", summary.status.value),
             *repeats,
+            *([("paused for", summary.pause_reason)] if summary.pause_reason else []),
             ("source", optional(summary.source)),
             ("requested by", optional(batch.requested_by)),
             *notes,

@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from reliable_imports.cli.asking import batches, logs, status
+from reliable_imports.cli.control import cancel, pause, verify
 from reliable_imports.cli.database import db, migrate
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.failures import failures
@@ -57,16 +58,19 @@ def cli_group() -> CommandGroup:
 
 for command in (
     batches,
+    cancel,
     create,
     db,
     failures,
     import_,
     logs,
     migrate,
+    pause,
     process,
     processors,
     reprocess,
     status,
+    verify,
 ):
     cli.add_command(command)
 

@@ -30,7 +30,12 @@ def tell_outcome(output: Output, manager: BatchManager, summary: BatchSummary) -
         }
     )
     output.say(outcome_line(summary))
-    if summary.open_items:
+    if summary.status is BatchStatus.PAUSED:
+        output.headline(f"paused with {count(summary.open_items, 'open item')}: {summary.pause_reason}")
+        output.commands([(f"reliable-imports process {summary.batch_id}", "resume it, once that is repaired")])
+    elif summary.status is BatchStatus.CANCELLED:
+        output.headline(f"cancelled with {count(summary.open_items, 'open item')}")
+    elif summary.open_items:
         output.say(f"{count(summary.open_items, 'item')} still open, held by others who work the batch")
     if not summary.total_items:
         output.say("warning: the batch has no items")
@@ -42,6 +47,8 @@ def tell_outcome(output: Output, manager: BatchManager, summary: BatchSummary) -
             output.say(f"and {count(len(reasons) - _SHORTLY, 'more reason')}")
         output.commands(what_next(summary.batch_id, outstanding))
         raise click.exceptions.Exit(ExitStatus.DONE_WITH_FAILURES)
+    if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED):
+        raise click.exceptions.Exit(ExitStatus.COULD_NOT)
 
 
 def outcome_line(summary: BatchSummary) -> str:

@@ -20,9 +20,9 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def count(value: int, noun: str) -> str:
+def count(value: int, noun: str, plural: str | None = None) -> str:
     """`1 item`, `1,126 items`."""
-    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float | None) -> str:

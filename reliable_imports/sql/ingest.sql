@@ -42,3 +42,48 @@ SELECT
     least(number * size.items, %(total_items)s)
 FROM (SELECT least(500, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(1, ceil(%(total_items)s::numeric / size.items)::integer) AS number
+
+-- name: mark_duplicates
+-- Sorted by key on the server, on disk where memory does not hold it.
+INSERT INTO reliable_imports.import_duplicates (batch_id, item_number, duplicate_of, fails)
+SELECT
+    %(batch_id)s,
+    keyed.item_number,
+    CASE
+        WHEN keyed.item_number = keyed.winner AND keyed.winner = keyed.first_item THEN keyed.last_item
+        WHEN keyed.item_number = keyed.winner THEN keyed.first_item
+        ELSE keyed.winner
+    END,
+    %(duplicates)s = 'fail'
+FROM (
+    SELECT
+        item_number,
+        count(*) OVER same_key AS items,
+        min(item_number) OVER same_key AS first_item,
+        max(item_number) OVER same_key AS last_item,
+        CASE %(duplicates)s
+            WHEN 'last_wins' THEN max(item_number) OVER same_key
+            ELSE min(item_number) OVER same_key
+        END AS winner
+    FROM (
+        SELECT
+            item.item_number,
+            ARRAY(
+                SELECT CASE WHEN value = ANY (%(null_tokens)s::text[]) THEN NULL ELSE value END
+                FROM (
+                    SELECT item.source_data ->> field AS value
+                    FROM pg_catalog.unnest(%(fields)s::text[]) WITH ORDINALITY AS named (field, place)
+                    ORDER BY place
+                ) AS given
+            ) AS natural_key
+        FROM reliable_imports.import_items AS item
+        WHERE item.batch_id = %(batch_id)s
+            AND item.source_data IS NOT NULL
+            AND item.read_problem IS NULL
+            AND pg_catalog.json_typeof(item.source_data) = 'object'
+    ) AS given
+    WHERE pg_catalog.array_position(natural_key, NULL) IS NULL
+    WINDOW same_key AS (PARTITION BY natural_key)
+) AS keyed
+WHERE keyed.items > 1
+    AND (keyed.item_number <> keyed.winner OR %(duplicates)s = 'fail')

@@ -20,7 +20,7 @@ LIMIT %(limit)s
 -- name: summaries
 SELECT
     batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,
-    reprocess_of, first_batch_id, created_at, started_at, finished_at,
+    reprocess_of, first_batch_id, created_at, started_at, finished_at, pause_reason,
     extract(
         epoch FROM coalesce(finished_at, pg_catalog.clock_timestamp()) - started_at
     )::double precision AS seconds

@@ -30,8 +30,25 @@ SELECT EXISTS (
         AND failure.reason = %(reason)s
 )
 
+-- name: close_cancelled_ranges
+WITH held AS MATERIALIZED (
+    SELECT ranges.batch_id, ranges.range_number
+    FROM reliable_imports.import_batches AS batch
+    JOIN reliable_imports.import_ranges AS ranges ON ranges.batch_id = batch.id
+    WHERE batch.first_batch_id = %(first_batch_id)s
+        AND batch.status = 'cancelled'
+        AND ranges.is_open
+    ORDER BY ranges.batch_id, ranges.range_number
+    FOR UPDATE OF ranges
+)
+UPDATE reliable_imports.import_ranges AS ranges
+SET is_open = false
+FROM held
+WHERE ranges.batch_id = held.batch_id
+    AND ranges.range_number = held.range_number
+
 -- name: take_failures
--- Failed items of the line that no item repeats. Those of a reprocess batch that is still worked are left to it.
+-- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
 INSERT INTO reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
     repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
@@ -46,7 +63,7 @@ SELECT
     item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
     item.batch_id, item.item_number,
     coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    item.earlier_attempts + 1
+    item.earlier_attempts + CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 JOIN reliable_imports.import_items AS item

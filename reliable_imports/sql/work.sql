@@ -1,15 +1,28 @@
 -- What a run does to its batch.
 
 -- name: start_batch
-UPDATE reliable_imports.import_batches
+-- Also resumes a batch that is paused; what failed before then counts against no tolerance any more.
+UPDATE reliable_imports.import_batches AS batch
 SET status = 'processing',
-    started_at = pg_catalog.clock_timestamp()
-WHERE id = %(batch_id)s
-    AND status = 'pending'
+    started_at = coalesce(batch.started_at, pg_catalog.clock_timestamp()),
+    pause_reason = NULL,
+    tolerated_failures = counted.failed,
+    tolerated_items = counted.ended
+FROM (
+    SELECT
+        coalesce(sum(failed), 0) AS failed,
+        coalesce(sum(completed + failed + skipped), 0) AS ended
+    FROM reliable_imports.import_ranges
+    WHERE batch_id = %(batch_id)s
+) AS counted
+WHERE batch.id = %(batch_id)s
+    AND batch.status IN ('pending', 'paused')
 
 -- name: start_run
 -- A run that is not the first to work its batch resumes it. range_number is where it is going to begin.
-INSERT INTO reliable_imports.import_runs (batch_id, runner, dagster_run_id, mode, host, process_id, range_number)
+INSERT INTO reliable_imports.import_runs (
+    batch_id, runner, dagster_run_id, mode, host, process_id, range_number, backend_pid, backend_start
+)
 SELECT
     batch.id,
     %(runner)s,
@@ -26,10 +39,27 @@ SELECT
         FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
             AND open_range.is_open
-    )
+    ),
+    pg_catalog.pg_backend_pid(),
+    (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())
 FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
 RETURNING id, mode
+
+-- name: move_run
+-- The run goes on in another session: after a lost connection, or in a child process.
+UPDATE reliable_imports.import_runs
+SET backend_pid = pg_catalog.pg_backend_pid(),
+    backend_start = (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()),
+    heartbeat_at = pg_catalog.clock_timestamp()
+WHERE id = %(run_id)s
+    AND ended_at IS NULL
+
+-- name: beat
+UPDATE reliable_imports.import_runs
+SET heartbeat_at = pg_catalog.clock_timestamp()
+WHERE id = %(run_id)s
+    AND ended_at IS NULL
 
 -- name: end_run
 UPDATE reliable_imports.import_runs
@@ -42,21 +72,38 @@ WHERE id = %(run_id)s
     AND ended_at IS NULL
 
 -- name: claim_chunk
--- The range is locked by this transaction and by nothing else: if the worker dies, it is free at once.
-WITH claimed AS (
-    SELECT open_range.batch_id, open_range.range_number, open_range.next_item, open_range.last_item
-    FROM reliable_imports.import_ranges AS open_range
-    WHERE open_range.batch_id = %(batch_id)s
-        AND open_range.is_open
-        AND open_range.range_number >= %(from_range)s
-    ORDER BY open_range.range_number
-    LIMIT 1
+SELECT *
+FROM reliable_imports.claim_chunk(
+    %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s
+)
+
+-- name: claim_retries
+-- Items whose range has moved on without them; each is locked by this transaction as a range would be.
+WITH due AS MATERIALIZED (
+    SELECT retry.batch_id, retry.item_number, retry.next_attempt
+    FROM reliable_imports.import_retries AS retry
+    WHERE retry.batch_id = %(batch_id)s
+        AND retry.not_before <= pg_catalog.clock_timestamp()
+        AND EXISTS (
+            SELECT FROM reliable_imports.import_batches AS batch
+            WHERE batch.id = %(batch_id)s
+                AND batch.status = 'processing'
+        )
+    ORDER BY retry.item_number
+    LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 SELECT
-    claimed.range_number,
-    claimed.next_item,
-    claimed.last_item,
+    pg_catalog.txid_current(),
+    EXISTS (
+        -- Died without a range in hand, so perhaps of one of these.
+        SELECT FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = %(batch_id)s
+            AND run.range_number IS NULL
+            AND run.ended_at IS NULL
+            AND run.id <> %(run_id)s
+            AND NOT reliable_imports.run_has_session(run)
+    ) AS are_suspect,
     item.item_number,
     item.source_data::text,
     item.source_raw,
@@ -66,77 +113,44 @@ SELECT
     item.source_offset,
     item.earlier_attempts,
     item.origin_batch_id,
-    item.origin_item_number
-FROM claimed
-CROSS JOIN LATERAL (
-    SELECT stored.*
-    FROM reliable_imports.import_items AS stored
-    WHERE stored.batch_id = claimed.batch_id
-        AND stored.item_number >= claimed.next_item
-        AND stored.item_number <= claimed.last_item
-    ORDER BY stored.item_number
-    LIMIT %(limit)s
-) AS item
+    item.origin_item_number,
+    due.next_attempt,
+    NULL::bigint AS duplicate_of,
+    NULL::boolean AS fails
+FROM due
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = due.batch_id
+    AND item.item_number = due.item_number
 ORDER BY item.item_number
+
+-- name: announce
+UPDATE reliable_imports.import_runs
+SET range_number = %(range_number)s,
+    heartbeat_at = pg_catalog.clock_timestamp()
+WHERE id = %(run_id)s
+
+-- name: next_retry
+-- Seconds until an item of the batch may be tried again; NULL if none waits, or the batch is not to be worked.
+SELECT extract(epoch FROM min(retry.not_before) - pg_catalog.clock_timestamp())::double precision
+FROM reliable_imports.import_retries AS retry
+JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
+WHERE retry.batch_id = %(batch_id)s
+    AND batch.status = 'processing'
 
 -- name: apply_writes
 SELECT
     entry_index, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint
-FROM reliable_imports.apply_writes(%(entries)s::text[], %(settle)s::text)
+FROM reliable_imports.apply_writes(
+    %(entries)s::text[], %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[],
+    %(settle)s::text, %(room)s
+)
 
--- name: copy_attempts
-COPY reliable_imports.import_attempts (
-    batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, result, skip_reason,
-    stage, error_type, sqlstate, constraint_name, field, message, detail, traceback, reason, retryable, retry_after
-) FROM STDIN
-
--- name: copy_logs
-COPY reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details) FROM STDIN
+-- name: record_chunk
+SELECT reliable_imports.record_chunk(%(chunk)s::json)
 
 -- name: insert_log
 INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
 VALUES (%(batch_id)s, NULL, %(run_id)s, %(level)s, %(message)s, %(details)s)
-
--- name: know_reasons
-INSERT INTO reliable_imports.import_failure_reasons (
-    fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, title
-)
-SELECT
-    fingerprint, %(batch_type)s, stage, error_type, sqlstate, constraint_name, field, title
-FROM pg_catalog.jsonb_to_recordset(%(reasons)s) AS reason (
-    fingerprint text, stage text, error_type text, sqlstate text, constraint_name text, field text, title text
-)
-ORDER BY fingerprint
-ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp()
-
--- name: advance_range
--- The guard names the item where this chunk began: of two workers, one would move no row.
-UPDATE reliable_imports.import_ranges
-SET next_item = %(next_item)s,
-    is_open = %(next_item)s <= last_item,
-    completed = completed + %(completed)s,
-    failed = failed + %(failed)s,
-    skipped = skipped + %(skipped)s
-WHERE batch_id = %(batch_id)s
-    AND range_number = %(range_number)s
-    AND is_open
-    AND next_item = %(first_item)s
-
--- name: beat
--- Says that the run lives, and where it goes on: in this range, or in the next open one.
-UPDATE reliable_imports.import_runs
-SET heartbeat_at = pg_catalog.clock_timestamp(),
-    range_number = (
-        SELECT min(open_range.range_number)
-        FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = %(batch_id)s
-            AND open_range.is_open
-            AND open_range.range_number >= %(range_number)s
-    ),
-    completed = completed + %(completed)s,
-    failed = failed + %(failed)s,
-    skipped = skipped + %(skipped)s
-WHERE id = %(run_id)s
 
 -- name: find_newer
 -- Has an item that was delivered later completed the same key?
@@ -146,13 +160,40 @@ JOIN reliable_imports.import_batches AS batch ON batch.id = newer.batch_id
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = newer.batch_id
     AND item.item_number = newer.item_number
-WHERE newer.natural_key = %(natural_key)s
+WHERE pg_catalog.hashtext(newer.natural_key) = pg_catalog.hashtext(%(natural_key)s)
+    AND newer.natural_key = %(natural_key)s
     AND newer.outcome = 'completed'
     AND batch.batch_type = %(batch_type)s
     AND (coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number))
         > (%(origin_batch_id)s, %(origin_item_number)s)
 ORDER BY newer.batch_id DESC, newer.item_number DESC
 LIMIT 1
+
+-- name: range_of
+SELECT range_number
+FROM reliable_imports.import_ranges
+WHERE batch_id = %(batch_id)s
+    AND %(item_number)s BETWEEN next_item AND last_item
+    AND range_number > 0
+
+-- name: has_free_range
+SELECT FROM reliable_imports.import_ranges
+WHERE batch_id = %(batch_id)s
+    AND is_open
+    AND EXISTS (
+        SELECT FROM reliable_imports.import_batches AS batch
+        WHERE batch.id = %(batch_id)s
+            AND batch.status = 'processing'
+    )
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: wait_for_range
+-- After a lost connection: a COMMIT that was under way on it has ended once the range can be locked.
+SELECT FROM reliable_imports.import_ranges
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+FOR UPDATE
 
 -- name: has_deferrable_constraints
 SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)
@@ -190,4 +231,35 @@ WHERE batch.id = %(batch_id)s
         WHERE open_range.batch_id = batch.id
             AND open_range.is_open
     )
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_retries AS retry
+        WHERE retry.batch_id = batch.id
+    )
 RETURNING batch.status, batch.total_items
+
+-- name: count_against_tolerance
+-- What has failed and what has ended since the batch was begun or resumed.
+SELECT
+    coalesce(sum(counts.failed), 0) - batch.tolerated_failures,
+    coalesce(sum(counts.completed + counts.failed + counts.skipped), 0) - batch.tolerated_items
+FROM reliable_imports.import_batches AS batch
+LEFT JOIN reliable_imports.import_ranges AS counts ON counts.batch_id = batch.id
+WHERE batch.id = %(batch_id)s
+GROUP BY batch.id
+
+-- name: pause_batch
+UPDATE reliable_imports.import_batches
+SET status = 'paused',
+    pause_reason = %(reason)s
+WHERE id = %(batch_id)s
+    AND status IN ('pending', 'processing')
+RETURNING status
+
+-- name: cancel_batch
+UPDATE reliable_imports.import_batches
+SET status = 'cancelled',
+    pause_reason = NULL,
+    finished_at = pg_catalog.clock_timestamp()
+WHERE id = %(batch_id)s
+    AND status IN ('pending', 'processing', 'paused')
+RETURNING status

@@ -70,6 +70,7 @@ class FlakyProcessor(NotesProcessor):
     """Fails every item as transient until told otherwise."""
 
     max_attempts = 3
+    max_tries = 1
     failing = True
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:

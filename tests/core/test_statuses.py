@@ -23,6 +23,10 @@ def batch_in(manager: BatchManager, sql: Sql, status: BatchStatus) -> int:
     batch_id = manager.create_batch("notes", [{"id": number, "text": text} for number, text in enumerate(texts)])
     if status is BatchStatus.PROCESSING:
         sql(WORK["start_batch"].replace("%(batch_id)s", str(batch_id)))
+    elif status is BatchStatus.PAUSED:
+        manager.pause_batch(batch_id)
+    elif status is BatchStatus.CANCELLED:
+        manager.cancel_batch(batch_id)
     elif status is not BatchStatus.PENDING:
         manager.process_batch(batch_id)
     assert manager.get_summary(batch_id).status is status
@@ -30,25 +34,30 @@ def batch_in(manager: BatchManager, sql: Sql, status: BatchStatus) -> int:
 
 
 @pytest.mark.parametrize("status", list(BatchStatus))
-@pytest.mark.parametrize("query", ["start_batch", "close_batch"])
+@pytest.mark.parametrize("query", ["start_batch", "close_batch", "pause_batch", "cancel_batch"])
 def test_queries_move_batches_as_the_table_says(
     manager: BatchManager, sql: Sql, status: BatchStatus, query: str
 ) -> None:
     batch_id = batch_in(manager, sql, status)
-    if status is BatchStatus.PROCESSING:
+    if status is BatchStatus.PROCESSING and query == "close_batch":
         sql("UPDATE reliable_imports.import_ranges SET is_open = false, next_item = 3, completed = 2")
 
     connection = psycopg2.connect(manager.dsn)
     with connection, connection.cursor() as cursor:
-        cursor.execute(WORK[query], {"batch_id": batch_id})
+        cursor.execute(WORK[query], {"batch_id": batch_id, "reason": "because"})
         moved = cursor.rowcount
         connection.rollback()
     connection.close()
 
-    targets = {"start_batch": {BatchStatus.PROCESSING}}.get(query, set(BatchStatus) - {BatchStatus.PROCESSING})
+    targets = {
+        "start_batch": {BatchStatus.PROCESSING},
+        "pause_batch": {BatchStatus.PAUSED},
+        "cancel_batch": {BatchStatus.CANCELLED},
+        "close_batch": {BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES, BatchStatus.FAILED},
+    }[query]
     assert bool(moved) == bool(BATCH_MOVES[status] & targets)
     # What was closed by hand here is given items again, so that the batch balances at the end of the test.
-    if status is BatchStatus.PROCESSING:
+    if status is BatchStatus.PROCESSING and query == "close_batch":
         sql("UPDATE reliable_imports.import_ranges SET is_open = true, next_item = 1, completed = 0")
 
 

@@ -7,7 +7,9 @@ statement. Writes that were only declared are sent together at the end, and isol
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import psycopg2
@@ -19,12 +21,24 @@ from reliable_imports.errors import ContextMisuse
 from reliable_imports.faults import Fault, fault_of
 from reliable_imports.queries import load
 from reliable_imports.statement import changes_session, transaction_command
+from reliable_imports.upsert import InsertTemplate
 
 _WORK = load("work.sql")
+
+MAX_SUBTRANSACTIONS = 50
+"""That have written, in one transaction: past 64 every other session of the server slows down."""
+
+_MAX_GROUP = 50
+# What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
+_NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
 
 
 class ChunkSpoiled(Exception):
     """The chunk's transaction cannot go on, and which item is to blame is unknown: replay its items one by one."""
+
+
+class ChunkTooLarge(Exception):
+    """The chunk would need more subtransactions than one transaction should have: replay it in smaller ones."""
 
 
 @dataclass(slots=True)
@@ -32,7 +46,10 @@ class ItemScope:
     """What one item did in the chunk's transaction so far."""
 
     savepoint: str | None = None
-    declared: list[str] = field(default_factory=list)
+    declared: list[tuple[InsertTemplate, str]] = field(default_factory=list)
+    """Writes that were not sent yet: the template, and the row with its values in place."""
+    key: str | None = None
+    """What the first declared write is about; no two entries of one group may have the same."""
     error: psycopg2.Error | None = None
     """The first error of a statement of this item, whatever the processor made of it."""
     changed_session: bool = False
@@ -52,20 +69,29 @@ class WriteError:
 
 
 class ChunkSession:
-    def __init__(self, connection: Connection, *, settle: str | None, careful: bool) -> None:
+    def __init__(self, connection: Connection, *, settle: str | None, careful: bool, group_size: int) -> None:
         """
         Args:
             settle: SQL that checks an item's deferred constraints at once; None where the database has none.
             careful: send savepoints alone, so that every error can be pinned on its item; for chunks of one item.
+            group_size: how many declared writes are tried in one subtransaction before they are tried one by one.
         """
         self.connection = connection
         self._cursor = connection.cursor()
         self._settle = settle
         self._careful = careful
-        self._release: str | None = None
+        self._group_size = max(1, min(group_size, _MAX_GROUP))
+        self._ended: str | None = None
+        """A statement that closes the last item's savepoint, and waits to be sent with the next."""
         self._savepoint: str | None = None
+        # Random, so that a processor cannot re-create one after ending the transaction.
+        self._savepoints = f"item_{secrets.token_hex(8)}_"
+        self._numbers = count()
         self._waiting: list[ItemScope] = []
         self.write_errors: list[WriteError] = []
+        self.subtransactions = 0
+        self.has_own_statements = False
+        self.declared_entries = 0
         self.error: psycopg2.Error | None = None
         """The first error of a statement that belongs to no item or to several: nothing of the chunk can be kept."""
 
@@ -86,17 +112,17 @@ class ChunkSession:
         if params is not None:
             # Before anything is sent: a parameter that cannot be adapted is then an error of Python alone.
             text = self.mogrify(text, params)
-        self.flush()
+        self._flush_all()
         self._open(scope)
         if scope.declared:
-            declared, scope.declared = "; ".join(scope.declared), []
+            declared, scope.declared = _statements(scope.declared), []
             self._send(scope, declared)
         self._send(scope, text)
         return self._cursor
 
     def query(self, statement: str, params: Any) -> Any:
         """Run a statement of the framework's own, which reads and cannot fail because of an item."""
-        self._send_for_all(self._release_prefix() + statement, params)
+        self._send_for_all(self._take_ended() + statement, params)
         return self._cursor
 
     def mogrify(self, statement: str, params: Any) -> str:
@@ -115,10 +141,15 @@ class ChunkSession:
                 self._waiting.append(scope)
             return
         self.write_now(scope)
-        self._release = scope.savepoint
+        self._ended = f"RELEASE SAVEPOINT {scope.savepoint}; "
+        self.subtransactions += 1
         scope.savepoint = None
         if self._careful:
-            self._cursor.execute(self._release_prefix())
+            self._send_for_all(self._take_ended())
+
+    def wait_again(self, scope: ItemScope) -> None:
+        """Queue the declared writes of an item that was tried in an earlier chunk, which had no room for them."""
+        self._waiting.append(scope)
 
     def write_now(self, scope: ItemScope) -> None:
         """As `complete`, but nothing waits, and the item can still be undone."""
@@ -126,11 +157,13 @@ class ChunkSession:
         if scope.savepoint is None:
             if not scope.declared:
                 return
-            self.flush()
+            self._flush_all()
             self._open(scope)
         else:
             self._require_transaction()
-        last = [*scope.declared, *([self._settle] if self._settle else [])]
+        last = [_statements(scope.declared)] if scope.declared else []
+        if self._settle:
+            last.append(self._settle)
         scope.declared = []
         if last:
             self._send(scope, "; ".join(last))
@@ -140,67 +173,90 @@ class ChunkSession:
         scope.declared = []
         if scope.savepoint is None:
             return
-        try:
-            self._cursor.execute(f"ROLLBACK TO SAVEPOINT {scope.savepoint}")
-        except psycopg2.Error as error:
-            # The statement never began (a syntax error refuses the whole string, savepoint included), or the
-            # processor found a way to end the transaction.
-            raise ChunkSpoiled from error
-        self._release = scope.savepoint
+        self._ended = f"ROLLBACK TO SAVEPOINT {scope.savepoint}; RELEASE SAVEPOINT {scope.savepoint}; "
         scope.savepoint = None
+        if self._careful or self.connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+            # At once: the statement may never have begun (a syntax error refuses the whole string, savepoint
+            # included), and the next item's must not take the blame.
+            self._send_for_all(self._take_ended())
 
-    def flush(self) -> None:
-        """Send the declared writes of completed items; what the server refuses is added to `write_errors`."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = self._waiting, []
-        entries = ["; ".join(scope.declared) for scope in waiting]
-        parameters = {"entries": entries, "settle": self._settle}
-        self._send_for_all(self._release_prefix() + _WORK["apply_writes"], parameters)
-        for index, *facts in self._cursor.fetchall():
-            self.write_errors.append(WriteError(waiting[index], *facts))
+    def finish(self) -> list[ItemScope]:
+        """Send the declared writes, and make sure that the transaction is still the one that was begun.
 
-    def finish(self) -> None:
-        """Flush, and make sure that the transaction is still the one that was begun."""
-        self.flush()
-        if prefix := self._release_prefix():
-            self._send_for_all(prefix)
+        What the server refuses is added to `write_errors`. Returns the items whose writes found no room: they must go
+        into the next chunk.
+        """
+        unsent = self._flush()
+        if self._ended:
+            self._send_for_all(self._take_ended())
         self._require_transaction()
+        return unsent
+
+    def _flush_all(self) -> None:
+        self.has_own_statements = True
+        if self._flush():
+            raise ChunkTooLarge
+
+    def _flush(self) -> list[ItemScope]:
+        if not self._waiting:
+            return []
+        waiting, self._waiting = self._waiting, []
+        groups = _groups(waiting, self._group_size)
+        templates = list(dict.fromkeys(template for template, _ in groups if template is not None))
+        numbers = {template: number for number, template in enumerate(templates, 1)}
+        parameters = {
+            "entries": [_entry(scope) for scope in waiting],
+            "group_ends": [end for _, end in groups],
+            "templates": [0 if template is None else numbers[template] for template, _ in groups],
+            "heads": [template.head for template in templates],
+            "tails": [template.tail for template in templates],
+            "settle": self._settle,
+            "room": MAX_SUBTRANSACTIONS - self.subtransactions,
+        }
+        self._send_for_all(self._take_ended() + _WORK["apply_writes"], parameters)
+        *refused, (tried, *_) = self._cursor.fetchall()
+        for index, *facts in refused:
+            self.write_errors.append(WriteError(waiting[index], *facts))
+        self.declared_entries += tried
+        self.subtransactions += _count_subtransactions(groups, {index for index, *_ in refused}, tried)
+        return waiting[tried:]
 
     def _open(self, scope: ItemScope) -> None:
         if scope.savepoint is None:
-            # Random, so that a processor cannot re-create one after ending the transaction.
-            scope.savepoint = f"item_{secrets.token_hex(8)}"
+            scope.savepoint = f"{self._savepoints}{next(self._numbers)}"
             self._savepoint = scope.savepoint
             if self._careful:
-                self._cursor.execute(self._open_prefix())
+                self._send_for_all(self._take_prefix())
 
-    def _open_prefix(self) -> str:
+    def _take_prefix(self) -> str:
         """What is to be sent in front of an item's next statement."""
-        prefix = self._release_prefix()
+        prefix = self._take_ended()
         if self._savepoint is not None:
             prefix += f"SAVEPOINT {self._savepoint}; "
             self._savepoint = None
         return prefix
 
-    def _release_prefix(self) -> str:
-        if self._release is None:
-            return ""
-        prefix = f"RELEASE SAVEPOINT {self._release}; "
-        self._release = None
-        return prefix
+    def _take_ended(self) -> str:
+        ended, self._ended = self._ended or "", None
+        return ended
 
     def _send(self, scope: ItemScope, text: str) -> None:
         try:
-            self._cursor.execute(self._open_prefix() + text)
+            self._cursor.execute(self._take_prefix() + text)
         except psycopg2.Error as error:
+            if error.pgcode in _NOT_OUR_TRANSACTION:
+                raise ChunkSpoiled from error
             scope.error = scope.error or error
             raise
 
     def _send_for_all(self, text: str, params: Any = None) -> None:
+        if not text:
+            return
         try:
             self._cursor.execute(text, params)
         except psycopg2.Error as error:
+            if error.pgcode in _NOT_OUR_TRANSACTION:
+                raise ChunkSpoiled from error
             self.error = self.error or error
             raise
 
@@ -216,6 +272,48 @@ class ChunkSession:
             raise self.error
         if scope.error is not None and fault_of(scope.error, self.connection) is not Fault.ITEM:
             raise scope.error
+
+
+def _statements(declared: Sequence[tuple[InsertTemplate, str]]) -> str:
+    return "; ".join(f"{template.head}{row}{template.tail}" for template, row in declared)
+
+
+def _entry(scope: ItemScope) -> str:
+    return scope.declared[0][1] if len(scope.declared) == 1 else _statements(scope.declared)
+
+
+def _groups(waiting: Sequence[ItemScope], size: int) -> list[tuple[InsertTemplate | None, int]]:
+    """Neighbours that are tried together, as the template that all of them have (None: several) and where they end."""
+    groups: list[tuple[InsertTemplate | None, int]] = []
+    current: InsertTemplate | None = None
+    keys: set[str] = set()
+    members = 0
+    for position, scope in enumerate(waiting):
+        template = scope.declared[0][0] if len(scope.declared) == 1 else None
+        # One INSERT cannot touch a row twice, so the later one of the same key begins a group of its own.
+        if members and (template is not current or members == size or (template and scope.key in keys)):
+            groups.append((current, position))
+            keys.clear()
+            members = 0
+        current = template
+        members += 1
+        if scope.key is not None:
+            keys.add(scope.key)
+    groups.append((current, len(waiting)))
+    return groups
+
+
+def _count_subtransactions(groups: Sequence[tuple[object, int]], refused: set[int], tried: int) -> int:
+    """How many subtransactions have written: one for a group that went well, else one for each entry that did."""
+    count = 0
+    begin = 0
+    for _, end in groups:
+        if begin >= tried:
+            break
+        refusals = sum(index in refused for index in range(begin, min(end, tried)))
+        count += 1 if not refusals and end <= tried else min(end, tried) - begin - refusals
+        begin = end
+    return count
 
 
 def _raise_if_ignored(scope: ItemScope) -> None:

@@ -1,0 +1,14 @@
+"""How a batch is worked.
+
+run          one execution of a batch: begins it, keeps it going through lost connections, ends it
+worker       claims chunks of items, tries them, records them
+shelter      a child process for items that may kill or outstay their worker
+chunk        one transaction's worth of items, each isolated from the others
+session      the transaction as its items see it: savepoints and declared writes
+attempt      what became of one item
+recorder     what became of a chunk, as one call of the server
+preparation  what items need from elsewhere, fetched before their transaction
+tolerance    when failures are too many to go on
+stop         SIGTERM and SIGINT, heard between two items
+watch        a heartbeat beside the work, and an eye on a peer that froze
+"""

@@ -1,0 +1,150 @@
+"""What became of one item, and what is written down of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from json.encoder import encode_basestring
+from typing import Any, NamedTuple
+
+from reliable_imports.context import ItemNotes, LogLine
+from reliable_imports.engine.session import ItemScope
+from reliable_imports.failure import Failure
+from reliable_imports.json_text import dumps_item
+from reliable_imports.models import ImportBatchItem
+from reliable_imports.statuses import Outcome
+
+_MAX_PRINTED = 2_000
+
+
+class StoredItem(NamedTuple):
+    """An item as a claim reads it.
+
+    Attributes:
+        attempt: the number of the attempt that is about to be made.
+        duplicate_of: another item of the batch with the same natural key, which wins or (`fails`) makes this one fail.
+    """
+
+    item_number: int
+    text: str | None
+    raw: bytes | None
+    read_problem: str | None
+    read_problem_kind: str | None
+    line: int | None
+    offset: int | None
+    earlier_attempts: int
+    origin_batch_id: int | None
+    origin_item_number: int | None
+    attempt: int
+    duplicate_of: int | None
+    fails: bool | None
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What became of one item; a failed write can still turn a completed one into a failed one."""
+
+    item: ImportBatchItem
+    stored: StoredItem
+    outcome: Outcome
+    scope: ItemScope
+    notes: ItemNotes
+    result: str | None = None
+    skip_reason: str | None = None
+    failure: Failure | None = None
+    retry_pause: timedelta | None = None
+    """The failure is transient: the item is tried again within the run, after this long."""
+    environmental: bool = False
+    """The failure says more about the world than about the item: an outage, a missing right, a missing table."""
+    earlier_tries: list[Failure] = field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        return self.retry_pause is None
+
+
+def ended_json(attempt: Attempt) -> str:
+    """A completed or skipped item as JSON text; its result is kept as it was written."""
+    parts = [f'"n":{attempt.item.item_number},"a":{attempt.item.attempt + len(attempt.earlier_tries)}']
+    if attempt.notes.natural_key is not None:
+        parts.append(f'"k":{encode_basestring(clean_text(attempt.notes.natural_key))}')
+    if attempt.result is not None:
+        parts.append(f'"r":{attempt.result}')
+    if attempt.skip_reason is not None:
+        parts.append(f'"s":{encode_basestring(clean_text(attempt.skip_reason))}')
+    return "{" + ",".join(parts) + "}"
+
+
+def failure_records(
+    attempt: Attempt, retry_after: Callable[[Failure, int], timedelta | None]
+) -> Iterator[dict[str, Any]]:
+    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last."""
+    number = attempt.item.attempt
+    for failure in attempt.earlier_tries:
+        yield _failure_record(attempt, number, failure, is_final=False, retry_after=None)
+        number += 1
+    if attempt.failure is not None:
+        wait = None
+        if attempt.is_final:
+            # Tries within one batch count as one: else a few deadlocks would use up what is left for later runs.
+            wait = retry_after(attempt.failure, attempt.stored.earlier_attempts + 1)
+        yield _failure_record(attempt, number, attempt.failure, is_final=attempt.is_final, retry_after=wait)
+
+
+def _failure_record(
+    attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
+) -> dict[str, Any]:
+    natural_key = attempt.notes.natural_key
+    return {
+        "item_number": attempt.item.item_number,
+        "attempt": number,
+        "is_final": is_final,
+        "natural_key": natural_key and clean_text(natural_key),
+        "stage": failure.stage.value,
+        "error_type": failure.error_type,
+        "sqlstate": failure.sqlstate,
+        "constraint_name": failure.constraint,
+        "field": failure.field,
+        "message": failure.message,
+        "detail": failure.detail,
+        "traceback": failure.traceback,
+        "reason": failure.reason,
+        "retryable": failure.retryable,
+        "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
+    }
+
+
+def log_json(attempt: Attempt) -> Iterator[str]:
+    """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
+    lines = list(attempt.notes.logs)
+    if attempt.failure is not None:
+        failure = attempt.failure
+        details = {"reason": failure.reason, "stage": failure.stage.value}
+        if attempt.retry_pause is None:
+            lines.append(LogLine("error", failure.title, details))
+        else:
+            seconds = round(attempt.retry_pause.total_seconds(), 3)
+            lines.append(LogLine("warning", f"tried again: {failure.title}", {**details, "pause_seconds": seconds}))
+    elif attempt.skip_reason is not None:
+        lines.append(LogLine("info", f"skipped: {attempt.skip_reason}", {}))
+    for line in lines:
+        message = encode_basestring(clean_text(line.message))
+        yield (
+            f'{{"item_number":{attempt.item.item_number},"level":"{line.level}","message":{message},'
+            f'"details":{details_json(line.details) or "null"}}}'
+        )
+
+
+def clean_text(text: str) -> str:
+    """What PostgreSQL can store of any text."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def details_json(details: Mapping[str, Any]) -> str | None:
+    """Details as jsonb takes them; those that JSON cannot hold are kept as they print."""
+    if not details:
+        return None
+    text = dumps_item(details).text
+    return text if text is not None else json.dumps({"details": ascii(details)[:_MAX_PRINTED]})

@@ -1,0 +1,371 @@
+"""One transaction's worth of items, tried one by one, each isolated from the others."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.context import ImportContext, ItemNotes, LogLine, SkipItem, logger
+from reliable_imports.engine.attempt import Attempt, StoredItem
+from reliable_imports.engine.preparation import Prepared
+from reliable_imports.engine.session import (
+    MAX_SUBTRANSACTIONS,
+    ChunkSession,
+    ChunkSpoiled,
+    ChunkTooLarge,
+    ItemScope,
+    WriteError,
+)
+from reliable_imports.engine.timeout import TimedOut, time_limit
+from reliable_imports.engine.tolerance import is_environmental
+from reliable_imports.errors import DuplicateKey, ItemTimeout, NewerData
+from reliable_imports.failure import Failure, exception_failure, read_failure, rejection, server_failure
+from reliable_imports.faults import is_item_fault
+from reliable_imports.json_text import loads
+from reliable_imports.models import Batch, ImportBatchItem
+from reliable_imports.processor import BaseProcessor
+from reliable_imports.queries import load
+from reliable_imports.results import dumps_result
+from reliable_imports.statuses import Outcome, Stage
+from reliable_imports.upsert import natural_key
+
+_WORK = load("work.sql")
+
+MAX_SECONDS = 1.0
+"""After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
+
+_MAX_PAUSE = timedelta(seconds=60)
+_NOT_ONE_ITEMS = (ChunkSpoiled, ChunkTooLarge)
+
+
+class Chunk:
+    """Tries items with the processor, each isolated from the others. Knows nothing of claiming and recording."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        processor: BaseProcessor,
+        batch: Batch,
+        run_id: int,
+        *,
+        settle: str | None,
+        careful: bool,
+        group_size: int,
+        found: dict[tuple[Any, ...], Any],
+        on_item: Callable[[int], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            on_item: told the number of each item before its code runs.
+        """
+        self.attempts: list[Attempt] = []
+        self.changed_session = False
+        """An item or a hook may have left something behind in the session."""
+        self.session = ChunkSession(connection, settle=settle, careful=careful, group_size=group_size)
+        self._processor = processor
+        self._batch = batch
+        self._run_id = run_id
+        self._found = found
+        self._on_item = on_item
+        self._parse = parser(processor)
+        self._key_fields = tuple(processor.natural_key)
+        self._validates = type(processor).validate_item is not BaseProcessor.validate_item
+        self._user_file = _file_of(type(processor))
+        self._in_time = _caller(processor)
+        self._unread = ImportBatchItem(batch.id, 0, None)
+        self._began = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
+        return (
+            self.changed_session
+            or self.session.subtransactions >= MAX_SUBTRANSACTIONS
+            or time.monotonic() - self._began > MAX_SECONDS
+        )
+
+    def go_on(self, carried: Sequence[Attempt]) -> None:
+        """Begin with items that were tried in an earlier chunk, which had no room for their writes."""
+        for attempt in carried:
+            self.attempts.append(attempt)
+            if attempt.scope.declared:
+                self.session.wait_again(attempt.scope)
+
+    def add(self, stored: StoredItem, *, verdict: Failure | None = None, prepared: Prepared | None = None) -> None:
+        """Try an item; with a *verdict*, book that failure without trying it again.
+
+        Raises:
+            ChunkSpoiled, ChunkTooLarge: nothing of this chunk can be kept, and its items must be tried again.
+            psycopg2.Error: the database's own trouble, or that of two transactions meeting; nothing is booked.
+        """
+        if verdict is not None:
+            self._book_failure(Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes()), verdict)
+        elif stored.read_problem is not None:
+            kind = stored.read_problem_kind or "unreadable"
+            failure = read_failure(self._batch.batch_type, kind, stored.read_problem)
+            self._book_failure(Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes()), failure)
+        elif stored.duplicate_of is not None:
+            self._book_duplicate(stored, stored.duplicate_of)
+        else:
+            if self._on_item is not None:
+                self._on_item(stored.item_number)
+            self._try(stored, prepared)
+        self.changed_session = self.changed_session or self.attempts[-1].scope.changed_session
+
+    def finish(self) -> list[Attempt]:
+        """Send the declared writes, and book as failed the items whose writes were refused.
+
+        Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk.
+        """
+        unsent = self.session.finish()
+        carried: list[Attempt] = []
+        if unsent:
+            cut = next(index for index, each in enumerate(self.attempts) if each.scope is unsent[0])
+            carried = self.attempts[cut:]
+            del self.attempts[cut:]
+        if self.session.write_errors:
+            by_scope = {id(attempt.scope): attempt for attempt in self.attempts}
+            for error in self.session.write_errors:
+                attempt = by_scope[id(error.scope)]
+                attempt.outcome = Outcome.FAILED
+                attempt.result = None
+                attempt.failure = self._refused_write(error, attempt.item.source_data)
+                attempt.environmental = is_environmental(attempt.failure, None)
+                self._call_error_hook(attempt)
+            self.session.finish()
+        return carried
+
+    def run_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
+        """Run a hook of the whole batch on this transaction; its errors come through as they are."""
+        scope = ItemScope()
+        ctx = self._context(scope, None, is_hook=True)
+        try:
+            hook(ctx)
+            self._complete_now(scope)
+        finally:
+            notes = ctx._end()
+        self.session.finish()
+        return notes.logs
+
+    def _item(self, stored: StoredItem, source_data: Any = None, prepared: Any = None) -> ImportBatchItem:
+        return ImportBatchItem(
+            self._batch.id, stored.item_number, source_data, stored.line, stored.offset, stored.attempt, prepared
+        )
+
+    def _try(self, stored: StoredItem, prepared: Prepared | None) -> None:
+        scope = ItemScope()
+        ctx = self._context(scope, stored.item_number)
+        session, processor = self.session, self._processor
+        notes = ctx._notes
+        attempt = Attempt(self._unread, stored, Outcome.COMPLETED, scope, notes)
+        stage = Stage.READ
+        try:
+            data = self._parse(stored)
+            attempt.item = item = self._item(stored, data, None if prepared is None else prepared.value)
+            if self._key_fields:
+                notes.natural_key = self._declared_key(data)
+            if prepared is not None and prepared.error is not None:
+                stage = Stage.PREPARE
+                raise prepared.error
+            if self._validates:
+                stage = Stage.VALIDATE
+                if not self._in_time(processor.validate_item, item, ctx):
+                    session.raise_if_not_the_items(scope)
+                    ctx._end()
+                    session.undo(scope)
+                    self._book_failure(attempt, rejection(self._batch.batch_type))
+                    return
+            stage = Stage.PROCESS
+            attempt.result = dumps_result(self._in_time(processor.process_item, item, ctx))
+            stage = Stage.WRITE
+            session.raise_if_not_the_items(scope)
+            ctx._end()
+            if stored.origin_batch_id is not None:
+                self._guard_newer(stored, scope, notes)
+            session.complete(scope)
+        except SkipItem as skip:
+            session.raise_if_not_the_items(scope)
+            ctx._end()
+            session.undo(scope)
+            attempt.outcome, attempt.result, attempt.skip_reason = Outcome.SKIPPED, None, str(skip.reason)
+        except BaseException as error:  # the one place where user code's errors are caught
+            ctx._end()
+            if attempt.item is self._unread:
+                attempt.item = self._item(stored)
+            if isinstance(error, TimedOut):
+                error = self._timeout()
+            if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
+                raise
+            session.raise_if_not_the_items(scope)
+            session.undo(scope)
+            attempt.result = None
+            self._book_failure(attempt, self._failure(stage, error, attempt.item), error)
+            return
+        if notes.lookups and attempt.outcome is Outcome.COMPLETED:
+            self._found.update(notes.lookups)
+        self.attempts.append(attempt)
+
+    def _timeout(self) -> ItemTimeout:
+        assert self._processor.item_timeout is not None
+        return ItemTimeout(
+            f"the item took longer than item_timeout, {self._processor.item_timeout.total_seconds():g} seconds"
+        )
+
+    def _declared_key(self, data: Any) -> str | None:
+        values = [data.get(field) for field in self._key_fields] if isinstance(data, dict) else []
+        if not values or any(value is None for value in values):
+            return None
+        return natural_key(self._batch.batch_type, values)
+
+    def _failure(self, stage: Stage, error: BaseException, item: ImportBatchItem) -> Failure:
+        return exception_failure(
+            self._batch.batch_type,
+            stage,
+            error,
+            source_data=item.source_data,
+            user_file=self._user_file,
+            retryable=isinstance(error, self._processor.transient_errors),
+        )
+
+    def _refused_write(self, error: WriteError, source_data: object) -> Failure:
+        return server_failure(
+            self._batch.batch_type,
+            Stage.WRITE,
+            sqlstate=error.sqlstate,
+            message=error.message,
+            detail=error.detail,
+            table=error.table,
+            column=error.column,
+            constraint=error.constraint,
+            source_data=source_data,
+        )
+
+    def _book_duplicate(self, stored: StoredItem, duplicate_of: int) -> None:
+        attempt = Attempt(self._item(stored), stored, Outcome.SKIPPED, ItemScope(), ItemNotes())
+        if stored.fails:
+            attempt.outcome = Outcome.FAILED
+            error = DuplicateKey(duplicate_of)
+            self._book_failure(attempt, exception_failure(self._batch.batch_type, Stage.VALIDATE, error))
+        else:
+            attempt.skip_reason = f"item {duplicate_of} of this batch has the same natural key"
+            self.attempts.append(attempt)
+
+    def _book_failure(self, attempt: Attempt, failure: Failure, error: BaseException | None = None) -> None:
+        attempt.outcome = Outcome.FAILED
+        attempt.failure = failure
+        transient = error is not None and isinstance(error, self._processor.transient_errors)
+        attempt.environmental = transient or is_environmental(failure, error)
+        tries = attempt.stored.attempt - attempt.stored.earlier_attempts
+        if transient and tries < self._processor.max_tries:
+            # Full jitter: items that failed together do not come back together.
+            longest = min(_MAX_PAUSE, self._processor.retry_pause * float(2 ** (tries - 1)))
+            attempt.retry_pause = longest * random.uniform(0.5, 1)
+        self.attempts.append(attempt)
+        if attempt.is_final:
+            self._call_error_hook(attempt)
+
+    def _call_error_hook(self, attempt: Attempt) -> None:
+        if type(self._processor).on_item_error is BaseProcessor.on_item_error:
+            return
+        assert attempt.failure is not None
+        scope = ItemScope()
+        ctx = self._context(scope, attempt.item.item_number, is_hook=True)
+        try:
+            self._processor.on_item_error(attempt.item, attempt.failure, ctx)
+            self.session.raise_if_not_the_items(scope)
+            self._complete_now(scope)
+        except BaseException as error:  # a hook that fails must not hide the failure that it was told of
+            if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
+                raise
+            self.session.raise_if_not_the_items(scope)
+            self.session.undo(scope)
+            facts = {"batch_id": attempt.item.batch_id, "item_number": attempt.item.item_number}
+            logger.error("on_item_error failed", extra={**facts, "error_type": type(error).__name__})
+            attempt.notes.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
+        finally:
+            attempt.notes.logs.extend(ctx._end().logs)
+
+    def _complete_now(self, scope: ItemScope) -> None:
+        """Complete what a hook did, its declared writes included: nobody would look at their errors later."""
+        self.session.write_now(scope)
+        self.session.complete(scope)
+        self.changed_session = self.changed_session or scope.changed_session
+
+    def _guard_newer(self, stored: StoredItem, scope: ItemScope, notes: ItemNotes) -> None:
+        """Keep an item that is repeated from overwriting what one that was delivered later has completed.
+
+        Raises:
+            SkipItem: nothing is lost by leaving the item out: its key is declared, or it writes nothing else.
+            NewerData: it writes more than what is known of; somebody has to decide.
+        """
+        if self._batch.overwrite_newer or notes.natural_key is None:
+            return
+        # Written first: then the row is locked, and whatever was there before has been committed and can be seen.
+        self.session.write_now(scope)
+        cursor = self.session.query(
+            _WORK["find_newer"],
+            {
+                "natural_key": notes.natural_key,
+                "batch_type": self._batch.batch_type,
+                "origin_batch_id": stored.origin_batch_id,
+                "origin_item_number": stored.origin_item_number,
+            },
+        )
+        newer = cursor.fetchone()
+        if newer is None:
+            return
+        if self._key_fields or notes.writes == 1:
+            raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same key")
+        raise NewerData(batch_id=newer[0], item_number=newer[1])
+
+    def _context(self, scope: ItemScope, item_number: int | None, *, is_hook: bool = False) -> ImportContext:
+        return ImportContext(
+            self.session,
+            scope,
+            batch_id=self._batch.id,
+            batch_type=self._batch.batch_type,
+            run_id=self._run_id,
+            item_number=item_number,
+            found=self._found,
+            is_hook=is_hook,
+        )
+
+
+def _caller(processor: BaseProcessor) -> Callable[..., Any]:
+    """How the processor's methods are called: within its time limit, if it has one."""
+    limit = processor.item_timeout
+    if limit is None:
+        return lambda method, item, ctx: method(item, ctx)
+
+    def call(method: Callable[..., Any], item: ImportBatchItem, ctx: ImportContext) -> Any:
+        with time_limit(limit):
+            return method(item, ctx)
+
+    return call
+
+
+def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
+    """How the processor wants its items: from the stored text or bytes to Python values."""
+    tokens = processor.null_tokens
+    decimals = processor.decimals
+
+    def parse(stored: StoredItem) -> Any:
+        value = loads(stored.text if stored.text is not None else bytes(stored.raw or b""), decimals=decimals)
+        if tokens and isinstance(value, dict):
+            return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}
+        return value
+
+    return parse
+
+
+def _file_of(processor: type) -> str | None:
+    try:
+        return inspect.getsourcefile(processor)
+    except TypeError:  # defined where there is no file, as in an interactive session
+        return None

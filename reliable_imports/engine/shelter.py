@@ -1,0 +1,172 @@
+"""A child process for items that may kill or outstay their worker: the parent sees it die, and knows of which item."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import pickle
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+POSSIBLE = hasattr(os, "fork")
+
+_POLL_SECONDS = 0.02
+_TIMEOUT_GRACE = 2.0
+_PR_SET_PDEATHSIG = 1
+_CELL = struct.Struct("qd")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnd:
+    """How a child ended.
+
+    Attributes:
+        value: what the work returned, if it came to its end.
+        error: what it raised, if it did.
+        died: the child ended without either; `how` says in words how.
+        item: the item that was being tried when it died.
+        outstayed: it was killed because that item took too long.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    died: bool = False
+    how: str = ""
+    item: int | None = None
+    outstayed: bool = False
+
+
+class Shelter:
+    """Runs work in a forked child. Nothing of the child's memory comes back but what the work returns."""
+
+    def __init__(self, *, item_timeout: timedelta | None, stop_received: Callable[[], bool]) -> None:
+        self._limit = None if item_timeout is None else item_timeout.total_seconds() + _TIMEOUT_GRACE
+        self._stop_received = stop_received
+        self._cell = mmap.mmap(-1, _CELL.size)
+
+    def tell_item(self, number: int) -> None:
+        """Called in the child: this item's code is about to run."""
+        _CELL.pack_into(self._cell, 0, number, time.monotonic())
+
+    def tell_between(self) -> None:
+        """Called in the child: no item's code is running."""
+        _CELL.pack_into(self._cell, 0, 0, 0.0)
+
+    def run(self, work: Callable[[], Any], *, tick: Callable[[], None]) -> ChildEnd:
+        """Run *work* in a child and wait for its end.
+
+        Args:
+            tick: called in the parent about twice a second.
+        """
+        self.tell_between()
+        reader, writer = os.pipe()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _be_the_child(work, writer, parent)
+        os.close(writer)
+        try:
+            return self._wait(child, reader, tick)
+        except BaseException:
+            _kill(child)
+            raise
+        finally:
+            os.close(reader)
+
+    def _wait(self, child: int, reader: int, tick: Callable[[], None]) -> ChildEnd:
+        outstayed = told = False
+        next_tick = time.monotonic() + 0.5
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            item, since = _CELL.unpack_from(self._cell, 0)
+            if self._limit is not None and item and time.monotonic() - since > self._limit and not outstayed:
+                outstayed = True
+                os.kill(child, signal.SIGKILL)
+            if self._stop_received() and not told:
+                told = True
+                os.kill(child, signal.SIGTERM)
+            if time.monotonic() > next_tick:
+                tick()
+                next_tick = time.monotonic() + 0.5
+            time.sleep(_POLL_SECONDS)
+        message = _read(reader)
+        if message is not None:
+            return ChildEnd(value=message[0], error=message[1])
+        item, _ = _CELL.unpack_from(self._cell, 0)
+        return ChildEnd(died=True, how=_how(status), item=item or None, outstayed=outstayed)
+
+
+def _be_the_child(work: Callable[[], Any], writer: int, parent: int) -> None:
+    try:
+        _die_with(parent)
+        try:
+            message: tuple[Any, BaseException | None] = (work(), None)
+        except BaseException as error:  # all of it is for the parent to sort
+            message = (None, error)
+        try:
+            data = pickle.dumps(message)
+            pickle.loads(data)
+        except Exception:  # an exception that cannot be pickled, or not be read again
+            data = pickle.dumps((None, RuntimeError(f"{type(message[1]).__name__}: {message[1]}")))
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(data)
+    finally:
+        # Nothing of the parent's is cleaned up here: not its connections, not its exit handlers.
+        os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    """See to it that the child does not outlive its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _read(reader: int) -> tuple[Any, BaseException | None] | None:
+    """What the child sent, or None if it did not come to the end of it."""
+    with os.fdopen(os.dup(reader), "rb") as pipe:
+        data = pipe.read()
+    try:
+        message: tuple[Any, BaseException | None] = pickle.loads(data)
+        return message
+    except (EOFError, pickle.UnpicklingError):
+        return None
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"signal {number}, {signal.Signals(number).name}"
+    return f"exit status {os.WEXITSTATUS(status)}"
+
+
+def _kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -1,0 +1,76 @@
+"""Beside the work: a heartbeat while one item takes long, and an end to waiting for a peer that froze."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.database import connect
+from reliable_imports.queries import load
+
+_WORK = load("work.sql")
+
+BEAT_SECONDS = 30.0
+"""A run that has committed nothing for so long says that it lives. Views take it for dead after two minutes."""
+
+_MAX_MISSED = 3
+
+
+class Watch:
+    """A thread with a connection of its own, made only when a chunk takes long."""
+
+    def __init__(self, dsn: str, run_id: int, working: Callable[[], Connection | None]) -> None:
+        """
+        Args:
+            working: the connection that the run works on now.
+        """
+        self._dsn = dsn
+        self._run_id = run_id
+        self._working = working
+        self._beaten_at = time.monotonic()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def beaten(self) -> None:
+        """The run has just committed, which renewed its heartbeat."""
+        self._beaten_at = time.monotonic()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        missed = 0
+        while not self._ended.wait(BEAT_SECONDS / 3):
+            if time.monotonic() - self._beaten_at < BEAT_SECONDS:
+                missed = 0
+                continue
+            try:
+                with connect(self._dsn) as connection, connection.cursor() as cursor:
+                    cursor.execute("SET statement_timeout = '10s'; " + _WORK["beat"], {"run_id": self._run_id})
+                self.beaten()
+                missed = 0
+            except psycopg2.Error:
+                missed += 1
+                if missed >= _MAX_MISSED:
+                    # Nobody answers, and the work has waited for a minute and more: let it notice.
+                    _shut(self._working())
+                    missed = 0
+
+
+def _shut(connection: Connection | None) -> None:
+    try:
+        if connection is None or connection.closed:
+            return
+        with socket.socket(fileno=os.dup(connection.fileno())) as peer:
+            peer.shutdown(socket.SHUT_RDWR)
+    except (OSError, psycopg2.Error):
+        pass  # gone already, which is what was wanted

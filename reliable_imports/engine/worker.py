@@ -1,0 +1,511 @@
+"""Works a batch on one connection: claim a chunk, try its items, record and commit; until nothing is left to claim."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.database import BEGIN, discard_session, roll_back, transaction
+from reliable_imports.engine.attempt import Attempt, StoredItem
+from reliable_imports.engine.chunk import Chunk, parser
+from reliable_imports.engine.preparation import Prepared, prepare, wants_preparation
+from reliable_imports.engine.recorder import Recorder
+from reliable_imports.engine.session import MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.stop import StopSignal
+from reliable_imports.engine.tolerance import CircuitBreaker, excess
+from reliable_imports.errors import ContextMisuse
+from reliable_imports.failure import Failure, exception_failure
+from reliable_imports.faults import Fault, fault_of
+from reliable_imports.models import Batch, ImportBatchItem
+from reliable_imports.processor import BaseProcessor
+from reliable_imports.queries import load
+from reliable_imports.statuses import Stage
+
+_WORK = load("work.sql")
+
+MAX_ITEMS = 500
+"""Items in a transaction; fewer where each needs a subtransaction, or takes long."""
+
+MAX_TRIES = 5
+"""Tries at an item that meets other transactions (deadlock, serialization failure, lock time-out), in one run."""
+
+MAX_LONE_LOSSES = 5
+"""Connections that an item may cost while it is tried alone and the server answers at once, before it is set aside."""
+
+_MAX_BYTES = 1_000_000
+_MAX_PREPARED = 50
+_SMALL_CHUNK = 25
+_MAX_REMEMBERED = 100_000
+_QUERY_CANCELED = "57014"
+
+
+class Ending(Enum):
+    """Why a worker has stopped working."""
+
+    NOTHING_LEFT = "nothing left"
+    STOPPED = "stopped"
+    """By a signal."""
+
+
+class Suspected(Exception):
+    """The next range was in the hands of a worker that is gone: its items must be tried where they can do no harm."""
+
+    @property
+    def range_number(self) -> int:
+        return int(self.args[0])  # survives the way from a child process
+
+
+class MustPause(Exception):
+    """The batch cannot go on now, through no fault of its items; what was undone stays pending."""
+
+
+class Claim(NamedTuple):
+    """What one transaction holds.
+
+    Attributes:
+        range_number: 0 for items that are tried again after their range has moved on.
+        first_item: where the range stands; None for such items.
+    """
+
+    transaction_id: int
+    range_number: int
+    first_item: int | None
+    items: list[StoredItem]
+
+
+@dataclass(slots=True)
+class Doubt:
+    """What is known of an item whose chunk had to be undone."""
+
+    tries: list[Failure] = field(default_factory=list)
+    losses: int = 0
+    verdict: Failure | None = None
+
+
+class Worker:
+    """Tries items and records them. What is told of items (doubts, verdicts) outlives a lost connection."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        processor: BaseProcessor,
+        run_id: int,
+        *,
+        settle: str | None,
+        stop: StopSignal,
+        on_chunk: Callable[[], None] = lambda: None,
+        on_item: Callable[[int], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            settle: SQL that checks deferred constraints at once; None in a database without any.
+            on_chunk: called after every commit.
+            on_item: told the number of each item before its code runs.
+        """
+        self.doubts: dict[int, Doubt] = {}
+        self._batch = batch
+        self._processor = processor
+        self._run_id = run_id
+        self._settle = settle
+        self._stop = stop
+        self._on_chunk = on_chunk
+        self._on_item = on_item
+        self._recorder = Recorder(batch, processor, run_id)
+        self._breaker = CircuitBreaker(processor)
+        self._prepares = wants_preparation(processor)
+        self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
+        self._connection: Connection
+        self._settings = ""
+        self._found: dict[tuple[Any, ...], Any] = {}
+        self._from_range = 0
+        self._ahead: list[StoredItem] = []
+        self._ahead_range = -1
+        self._carried: list[Attempt] = []
+        self._prepared: dict[int, Prepared] = {}
+        self._trying: list[StoredItem] = []
+        self._careful_items = 0
+        self._small_chunks = 0
+        self._refusals = 0.0
+        self._runs_statements = False
+
+    def attach(self, connection: Connection) -> None:
+        """Work on *connection* from now on; whatever was under way on another one has been undone."""
+        self._connection = connection
+        self._settings = _settings(connection, self._processor)
+        self._forget()
+
+    def in_child(self, stop: StopSignal, on_chunk: Callable[[], None], on_item: Callable[[int], None]) -> Worker:
+        """The same worker in a child process: it knows what is known of the items, and reports to others."""
+        worker = Worker(
+            self._batch,
+            self._processor,
+            self._run_id,
+            settle=self._settle,
+            stop=stop,
+            on_chunk=on_chunk,
+            on_item=on_item,
+        )
+        worker.doubts = self.doubts
+        return worker
+
+    def work(self) -> Ending:
+        """Work until nothing is left to claim, or until told to stop.
+
+        Raises:
+            Suspected: the next range must be worked by `work_alone`.
+            MustPause: the batch is to be paused.
+            psycopg2.Error: the connection was lost, or the server has trouble of its own.
+        """
+        while self._stop.received is None:
+            if self._work_chunk(self._claim_range) or self._work_chunk(self._claim_retries):
+                self._check_tolerance()
+            elif not self._wait_for_retries():
+                return Ending.NOTHING_LEFT
+        return Ending.STOPPED
+
+    def work_alone(self, range_number: int, until: int | None = None) -> Ending:
+        """Work the items of one range (0: those that wait for another try), each in a transaction of its own.
+
+        Args:
+            until: the last item that is to be tried so; None for all.
+        """
+        while self._stop.received is None:
+            self._careful_items = 1
+            claim = self._claim_retries_alone if range_number == 0 else self._claim_of(range_number, until)
+            if not self._work_chunk(claim):
+                return Ending.NOTHING_LEFT
+            self._check_tolerance()
+        return Ending.STOPPED
+
+    def lost_connection(self) -> None:
+        """Called when the connection broke: the chunk that was under way is tried again item by item."""
+        if self._careful_items and len(self._trying) == 1:
+            number = self._trying[0].item_number
+            doubt = self.doubts.setdefault(number, Doubt())
+            doubt.losses += 1
+            if doubt.losses >= MAX_LONE_LOSSES and doubt.verdict is None:
+                error = ContextMisuse(f"the connection was lost {doubt.losses} times while this item alone was tried")
+                doubt.verdict = exception_failure(self._batch.batch_type, Stage.PROCESS, error, retryable=True)
+        else:
+            self._careful_items = len(self._trying)
+
+    @property
+    def range_in_hand(self) -> int:
+        """The range that was claimed last."""
+        return self._from_range
+
+    # One chunk
+
+    def _work_chunk(self, claim_items: Callable[[Any, int], Claim | None]) -> bool:
+        """Claim, try, record and commit one chunk; False if there was nothing to claim."""
+        careful = self._careful_items > 0
+        limit = 1 if careful else self._chunk_size()
+        self._trying = []
+        cursor = self._connection.cursor()
+        try:
+            claim = claim_items(cursor, limit)
+            if claim is None:
+                roll_back(self._connection)
+                return False
+            if self._prepares and not self._has_prepared(claim):
+                self._announce(cursor, claim)
+                self._prepare(claim.items)
+                return True
+            chunk, carried = self._try(claim, limit, careful)
+            if cause := self._breaker.observe(chunk.attempts):
+                raise MustPause(cause)
+            self._recorder.commit(cursor, claim.transaction_id, claim.range_number, claim.first_item, chunk.attempts)
+        except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
+            self._doubt(error, careful)
+            return True
+        except BaseException:
+            roll_back(self._connection)
+            self._forget()
+            raise
+        self._committed(claim, chunk, carried)
+        return True
+
+    def _try(self, claim: Claim, limit: int, careful: bool) -> tuple[Chunk, list[Attempt]]:
+        chunk = self._chunk(careful=careful)
+        items = claim.items
+        if self._carried:
+            chunk.go_on(self._carried)
+            items = items[len(self._carried) :]
+            self._trying = [attempt.stored for attempt in self._carried]
+        for item in items[: max(0, limit - len(self._trying))]:
+            prepared = self._prepared.get(item.item_number)
+            if self._prepares and prepared is None:
+                break
+            self._trying.append(item)
+            doubt = self.doubts.get(item.item_number)
+            chunk.add(item, verdict=None if doubt is None else doubt.verdict, prepared=prepared)
+            if self._stop.received is not None:
+                self._raise_if_cancelled(chunk.attempts[-1])
+                break
+            if chunk.is_full:
+                break
+        carried = chunk.finish()
+        for attempt in chunk.attempts:
+            doubt = self.doubts.get(attempt.item.item_number)
+            if doubt is not None:
+                attempt.earlier_tries = doubt.tries
+        return chunk, carried
+
+    def _raise_if_cancelled(self, attempt: Attempt) -> None:
+        """The statement was cancelled because we must stop: no item's fault."""
+        if attempt.failure is not None and attempt.failure.sqlstate == _QUERY_CANCELED:
+            raise ChunkSpoiled
+
+    def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:
+        self._carried = carried
+        done = len(chunk.attempts)
+        if claim.first_item is not None:
+            self._from_range = claim.range_number
+            self._ahead = claim.items[done:]
+            self._ahead_range = claim.range_number
+        for attempt in chunk.attempts:
+            if self.doubts:
+                self.doubts.pop(attempt.item.item_number, None)
+            if self._prepared:
+                self._prepared.pop(attempt.item.item_number, None)
+        self._careful_items = max(0, self._careful_items - 1)
+        self._small_chunks = max(0, self._small_chunks - 1)
+        session = chunk.session
+        self._runs_statements = session.has_own_statements
+        if session.declared_entries:
+            share = len(session.write_errors) / session.declared_entries
+            self._refusals += 0.3 * (share - self._refusals)
+        if chunk.changed_session:
+            discard_session(self._connection)
+        if len(self._found) > _MAX_REMEMBERED:
+            self._found.clear()
+        self._on_chunk()
+
+    def _doubt(self, error: Exception, careful: bool) -> None:
+        """Decide how to go on after a chunk was undone; raise if the error is nobody's but the database's."""
+        fault = Fault.ITEM
+        if isinstance(error, psycopg2.Error):
+            fault = fault_of(error, self._connection)
+        self._forget()
+        if fault is Fault.INFRASTRUCTURE or not self._trying:
+            roll_back(self._connection)
+            raise error
+        discard_session(self._connection)
+        if self._stop.received is not None:
+            return
+        if isinstance(error, ChunkTooLarge):
+            self._small_chunks = MAX_ITEMS // _SMALL_CHUNK
+            return
+        if not careful:
+            self._careful_items = len(self._trying)
+            return
+        doubt = self.doubts.setdefault(self._trying[0].item_number, Doubt())
+        if doubt.verdict is not None:
+            raise error  # not even the failure can be recorded
+        if isinstance(error, ChunkSpoiled):
+            error = ContextMisuse("the item left the transaction that it was given, so nothing of it could be kept")
+        retryable = fault is Fault.TRANSACTION
+        failure = exception_failure(self._batch.batch_type, Stage.WRITE, error, retryable=retryable)
+        if fault is Fault.TRANSACTION and len(doubt.tries) + 1 < MAX_TRIES:
+            doubt.tries.append(failure)
+            # Jitter, so that two workers that met do not meet again.
+            time.sleep(random.uniform(0, 0.02 * 2 ** len(doubt.tries)))
+        else:
+            doubt.verdict = failure
+
+    def _forget(self) -> None:
+        """What undone items had looked up, or were the first to fail for, may never have existed."""
+        self._found.clear()
+        self._recorder.forget()
+        self._carried = []
+        self._ahead = []
+        self._ahead_range = -1
+
+    def _chunk(self, *, careful: bool) -> Chunk:
+        return Chunk(
+            self._connection,
+            self._processor,
+            self._batch,
+            self._run_id,
+            settle=self._settle,
+            careful=careful,
+            group_size=_group_size(self._refusals),
+            found=self._found,
+            on_item=self._on_item,
+        )
+
+    def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
+        """Run a hook of the whole batch in a transaction of its own; return what it logged."""
+        with transaction(self._connection) as cursor:
+            cursor.execute(self._settings or "SELECT")
+            logs = self._chunk(careful=True).run_hook(hook)
+        discard_session(self._connection)
+        return logs
+
+    # Claiming
+
+    def _chunk_size(self) -> int:
+        if self._small_chunks:
+            return _SMALL_CHUNK
+        if self._runs_statements:
+            return MAX_SUBTRANSACTIONS
+        # As many as need four fifths of the subtransactions, if refusals go on as they did.
+        group = _group_size(self._refusals)
+        spoiled = 1 - (1 - self._refusals) ** group
+        each = (1 - spoiled) / group + spoiled * (1 - self._refusals)
+        return max(MAX_SUBTRANSACTIONS, min(MAX_ITEMS, int(0.8 * MAX_SUBTRANSACTIONS / each)))
+
+    def _claim_range(self, cursor: Any, limit: int) -> Claim | None:
+        """The next open range that nobody holds, from the last one on and then from the beginning."""
+        for from_range in dict.fromkeys((self._from_range, 0)):
+            while True:
+                claim, is_suspect, is_shared = self._query_range(cursor, from_range)
+                if claim is None:
+                    break
+                if is_suspect:
+                    raise Suspected(claim.range_number)
+                if is_shared and self._prepares and not self._has_prepared(claim):
+                    # Another worker is about to prepare these; there may be others for this one.
+                    roll_back(self._connection)
+                    from_range = claim.range_number + 1
+                    continue
+                return claim
+            roll_back(self._connection)
+        if self._prepares:
+            # All that is left is in preparation elsewhere; whoever is first records it.
+            claim, _, _ = self._query_range(cursor, 0)
+            return claim
+        return None
+
+    def _claim_of(self, range_number: int, until: int | None) -> Callable[[Any, int], Claim | None]:
+        def claim_of(cursor: Any, limit: int) -> Claim | None:
+            claim, _, _ = self._query_range(cursor, range_number)
+            if claim is None or claim.range_number != range_number:
+                return None
+            if until is not None and claim.items[0].item_number > until:
+                return None
+            return claim
+
+        return claim_of
+
+    def _query_range(self, cursor: Any, from_range: int) -> tuple[Claim | None, bool, bool]:
+        have_until = self._ahead[-1].item_number if self._ahead else 0
+        cursor.execute(
+            f"{BEGIN}; {self._settings}{_WORK['claim_chunk']}",
+            {
+                "batch_id": self._batch.id,
+                "run_id": self._run_id,
+                "from_range": from_range,
+                "have_range": self._ahead_range if self._ahead else -1,
+                "have_until": have_until,
+                "limit": MAX_ITEMS,
+                "max_bytes": _MAX_BYTES,
+            },
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            return None, False, False
+        transaction_id, range_number, next_item, is_suspect, is_shared = rows[0][:5]
+        items = [StoredItem._make(row[5:]) for row in rows if row[5] is not None]
+        kept: list[StoredItem] = []
+        if self._ahead and range_number == self._ahead_range:
+            kept = [item for item in self._ahead if item.item_number >= next_item]
+        if self._carried and (not kept or kept[0].item_number != self._carried[0].item.item_number):
+            self._carried = []  # another worker took the range meanwhile
+        return Claim(transaction_id, range_number, next_item, kept + items), is_suspect, is_shared
+
+    def _claim_retries(self, cursor: Any, limit: int) -> Claim | None:
+        """Items that wait for another try and are due."""
+        claim, is_suspect = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
+        if claim is not None and is_suspect:
+            raise Suspected(0)
+        return claim
+
+    def _claim_retries_alone(self, cursor: Any, limit: int) -> Claim | None:
+        return self._query_retries(cursor, 1)[0]
+
+    def _query_retries(self, cursor: Any, limit: int) -> tuple[Claim | None, bool]:
+        cursor.execute(
+            f"{BEGIN}; {self._settings}{_WORK['claim_retries']}",
+            {"batch_id": self._batch.id, "run_id": self._run_id, "limit": limit},
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            return None, False
+        self._carried = []
+        return Claim(rows[0][0], 0, None, [StoredItem._make(row[2:]) for row in rows]), rows[0][1]
+
+    def _wait_for_retries(self) -> bool:
+        """Sleep until an item may be tried again; False if there is none, or somebody else is at it."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["next_retry"], {"batch_id": self._batch.id})
+            seconds = _one_row(cursor)[0]
+        if seconds is None or seconds <= 0:
+            return False
+        until = time.monotonic() + seconds
+        while self._stop.received is None and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
+        return True
+
+    # Preparing
+
+    def _has_prepared(self, claim: Claim) -> bool:
+        return bool(claim.items) and claim.items[0].item_number in self._prepared
+
+    def _announce(self, cursor: Any, claim: Claim) -> None:
+        """Let go of the range, but say that this run is at it; so others take another one while it is prepared."""
+        self._ahead, self._ahead_range = claim.items, claim.range_number
+        self._from_range = claim.range_number
+        cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
+
+    def _prepare(self, items: Sequence[StoredItem]) -> None:
+        wanted = []
+        for stored in items[:_MAX_PREPARED]:
+            try:
+                data = parser(self._processor)(stored)
+            except Exception:  # told when the item is tried
+                data = None
+            wanted.append(
+                ImportBatchItem(self._batch.id, stored.item_number, data, stored.line, stored.offset, stored.attempt)
+            )
+        self._prepared = dict(zip((item.item_number for item in wanted), prepare(self._processor, wanted), strict=True))
+
+    def _check_tolerance(self) -> None:
+        if self._tolerates_all:
+            return
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["count_against_tolerance"], {"batch_id": self._batch.id})
+            failed, ended = _one_row(cursor)
+        if cause := excess(self._processor, failed, ended):
+            raise MustPause(cause)
+
+
+def _one_row(cursor: Any) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = cursor.fetchone()
+    return row
+
+
+def _group_size(refusals: float) -> int:
+    """How many writes to try at once: the more are refused, the fewer, for all of a group are tried again then."""
+    return MAX_SUBTRANSACTIONS if refusals < 0.0004 else max(1, round(1 / math.sqrt(refusals)))
+
+
+def _settings(connection: Connection, processor: BaseProcessor) -> str:
+    """Settings of a chunk's transaction, which leave nothing behind in the session."""
+    # A worker that is frozen in the middle of a chunk gives its range back after this long.
+    settings = "SET LOCAL idle_in_transaction_session_timeout = '15min'; "
+    if connection.server_version >= 140_000:
+        # The locks of a worker that was killed while a statement runs are free within half a second.
+        settings += "SET LOCAL client_connection_check_interval = 500; "
+    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
+    if limits:
+        settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
+    return settings

@@ -1,0 +1,501 @@
+-- Pause and cancel; tries again within a run; duplicates within a batch; writes and outcomes in few round trips.
+
+-- A person's or the engine's word that nothing more is to be claimed for now, and why.
+ALTER TABLE reliable_imports.import_batches
+    ADD COLUMN pause_reason text,
+    -- Failed items when the batch was last begun or resumed: only what fails after that counts against a tolerance.
+    ADD COLUMN tolerated_failures bigint NOT NULL DEFAULT 0,
+    ADD COLUMN tolerated_items bigint NOT NULL DEFAULT 0,
+    DROP CONSTRAINT import_batches_status_known,
+    ADD CONSTRAINT import_batches_status_known CHECK (
+        status IN ('pending', 'processing', 'paused', 'completed', 'completed_with_failures', 'failed', 'cancelled')
+    ),
+    DROP CONSTRAINT import_batches_started_once_processing,
+    ADD CONSTRAINT import_batches_started_once_processing CHECK (
+        CASE
+            WHEN status = 'pending' THEN started_at IS NULL
+            WHEN status IN ('paused', 'cancelled') THEN true
+            ELSE started_at IS NOT NULL
+        END
+    ),
+    DROP CONSTRAINT import_batches_finished_when_final,
+    ADD CONSTRAINT import_batches_finished_when_final CHECK (
+        (status IN ('pending', 'processing', 'paused')) = (finished_at IS NULL)
+    ),
+    DROP CONSTRAINT import_batches_counted_when_final,
+    -- A cancelled batch keeps its counts in its ranges: a chunk that was under way is still committed.
+    ADD CONSTRAINT import_batches_counted_when_final CHECK (
+        status IN ('pending', 'processing', 'paused', 'cancelled')
+        OR completed_items + failed_items + skipped_items = total_items
+    ),
+    ADD CONSTRAINT import_batches_paused_with_reason CHECK ((status = 'paused') = (pause_reason IS NOT NULL));
+
+-- The ranges of a cancelled batch are closed before they are done when its items are taken by another batch.
+ALTER TABLE reliable_imports.import_ranges
+    DROP CONSTRAINT import_ranges_open_until_done,
+    ADD CONSTRAINT import_ranges_open_until_done CHECK (NOT is_open OR next_item <= last_item);
+
+-- Which session works for the run: while it is there, the run lives.
+ALTER TABLE reliable_imports.import_runs
+    ADD COLUMN backend_pid integer,
+    ADD COLUMN backend_start timestamptz;
+
+-- Whether the session that works for a run is still there. Behind a pooler it may outlive the run: then the heartbeat
+-- tells in the end.
+CREATE FUNCTION reliable_imports.run_has_session(run reliable_imports.import_runs) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT run.heartbeat_at > pg_catalog.clock_timestamp() - interval '2 minutes'
+        AND EXISTS (
+            SELECT FROM pg_catalog.pg_stat_activity AS session
+            WHERE session.pid = run.backend_pid
+                AND session.backend_start IS NOT DISTINCT FROM run.backend_start
+        )
+$$;
+
+ALTER TABLE reliable_imports.import_attempts
+    DROP CONSTRAINT import_attempts_stage_known,
+    ADD CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write'));
+
+-- An item's key is only ever looked up whole. An index of four bytes costs a third of one of texts, hardly grows
+-- dearer with its size, and takes the same key in every batch as it comes, which a hash index does not.
+DROP INDEX reliable_imports.import_attempts_natural_key;
+CREATE INDEX import_attempts_natural_key ON reliable_imports.import_attempts (pg_catalog.hashtext(natural_key))
+    WHERE outcome = 'completed' AND natural_key IS NOT NULL;
+
+-- Items that met a transient error and are tried again by the same run, or by the next one that comes.
+CREATE TABLE reliable_imports.import_retries (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number   bigint NOT NULL,
+    next_attempt  integer NOT NULL,
+    not_before    timestamptz NOT NULL,
+    PRIMARY KEY (batch_id, item_number)
+);
+
+-- Items that share their natural key with another one of their batch, and do not win; decided when the batch is made.
+CREATE TABLE reliable_imports.import_duplicates (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number   bigint NOT NULL,
+    -- The item that wins, or another one of the same key where none does.
+    duplicate_of  bigint NOT NULL,
+    fails         boolean NOT NULL,
+    PRIMARY KEY (batch_id, item_number)
+);
+
+-- The range is locked by this transaction and by nothing else: if the worker dies, it is free at once. Items never
+-- change, so those that this worker has read already (up to have_until) are not read again.
+--
+-- A range is suspect if a run that has no end was about to work on it, or did, and is gone: one of its items may have
+-- killed it. If such a run is still there, it may be preparing the range's items.
+--
+-- A function, so that its plan is made once in a session.
+CREATE FUNCTION reliable_imports.claim_chunk(
+    the_batch   bigint,
+    the_run     bigint,
+    from_range  integer,
+    have_range  integer,
+    have_until  bigint,
+    max_items   integer,
+    max_bytes   bigint
+)
+RETURNS TABLE (
+    transaction_id      bigint,
+    range_number        integer,
+    next_item           bigint,
+    is_suspect          boolean,
+    is_shared           boolean,
+    item_number         bigint,
+    source_data         text,
+    source_raw          bytea,
+    read_problem        text,
+    read_problem_kind   text,
+    source_line         bigint,
+    source_offset       bigint,
+    earlier_attempts    integer,
+    origin_batch_id     bigint,
+    origin_item_number  bigint,
+    attempt             integer,
+    duplicate_of        bigint,
+    fails               boolean
+)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH claimed AS MATERIALIZED (
+        SELECT open_range.batch_id, open_range.range_number, open_range.next_item, open_range.last_item
+        FROM reliable_imports.import_ranges AS open_range
+        WHERE open_range.batch_id = the_batch
+            AND open_range.is_open
+            AND open_range.range_number >= from_range
+            AND EXISTS (
+                SELECT FROM reliable_imports.import_batches AS batch
+                WHERE batch.id = the_batch
+                    AND batch.status = 'processing'
+            )
+        ORDER BY open_range.range_number
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    )
+    SELECT
+        pg_catalog.txid_current(),
+        claimed.range_number,
+        claimed.next_item,
+        others.are_lost,
+        others.live,
+        item.item_number,
+        item.source_data::text,
+        item.source_raw,
+        item.read_problem,
+        item.read_problem_kind,
+        item.source_line,
+        item.source_offset,
+        item.earlier_attempts,
+        item.origin_batch_id,
+        item.origin_item_number,
+        item.earlier_attempts + 1 AS attempt,
+        duplicate.duplicate_of,
+        duplicate.fails
+    FROM claimed
+    CROSS JOIN LATERAL (
+        SELECT
+            coalesce(pg_catalog.bool_or(NOT reliable_imports.run_has_session(run)), false) AS are_lost,
+            coalesce(pg_catalog.bool_or(reliable_imports.run_has_session(run)), false) AS live
+        FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = claimed.batch_id
+            AND run.range_number = claimed.range_number
+            AND run.ended_at IS NULL
+            AND run.id <> the_run
+    ) AS others
+    LEFT JOIN LATERAL (
+        SELECT sized.*
+        FROM (
+            SELECT
+                stored.*,
+                sum(coalesce(
+                    pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+                )) OVER (
+                    ORDER BY stored.item_number
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM reliable_imports.import_items AS stored
+            WHERE stored.batch_id = claimed.batch_id
+                AND stored.item_number >= claimed.next_item
+                AND stored.item_number <= claimed.last_item
+                AND (claimed.range_number <> have_range OR stored.item_number > have_until)
+            ORDER BY stored.item_number
+            LIMIT max_items
+        ) AS sized
+        WHERE coalesce(sized.bytes_before, 0) < max_bytes
+    ) AS item ON true
+    LEFT JOIN reliable_imports.import_duplicates AS duplicate
+        ON duplicate.batch_id = claimed.batch_id
+        AND duplicate.item_number = item.item_number
+    ORDER BY item.item_number;
+END
+$$;
+
+DROP FUNCTION reliable_imports.apply_writes(text[], text);
+
+-- Sends the declared writes of a chunk, in item order.
+--
+-- An entry is what one item declared. Neighbouring entries form a group, which is tried as a whole in one
+-- subtransaction: one INSERT with many rows where all entries are of one template, else statement after statement.
+-- If the server refuses a group, its entries are tried one by one, each in a subtransaction of its own, so that an
+-- error hits its own entry, and the others are written all the same.
+--
+-- What is not an entry's own fault (connection, transaction state, lock, resources, operator, I/O, internal) is raised
+-- again: booked as a failure of the entry, a full disk would fail every item of a batch.
+--
+-- Subtransactions that have written are counted, and before there are more than *room* of them the function stops.
+-- It returns a row for each refused entry, and a last one whose entry_index is the number of entries that were tried.
+CREATE FUNCTION reliable_imports.apply_writes(
+    entries     text[],
+    group_ends  integer[],
+    templates   integer[],  -- for each group: an index into heads and tails; 0 if its entries are whole statements
+    heads       text[],
+    tails       text[],
+    settle      text,
+    room        integer
+)
+RETURNS TABLE (
+    entry_index        integer,
+    failed_sqlstate    text,
+    failed_message     text,
+    failed_detail      text,
+    failed_table       text,
+    failed_column      text,
+    failed_constraint  text
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+    used      integer := 0;
+    first     integer := 1;
+    last      integer;
+    template  integer;
+    upto      integer;
+BEGIN
+    FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
+        last := group_ends[number];
+        template := templates[number];
+        EXIT WHEN used >= room;
+        upto := last;
+        WHILE first <= last LOOP
+            BEGIN
+                IF template = 0 THEN
+                    EXECUTE pg_catalog.array_to_string(entries[first:upto], '; ');
+                ELSE
+                    EXECUTE heads[template] || pg_catalog.array_to_string(entries[first:upto], ', ') || tails[template];
+                END IF;
+                -- Deferred constraints are checked here, so that they hit the entry and not the chunk's COMMIT.
+                IF settle IS NOT NULL THEN
+                    EXECUTE settle;
+                END IF;
+                used := used + 1;
+                first := upto + 1;
+            EXCEPTION WHEN OTHERS THEN
+                GET STACKED DIAGNOSTICS
+                    failed_sqlstate = RETURNED_SQLSTATE,
+                    failed_message = MESSAGE_TEXT,
+                    failed_detail = PG_EXCEPTION_DETAIL,
+                    failed_table = TABLE_NAME,
+                    failed_column = COLUMN_NAME,
+                    failed_constraint = CONSTRAINT_NAME;
+                IF pg_catalog.substr(failed_sqlstate, 1, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'XX') THEN
+                    RAISE;
+                END IF;
+                IF first = upto THEN
+                    entry_index := first - 1;
+                    RETURN NEXT;
+                    first := first + 1;
+                END IF;
+            END;
+            -- After a refusal, and for the rest of this group: one by one.
+            upto := first;
+            IF first <= last AND used >= room THEN
+                EXIT;
+            END IF;
+        END LOOP;
+        EXIT WHEN first <= last;
+    END LOOP;
+    entry_index := first - 1;
+    failed_sqlstate := NULL;
+    RETURN NEXT;
+END
+$$;
+
+-- Writes down what a chunk did, in the chunk's own transaction: attempts, logs, reasons, retries, the range's progress,
+-- the run's heartbeat. Every count must be what the chunk says, else all of it is undone.
+CREATE FUNCTION reliable_imports.record_chunk(chunk json) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    chunk_batch  constant bigint := (chunk ->> 'batch_id')::bigint;
+    chunk_run    constant bigint := (chunk ->> 'run_id')::bigint;
+    chunk_range  constant integer := (chunk ->> 'range_number')::integer;
+    completed_n  constant integer := (chunk ->> 'completed')::integer;
+    failed_n     constant integer := (chunk ->> 'failed')::integer;
+    skipped_n    constant integer := (chunk ->> 'skipped')::integer;
+    stored       integer;
+BEGIN
+    IF pg_catalog.txid_current() <> (chunk ->> 'transaction_id')::bigint THEN
+        RAISE EXCEPTION 'the transaction of the chunk was ended by one of its items' USING ERRCODE = 'RI001';
+    END IF;
+
+    IF chunk -> 'reasons' IS NOT NULL THEN
+        INSERT INTO reliable_imports.import_failure_reasons (
+            fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, title
+        )
+        SELECT new.fingerprint, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name, new.field, new.title
+        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_failure_reasons, chunk -> 'reasons') AS new
+        ORDER BY new.fingerprint
+        ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp();
+    END IF;
+
+    INSERT INTO reliable_imports.import_attempts (
+        batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, result, skip_reason
+    )
+    SELECT
+        chunk_batch, ended.n, ended.a, chunk_run, CASE WHEN ended.s IS NULL THEN 'completed' ELSE 'skipped' END, true,
+        ended.k, ended.r, ended.s
+    FROM pg_catalog.json_to_recordset(chunk -> 'ended') AS ended (n bigint, a integer, k text, r json, s text);
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored <> completed_n + skipped_n THEN
+        RAISE EXCEPTION '% outcomes sent, % stored', completed_n + skipped_n, stored USING ERRCODE = 'RI001';
+    END IF;
+
+    IF chunk -> 'failures' IS NOT NULL THEN
+        INSERT INTO reliable_imports.import_attempts (
+            batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, stage, error_type, sqlstate,
+            constraint_name, field, message, detail, traceback, reason, retryable, retry_after
+        )
+        SELECT
+            chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
+            failure.natural_key, failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
+            failure.field, failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
+            failure.retry_after
+        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, chunk -> 'failures') AS failure;
+        GET DIAGNOSTICS stored = ROW_COUNT;
+        IF stored <> pg_catalog.json_array_length(chunk -> 'failures') THEN
+            RAISE EXCEPTION 'failures were sent that were not stored' USING ERRCODE = 'RI001';
+        END IF;
+    END IF;
+
+    IF chunk -> 'logs' IS NOT NULL THEN
+        INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
+        SELECT chunk_batch, line.item_number, chunk_run, line.level, line.message, line.details
+        FROM pg_catalog.json_to_recordset(chunk -> 'logs') AS line (
+            item_number bigint, level text, message text, details jsonb
+        );
+    END IF;
+
+    IF chunk -> 'retried' IS NOT NULL THEN
+        -- Items whose range has moved on; what became of them is counted apart, in range 0.
+        DELETE FROM reliable_imports.import_retries AS retry
+        USING pg_catalog.json_array_elements_text(chunk -> 'retried') AS tried (item)
+        WHERE retry.batch_id = chunk_batch
+            AND retry.item_number = tried.item::bigint;
+        GET DIAGNOSTICS stored = ROW_COUNT;
+        IF stored <> pg_catalog.json_array_length(chunk -> 'retried') THEN
+            RAISE EXCEPTION 'retried items were taken by somebody else' USING ERRCODE = 'RI001';
+        END IF;
+        INSERT INTO reliable_imports.import_ranges AS apart (
+            batch_id, range_number, next_item, last_item, is_open, completed, failed, skipped
+        )
+        VALUES (chunk_batch, 0, 1, 0, false, completed_n, failed_n, skipped_n)
+        ON CONFLICT (batch_id, range_number) DO UPDATE
+        SET completed = apart.completed + excluded.completed,
+            failed = apart.failed + excluded.failed,
+            skipped = apart.skipped + excluded.skipped;
+    ELSE
+        -- The guard names the item where this chunk began: of two workers, one would move no row.
+        UPDATE reliable_imports.import_ranges AS claimed
+        SET next_item = (chunk ->> 'next_item')::bigint,
+            is_open = (chunk ->> 'next_item')::bigint <= claimed.last_item,
+            completed = claimed.completed + completed_n,
+            failed = claimed.failed + failed_n,
+            skipped = claimed.skipped + skipped_n
+        WHERE claimed.batch_id = chunk_batch
+            AND claimed.range_number = chunk_range
+            AND claimed.is_open
+            AND claimed.next_item = (chunk ->> 'first_item')::bigint;
+        GET DIAGNOSTICS stored = ROW_COUNT;
+        IF stored <> 1 THEN
+            RAISE EXCEPTION 'range % of batch % moved under a lock', chunk_range, chunk_batch USING ERRCODE = 'RI001';
+        END IF;
+    END IF;
+
+    IF chunk -> 'retries' IS NOT NULL THEN
+        INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
+        SELECT chunk_batch, retry.item_number, retry.next_attempt, pg_catalog.clock_timestamp() + retry.pause
+        FROM pg_catalog.json_to_recordset(chunk -> 'retries') AS retry (
+            item_number bigint, next_attempt integer, pause interval
+        );
+    END IF;
+
+    -- The run lives, and goes on in this range or in the next open one.
+    UPDATE reliable_imports.import_runs
+    SET heartbeat_at = pg_catalog.clock_timestamp(),
+        range_number = (
+            SELECT min(open_range.range_number)
+            FROM reliable_imports.import_ranges AS open_range
+            WHERE open_range.batch_id = chunk_batch
+                AND open_range.is_open
+                AND open_range.range_number >= chunk_range
+        ),
+        completed = completed + completed_n,
+        failed = failed + failed_n,
+        skipped = skipped + skipped_n
+    WHERE id = chunk_run;
+END
+$$;
+
+CREATE OR REPLACE VIEW reliable_imports.batch_summaries AS
+SELECT
+    batch.id AS batch_id,
+    batch.batch_type,
+    batch.status,
+    batch.source,
+    batch.reprocess_of,
+    batch.first_batch_id,
+    batch.requested_by,
+    batch.note,
+    batch.total_items,
+    coalesce(batch.completed_items, counted.completed, 0)::bigint AS completed_items,
+    coalesce(batch.failed_items, counted.failed, 0)::bigint AS failed_items,
+    coalesce(batch.skipped_items, counted.skipped, 0)::bigint AS skipped_items,
+    (
+        batch.total_items
+        - coalesce(batch.completed_items, counted.completed, 0)
+        - coalesce(batch.failed_items, counted.failed, 0)
+        - coalesce(batch.skipped_items, counted.skipped, 0)
+    )::bigint AS open_items,
+    batch.created_at,
+    batch.started_at,
+    batch.finished_at,
+    batch.pause_reason
+FROM reliable_imports.import_batches AS batch
+LEFT JOIN LATERAL (
+    SELECT
+        sum(counts.completed) AS completed,
+        sum(counts.failed) AS failed,
+        sum(counts.skipped) AS skipped
+    FROM reliable_imports.import_ranges AS counts
+    WHERE counts.batch_id = batch.id
+        AND batch.completed_items IS NULL
+) AS counted ON true;
+
+-- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
+-- which has no reason.
+CREATE OR REPLACE VIEW reliable_imports.outstanding_failures AS
+SELECT
+    batch.first_batch_id,
+    batch.batch_type,
+    failure.batch_id,
+    failure.item_number,
+    failure.reason,
+    failure.attempt AS attempts,
+    failure.retryable,
+    failure.finished_at + failure.retry_after AS retry_at,
+    failure.finished_at AS failed_at
+FROM reliable_imports.import_attempts AS failure
+JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
+WHERE failure.is_final
+    AND failure.outcome = 'failed'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS repeat
+        WHERE repeat.repeats_batch_id = failure.batch_id
+            AND repeat.repeats_item_number = failure.item_number
+    )
+UNION ALL
+SELECT
+    batch.first_batch_id,
+    batch.batch_type,
+    item.batch_id,
+    item.item_number,
+    NULL::text AS reason,
+    item.earlier_attempts AS attempts,
+    false AS retryable,
+    NULL::timestamptz AS retry_at,
+    batch.finished_at AS failed_at
+FROM reliable_imports.import_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT undone.first_item, undone.last_item
+    FROM (
+        SELECT next_item AS first_item, last_item
+        FROM reliable_imports.import_ranges
+        WHERE batch_id = batch.id
+        UNION ALL
+        SELECT item_number, item_number
+        FROM reliable_imports.import_retries
+        WHERE batch_id = batch.id
+    ) AS undone
+    WHERE undone.first_item <= undone.last_item
+) AS undone
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = batch.id
+    AND item.item_number BETWEEN undone.first_item AND undone.last_item
+WHERE batch.status = 'cancelled'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS repeat
+        WHERE repeat.repeats_batch_id = item.batch_id
+            AND repeat.repeats_item_number = item.item_number
+    );
