@@ -285,10 +285,9 @@ def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
         "batch_id": 2, "run_id": 0, "from_range": 0, "have_range": -1, "have_until": 0, "limit": 50,
         "max_bytes": 1_000_000,
     }  # fmt: skip
+    sql(load("work.sql")["start_batch"].replace("%(batch_id)s", "2"))
     connection = psycopg2.connect(manager.dsn)
     with connection, connection.cursor() as cursor:
-        cursor.execute(load("work.sql")["start_batch"], parameters)
-        connection.commit()
         cursor.execute(load("work.sql")["claim_chunk"], parameters)
         assert len(cursor.fetchall()) == 50
         cursor.execute(

@@ -1,0 +1,184 @@
+"""Processors that kill, outstay or overburden their worker, and a program that works a batch with one of them.
+
+python -m tests.core.misbehaving DSN BATCH
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TransientError
+
+
+def _die(how: str) -> None:
+    if how == "exit":
+        os._exit(0)
+    elif how == "segfault":
+        ctypes.string_at(0)
+    elif how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadlyProcessor(BaseProcessor):
+    """Writes a row for each item, and dies of those that say so."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        _die(item.source_data.get("die", ""))
+        return None
+
+
+class SlowProcessor(BaseProcessor):
+    """Takes as long as the item says, in Python, on the server, or refusing to be interrupted."""
+
+    item_timeout = timedelta(seconds=0.5)
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.execute("INSERT INTO writes (batch, item) VALUES (%s, %s)", [item.batch_id, item.item_number])
+        match item.source_data.get("slow"):
+            case "python":
+                _spin(30)
+            case "server":
+                ctx.execute("SELECT pg_sleep(30)")
+            case "stubborn":
+                until = time.monotonic() + 60
+                while time.monotonic() < until:
+                    with contextlib.suppress(BaseException):
+                        _spin(60)
+        return None
+
+
+def _spin(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+class PatientProcessor(BaseProcessor):
+    """Takes 50 ms for each item, long enough to be told to stop or to rest."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.execute("INSERT INTO writes (batch, item) VALUES (%s, %s)", [item.batch_id, item.item_number])
+        if item.item_number == 5:
+            print("working", flush=True)
+        if item.source_data.get("sleep"):
+            print("sleeping", flush=True)
+            ctx.execute("SELECT pg_sleep(60)")
+        time.sleep(0.05)
+        return None
+
+
+class TransientProcessor(BaseProcessor):
+    """Fails as transient as often as the item says, counting in the database what it did."""
+
+    retry_pause = timedelta(milliseconds=40)
+    breaker_after = None
+    seen: ClassVar[dict[int, int]] = {}
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        seen = type(self).seen
+        seen[item.item_number] = seen.get(item.item_number, 0) + 1
+        if seen[item.item_number] <= item.source_data.get("failures", 0):
+            raise TransientError("the service is busy")
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        return None
+
+
+class LimitedProcessor(BaseProcessor):
+    """Writes to a table that is not there if the item says so, or refuses the item."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        if item.source_data.get("bad"):
+            raise ValueError("it is bad")
+        ctx.insert("absent" if item.source_data.get("absent") else "writes",
+                   {"batch": item.batch_id, "item": item.item_number})  # fmt: skip
+        return None
+
+
+class FetchingProcessor(BaseProcessor):
+    """Looks something up elsewhere before its transaction."""
+
+    prepare_concurrency = 4
+    running: ClassVar[int] = 0
+    most: ClassVar[int] = 0
+
+    def prepare_item(self, item: ImportBatchItem) -> Any:
+        kind = type(self)
+        kind.running += 1
+        kind.most = max(kind.most, kind.running)
+        time.sleep(0.01)
+        kind.running -= 1
+        if item.source_data.get("bad"):
+            raise LookupError("nothing is known of it")
+        return item.source_data["id"] * 10
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        return {"target_id": item.prepared}
+
+
+class AsyncFetchingProcessor(FetchingProcessor):
+    async def prepare_item(self, item: ImportBatchItem) -> Any:
+        kind = type(self)
+        kind.running += 1
+        kind.most = max(kind.most, kind.running)
+        await asyncio.sleep(0.01)
+        kind.running -= 1
+        if item.source_data.get("bad"):
+            raise LookupError("nothing is known of it")
+        return item.source_data["id"] * 10
+
+
+class KeyedProcessor(BaseProcessor):
+    natural_key = ("id",)
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        data = item.source_data
+        ctx.execute(
+            "INSERT INTO notes (id, text) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET text = EXCLUDED.text",
+            [data["id"], data["text"]],
+        )
+        return None
+
+
+class FirstKeyedProcessor(KeyedProcessor):
+    duplicates = "first_wins"
+
+
+class StrictKeyedProcessor(KeyedProcessor):
+    duplicates = "fail"
+
+
+PROCESSORS = (
+    DeadlyProcessor,
+    SlowProcessor,
+    PatientProcessor,
+    TransientProcessor,
+    LimitedProcessor,
+    FetchingProcessor,
+    AsyncFetchingProcessor,
+    KeyedProcessor,
+    FirstKeyedProcessor,
+    StrictKeyedProcessor,
+)
+
+
+def manager_of(dsn: str) -> BatchManager:
+    manager = BatchManager(dsn)
+    for processor in PROCESSORS:
+        manager.registry.register(processor)
+    return manager
+
+
+if __name__ == "__main__":
+    summary = manager_of(sys.argv[1]).process_batch(int(sys.argv[2]))
+    print(summary.status, flush=True)

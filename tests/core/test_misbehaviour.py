@@ -1,0 +1,182 @@
+"""Items that kill or outstay their worker, and workers that are told to stop: only their own item pays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reliable_imports import BatchManager, BatchStatus
+from tests.core.conftest import Sql
+from tests.core.misbehaving import PROCESSORS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def registered(manager: BatchManager) -> None:
+    for processor in PROCESSORS:
+        manager.registry.register(processor)
+
+
+@contextmanager
+def child_working(dsn: str, batch_id: int) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.core.misbehaving", dsn, str(batch_id)]
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def work_in_child(dsn: str, batch_id: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.core.misbehaving", dsn, str(batch_id)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("exit", "exit status 0"), ("segfault", "signal 11, SIGSEGV"), ("kill", "signal 9, SIGKILL")],
+)
+def test_an_item_that_kills_its_worker_is_set_aside(
+    manager: BatchManager, database: str, sql: Sql, how: str, words: str
+) -> None:
+    items: list[dict[str, Any]] = [{"id": number} for number in range(1, 501)]
+    items[249]["die"] = how
+    batch_id = manager.create_batch("deadly", items)
+
+    first = work_in_child(database, batch_id)
+    assert "completed" not in first.stdout  # it died
+    second = work_in_child(database, batch_id)
+
+    assert second.stdout.strip() == "completed_with_failures", second.stderr
+    summary = manager.get_summary(batch_id)
+    assert (summary.completed_items, summary.failed_items) == (499, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (250, "KilledWorker")
+    assert failed.error_message == f"killed its worker ({words})"
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(499, 499)]
+    assert [run.state for run in manager.list_runs(batch_id=batch_id)] == ["running", "finished"]
+
+
+def test_several_killers_in_one_batch(manager: BatchManager, database: str, sql: Sql) -> None:
+    items: list[dict[str, Any]] = [{"id": number} for number in range(1, 501)]
+    for number, how in ((10, "exit"), (11, "segfault"), (240, "kill"), (499, "exit")):
+        items[number]["die"] = how
+    batch_id = manager.create_batch("deadly", items)
+
+    work_in_child(database, batch_id)
+    second = work_in_child(database, batch_id)
+
+    # The first one killed the program; from then on killers meet a child.
+    assert second.stdout.strip() == "completed_with_failures", second.stderr
+    summary = manager.get_summary(batch_id)
+    assert (summary.completed_items, summary.failed_items) == (496, 4)
+    assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == [11, 12, 241, 500]
+
+
+def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("patient", [{"id": number} for number in range(1, 41)])
+    for _ in range(4):
+        with child_working(database, batch_id) as child:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            sql("SELECT pg_sleep(0.6)")
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, 40)
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(40, 40)]
+
+
+@pytest.mark.parametrize(
+    ("slow", "words"),
+    [
+        ("python", "took longer than item_timeout, 0.5 seconds"),
+        ("server", "took longer than item_timeout, 0.5 seconds"),
+        ("stubborn", "did not let itself be interrupted; its worker was killed"),
+    ],
+)
+def test_an_item_that_takes_too_long_fails_alone(manager: BatchManager, sql: Sql, slow: str, words: str) -> None:
+    items: list[dict[str, Any]] = [{"id": number} for number in range(1, 21)]
+    items[6]["slow"] = slow
+    batch_id = manager.create_batch("slow", items)
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (19, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (7, "ItemTimeout")
+    assert words in (failed.error_message or "")
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(19, 19)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_run_after_the_current_item(
+    manager: BatchManager, database: str, sql: Sql, number: signal.Signals
+) -> None:
+    batch_id = manager.create_batch("patient", [{"id": number} for number in range(1, 101)])
+    with child_working(database, batch_id) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "working\n"
+        child.send_signal(number)
+        _, errors = child.communicate(timeout=60)
+
+    assert child.returncode == -number or (number == signal.SIGINT and "KeyboardInterrupt" in errors)
+    after = manager.get_summary(batch_id)
+    assert after.status is BatchStatus.PROCESSING
+    assert 5 <= after.completed_items < 50
+    (run,) = manager.list_runs(batch_id=batch_id)
+    assert (run.state, run.error) == ("interrupted", "stopped by a signal")
+    assert manager.process_batch(batch_id).completed_items == 100
+
+
+def test_a_signal_ends_a_long_statement_of_the_server(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("patient", [{"id": 1}, {"id": 2, "sleep": True}, {"id": 3}])
+    with child_working(database, batch_id) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "sleeping\n"
+        child.send_signal(signal.SIGTERM)
+        # The grace is five seconds; the statement would take sixty.
+        child.communicate(timeout=40)
+
+    after = manager.get_summary(batch_id)
+    assert (after.failed_items, after.status) == (0, BatchStatus.PROCESSING)
+    assert manager.list_runs(batch_id=batch_id)[0].state == "interrupted"
+    manager.cancel_batch(batch_id)
+
+
+def test_pause_and_cancel_reach_a_worker_elsewhere(manager: BatchManager, database: str, sql: Sql) -> None:
+    batch_id = manager.create_batch("patient", [{"id": number} for number in range(1, 101)])
+    with child_working(database, batch_id) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "working\n"
+        paused = manager.pause_batch(batch_id, reason="the target is being repaired")
+        assert (paused.status, paused.pause_reason) == (BatchStatus.PAUSED, "the target is being repaired")
+        assert child.stdout.readline() == "paused\n"
+    with child_working(database, batch_id) as child:
+        assert child.stdout is not None
+        sql("SELECT pg_sleep(1.5)")
+        cancelled = manager.cancel_batch(batch_id)
+        assert cancelled.status is BatchStatus.CANCELLED
+        assert "cancelled" in (child.stdout.readline() + child.stdout.readline())
+
+    summary = manager.get_summary(batch_id)
+    assert 0 < summary.open_items < 100
+    assert manager.count_outstanding(batch_id) == summary.open_items
+    assert manager.process_batch(batch_id) == manager.get_summary(batch_id)  # final: nothing is done
+
+    rest = manager.reprocess_batch(batch_id)
+    assert (rest.total_items, rest.completed_items) == (summary.open_items, summary.open_items)
+    assert manager.count_outstanding(batch_id) == 0
+    assert manager.get_summary(batch_id).open_items == summary.open_items
+    assert not [each for each in manager.verify() if each.problems]

@@ -1,0 +1,205 @@
+"""What a processor declares: tries, tolerance, the breaker, preparation, natural keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reliable_imports import BatchFinished, BatchManager, BatchStatus
+from tests.core.conftest import Sql
+from tests.core.misbehaving import (
+    PROCESSORS,
+    AsyncFetchingProcessor,
+    FetchingProcessor,
+    LimitedProcessor,
+    TransientProcessor,
+)
+
+
+@pytest.fixture(autouse=True)
+def registered(manager: BatchManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TransientProcessor, "seen", {})
+    for processor in PROCESSORS:
+        manager.registry.register(processor)
+
+
+def test_a_transient_error_is_tried_again_within_the_run(manager: BatchManager, sql: Sql) -> None:
+    items = [{"failures": failures} for failures in (0, 1, 2, 3, 0)]
+    batch_id = manager.create_batch("transient", items)
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (4, 1)
+    tries = sql(
+        "SELECT item_number, count(*), count(*) FILTER (WHERE is_final) "
+        "FROM reliable_imports.import_attempts GROUP BY 1 ORDER BY 1"
+    )
+    assert tries == [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 1), (5, 1, 1)]
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.retryable, failed.attempts) == (4, True, 3)
+    assert sql("SELECT item FROM writes ORDER BY 1") == [(1,), (2,), (3,), (5,)]
+    assert sql("SELECT count(*) FROM reliable_imports.import_retries") == [(0,)]
+    assert not manager.verify(batch_id)[0].problems
+
+
+def test_an_item_that_waits_for_its_next_try_survives_a_run(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = manager.create_batch("transient", [{"failures": 1}, {"failures": 0}])
+    monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
+    waiting = manager.process_batch(batch_id)
+    monkeypatch.undo()
+
+    assert (waiting.status, waiting.completed_items, waiting.open_items) == (BatchStatus.PROCESSING, 1, 1)
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+
+
+def test_too_many_failed_items_pause_the_batch(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LimitedProcessor, "max_failed_items", 3)
+    items = [{"bad": number % 10 == 0} for number in range(1000)]
+    batch_id = manager.create_batch("limited", items)
+
+    paused = manager.process_batch(batch_id)
+
+    assert paused.status is BatchStatus.PAUSED
+    assert paused.pause_reason == f"{paused.failed_items} items have failed, and max_failed_items is 3"
+    assert paused.open_items > 500
+    (run,) = manager.list_runs(batch_id=batch_id)
+    assert (run.state, run.error) == ("interrupted", "the batch is paused")
+    # Whoever resumes it has seen those; the next ones count anew.
+    monkeypatch.setattr(LimitedProcessor, "max_failed_items", 100)
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED_WITH_FAILURES
+
+
+def test_too_large_a_share_of_failed_items_pauses_the_batch(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LimitedProcessor, "max_failed_share", 0.05)
+    few = manager.create_batch("limited", [{"bad": number == 0} for number in range(50)])
+    many = manager.create_batch("limited", [{"bad": number % 10 == 0} for number in range(1000)])
+
+    assert manager.process_batch(few).status is BatchStatus.COMPLETED_WITH_FAILURES
+    paused = manager.process_batch(many)
+
+    assert paused.status is BatchStatus.PAUSED
+    assert "max_failed_share is 0.05" in (paused.pause_reason or "")
+
+
+def test_the_breaker_pauses_a_batch_whose_environment_is_broken(manager: BatchManager, sql: Sql) -> None:
+    items = [{"absent": number >= 200} for number in range(1000)]
+    batch_id = manager.create_batch("limited", items)
+
+    paused = manager.process_batch(batch_id)
+
+    assert (paused.status, paused.failed_items) == (BatchStatus.PAUSED, 0)
+    assert "items in a row failed for one reason: UndefinedTable" in (paused.pause_reason or "")
+    sql("CREATE TABLE absent (batch bigint, item bigint)")
+    assert manager.process_batch(batch_id).completed_items == 1000
+
+
+@pytest.mark.parametrize("kind", [FetchingProcessor, AsyncFetchingProcessor])
+def test_items_are_prepared_together_before_their_transaction(
+    manager: BatchManager, sql: Sql, kind: type[FetchingProcessor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kind, "most", 0)
+    items = [{"id": number, "bad": number == 30} for number in range(120)]
+    batch_id = manager.create_batch(kind.batch_type, items)
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (119, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.stage, failed.error_type) == (31, "prepare", "LookupError")
+    results = sql("SELECT item_number, (result ->> 'target_id')::integer FROM reliable_imports.import_attempts")
+    assert sorted(results) == [(n, None if n == 31 else (n - 1) * 10) for n in range(1, 121)]
+    assert 2 <= kind.most <= 4
+
+
+@pytest.mark.parametrize(
+    ("batch_type", "texts", "completed"),
+    [("keyed", [(1, "d"), (2, "b"), (3, "e")], 3), ("first_keyed", [(1, "a"), (2, "b"), (3, "c")], 3)],
+)
+def test_of_duplicates_one_wins(
+    manager: BatchManager, sql: Sql, batch_type: str, texts: list[tuple[int, str]], completed: int
+) -> None:
+    rows = [(1, "a"), (2, "b"), ("3", "c"), (1, "d"), (3, "e")]
+    batch_id = manager.create_batch(batch_type, [{"id": number, "text": text} for number, text in rows])
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.skipped_items, summary.failed_items) == (completed, 2, 0)
+    assert sql("SELECT id, text FROM notes ORDER BY id") == texts
+    reasons = {item.skip_reason for item in manager.list_items(batch_id, status="skipped")}
+    winners = (4, 5) if batch_type == "keyed" else (1, 3)
+    assert reasons == {f"item {winner} of this batch has the same natural key" for winner in winners}
+
+
+def test_duplicates_that_must_not_be_fail_all(manager: BatchManager, sql: Sql) -> None:
+    rows = [(1, "a"), (2, "b"), (1, "c"), (None, "d")]
+    batch_id = manager.create_batch("strict_keyed", [{"id": number, "text": text} for number, text in rows])
+
+    summary = manager.process_batch(batch_id)
+
+    failed = manager.list_items(batch_id, status="failed")
+    assert [(item.item_number, item.error_type, item.error_message) for item in failed[:2]] == [
+        (1, "DuplicateKey", "item 3 of this batch has the same natural key"),
+        (3, "DuplicateKey", "item 1 of this batch has the same natural key"),
+    ]
+    assert summary.completed_items == 1
+    # Run again they are duplicates still.
+    assert manager.reprocess_batch(batch_id).completed_items == 0
+
+
+def test_a_newer_item_of_the_same_declared_key_is_not_overwritten(manager: BatchManager, sql: Sql) -> None:
+    old = manager.create_batch("keyed", [{"id": 1, "text": "bad"}])
+    manager.process_batch(old)
+    new = manager.create_batch("keyed", [{"id": 1, "text": "new"}])
+    manager.process_batch(new)
+    sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
+
+    again = manager.reprocess_batch(old)
+
+    assert (again.skipped_items, again.completed_items) == (1, 0)
+    assert sql("SELECT text FROM notes") == [("new",)]
+
+
+def test_verify_finds_what_does_not_add_up(manager: BatchManager, sql: Sql) -> None:
+    batch_id = manager.create_batch("limited", [{}, {}, {"bad": True}])
+    manager.process_batch(batch_id)
+    assert manager.verify(batch_id)[0].problems == ()
+
+    sql("UPDATE reliable_imports.import_ranges SET completed = 3, next_item = 3 WHERE batch_id = %s", batch_id)
+    problems = manager.verify()[0].problems
+    sql("UPDATE reliable_imports.import_ranges SET completed = 2, next_item = 4 WHERE batch_id = %s", batch_id)
+
+    assert "the counts of completed items are off by 1" in problems
+    assert "1 items are still to be done, and have an outcome" in problems
+    assert "the counts of the finished batch differ from those of its ranges" in problems
+
+
+def test_a_finished_batch_is_neither_paused_nor_cancelled(manager: BatchManager) -> None:
+    batch_id = manager.create_batch("limited", [{}])
+    manager.process_batch(batch_id)
+
+    with pytest.raises(BatchFinished, match=f"batch {batch_id} is completed and cannot be paused"):
+        manager.pause_batch(batch_id)
+    with pytest.raises(BatchFinished, match=f"batch {batch_id} is completed and cannot be cancelled"):
+        manager.cancel_batch(batch_id)
+
+
+def test_wrong_declarations_are_told_at_registration() -> None:
+    class WrongProcessor(LimitedProcessor):
+        item_timeout = timedelta(0)
+        duplicates = "some"
+        max_failed_share = 5.0
+        natural_key = "id"
+
+    assert WrongProcessor.mistakes() == [
+        "natural_key is the text 'id'; write ('id',)",
+        "duplicates is 'some'; use one of last_wins, first_wins, fail",
+        "item_timeout is not a datetime.timedelta above 0",
+        "max_failed_share is not between 0 and 1",
+    ]
