@@ -106,7 +106,7 @@ def _failure_record(
         "error_type": failure.error_type,
         "sqlstate": failure.sqlstate,
         "constraint_name": failure.constraint,
-        "field": failure.field,
+        "field": failure.field and clean_text(failure.field),
         "message": failure.message,
         "detail": failure.detail,
         "traceback": failure.traceback,

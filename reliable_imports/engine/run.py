@@ -292,7 +292,13 @@ class Run:
                 self._set_aside(end.item, KilledWorker(f"killed its worker ({end.how})"))
 
     def _fork(self, work: Callable[[Worker], Ending]) -> ChildEnd:
-        return self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
+        end = self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
+        self._kept(self._move_here)
+        return end
+
+    def _move_here(self) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
 
     def _be_the_child(self, work: Callable[[Worker], Ending]) -> Ending:
         """In the child: the same run, on a connection and with threads and signal handlers of its own."""
@@ -303,8 +309,7 @@ class Run:
         self._stop = StopSignal(self._cancel_statement)
         with self._opened, self._stop:
             self._open()
-            with self._connection.cursor() as cursor:
-                cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
+            self._move_here()
             self._watch = Watch(self._dsn, self._run_id, lambda: self._connection)
             self._watch.start()
             worker = self._worker.in_child(self._stop, self._after_chunk, self._shelter.tell_item)

@@ -301,7 +301,9 @@ class Worker:
         discard_session(self._connection)
         if self._stop.received is not None:
             return
-        if isinstance(error, ChunkTooLarge):
+        meets_others = fault is Fault.TRANSACTION and len(self._trying) > MAX_SUBTRANSACTIONS
+        if isinstance(error, ChunkTooLarge) or meets_others:
+            # Hundreds of items one by one would be dear; first in smaller chunks.
             self._small_chunks = MAX_ITEMS // _SMALL_CHUNK
             return
         if not careful:
@@ -468,6 +470,10 @@ class Worker:
 
     def _prepare(self, items: Sequence[StoredItem]) -> None:
         wanted = []
+        if self._careful_items:
+            items = items[:1]
+            if self._on_item is not None:
+                self._on_item(items[0].item_number)
         for stored in items[:_MAX_PREPARED]:
             try:
                 data = parser(self._processor)(stored)
