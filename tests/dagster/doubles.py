@@ -66,6 +66,7 @@ def _fail_then_interrupt(data: Mapping[str, Any]) -> None:
     failed = Path(f"{data['until']}.failed")
     if failed.exists():
         _interrupt(data)
+        return  # the signal is obeyed when this item is done
     failed.touch()
     raise ValueError("this is no note yet")
 
