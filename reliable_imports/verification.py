@@ -52,6 +52,7 @@ def _verify(connection: Connection, batch_id: int) -> Verification:
 
 _PROBLEMS = {
     "missing_items": "{} items are missing, or their numbers have gaps",
+    "strangers": "{} item numbers have outcomes, and no item",
     "done_without_outcome": "{} items are behind the progress of their range, and have no outcome",
     "open_with_outcome": "{} items are still to be done, and have an outcome",
     "several_outcomes": "{} items have more than one outcome",

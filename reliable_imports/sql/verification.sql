@@ -12,51 +12,56 @@ WITH batch AS (
     SELECT id, status, total_items, completed_items, failed_items, skipped_items
     FROM reliable_imports.import_batches
     WHERE id = %(batch_id)s
-), ended AS (
+), size AS (
+    SELECT max(last_item) AS items
+    FROM reliable_imports.import_ranges
+    WHERE batch_id = %(batch_id)s
+        AND range_number = 1
+), found AS (
+    -- Everything that names an item, brought together by sorting: no plan for it depends on statistics.
     SELECT
         item_number,
-        count(*) AS outcomes,
+        sum(stored) AS stored,
+        sum(outcomes) AS outcomes,
+        sum(waits) AS waits,
         max(outcome) AS outcome
-    FROM reliable_imports.import_attempts
-    WHERE batch_id = %(batch_id)s
-        AND is_final
+    FROM (
+        SELECT item_number, 1 AS stored, 0 AS outcomes, 0 AS waits, NULL AS outcome
+        FROM reliable_imports.import_items
+        WHERE batch_id = %(batch_id)s
+        UNION ALL
+        SELECT item_number, 0, 1, 0, outcome
+        FROM reliable_imports.import_attempts
+        WHERE batch_id = %(batch_id)s
+            AND is_final
+        UNION ALL
+        SELECT item_number, 0, 0, 1, NULL
+        FROM reliable_imports.import_retries
+        WHERE batch_id = %(batch_id)s
+    ) AS traces
     GROUP BY item_number
-), retries AS (
-    SELECT item_number
-    FROM reliable_imports.import_retries
-    WHERE batch_id = %(batch_id)s
 ), items AS (
     SELECT
-        item.item_number,
-        item.item_number < held.next_item AS is_done,
-        ended.outcomes,
-        ended.outcome,
-        retries.item_number IS NOT NULL AS waits
-    FROM reliable_imports.import_items AS item
+        found.*,
+        found.item_number < held.next_item AS is_done
+    FROM found
+    CROSS JOIN size
     LEFT JOIN reliable_imports.import_ranges AS held
-        ON held.batch_id = item.batch_id
-        AND held.range_number > 0
-        AND held.range_number = 1 + (item.item_number - 1) / (
-            SELECT max(first.last_item)
-            FROM reliable_imports.import_ranges AS first
-            WHERE first.batch_id = %(batch_id)s
-                AND first.range_number = 1
-        )
-    LEFT JOIN ended ON ended.item_number = item.item_number
-    LEFT JOIN retries ON retries.item_number = item.item_number
-    WHERE item.batch_id = %(batch_id)s
+        ON held.batch_id = %(batch_id)s
+        AND held.range_number = 1 + (found.item_number - 1) / size.items
 ), counted AS (
     SELECT
-        count(*) AS items,
+        count(*) FILTER (WHERE stored = 1) AS items,
         coalesce(max(item_number), 0) AS last_item,
-        count(*) FILTER (WHERE is_done AND NOT waits AND outcomes IS NULL) AS done_without_outcome,
-        count(*) FILTER (WHERE is_done IS NOT TRUE AND outcomes IS NOT NULL) AS open_with_outcome,
+        count(*) FILTER (WHERE stored <> 1) AS strangers,
+        count(*) FILTER (WHERE is_done AND waits = 0 AND outcomes = 0) AS done_without_outcome,
+        count(*) FILTER (WHERE is_done IS NOT TRUE AND outcomes > 0) AS open_with_outcome,
         count(*) FILTER (WHERE outcomes > 1) AS several_outcomes,
-        count(*) FILTER (WHERE waits AND outcomes IS NOT NULL) AS retry_with_outcome,
+        count(*) FILTER (WHERE waits > 0 AND outcomes > 0) AS retry_with_outcome,
         count(*) FILTER (WHERE outcome = 'completed') AS completed,
         count(*) FILTER (WHERE outcome = 'failed') AS failed,
         count(*) FILTER (WHERE outcome = 'skipped') AS skipped,
-        count(*) FILTER (WHERE outcomes IS NULL) AS open
+        count(*) FILTER (WHERE outcomes = 0) AS open
     FROM items
 ), ranges AS (
     SELECT
@@ -73,6 +78,7 @@ WITH batch AS (
 SELECT
     counted.items,
     abs(batch.total_items - counted.items) + abs(batch.total_items - counted.last_item) AS missing_items,
+    counted.strangers,
     counted.done_without_outcome,
     counted.open_with_outcome,
     counted.several_outcomes,
