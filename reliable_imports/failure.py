@@ -9,8 +9,9 @@ import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
 
 import psycopg2
 import psycopg2.errors
@@ -23,6 +24,7 @@ _OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NewerData)
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
 _MAX_DEPTH = 8
+_MAX_FRAMES = 200
 # DETAIL of a unique or foreign key violation: the columns, the values, and what is wrong with them.
 _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
 _QUOTED = re.compile(r'".*"', re.DOTALL)
@@ -222,14 +224,30 @@ def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:
     """Text that PostgreSQL can store and a terminal can show, on one line."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    text = "".join(character if character.isprintable() else " " for character in text[: limit * 2])
+    text = text[: limit * 2]
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _frames(trace: TracebackType | None) -> str | None:
+    calls = []
+    while trace is not None:
+        calls.append((trace.tb_frame.f_code, trace.tb_lineno))
+        trace = trace.tb_next
+    return _format_calls(tuple(calls[-_MAX_FRAMES:]))
+
+
+@lru_cache(maxsize=256)
+def _format_calls(calls: tuple[tuple[CodeType, int], ...]) -> str | None:
+    """The calls as text. Remembered, for thousands of items fail in one way, and reading the code costs most."""
     # The engine's own frames come first and help nobody; the processor's and its libraries' follow.
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_OWN_CODE)]
+    frames = [
+        traceback.FrameSummary(code.co_filename, line, code.co_name)
+        for code, line in calls
+        if not code.co_filename.startswith(_OWN_CODE)
+    ]
     if not frames:
         return None
     text = "".join(traceback.format_list(frames)).replace("\0", "")

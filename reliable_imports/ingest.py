@@ -13,13 +13,14 @@ from psycopg2.extras import Json
 from reliable_imports import copy_text
 from reliable_imports.database import transaction
 from reliable_imports.duplicates import Keying
-from reliable_imports.json_text import dumps_item
+from reliable_imports.json_text import dumps_item, plain_object
 from reliable_imports.queries import load
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import Source
 
 logger = logging.getLogger("reliable_imports")
 
+_COPY_BYTES = 64 * 1024
 _INGEST = load("ingest.sql")
 _WORK = load("work.sql")
 
@@ -73,7 +74,7 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object]) -> int:
     counter = [0]
     reader = copy_text.LineReader(_lines(batch_id, items, counter))
     try:
-        cursor.copy_expert(_INGEST["copy_items"], reader)
+        cursor.copy_expert(_INGEST["copy_items"], reader, size=_COPY_BYTES)
     except psycopg2.Error:
         if reader.error is not None:
             raise reader.error from None
@@ -86,6 +87,10 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object]) -> int:
 def _lines(batch_id: int, items: Iterable[object], counter: list[int]) -> Iterator[str]:
     escape = copy_text.escape
     for number, value in enumerate(items, start=1):
+        if (text := plain_object(value)) is not None:
+            counter[0] = number
+            yield f"{batch_id}\t{number}\t{escape(text)}\t\\N\t\\N\t\\N\t\\N\t\\N\n"
+            continue
         item = value if isinstance(value, SourceItem) else dumps_item(value)
         counter[0] = number
         if item.text is not None:

@@ -37,6 +37,7 @@ MAX_NESTING = 200
 """Objects and arrays within each other: far more than data has, and little enough for Python at any depth of calls."""
 
 _MAX_REPR = 64 * 1024
+_MAX_PLAIN = 64 * 1024
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _ONLY_STR = frozenset({str})
 _ESCAPES = re.compile(
@@ -63,6 +64,19 @@ def _prepared_encoder() -> Callable[[object], str]:
 
 
 _encode = _prepared_encoder()
+
+
+def plain_object(value: object) -> str | None:
+    """What `dumps_item` would give as text, for a flat object in ASCII, as most are; None for all others."""
+    if type(value) is not dict or not _ONLY_STR.issuperset(map(type, value)):
+        return None
+    if not _SCALARS.issuperset(map(type, value.values())):
+        return None
+    try:
+        text = _encode(value)
+    except ValueError:  # NaN, or more digits than Python prints
+        return None
+    return text if len(text) <= _MAX_PLAIN and text.isascii() and "\\u" not in text else None
 
 
 def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
