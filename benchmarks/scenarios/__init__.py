@@ -1,10 +1,11 @@
 """What is measured, a module for each question."""
 
-from benchmarks.scenarios import csv_file, flights, growth, ingest, memory, processing, status, two_workers
+from benchmarks.scenarios import csv_file, flights, growth, ingest, memory, placement, processing, status, two_workers
 from benchmarks.scenarios.bench import Bench, Scenario
 
 SCENARIOS: dict[str, Scenario] = {
     "processing": processing.run,
+    "placement": placement.run,
     "ingest": ingest.run,
     "csv": csv_file.run,
     "workers": two_workers.run,

@@ -15,6 +15,7 @@ _ITEMS = 20_000
 _SHARES = (0.0, 0.01, 0.1)
 _GOALS = {DECLARED_UPSERT: 1.3, DECLARED_TABLE: 1.3, OWN_STATEMENT: 0.65}
 _HAND_WRITTEN_GOAL = 10
+HAND_WRITTEN = "hand-written, three commits an item"
 
 Timed = dict[tuple[str, float], tuple[Way, int, dict[str, Spread]]]
 
@@ -23,10 +24,10 @@ def run(bench: Bench) -> Iterator[Figure]:
     timed = _measure(bench)
     yardstick = next(iter(timed.values()))[2]["process"].median
     for (name, share), (way, count, spreads) in timed.items():
-        hand_written = timed["hand-written, three commits an item", share if way.isolates else 0.0][2]
+        hand_written = timed[HAND_WRITTEN, share if way.isolates else 0.0][2]
         ratio = spreads["process"].median / yardstick
         to_hand = spreads["process"].median / hand_written["process"].median
-        goal, reached = _goal(name, ratio, to_hand)
+        goal, reached = goal_of(name, ratio, to_hand)
         yield Figure(
             scenario="processing",
             name=name,
@@ -78,7 +79,8 @@ def _once(bench: Bench, way: Way, share: float, count: int) -> Mapping[str, floa
     }
 
 
-def _goal(name: str, ratio: float, to_hand: float) -> tuple[str | None, bool | None]:
+def goal_of(name: str, ratio: float, to_hand: float) -> tuple[str | None, bool | None]:
+    """What is aimed at for the way of this name, if anything is, and whether these ratios reach it."""
     if name not in _GOALS:
         return None, None
     bound = _GOALS[name]

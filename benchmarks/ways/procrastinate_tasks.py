@@ -50,7 +50,7 @@ async def _run(dsn: str, items: list[Item], clock: Clock) -> None:
         await app.schema_manager.apply_schema_async()
         with clock.timing("create"):
             for start in range(0, len(items), _AT_A_TIME):
-                await upsert.batch_defer_async(*({"item": dict(item)} for item in items[start : start + _AT_A_TIME]))
+                await upsert.batch_defer_async(*({"item": item} for item in items[start : start + _AT_A_TIME]))
         with clock.timing("process"):
             await app.run_worker_async(
                 wait=False, concurrency=_CONCURRENCY, listen_notify=False, install_signal_handlers=False
