@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import make_dsn
 
 from benchmarks.rows import TARGET_SQL
 from reliable_imports.embedded import DURABLE, EmbeddedPostgres
@@ -39,7 +41,7 @@ class Databases:
     """Makes databases on one server, each with our schema and the target table, and nothing in them."""
 
     def __init__(self, server_dsn: str) -> None:
-        self._server = server_dsn
+        self.server_dsn = server_dsn
         self._numbers = itertools.count(1)
         self._template = f"benchmark_template_{os.getpid()}"
 
@@ -69,7 +71,7 @@ class Databases:
 
     def facts(self) -> Mapping[str, str]:
         """The server's version, and the settings that decide what a commit costs."""
-        with closing(psycopg2.connect(self._server)) as connection, connection.cursor() as cursor:
+        with closing(psycopg2.connect(self.server_dsn)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT name, pg_catalog.current_setting(name) FROM unnest(%s) AS name", (list(_SHOWN),))
             settings: dict[str, str] = dict(cursor.fetchall())
             cursor.execute("SELECT pg_catalog.version()")
@@ -77,7 +79,7 @@ class Databases:
         return {"version": row[0].split(" on ")[0], **settings}
 
     def _administrate(self, statement: str, name: str) -> None:
-        with closing(psycopg2.connect(self._server)) as connection:
+        with closing(psycopg2.connect(self.server_dsn)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(
@@ -85,5 +87,6 @@ class Databases:
                 )
 
     def _dsn_of(self, name: str) -> str:
-        parts = psycopg2.extensions.parse_dsn(self._server) | {"dbname": name}
-        return f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{name}"
+        if "://" in self.server_dsn:  # the form that all products understand
+            return urlunsplit(urlsplit(self.server_dsn)._replace(path=f"/{name}"))
+        return str(make_dsn(self.server_dsn, dbname=name))

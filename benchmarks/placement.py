@@ -11,11 +11,19 @@ from pathlib import Path
 import psycopg2
 
 
-def placements() -> dict[str, tuple[set[int], set[int]]]:
-    """Cores for the client and for the server, by name; none where they cannot be chosen or there is one core only."""
+def placements(dsn: str) -> dict[str, tuple[set[int], set[int]]]:
+    """Cores for the client and for the server of *dsn*, by name.
+
+    None where there is one core only, or where we cannot choose: the server is another account's, or elsewhere.
+    """
     if sys.platform != "linux":
         return {}
     cores = sorted(os.sched_getaffinity(0))
+    try:
+        postmaster = _postmaster(dsn)
+        os.sched_setaffinity(postmaster, os.sched_getaffinity(postmaster))
+    except (ProcessLookupError, FileNotFoundError, PermissionError):
+        return {}
     if len(cores) < 2:
         return {}
     first, second = {cores[0]}, {cores[1]}
