@@ -25,9 +25,10 @@ _SHARES = (0.0, 0.01)
 
 def run(bench: Bench) -> Iterator[Figure]:
     ways = all_ways()
+    ours = (DECLARED_UPSERT,) if bench.quick else (DECLARED_UPSERT, DECLARED_TABLE, OWN_STATEMENT)
     chosen = [
         ways[0],
-        *(way for way in ways if way.name in (HAND_WRITTEN, DECLARED_UPSERT, DECLARED_TABLE, OWN_STATEMENT)),
+        *(way for way in ways if way.name in (HAND_WRITTEN, *ours)),
     ]
     places = placements(bench.databases.server_dsn)
     shares = _SHARES[:1] if bench.quick else _SHARES
