@@ -1,0 +1,1 @@
+"""What imports cost, measured side by side on one private, durable PostgreSQL. Run `python -m benchmarks --help`."""

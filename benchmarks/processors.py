@@ -1,0 +1,64 @@
+"""What a user of Reliable Imports would write for the same rows, in four ways."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from benchmarks.rows import UPSERT
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
+
+
+class Row(BaseModel):
+    """The name may be missing here, so that it is the server that refuses it: that is what is measured."""
+
+    code: str
+    name: str | None
+    city: str
+    amount_cents: int
+    quantity: int
+    note: str
+
+
+class DeclaredTableProcessor(TableProcessor):
+    """Declared altogether: checked against a pydantic model, then upserted."""
+
+    table = "bench.target"
+    key = ("code",)
+    model = Row
+
+
+class DeclaredUpsertProcessor(BaseProcessor):
+    """The write is declared by `ctx.upsert` and sent with those of other items."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.upsert("bench.target", item.source_data, key="code")
+
+
+class OwnStatementProcessor(BaseProcessor):
+    """A statement of one's own, run at once."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.execute(UPSERT, item.source_data)
+
+
+class NothingProcessor(BaseProcessor):
+    """The cost of tracking alone."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        pass
+
+
+PROCESSORS: tuple[type[BaseProcessor], ...] = (
+    DeclaredTableProcessor,
+    DeclaredUpsertProcessor,
+    OwnStatementProcessor,
+    NothingProcessor,
+)
+
+
+def manager_of(dsn: str) -> BatchManager:
+    """A manager that knows the processors above, on a database that is migrated already."""
+    manager = BatchManager(dsn, migrate=False)
+    for processor in PROCESSORS:
+        manager.registry.register(processor)
+    return manager

@@ -1,0 +1,18 @@
+"""What is measured, a module for each question."""
+
+from benchmarks.scenarios import csv_file, flights, growth, ingest, memory, placement, processing, status, two_workers
+from benchmarks.scenarios.bench import Bench, Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    "processing": processing.run,
+    "placement": placement.run,
+    "ingest": ingest.run,
+    "csv": csv_file.run,
+    "workers": two_workers.run,
+    "growth": growth.run,
+    "status": status.run,
+    "memory": memory.run,
+    "flights": flights.run,
+}
+
+__all__ = ["SCENARIOS", "Bench", "Scenario"]

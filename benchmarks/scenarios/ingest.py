@@ -1,0 +1,95 @@
+"""Storing items: create_batch from a generator of dicts, beside COPY into a table without a key or an index.
+
+The yardstick neither renders JSON nor keeps a key, as create_batch does; what each of these costs stands beside it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+
+import psycopg2
+
+from benchmarks.measuring import Clock, Figure, interleaved
+from benchmarks.processors import NothingProcessor, manager_of
+from benchmarks.rows import Item, items_of
+from benchmarks.scenarios.bench import Bench
+from benchmarks.stored import OUR_ITEMS, check_stored
+
+_ITEMS = 50_000
+_GOAL = 0.8
+_PLAIN = "CREATE TABLE bench.plain (number bigint, data json)"
+_PLAIN_ITEMS = "SELECT number, data FROM bench.plain"
+
+
+def run(bench: Bench) -> Iterator[Figure]:
+    items = items_of(bench.size(_ITEMS))
+    ways = {
+        "raw COPY, lines rendered beforehand (yardstick)": _copy_rendered,
+        "raw COPY, into a table with a primary key": partial(_copy_rendered, key=True),
+        "COPY, lines rendered within the time": _copy_rendering,
+        "ours: create_batch from a generator": _ours,
+    }
+    results = interleaved(bench.rounds, [partial(_once, bench, items, way) for way in ways.values()])
+    yardstick = results[0]["rate"].median
+    for name, spreads in zip(ways, results, strict=True):
+        ratio = spreads["rate"].median / yardstick
+        ours = name.startswith("ours")
+        yield Figure(
+            scenario="ingest",
+            name=name,
+            setting="dicts of about 150 bytes",
+            unit="items/s",
+            spread=spreads["rate"],
+            items=len(items),
+            ratio=ratio,
+            base="raw COPY",
+            goal=f">= {_GOAL:g}x raw COPY" if ours else None,
+            reached=ratio >= _GOAL if ours else None,
+            note="items with their key and batch" if ours else "",
+        )
+
+
+def _once(bench: Bench, items: list[Item], way: Callable[[str, list[Item], Clock], None]) -> Mapping[str, float]:
+    bench.say(f"ingest: {len(items)} items")
+    clock = Clock()
+    with bench.databases.fresh() as dsn:
+        way(dsn, items, clock)
+    return {"rate": len(items) / clock.seconds["create"]}
+
+
+def _lines(items: list[Item]) -> str:
+    rendered = (json.dumps(item, ensure_ascii=False).replace("\\", "\\\\") for item in items)
+    return "".join(f"{number}\t{line}\n" for number, line in enumerate(rendered, 1))
+
+
+def _copy_rendered(dsn: str, items: list[Item], clock: Clock, *, key: bool = False) -> None:
+    lines = _lines(items)
+    with closing(_plain(dsn, key=key)) as connection, clock.timing("create"), connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY bench.plain FROM STDIN", io.StringIO(lines))
+    check_stored(dsn, _PLAIN_ITEMS, items)
+
+
+def _copy_rendering(dsn: str, items: list[Item], clock: Clock) -> None:
+    with closing(_plain(dsn)) as connection, clock.timing("create"), connection, connection.cursor() as cursor:
+        cursor.copy_expert("COPY bench.plain FROM STDIN", io.StringIO(_lines(items)))
+    check_stored(dsn, _PLAIN_ITEMS, items)
+
+
+def _ours(dsn: str, items: list[Item], clock: Clock) -> None:
+    manager = manager_of(dsn)
+    with clock.timing("create"):
+        manager.create_batch(NothingProcessor.batch_type, (item for item in items))
+    check_stored(dsn, OUR_ITEMS, items)
+
+
+def _plain(dsn: str, *, key: bool = False) -> psycopg2.extensions.connection:
+    connection = psycopg2.connect(dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_PLAIN)
+        if key:
+            cursor.execute("ALTER TABLE bench.plain ADD PRIMARY KEY (number)")
+    return connection
