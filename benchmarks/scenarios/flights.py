@@ -33,7 +33,7 @@ Way = Callable[[BatchManager, list[Row], Clock, tuple[int, int]], None]
 
 _FLIGHTS = 336_776
 _EVERY = 20
-_GOAL = 10
+_GOAL = 1
 _KEY = ("flight_date", "carrier", "flight", "origin")
 _REJECTS = "CREATE TABLE bench.rejects (item_id bigint NOT NULL, data jsonb NOT NULL, error text NOT NULL)"
 

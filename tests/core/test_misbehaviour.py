@@ -15,6 +15,7 @@ import pytest
 
 from reliable_imports import BatchManager, BatchStatus
 from tests.core.conftest import Sql
+from tests.core.doubles import ACTIONS
 from tests.core.misbehaving import PROCESSORS
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +154,22 @@ def test_a_signal_ends_a_long_statement_of_the_server(manager: BatchManager, dat
     assert (after.failed_items, after.status) == (0, BatchStatus.PROCESSING)
     assert manager.list_runs(batch_id=batch_id)[0].state == "interrupted"
     manager.cancel_batch(batch_id)
+
+
+def test_a_run_whose_item_takes_long_says_that_it_lives(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_long(item: Any, ctx: Any) -> None:
+        ctx.execute("SELECT pg_sleep(2)")
+        beaten = "SELECT heartbeat_at > started_at + interval '0.5 s' FROM reliable_imports.import_runs WHERE id = %s"
+        assert ctx.fetch_value(beaten, [ctx.run_id])
+
+    monkeypatch.setitem(ACTIONS, "take long", take_long)
+    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.3)
+
+    summary = manager.process_batch(manager.create_batch("immediate", [{"id": 1, "do": "take long"}]))
+
+    assert summary.completed_items == 1
 
 
 def test_pause_and_cancel_reach_a_worker_elsewhere(manager: BatchManager, database: str, sql: Sql) -> None:
