@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--faults-minutes",
         type=float,
         default=0.0,
-        help="let each random test of tests/faults go on for so many minutes (default: until its least number of faults)",
+        help="let each random test of tests/faults go on for so many minutes (default: until it has done its share)",
     )
 
 

@@ -58,7 +58,8 @@ _CHECKS = {
         SELECT written.item_id, count(*)
         FROM written
         JOIN reliable_imports.import_batches AS batch ON batch.id = written.batch_id
-        WHERE batch.first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+        JOIN reliable_imports.import_batches AS named ON named.first_batch_id = batch.first_batch_id
+        WHERE named.id = %(batch_id)s
         GROUP BY written.item_id
         HAVING count(*) > 1""",
     "items that are not completed, and yet were written": """

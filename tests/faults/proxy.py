@@ -101,6 +101,8 @@ class Proxy:
             except OSError:
                 _reset(client)  # the server is down: so is whoever stands before it
                 continue
+            for each in (client, server):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link = _Link(client, server, self._flowing, self._ask)
             with self._lock:
                 self._links = [each for each in self._links if each.is_open] + [link]

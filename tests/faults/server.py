@@ -59,8 +59,11 @@ class FaultServer:
         TOTALS.add("restarts")
 
     def kill_a_backend(self, pid: int) -> None:
-        """SIGKILL one session's process: the server ends all the others and recovers."""
-        os.kill(pid, signal.SIGKILL)
+        """SIGKILL one session's process: the server ends all the others and recovers, which is waited for."""
+        with closing(psycopg2.connect(self.dsn("postgres"))) as another:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: _is_broken(another), "the server ends all sessions")
+        self.wait_until_up()
         TOTALS.add("restarts")
 
     def wait_until_up(self) -> None:
@@ -96,6 +99,14 @@ def _run(connection: Connection, statement: str, parameters: tuple[object, ...])
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return cursor.fetchall() if cursor.description else []
+
+
+def _is_broken(connection: Connection) -> bool:
+    try:
+        _run(connection, "SELECT 1", ())
+    except psycopg2.Error:
+        return True
+    return False
 
 
 _WORKERS = "datname = current_database() AND application_name = 'reliable-imports' AND pid <> pg_backend_pid()"

@@ -24,7 +24,7 @@ CUTS = 300
 
 
 class _Cutter:
-    """Cuts so many COMMITs, never more than two in a row: more would set an item aside as one that costs connections."""
+    """Cuts so many COMMITs, two in a row at most: more would set an item aside as one that costs connections."""
 
     def __init__(self, chance: random.Random, kinds: list[Cut], cuts: int) -> None:
         self._chance = chance
