@@ -55,8 +55,7 @@ def _break_method(owner: Any, name: str, broken: Callable[..., Any]) -> None:
 
 
 def _break_query(name: str, old: str, new: str) -> None:
-    for module in (worker, run):
-        module._WORK[name] = _replaced(module._WORK[name], old, new)  # type: ignore[index]
+    run._WORK[name] = _replaced(run._WORK[name], old, new)  # type: ignore[index]
 
 
 def _commit_effects_first() -> None:
@@ -73,8 +72,7 @@ def _commit_outcomes_first() -> None:
     sound = session.ChunkSession.finish
 
     def finish(self: session.ChunkSession) -> Any:
-        held, self._waiting = self._waiting, []
-        self.held = held  # type: ignore[attr-defined]
+        self._waiting = []
         return sound(self)
 
     _break_method(session.ChunkSession, "finish", finish)
@@ -100,11 +98,8 @@ def _keep_failed_writes() -> None:
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, chunk, session, worker, run):
-        if not hasattr(module, "fault_of") and module is not chunk:
-            raise NothingToBreak(f"{module.__name__} does not ask whose fault an error is")
     for module in (faults, session, worker, run):
-        module.fault_of = lambda error, connection: faults.Fault.ITEM  # type: ignore[attr-defined]
+        _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 
 def _swallow_interrupts() -> None:

@@ -44,8 +44,8 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = False
-        self.at_commit: Callable[[], Cut] = lambda: Cut.NONE
-        """Asked for every COMMIT that comes by, from the connections' threads."""
+        self.at_commit: Callable[[bytes], Cut] = lambda query: Cut.NONE
+        """Asked for every COMMIT that comes by, with the whole query string, from the connections' threads."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     def dsn(self, dsn: str) -> str:
@@ -108,8 +108,8 @@ class Proxy:
                 self._links = [each for each in self._links if each.is_open] + [link]
             link.start()
 
-    def _ask(self) -> Cut:
-        cut = self.at_commit()
+    def _ask(self, query: bytes) -> Cut:
+        cut = self.at_commit(query)
         if cut is not Cut.NONE:
             TOTALS.add("cuts")
         return cut
@@ -119,7 +119,7 @@ class _Link:
     """One connection: a thread for each direction."""
 
     def __init__(
-        self, client: socket.socket, server: socket.socket, flowing: threading.Event, at_commit: Callable[[], Cut]
+        self, client: socket.socket, server: socket.socket, flowing: threading.Event, at_commit: Callable[[bytes], Cut]
     ) -> None:
         self._client = client
         self._server = server
@@ -154,10 +154,10 @@ class _Link:
         self._pass(self._server, first)
         while True:
             kind, message = read.typed()
-            if kind != b"Q" or not _COMMIT.search(message):
+            if kind != b"Q" or not _COMMIT.search(message[5:]):
                 self._pass(self._server, message)
                 continue
-            match self._at_commit():
+            match self._at_commit(message[5:]):
                 case Cut.NONE:
                     self._pass(self._server, message)
                 case Cut.BEFORE:
