@@ -165,9 +165,9 @@ _CHECKS = {
             OR pg_catalog.bool_or(repeated.source_data::text IS DISTINCT FROM item.source_data::text)""",
     "personal data outside the source data": """
         SELECT 'attempt', item_number
-        FROM reliable_imports.import_attempts AS attempt
+        FROM reliable_imports.import_attempts AS tried  -- not "attempt", which is a column
         WHERE batch_id = %(batch_id)s
-            AND pg_catalog.strpos(attempt::text, %(secret)s) > 0
+            AND pg_catalog.strpos(tried::text, %(secret)s) > 0
         UNION ALL
         SELECT 'log', id
         FROM reliable_imports.import_logs AS log

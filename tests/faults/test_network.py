@@ -24,7 +24,7 @@ CUTS = 300
 
 
 class _Cutter:
-    """Cuts so many COMMITs of chunks, two in a row at most: more would set an item aside as one that costs connections."""
+    """Cuts so many COMMITs of chunks, at most two in a row, for an item that costs many connections is set aside."""
 
     def __init__(self, chance: random.Random, kinds: list[Cut], cuts: int) -> None:
         self._chance = chance
@@ -122,6 +122,10 @@ def test_a_worker_behind_a_frozen_network_writes_nothing_late(
     assert_sound(dsn, batch_id, is_finished=True)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="a run that lost its connection waits for the range that it committed last, not for the one in its hand",
+)
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
 def test_a_session_that_outlives_its_connection_ends_the_wait(
     manager: BatchManager, dsn: str, sql: Sql, proxy: Proxy, batch_type: str
@@ -134,11 +138,12 @@ def test_a_session_that_outlives_its_connection_ends_the_wait(
         (old,) = sessions_of_workers(sql)
         worker.go()
         # It comes back and must not take the batch for done while its own old session holds a part of it.
-        wait_for(lambda: len(sessions_of_workers(sql)) >= 2 or not worker.is_running, "the worker is back")
+        waits = "wait_event_type = 'Lock'"
+        wait_for(lambda: sessions_of_workers(sql, waits) or not worker.is_running, "the worker is back and waits")
         assert_sound(dsn, batch_id)
+        assert worker.is_running, worker.said
         end_sessions(sql, f"pid = {old}")
         wait_for(lambda: worker.lines.count("reached") == 2 or not worker.is_running, "the item is tried again")
-        assert worker.is_running, worker.said
         worker.go()
         assert worker.wait() == "finished completed", worker.said
     assert_sound(dsn, batch_id, is_finished=True)
