@@ -21,6 +21,7 @@ from psycopg2.extensions import make_dsn
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
 from reliable_imports.migrations import migrate
+from tests.faults.totals import TOTALS
 
 # Ends the servers of a test run with the run, however that ends: the pipe closes with the last of its writers.
 _WATCHER = """
@@ -47,6 +48,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run on this PostgreSQL, as a role that may create databases, and not on an embedded one "
         "(default: RELIABLE_IMPORTS_TEST_DSN)",
     )
+    parser.addoption(
+        "--faults-minutes",
+        type=float,
+        default=0.0,
+        help="let each random test of tests/faults go on for so many minutes (default: until it has done its share)",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if lines := TOTALS.lines():
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,174 @@
+"""Broken engines. Each breaks one rule that the promises rest on, in a worker process, while it runs.
+
+They show that the checker can see what it is there to see. A mutant that finds nothing to break raises, so that it
+cannot quietly become a sound engine when the code around it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+
+from reliable_imports import database, failure, faults
+from reliable_imports.engine import attempt, chunk, run, session, worker
+from reliable_imports.engine.recorder import Recorder
+
+
+class NothingToBreak(Exception):
+    """The code that a mutant breaks is no longer there: adapt the mutant to what stands in its place."""
+
+
+def apply_mutant(name: str) -> None:
+    """Break this process's engine."""
+    if name in PYTHON_MUTANTS:
+        PYTHON_MUTANTS[name]()
+    elif name not in SQL_MUTANTS:
+        raise ValueError(f"no mutant {name!r}")
+
+
+def break_database(dsn: str, name: str) -> None:
+    """Break the functions of one database, for mutants of SQL."""
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        for function, old, new in SQL_MUTANTS.get(name, ()):
+            cursor.execute(
+                "SELECT pg_get_functiondef(pg_proc.oid) FROM pg_proc "
+                "WHERE proname = %s AND pronamespace = 'reliable_imports'::regnamespace",
+                [function],
+            )
+            found = cursor.fetchone()
+            cursor.execute(_replaced(found[0] if found else "", old, new))
+
+
+def _replaced(text: str, old: str, new: str) -> str:
+    if old not in text:
+        raise NothingToBreak(f"{old!r} is not in what was to be broken")
+    return text.replace(old, new)
+
+
+def _break_method(owner: Any, name: str, broken: Callable[..., Any]) -> None:
+    if not hasattr(owner, name):
+        raise NothingToBreak(f"{owner.__name__} has no {name}")
+    setattr(owner, name, broken)
+
+
+def _break_query(name: str, old: str, new: str) -> None:
+    run._WORK[name] = _replaced(run._WORK[name], old, new)  # type: ignore[index]
+
+
+def _commit_effects_first() -> None:
+    sound = Recorder.commit
+
+    def commit(self: Recorder, cursor: Any, transaction_id: int, *more: Any) -> None:
+        cursor.execute(f"COMMIT; {database.BEGIN}; SELECT txid_current()")
+        sound(self, cursor, cursor.fetchone()[0], *more)
+
+    _break_method(Recorder, "commit", commit)
+
+
+def _commit_outcomes_first() -> None:
+    sound = session.ChunkSession.finish
+
+    def finish(self: session.ChunkSession) -> Any:
+        self._waiting = []
+        return sound(self)
+
+    _break_method(session.ChunkSession, "finish", finish)
+
+
+def _skip_an_item() -> None:
+    sound = Recorder.commit
+
+    def commit(self: Recorder, cursor: Any, transaction_id: int, number: int, first: int, tried: Any) -> None:
+        sound(self, cursor, transaction_id, number, first, tried[:-2] + tried[-1:] if len(tried) > 2 else tried)
+
+    _break_method(Recorder, "commit", commit)
+
+
+def _keep_failed_writes() -> None:
+    def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
+        scope.declared = []
+        if scope.savepoint is not None:
+            self._ended = f"RELEASE SAVEPOINT {scope.savepoint}; "
+            scope.savepoint = None
+
+    _break_method(session.ChunkSession, "undo", undo)
+
+
+def _blame_items_for_everything() -> None:
+    for module in (faults, session, worker, run):
+        _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
+
+
+def _swallow_interrupts() -> None:
+    for module in (faults, chunk, run):
+        _break_method(module, "is_item_fault", lambda error: True)
+
+
+def _keep_raw_text() -> None:
+    sound = failure.server_failure
+
+    def server_failure(*facts: Any, **named: Any) -> failure.Failure:
+        made = sound(*facts, **named)
+        return failure.Failure(
+            **{
+                **{field: getattr(made, field) for field in made.__dataclass_fields__},
+                "message": f"{named['message']} {named['detail']}",
+            }
+        )
+
+    for module in (failure, chunk):
+        _break_method(module, "server_failure", server_failure)
+
+
+def _never_close() -> None:
+    _break_query("close_batch", "batch.status = 'processing'", "batch.status = 'nowhere'")
+
+
+def _number_attempts_anew() -> None:
+    sound = attempt.ended_json
+
+    def ended_json(tried: attempt.Attempt) -> str:
+        return _replaced(sound(tried), '"a":', '"a":1')
+
+    from reliable_imports.engine import recorder
+
+    _break_method(recorder, "ended_json", ended_json)
+
+
+PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
+    "effects are committed before the outcome": _commit_effects_first,
+    "outcomes are committed without the declared writes": _commit_outcomes_first,
+    "an item is skipped in silence": _skip_an_item,
+    "a failed item's writes are kept": _keep_failed_writes,
+    "trouble of the server is booked on the items": _blame_items_for_everything,
+    "an interrupt is booked on the item": _swallow_interrupts,
+    "raw text of errors is kept": _keep_raw_text,
+    "nobody closes the batch": _never_close,
+    "attempts are misnumbered": _number_attempts_anew,
+}
+
+SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    # A plain SELECT where a row should be locked, and no fence behind it: also what "rescued by time" amounts to.
+    "nothing is locked and nothing is guarded": (
+        ("claim_chunk", "FOR UPDATE SKIP LOCKED", ""),
+        ("record_chunk", "AND claimed.next_item = (chunk ->> 'first_item')::bigint", ""),
+        ("record_chunk", "AND claimed.is_open", ""),
+        ("record_chunk", "IF stored <> completed_n + skipped_n THEN", "IF false THEN"),
+        (
+            "record_chunk",
+            "ended (n bigint, a integer, k text, r json, s text);",
+            "ended (n bigint, a integer, k text, r json, s text) ON CONFLICT DO NOTHING;",
+        ),
+    ),
+    "names are not qualified": (
+        ("record_chunk", "INSERT INTO reliable_imports.import_attempts", "INSERT INTO import_attempts"),
+    ),
+    "a full disk is booked on declared writes": (("apply_writes", "'40', '53', '55'", "'40', '55'"),),
+    "runs are not counted": (("record_chunk", "completed = completed + completed_n", "completed = completed"),),
+    "ranges are not counted": (
+        ("record_chunk", "completed = claimed.completed + completed_n", "completed = claimed.completed"),
+    ),
+}
