@@ -17,6 +17,7 @@ from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
 from reliable_imports.settings import resolve_dsn
@@ -90,6 +91,8 @@ class BatchManager:
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        params: object = None,
+        partition: str | None = None,
     ) -> int:
         """Store a batch of items and return its id; nothing is processed yet.
 
@@ -103,18 +106,22 @@ class BatchManager:
             idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
                 reads no items.
             metadata: JSON to keep with the batch.
+            params: values for the processor's `Params`, by name or as an instance of it; `self.params` has them.
+            partition: the part of the data that the batch is for; `self.partition` has it.
 
         Raises:
+            InvalidParams: a value does not fit the processor's `Params`, or one is missing.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             SourceError: the source cannot be split into items; nothing was stored.
         """
-        self.registry.get(batch_type)
+        processor = self.registry.get(batch_type)
         if isinstance(items, str | bytes | Mapping):
             raise ConfigurationError(
                 f"items is a {type(items).__name__}, not an iterable of items; for a file pass "
                 "manager.open_source(batch_type, path), for one item a list of it"
             )
         _check_key(idempotency_key)
+        kept = with_params(processor, metadata, params, partition)
         with self._connection() as connection:
             return ingest.create_batch(
                 connection,
@@ -123,8 +130,8 @@ class BatchManager:
                 source=source,
                 idempotency_key=idempotency_key,
                 requested_by=requested_by,
-                metadata=metadata,
-                keying=Keying.of(self.registry.get(batch_type)),
+                metadata=kept,
+                keying=Keying.of(processor),
             )
 
     # Processing
@@ -152,7 +159,7 @@ class BatchManager:
             run = Run(
                 self.dsn,
                 batch,
-                processor(),
+                processor_for(processor, batch),
                 Identity(runner, dagster_run_id),
                 may_set_up=self._migrate,
                 on_progress=on_progress,
