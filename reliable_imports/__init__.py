@@ -43,6 +43,7 @@ from reliable_imports.models import (
     LogEntry,
     RunRecord,
 )
+from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
 from reliable_imports.processor import BaseProcessor, batch_type_of
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
@@ -80,8 +81,10 @@ __all__ = [
     "ItemTimeout",
     "KilledWorker",
     "LogEntry",
+    "MissingReferences",
     "NewerData",
     "Outcome",
+    "PermanentFailures",
     "ProcessorRegistry",
     "ReliableImportsError",
     "RunInterrupted",
@@ -101,6 +104,7 @@ __all__ = [
     "UnknownBatchType",
     "UnknownReason",
     "Verification",
+    "WaitingBatch",
     "batch_type_of",
     "open_source",
 ]

@@ -6,17 +6,19 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports import control, ingest, migrations, reading, reprocess, verification
+from reliable_imports import control, ingest, migrations, orchestration, reading, reprocess, verification
 from reliable_imports.database import connect
 from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
 from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
@@ -282,6 +284,71 @@ class BatchManager:
         """The first batches of all lines with outstanding retryable failures, due or not."""
         with self._connection() as connection:
             return reprocess.lines_with_retryable_failures(connection)
+
+    # For an orchestrator
+
+    def find_unfinished_batch(self, batch_type: str, *, partition: str) -> int | None:
+        """The newest batch of a partition that has not ended; None if there is none."""
+        with self._connection() as connection:
+            return orchestration.unfinished_batch(connection, batch_type, partition)
+
+    def waiting_batches(self, *, age: timedelta = timedelta(0), limit: int = 100) -> list[WaitingBatch]:
+        """Batches older than *age* that were created and that nobody has begun to work, oldest first."""
+        with self._connection() as connection:
+            return orchestration.waiting_batches(connection, age, limit)
+
+    def abandoned_batches(self, *, age: timedelta = timedelta(minutes=2), limit: int = 100) -> list[WaitingBatch]:
+        """Begun batches whose last run was lost, with no sign of life for *age*; not those that somebody stopped."""
+        with self._connection() as connection:
+            return orchestration.abandoned_batches(connection, age, limit)
+
+    def release_run(self, dagster_run_id: str, *, error: str) -> list[int]:
+        """Say that the process of a Dagster run is gone; returns the batches that it worked. Open items are free."""
+        with self._connection() as connection:
+            return orchestration.release_run(connection, dagster_run_id, error)
+
+    def finished_elsewhere(
+        self, *, after: tuple[datetime, int] | None = None, age: timedelta = timedelta(seconds=10), limit: int = 100
+    ) -> list[tuple[int, datetime]]:
+        """Batches that ended, more than *age* ago, without a Dagster run: id and end, in the order of their ends.
+
+        Args:
+            after: the end and the id of the last one that is known already.
+        """
+        with self._connection() as connection:
+            return orchestration.finished_elsewhere(connection, after, age, limit)
+
+    def missing_references(
+        self, batch_type: str, *, before: datetime, table: str | None = None, limit: int = 100
+    ) -> list[MissingReferences]:
+        """Outstanding failures of foreign keys, made before a time, by line; to *table* alone if one is named."""
+        with self._connection() as connection:
+            return orchestration.missing_references(connection, batch_type, table, before, limit)
+
+    def permanent_failures(
+        self,
+        batch_types: Iterable[str],
+        *,
+        exclude_reasons: Sequence[str] = (),
+        max_attempts: int = 1_000_000,
+        backoff: timedelta = timedelta(0),
+        limit: int = 100,
+    ) -> list[PermanentFailures]:
+        """Lines with outstanding failures that wait for a person or for other code.
+
+        Args:
+            max_attempts: only failures with fewer attempts.
+            backoff: only failures that have rested so long, doubled with every attempt.
+        """
+        with self._connection() as connection:
+            return orchestration.permanent_failures(
+                connection,
+                batch_types=list(batch_types),
+                exclude_reasons=list(exclude_reasons),
+                max_attempts=max_attempts,
+                backoff=backoff,
+                limit=limit,
+            )
 
     # Asking
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from dagster_shared.libraries import DagsterLibraryRegistry
 
-from reliable_imports_dagster.assets import build_import_asset, build_import_assets
+from reliable_imports_dagster.assets import build_import_asset, build_import_assets, reliable_imports_assets
 from reliable_imports_dagster.config import ImportConfig, ReprocessConfig
 from reliable_imports_dagster.definitions import build_reliable_imports_defs
 from reliable_imports_dagster.jobs import build_import_job, build_import_jobs
@@ -20,7 +20,7 @@ from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.schedules import build_import_schedule, build_import_schedules
 from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.storage import dagster_postgres_url
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, build_import_asset_specs
 
 __all__ = [
     "DagsterReliableImportsTranslator",
@@ -29,6 +29,7 @@ __all__ = [
     "ReliableImportsResource",
     "ReprocessConfig",
     "build_import_asset",
+    "build_import_asset_specs",
     "build_import_assets",
     "build_import_job",
     "build_import_jobs",
@@ -40,6 +41,7 @@ __all__ = [
     "build_reprocess_op",
     "build_reprocess_sensor",
     "dagster_postgres_url",
+    "reliable_imports_assets",
 ]
 
 with suppress(PackageNotFoundError):  # run from a source tree

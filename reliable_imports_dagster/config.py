@@ -5,6 +5,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from reliable_imports import BaseProcessor
+from reliable_imports_dagster.params import params_field
+
 MAX_INLINE_ITEMS = 100
 
 
@@ -22,6 +25,22 @@ class ImportConfig(dg.Config):
         default=None,
         description=f"A few items to try something, as JSON values; at most {MAX_INLINE_ITEMS}, more belong in a file.",
     )
+
+    new_batch: bool = Field(
+        default=False,
+        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one.",
+    )
+    params: dict[str, Any] | None = Field(
+        default=None,
+        description="Values for the processor's Params. A batch that exists already keeps those that it has.",
+    )
+
+
+def import_schema(processor: type[BaseProcessor]) -> dict[str, Any]:
+    """`ImportConfig` as the launchpad shows it for one processor, with its `Params` in full."""
+    fields: dict[str, Any] = {name: field for name, field in ImportConfig.to_fields_dict().items() if name != "params"}
+    params = params_field(processor)
+    return fields if params is None else {**fields, "params": params}
 
 
 class ReprocessConfig(dg.Config):

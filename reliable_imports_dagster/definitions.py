@@ -20,6 +20,7 @@ def build_reliable_imports_defs(
     resource: ReliableImportsResource | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
     reprocess_sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     schedule_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
@@ -33,6 +34,7 @@ def build_reliable_imports_defs(
         package_or_packages: where the processors are, or a registry of them.
         resource: the database; by default as a ReliableImportsResource without arguments finds it.
         fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
+        pool: a pool of Dagster's that imports and reprocess runs take a slot of.
         executor: for the jobs, and for assets that are materialized by hand; None leaves the latter to Dagster.
 
     Raises:
@@ -41,12 +43,17 @@ def build_reliable_imports_defs(
     registry = discover(package_or_packages)
     reprocess_jobs = [
         build_reprocess_job(
-            registry, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, executor=executor
+            registry,
+            batch_type=batch_type,
+            translator=translator,
+            fail_run_on=fail_run_on,
+            pool=pool,
+            executor=executor,
         )
         for batch_type in (None, *[processor.batch_type for processor in registry])
     ]
     return dg.Definitions(
-        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on),
+        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on, pool=pool),
         jobs=[*build_import_jobs(registry, translator=translator, executor=executor), *reprocess_jobs],
         schedules=build_import_schedules(registry, default_status=schedule_status),
         sensors=[build_reprocess_sensor(registry, default_status=reprocess_sensor_status)],

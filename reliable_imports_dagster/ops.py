@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BaseProcessor
-from reliable_imports_dagster.config import ImportConfig
+from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import work_batch
@@ -22,6 +22,7 @@ def build_import_op(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> dg.OpDefinition:
     """An op `import_<type>_op` that does what the asset does, reports to the same asset, and returns the batch's id.
 
@@ -35,10 +36,11 @@ def build_import_op(
         ins={"after": dg.In(dg.Nothing)},
         out=dg.Out(int, description="The batch's id."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        pool=pool,
+        config_schema=import_schema(processor),
     )
-    def import_batch(
-        context: dg.OpExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource
-    ) -> Iterator[Any]:
+    def import_batch(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
+        config = ImportConfig(**context.op_config)
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             batch_id = accept(context, manager, processor, config)

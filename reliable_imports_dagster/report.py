@@ -16,6 +16,7 @@ FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
 
 _MAX_REASONS = 20
+_ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class BatchReport:
     passed: bool
     severity: dg.AssetCheckSeverity
     description: str
+    partition: str | None = None
 
     def result(self, asset_key: dg.AssetKey) -> dg.MaterializeResult[Any]:
         """For an asset to yield."""
@@ -45,7 +47,7 @@ class BatchReport:
 
         To be yielded: what an op only logs is lost if it raises afterwards.
         """
-        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata)
+        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata, partition=self.partition)
         # A materialization without its check would turn the last evaluation into "not evaluated".
         yield dg.AssetCheckEvaluation(
             asset_key=asset_key,
@@ -62,7 +64,21 @@ class BatchReport:
 
 
 def report(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> BatchReport:
-    """Ask the database what is to be told of the batch."""
+    """Ask the database what is to be told of the batch, at the end of a run that worked it."""
+    code = context.run.job_code_origin
+    module = code and getattr(code.repository_origin.code_pointer, "module", None)
+    return report_of(manager, summary, run_id=context.run_id, module=module)
+
+
+def report_of(
+    manager: BatchManager, summary: BatchSummary, *, run_id: str | None = None, module: str | None = None
+) -> BatchReport:
+    """Ask the database what is to be told of the batch, whoever worked it.
+
+    Args:
+        run_id: the Dagster run whose own speed is told.
+        module: the code location's, for commands to paste.
+    """
     outstanding = manager.count_outstanding(summary.batch_id)
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
     metadata: dict[str, Any] = {
@@ -74,28 +90,34 @@ def report(context: dg.OpExecutionContext, manager: BatchManager, summary: Batch
         "skipped_items": summary.skipped_items,
         "outstanding_failures": outstanding,
         "dagster/row_count": summary.completed_items,
-        **_speed(context, manager, summary),
+        **_speed(manager, summary, run_id),
     }
     if summary.source is not None:
         metadata["source"] = summary.source
+    if summary.pause_reason is not None:
+        metadata["pause_reason"] = summary.pause_reason
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
-        metadata["reprocess"] = _reprocess_commands(context, summary.batch_id)
+        metadata["reprocess"] = _reprocess_commands(module, summary.batch_id)
     metadata["runs"] = _runs_link(summary.batch_id)
     return BatchReport(
         summary,
         metadata,
         passed=outstanding == 0 and summary.open_items == 0,
-        severity=dg.AssetCheckSeverity.ERROR if summary.status is BatchStatus.FAILED else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
         description=_description(summary, reasons, outstanding),
+        partition=_partition(manager, summary),
     )
 
 
 def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.Failure | None:
     """The failure to raise for these batches, after their results are out; None if the run is to succeed."""
+    stopped = [summary for summary in summaries if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED)]
+    if stopped:
+        return dg.Failure("; ".join(map(_why_stopped, stopped)), allow_retries=False)
     if fail_run_on == "never":
         return None
     bad = [
@@ -115,9 +137,25 @@ def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.
     )
 
 
-def _speed(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> dict[str, Any]:
+def _why_stopped(summary: BatchSummary) -> str:
+    """A stopped batch fails its run whatever the team says of failed items: it is not done."""
+    left = f"{_items(summary.open_items)} of {summary.total_items:,} left pending"
+    if summary.status is BatchStatus.CANCELLED:
+        return f"batch {summary.batch_id} was cancelled, {left}: `reliable-imports reprocess {summary.batch_id}`"
+    return (
+        f"batch {summary.batch_id} is paused, {left}: {summary.pause_reason or 'somebody asked for it'}; when the "
+        f"cause is gone, re-execute this run or `reliable-imports process {summary.batch_id}` to go on"
+    )
+
+
+def _partition(manager: BatchManager, summary: BatchSummary) -> str | None:
+    partition = manager.get_batch(summary.batch_id).metadata.get("partition")
+    return partition if isinstance(partition, str) else None
+
+
+def _speed(manager: BatchManager, summary: BatchSummary, run_id: str | None) -> dict[str, Any]:
     """Of this run's own work: a batch that was resumed a day later was not that slow."""
-    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == context.run_id]
+    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == run_id]
     if not own:
         return {}
     items = own[-1].completed + own[-1].failed + own[-1].skipped
@@ -152,14 +190,12 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
     )
 
 
-def _reprocess_commands(context: dg.OpExecutionContext, batch_id: int) -> dg.MarkdownMetadataValue:
+def _reprocess_commands(module: str | None, batch_id: int) -> dg.MarkdownMetadataValue:
     config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}})
     commands = [
         f"reliable-imports reprocess {batch_id}",
         f"dg launch --job {REPROCESS} --config-json '{config}'",
     ]
-    code = context.run.job_code_origin
-    module = code and getattr(code.repository_origin.code_pointer, "module", None)
     if module is not None:
         execute = f"dagster job execute -m {module} -j {REPROCESS} -c reprocess.yaml"
         commands.append(f"echo '{config}' > reprocess.yaml && {execute}")
@@ -172,6 +208,8 @@ def _runs_link(batch_id: int) -> dg.MarkdownMetadataValue:
 
 
 def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:
+    if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED):
+        return _why_stopped(summary)
     if summary.open_items:
         said = f"batch {summary.batch_id} is not finished: {_items(summary.open_items)} are with another run"
     elif summary.failed_items:

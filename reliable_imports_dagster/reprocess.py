@@ -24,6 +24,7 @@ def build_reprocess_job(
     batch_type: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
 ) -> dg.JobDefinition:
     """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
@@ -32,7 +33,7 @@ def build_reprocess_job(
     batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
     left open. Safe to launch twice: an item is taken once.
     """
-    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on)
+    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, pool=pool)
     name = reprocess_name(batch_type)
     of_type = "" if batch_type is None else f" of {batch_type}"
 
@@ -53,6 +54,7 @@ def build_reprocess_op(
     batch_type: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> dg.OpDefinition:
     """The op of `build_reprocess_job`, for jobs of a team's own making; its input `after` is for the order of ops."""
     registry = discover(packages)
@@ -65,6 +67,7 @@ def build_reprocess_op(
         ins={"after": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        pool=pool,
     )
     def reprocess(
         context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
