@@ -202,6 +202,9 @@ class BatchManager:
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
+        exclude_reasons: Sequence[str] = (),
+        from_item: int | None = None,
+        to_item: int | None = None,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         note: str | None = None,
@@ -219,6 +222,8 @@ class BatchManager:
             retryable_only: only retryable failures, due or not.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
                 an item is skipped.
+            exclude_reasons: no failures of these reasons.
+            from_item, to_item: only these items, numbered as in the line's first batch, both included.
 
         Raises:
             UnknownBatch: there is no such batch.
@@ -231,6 +236,9 @@ class BatchManager:
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
+            exclude_reasons=exclude_reasons,
+            from_item=from_item,
+            to_item=to_item,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
             note=note,
@@ -249,6 +257,9 @@ class BatchManager:
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
+        exclude_reasons: Sequence[str] = (),
+        from_item: int | None = None,
+        to_item: int | None = None,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         note: str | None = None,
@@ -266,6 +277,9 @@ class BatchManager:
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
+            exclude_reasons=exclude_reasons,
+            from_item=from_item,
+            to_item=to_item,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
             note=note,
@@ -275,10 +289,10 @@ class BatchManager:
                 return reading.get_summary(connection, reprocess.last_of_line(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
-    def lines_due(self, limit: int = 100) -> list[DueLine]:
+    def lines_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLine]:
         """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""
         with self._connection() as connection:
-            return reprocess.lines_due(connection, limit)
+            return reprocess.lines_due(connection, limit, exclude_reasons)
 
     def lines_with_retryable_failures(self) -> list[int]:
         """The first batches of all lines with outstanding retryable failures, due or not."""

@@ -107,6 +107,6 @@ def _import_asset(
         config = ImportConfig(**op_context.op_config)
         summary, result = import_asset_batch(op_context, manager, processor, config, spec.key)
         yield result
-        raise_failure_of([summary], fail_run_on)
+        raise_failure_of([summary], fail_run_on, config.fail_run_on)
 
     return import_batch

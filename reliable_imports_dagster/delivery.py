@@ -1,11 +1,12 @@
 """Which batch an import run works: one that exists, one that an earlier try of this run made, or a new one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError
+from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
 
@@ -42,12 +43,17 @@ def accept(
         return manager.create_batch(processor.batch_type, config.items, source="run config", **delivery)
     path = config.path or processor.source_for(partition)
     assert path is not None  # _check has seen to it
+    source: Iterable[object]
     try:
         source = manager.open_source(processor.batch_type, path)
     except SourceError as error:
         # Gone or changed since an earlier try has stored it: then its items are not asked for.
-        return manager.create_batch(processor.batch_type, _refuse(error), **delivery)
-    return manager.create_batch(processor.batch_type, source, **delivery)
+        source = _refuse(error)
+    try:
+        return manager.create_batch(processor.batch_type, source, **delivery)
+    except SourceError:
+        tags.tag_run(context, {tags.OUTCOME: tags.REFUSED})
+        raise
 
 
 def delivery_key(context: dg.OpExecutionContext) -> str:

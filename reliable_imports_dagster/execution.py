@@ -7,6 +7,7 @@ import dagster as dg
 from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunMode
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS, import_name
+from reliable_imports_dagster.translator import code_version
 
 _LOG_SECONDS = 10.0
 
@@ -25,6 +26,7 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
         tags.BATCH_TYPE: batch.batch_type,
         tags.LINE: str(batch.first_batch_id),
         tags.MODE: mode.value,
+        tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
     tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
     if batch.status.is_final:

@@ -12,8 +12,9 @@ from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import definition_name, import_name
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.running import raise_failure_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
@@ -46,9 +47,7 @@ def build_import_op(
             batch_id = accept(context, manager, processor, config)
         summary = work_batch(context, manager, batch_id)
         yield from report(context, manager, summary).events(asset_key)
-        failure = failure_of([summary], fail_run_on)
-        if failure is not None:
-            raise failure
+        raise_failure_of([summary], fail_run_on, config.fail_run_on)
         yield dg.Output(batch_id)
 
     return import_batch

@@ -13,8 +13,9 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import definition_name, reprocess_name
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.running import raise_failure_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
 
@@ -65,7 +66,7 @@ def build_reprocess_op(
     @dg.op(
         name=definition_name(reprocess_name(batch_type)),
         ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(dg.Nothing),
+        out=dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
         pool=pool,
     )
@@ -98,9 +99,8 @@ def build_reprocess_op(
             raise dg.Failure(
                 f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
             )
-        failure = failure_of(summaries, fail_run_on)
-        if failure is not None:
-            raise failure
+        raise_failure_of(summaries, fail_run_on, config.fail_run_on)
+        yield dg.Output([summary.batch_id for summary in summaries])
 
     return reprocess
 
@@ -132,6 +132,8 @@ def _lines(
         raise ConfigurationError(
             "failed_items_only: false runs completed items again too, and needs a batch_id that says which"
         )
+    if config.from_item is not None or config.to_item is not None:
+        raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
     lines = set(manager.lines_with_retryable_failures())
     lines |= {due.first_batch_id for due in manager.lines_due() if due.stalled_batch_id is not None}
@@ -159,6 +161,9 @@ def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, conf
             reason=config.reason,
             due_only=config.due_only,
             retryable_only=config.batch_id is None,
+            exclude_reasons=config.exclude_reasons,
+            from_item=config.from_item,
+            to_item=config.to_item,
             idempotency_key=f"{key}:{line}",
             requested_by="dagster",
         )

@@ -8,6 +8,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
+from reliable_imports_dagster.translator import code_version
 from tests.dagster.conftest import Launch, Query, notes, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 
@@ -123,6 +124,7 @@ def test_run_and_batch_are_tied_in_both_directions(launch: Launch, instance: dg.
     assert tags_of(instance, result.run_id) == {
         "batch_id": str(batch_id),
         "batch_type": "notes",
+        "code_version": code_version(NotesProcessor),
         "line": str(batch_id),
         "mode": "import",
         "outcome": "completed_with_failures",
