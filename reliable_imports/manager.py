@@ -332,6 +332,11 @@ class BatchManager:
         with self._connection() as connection:
             return orchestration.finished_elsewhere(connection, after, age, limit)
 
+    def claim_report(self, batch_id: int, dagster_run_id: str) -> bool:
+        """True for one of the workers of a Dagster run that share a batch which has ended: it tells of the end."""
+        with self._connection() as connection:
+            return orchestration.claim_report(connection, batch_id, dagster_run_id)
+
     def missing_references(
         self, batch_type: str, *, before: datetime, table: str | None = None, limit: int = 100
     ) -> list[MissingReferences]:

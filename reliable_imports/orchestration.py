@@ -102,6 +102,11 @@ def permanent_failures(connection: Connection, **wanted: Any) -> list[PermanentF
     return [PermanentFailures(**row) for row in _ask(connection, "permanent_failures", **wanted)]
 
 
+def claim_report(connection: Connection, batch_id: int, dagster_run_id: str) -> bool:
+    """Whether the caller is the one to tell that the batch has ended."""
+    return bool(_ask(connection, "claim_report", batch_id=batch_id, dagster_run_id=dagster_run_id))
+
+
 def _ask(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
     with transaction(connection) as cursor:
         cursor.execute(_ORCHESTRATION[query], parameters)

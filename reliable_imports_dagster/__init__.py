@@ -33,6 +33,7 @@ from reliable_imports_dagster.schedules import build_import_schedule, build_impo
 from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.storage import dagster_postgres_url
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, build_import_asset_specs
+from reliable_imports_dagster.workers import build_parallel_import_job
 
 __all__ = [
     "DagsterReliableImportsTranslator",
@@ -53,6 +54,7 @@ __all__ = [
     "build_import_schedule",
     "build_import_schedules",
     "build_missing_references_sensor",
+    "build_parallel_import_job",
     "build_reliable_imports_defs",
     "build_report_sensor",
     "build_reprocess_job",

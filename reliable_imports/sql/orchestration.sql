@@ -135,3 +135,12 @@ JOIN reliable_imports.import_batches AS batch ON batch.id = failing.batch_id
 WHERE batch.finished_at IS NOT NULL
 ORDER BY failing.first_batch_id
 LIMIT %(limit)s
+
+-- name: claim_report
+-- Of several workers of one run that find the batch ended, one tells of it.
+UPDATE reliable_imports.import_batches
+SET metadata = metadata || pg_catalog.jsonb_build_object('reported_by', %(dagster_run_id)s::text)
+WHERE id = %(batch_id)s
+    AND finished_at IS NOT NULL
+    AND metadata ->> 'reported_by' IS DISTINCT FROM %(dagster_run_id)s
+RETURNING id
