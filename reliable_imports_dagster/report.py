@@ -10,7 +10,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager, BatchStatus, BatchSummary, FailureReason
 from reliable_imports_dagster import tags
-from reliable_imports_dagster.names import NO_FAILED_ITEMS, REPROCESS
+from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
@@ -19,28 +19,48 @@ _MAX_REASONS = 20
 _ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
 
 
+CHECKS = {
+    NO_FAILED_ITEMS: "Every item of the batch is in, or was skipped for a reason; no failure waits to be reprocessed.",
+    FAILURE_RATE: "No larger share of the batch failed than the processor's max_failed_share, or a twentieth.",
+    RECONCILED: "Counted again, item by item: what the source held is what was stored, and all of it has one outcome.",
+}
+_USUAL_FAILED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCheck:
+    """What one check says of a batch."""
+
+    name: str
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    description: str
+    metadata: dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class BatchReport:
     """A batch as it stood when a run left it."""
 
     summary: BatchSummary
     metadata: dict[str, Any]
-    passed: bool
-    severity: dg.AssetCheckSeverity
-    description: str
+    checks: Sequence[BatchCheck]
     partition: str | None = None
 
     def result(self, asset_key: dg.AssetKey) -> dg.MaterializeResult[Any]:
         """For an asset to yield."""
-        check = dg.AssetCheckResult(
-            asset_key=asset_key,
-            check_name=NO_FAILED_ITEMS,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=self._check_metadata,
-        )
-        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=[check])
+        results = [
+            dg.AssetCheckResult(
+                asset_key=asset_key,
+                check_name=check.name,
+                passed=check.passed,
+                severity=check.severity,
+                description=check.description,
+                metadata=check.metadata,
+            )
+            for check in self.checks
+        ]
+        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=results)
 
     def events(self, asset_key: dg.AssetKey) -> Iterator[Any]:
         """For an op, which materializes nothing by itself: the events that `result` would make.
@@ -49,18 +69,15 @@ class BatchReport:
         """
         yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata, partition=self.partition)
         # A materialization without its check would turn the last evaluation into "not evaluated".
-        yield dg.AssetCheckEvaluation(
-            asset_key=asset_key,
-            check_name=NO_FAILED_ITEMS,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=self._check_metadata,
-        )
-
-    @property
-    def _check_metadata(self) -> dict[str, Any]:
-        return {name: self.metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")}
+        for check in self.checks:
+            yield dg.AssetCheckEvaluation(
+                asset_key=asset_key,
+                check_name=check.name,
+                passed=check.passed,
+                severity=check.severity,
+                description=check.description,
+                metadata=check.metadata,
+            )
 
 
 def report(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> BatchReport:
@@ -106,9 +123,17 @@ def report_of(
     return BatchReport(
         summary,
         metadata,
-        passed=outstanding == 0 and summary.open_items == 0,
-        severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
-        description=_description(summary, reasons, outstanding),
+        checks=[
+            BatchCheck(
+                NO_FAILED_ITEMS,
+                passed=outstanding == 0 and summary.open_items == 0,
+                severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
+                description=_description(summary, reasons, outstanding),
+                metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
+            ),
+            _failure_rate(manager, summary),
+            _reconciled(manager, summary),
+        ],
         partition=_partition(manager, summary),
     )
 
@@ -134,6 +159,33 @@ def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.
         f"{told}; `reliable-imports failures {bad[0].batch_id}` shows why",
         # The batch is closed: a retry would find nothing to do.
         allow_retries=False,
+    )
+
+
+def _failure_rate(manager: BatchManager, summary: BatchSummary) -> BatchCheck:
+    """An error beyond what the processor declares; a warning beyond what is usual."""
+    declared = manager.registry.get(summary.batch_type).max_failed_share
+    limit = _USUAL_FAILED_SHARE if declared is None else declared
+    share = summary.failed_items / summary.total_items if summary.total_items else 0.0
+    return BatchCheck(
+        FAILURE_RATE,
+        passed=share <= limit,
+        severity=dg.AssetCheckSeverity.WARN if declared is None else dg.AssetCheckSeverity.ERROR,
+        description=f"{share:.2%} of {_items(summary.total_items)} failed; up to {limit:.2%} pass",
+        metadata={"batch_id": str(summary.batch_id), "failed_share": share},
+    )
+
+
+def _reconciled(manager: BatchManager, summary: BatchSummary) -> BatchCheck:
+    """Always an error: what does not add up is a fault of ours, or somebody's hand in the tables."""
+    [found] = manager.verify(summary.batch_id)
+    problems = list(found.problems)
+    return BatchCheck(
+        RECONCILED,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(problems[:10]) or f"{_items(found.items)} counted again, and all counts agree",
+        metadata={"batch_id": str(summary.batch_id), "stored_items": found.items},
     )
 
 

@@ -9,21 +9,13 @@ from reliable_imports import BaseProcessor, BatchManager, BatchSummary
 from reliable_imports_dagster.config import FailThisRunOn, ImportConfig
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.execution import work_batch
-from reliable_imports_dagster.names import NO_FAILED_ITEMS
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.report import CHECKS, FailRunOn, failure_of, report
 
 
 def check_specs_of(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks that every import of the asset, and every reprocess batch of it, evaluates."""
-    return [
-        dg.AssetCheckSpec(
-            NO_FAILED_ITEMS,
-            asset=asset_key,
-            description="Every item of the batch is in, or was skipped for a reason; no failure waits to be "
-            "reprocessed.",
-        )
-    ]
+    return [dg.AssetCheckSpec(name, asset=asset_key, description=told) for name, told in CHECKS.items()]
 
 
 def import_asset_batch(

@@ -91,10 +91,12 @@ def test_one_step_imports_several_processors_those_that_others_need_first(
         ("authors", "completed"),
         ("notes", "completed_with_failures"),
     ]
-    assert {check.asset_key.to_user_string(): check.passed for check in result.get_asset_check_evaluations()} == {
-        "authors": True,
-        "notes": False,
+    passed = {
+        check.asset_key.to_user_string(): check.passed
+        for check in result.get_asset_check_evaluations()
+        if check.check_name == "no_failed_items"
     }
+    assert passed == {"authors": True, "notes": False}
 
 
 def test_what_is_not_selected_is_not_imported(dsn: str, instance: dg.DagsterInstance, query: Query) -> None:
