@@ -16,7 +16,7 @@ from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.running import raise_failure_of
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
 def build_reprocess_job(
@@ -59,9 +59,10 @@ def build_reprocess_op(
 ) -> dg.OpDefinition:
     """The op of `build_reprocess_job`, for jobs of a team's own making; its input `after` is for the order of ops."""
     registry = discover(packages)
-    if batch_type is not None:
-        registry.get(batch_type)
-    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+    translator = translator or DagsterReliableImportsTranslator()
+    # Of its own type alone, if it has one: with hundreds of processors, all keys for each job would be slow to load.
+    reported = registry if batch_type is None else [registry.get(batch_type)]
+    keys = {processor.batch_type: translator.get_asset_spec(processor).key for processor in reported}
 
     @dg.op(
         name=definition_name(reprocess_name(batch_type)),
@@ -84,7 +85,7 @@ def build_reprocess_op(
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary).events(specs[summary.batch_type].key)
+                yield from report(context, manager, summary).events(keys[summary.batch_type])
                 summaries.append(summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
