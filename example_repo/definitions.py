@@ -7,5 +7,6 @@ from reliable_imports_dagster import ReliableImportsResource, build_reliable_imp
 defs = build_reliable_imports_defs(
     "example_repo.processors",
     resource=ReliableImportsResource(),
+    sensor_status=dg.DefaultSensorStatus.RUNNING,
     reprocess_sensor_status=dg.DefaultSensorStatus.RUNNING,
 )

@@ -14,6 +14,7 @@ from reliable_imports.errors import (
     EmbeddedServerError,
     IdempotencyKeyTaken,
     InvalidDsn,
+    InvalidParams,
     InvalidProcessor,
     InvalidRow,
     ItemError,
@@ -42,6 +43,7 @@ from reliable_imports.models import (
     LogEntry,
     RunRecord,
 )
+from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
 from reliable_imports.processor import BaseProcessor, batch_type_of
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
@@ -70,6 +72,7 @@ __all__ = [
     "ImportBatchItem",
     "ImportContext",
     "InvalidDsn",
+    "InvalidParams",
     "InvalidProcessor",
     "InvalidRow",
     "ItemError",
@@ -78,8 +81,10 @@ __all__ = [
     "ItemTimeout",
     "KilledWorker",
     "LogEntry",
+    "MissingReferences",
     "NewerData",
     "Outcome",
+    "PermanentFailures",
     "ProcessorRegistry",
     "ReliableImportsError",
     "RunInterrupted",
@@ -99,6 +104,7 @@ __all__ = [
     "UnknownBatchType",
     "UnknownReason",
     "Verification",
+    "WaitingBatch",
     "batch_type_of",
     "open_source",
 ]

@@ -6,6 +6,7 @@
     │   ├── UnknownBatch
     │   ├── UnknownReason
     │   ├── BatchFinished
+    │   ├── InvalidParams
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
@@ -72,6 +73,14 @@ class BatchFinished(ConfigurationError):
         self.batch_id = batch_id
         self.status = status
         super().__init__(f"batch {batch_id} is {status} and cannot be {wish}; `reliable-imports status {batch_id}`")
+
+
+class InvalidParams(ConfigurationError):
+    def __init__(self, batch_type: str, problems: Mapping[str, str]) -> None:
+        self.batch_type = batch_type
+        self.problems = dict(problems)
+        told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+        super().__init__(f"the params of {batch_type} do not fit: {told}")
 
 
 class IdempotencyKeyTaken(ConfigurationError):

@@ -6,17 +6,20 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports import control, ingest, migrations, reading, reprocess, verification
+from reliable_imports import control, ingest, migrations, orchestration, reading, reprocess, verification
 from reliable_imports.database import connect
 from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
+from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
 from reliable_imports.settings import resolve_dsn
@@ -90,6 +93,8 @@ class BatchManager:
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        params: object = None,
+        partition: str | None = None,
     ) -> int:
         """Store a batch of items and return its id; nothing is processed yet.
 
@@ -103,18 +108,22 @@ class BatchManager:
             idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
                 reads no items.
             metadata: JSON to keep with the batch.
+            params: values for the processor's `Params`, by name or as an instance of it; `self.params` has them.
+            partition: the part of the data that the batch is for; `self.partition` has it.
 
         Raises:
+            InvalidParams: a value does not fit the processor's `Params`, or one is missing.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             SourceError: the source cannot be split into items; nothing was stored.
         """
-        self.registry.get(batch_type)
+        processor = self.registry.get(batch_type)
         if isinstance(items, str | bytes | Mapping):
             raise ConfigurationError(
                 f"items is a {type(items).__name__}, not an iterable of items; for a file pass "
                 "manager.open_source(batch_type, path), for one item a list of it"
             )
         _check_key(idempotency_key)
+        kept = with_params(processor, metadata, params, partition)
         with self._connection() as connection:
             return ingest.create_batch(
                 connection,
@@ -123,8 +132,8 @@ class BatchManager:
                 source=source,
                 idempotency_key=idempotency_key,
                 requested_by=requested_by,
-                metadata=metadata,
-                keying=Keying.of(self.registry.get(batch_type)),
+                metadata=kept,
+                keying=Keying.of(processor),
             )
 
     # Processing
@@ -152,7 +161,7 @@ class BatchManager:
             run = Run(
                 self.dsn,
                 batch,
-                processor(),
+                processor_for(processor, batch),
                 Identity(runner, dagster_run_id),
                 may_set_up=self._migrate,
                 on_progress=on_progress,
@@ -193,6 +202,9 @@ class BatchManager:
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
+        exclude_reasons: Sequence[str] = (),
+        from_item: int | None = None,
+        to_item: int | None = None,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         note: str | None = None,
@@ -210,6 +222,8 @@ class BatchManager:
             retryable_only: only retryable failures, due or not.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
                 an item is skipped.
+            exclude_reasons: no failures of these reasons.
+            from_item, to_item: only these items, numbered as in the line's first batch, both included.
 
         Raises:
             UnknownBatch: there is no such batch.
@@ -222,6 +236,9 @@ class BatchManager:
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
+            exclude_reasons=exclude_reasons,
+            from_item=from_item,
+            to_item=to_item,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
             note=note,
@@ -240,6 +257,9 @@ class BatchManager:
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
+        exclude_reasons: Sequence[str] = (),
+        from_item: int | None = None,
+        to_item: int | None = None,
         idempotency_key: str | None = None,
         requested_by: str | None = None,
         note: str | None = None,
@@ -257,6 +277,9 @@ class BatchManager:
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
+            exclude_reasons=exclude_reasons,
+            from_item=from_item,
+            to_item=to_item,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
             note=note,
@@ -266,15 +289,85 @@ class BatchManager:
                 return reading.get_summary(connection, reprocess.last_of_line(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
-    def lines_due(self, limit: int = 100) -> list[DueLine]:
+    def lines_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLine]:
         """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""
         with self._connection() as connection:
-            return reprocess.lines_due(connection, limit)
+            return reprocess.lines_due(connection, limit, exclude_reasons)
 
     def lines_with_retryable_failures(self) -> list[int]:
         """The first batches of all lines with outstanding retryable failures, due or not."""
         with self._connection() as connection:
             return reprocess.lines_with_retryable_failures(connection)
+
+    # For an orchestrator
+
+    def find_unfinished_batch(self, batch_type: str, *, partition: str) -> int | None:
+        """The newest batch of a partition that has not ended; None if there is none."""
+        with self._connection() as connection:
+            return orchestration.unfinished_batch(connection, batch_type, partition)
+
+    def waiting_batches(self, *, age: timedelta = timedelta(0), limit: int = 100) -> list[WaitingBatch]:
+        """Batches older than *age* that were created and that nobody has begun to work, oldest first."""
+        with self._connection() as connection:
+            return orchestration.waiting_batches(connection, age, limit)
+
+    def abandoned_batches(self, *, age: timedelta = timedelta(minutes=2), limit: int = 100) -> list[WaitingBatch]:
+        """Begun batches whose last run was lost, with no sign of life for *age*; not those that somebody stopped."""
+        with self._connection() as connection:
+            return orchestration.abandoned_batches(connection, age, limit)
+
+    def release_run(self, dagster_run_id: str, *, error: str) -> list[int]:
+        """Say that the process of a Dagster run is gone; returns the batches that it worked. Open items are free."""
+        with self._connection() as connection:
+            return orchestration.release_run(connection, dagster_run_id, error)
+
+    def finished_elsewhere(
+        self, *, after: tuple[datetime, int] | None = None, age: timedelta = timedelta(seconds=10), limit: int = 100
+    ) -> list[tuple[int, datetime]]:
+        """Batches that ended, more than *age* ago, without a Dagster run: id and end, in the order of their ends.
+
+        Args:
+            after: the end and the id of the last one that is known already.
+        """
+        with self._connection() as connection:
+            return orchestration.finished_elsewhere(connection, after, age, limit)
+
+    def claim_report(self, batch_id: int, dagster_run_id: str) -> bool:
+        """True for one of the workers of a Dagster run that share a batch which has ended: it tells of the end."""
+        with self._connection() as connection:
+            return orchestration.claim_report(connection, batch_id, dagster_run_id)
+
+    def missing_references(
+        self, batch_type: str, *, before: datetime, table: str | None = None, limit: int = 100
+    ) -> list[MissingReferences]:
+        """Outstanding failures of foreign keys, made before a time, by line; to *table* alone if one is named."""
+        with self._connection() as connection:
+            return orchestration.missing_references(connection, batch_type, table, before, limit)
+
+    def permanent_failures(
+        self,
+        batch_types: Iterable[str],
+        *,
+        exclude_reasons: Sequence[str] = (),
+        max_attempts: int = 1_000_000,
+        backoff: timedelta = timedelta(0),
+        limit: int = 100,
+    ) -> list[PermanentFailures]:
+        """Lines with outstanding failures that wait for a person or for other code.
+
+        Args:
+            max_attempts: only failures with fewer attempts.
+            backoff: only failures that have rested so long, doubled with every attempt.
+        """
+        with self._connection() as connection:
+            return orchestration.permanent_failures(
+                connection,
+                batch_types=list(batch_types),
+                exclude_reasons=list(exclude_reasons),
+                max_attempts=max_attempts,
+                backoff=backoff,
+                limit=limit,
+            )
 
     # Asking
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
 
 
+PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
 DUPLICATES = ("last_wins", "first_wins", "fail")
 
 
@@ -93,6 +94,19 @@ class BaseProcessor(ABC):
     prepare_concurrency: ClassVar[int] = 10
     """How many calls of `prepare_item` may be under way at once."""
 
+    Params: ClassVar[type[Any] | None] = None
+    """A nested pydantic model of what a batch can be told, such as a date; kept with the batch. No secrets."""
+
+    partitions: ClassVar[str | None] = None
+    """`hourly`, `daily`, `weekly` or `monthly`, with the first one: `daily from 2024-01-01`. In Dagster each is then a
+    partition of the asset, and a batch each."""
+
+    params: Any = None
+    """The values that the batch was told, an instance of `Params`."""
+
+    partition: str | None = None
+    """The partition that the batch is for, as Dagster names it: `2024-01-31`."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "batch_type" not in cls.__dict__:
@@ -127,9 +141,20 @@ class BaseProcessor(ABC):
         for name in ("source", "setup_sql"):
             if not isinstance(getattr(cls, name), Path | None):
                 found.append(f"{name} is not a pathlib.Path")
+        if cls.Params is not None and not hasattr(cls.Params, "model_validate"):
+            found.append("Params is not a pydantic model")
+        if cls.partitions is not None and not PARTITIONS.fullmatch(cls.partitions):
+            found.append(f"partitions is {cls.partitions!r}; write it like 'daily from 2024-01-01'")
         if not isinstance(cls.source_options, SourceOptions):
             found.append("source_options is not a SourceOptions")
         return found
+
+    @classmethod
+    def source_for(cls, partition: str | None) -> Path | None:
+        """The source of one partition: `{partition}` in the path of `source` stands for its name."""
+        if cls.source is None or partition is None:
+            return cls.source
+        return Path(str(cls.source).replace("{partition}", partition))
 
     @classmethod
     def missing_parts(cls) -> list[str]:

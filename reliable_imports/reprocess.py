@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
@@ -28,6 +29,8 @@ class ReprocessRequest:
         due_only: only retryable failures whose back-off is over.
         retryable_only: only retryable failures, due or not.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key.
+        exclude_reasons: no failures with these fingerprints.
+        from_item, to_item: only these items, numbered as in the first batch of the line, both included.
     """
 
     failed_items_only: bool = True
@@ -35,6 +38,9 @@ class ReprocessRequest:
     due_only: bool = False
     retryable_only: bool = False
     overwrite_newer: bool = False
+    exclude_reasons: Sequence[str] = ()
+    from_item: int | None = None
+    to_item: int | None = None
     idempotency_key: str | None = None
     requested_by: str | None = None
     note: str | None = None
@@ -54,6 +60,9 @@ def create_reprocess_batch(
             "reason": request.reason,
             "due_only": request.due_only,
             "retryable_only": request.retryable_only,
+            "exclude_reasons": list(request.exclude_reasons),
+            "from_item": request.from_item,
+            "to_item": request.to_item,
         }
         if request.idempotency_key is not None:
             cursor.execute(
@@ -120,10 +129,10 @@ def last_of_line(connection: Connection, batch_id: int) -> int:
         return int(cursor.fetchone()[0] or batch_id)
 
 
-def lines_due(connection: Connection, limit: int) -> list[DueLine]:
+def lines_due(connection: Connection, limit: int, exclude_reasons: Sequence[str]) -> list[DueLine]:
     """Lines that a sensor should start a run for, oldest first."""
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["lines_due"], {"limit": limit})
+        cursor.execute(_REPROCESS["lines_due"], {"limit": limit, "exclude_reasons": list(exclude_reasons)})
         return [DueLine(**row) for row in rows(cursor)]
 
 

@@ -1,19 +1,17 @@
 """An asset for each processor; materializing it imports a batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dagster as dg
 
 from reliable_imports import BaseProcessor, ProcessorRegistry
-from reliable_imports_dagster.config import ImportConfig
-from reliable_imports_dagster.delivery import accept
+from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
-from reliable_imports_dagster.execution import work_batch
-from reliable_imports_dagster.names import NO_FAILED_ITEMS, asset_op_name
-from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.running import check_specs_of, import_asset_batch, raise_failure_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
 
@@ -22,6 +20,7 @@ def build_import_asset(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> dg.AssetsDefinition:
     """The asset of one processor, materialized by an op `<type>`; see `ImportConfig` for what that takes.
 
@@ -30,14 +29,11 @@ def build_import_asset(
 
     Args:
         fail_run_on: when the run fails because of its items; their results show in any case.
+        pool: a pool of Dagster's, to limit how many imports are under way at once.
     """
     registry = only(processor)
-    return _import_asset(
-        registry,
-        processor,
-        asset_specs(registry, translator or DagsterReliableImportsTranslator())[processor.batch_type],
-        fail_run_on,
-    )
+    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+    return _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool)
 
 
 def build_import_assets(
@@ -45,6 +41,7 @@ def build_import_assets(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> list[dg.AssetsDefinition]:
     """The assets of all processors in *packages*, each as `build_import_asset` makes it.
 
@@ -53,32 +50,63 @@ def build_import_assets(
     """
     registry = discover(packages)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
-    return [_import_asset(registry, processor, specs[processor.batch_type], fail_run_on) for processor in registry]
+    return [
+        _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool) for processor in registry
+    ]
+
+
+def reliable_imports_assets(
+    packages: Packages,
+    *,
+    name: str | None = None,
+    translator: DagsterReliableImportsTranslator | None = None,
+    pool: str | None = None,
+) -> Callable[[Callable[..., Iterable[Any]]], dg.AssetsDefinition]:
+    """Decorates a function that imports several processors in one step, or those of them that are selected:
+
+        @reliable_imports_assets("myapp.processors")
+        def imports(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource):
+            yield from reliable_imports.run(context, "myapp.processors")
+
+    The config of its op has one entry for each batch type, as `ImportConfig` describes it: `{notes: {path: FILE}}`.
+    """
+    registry = discover(packages)
+    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+    return dg.multi_asset(
+        name=name,
+        specs=[spec.replace_attributes(skippable=True) for spec in specs.values()],
+        check_specs=[check for spec in specs.values() for check in check_specs_of(spec.key)],
+        config_schema={asset_op_name(processor.batch_type): import_schema(processor) for processor in registry},
+        can_subset=True,
+        pool=pool,
+    )
 
 
 def _import_asset(
-    registry: ProcessorRegistry, processor: type[BaseProcessor], spec: dg.AssetSpec, fail_run_on: FailRunOn
+    registry: ProcessorRegistry,
+    processor: type[BaseProcessor],
+    spec: dg.AssetSpec,
+    fail_run_on: FailRunOn,
+    pool: str | None,
 ) -> dg.AssetsDefinition:
-    check = dg.AssetCheckSpec(
-        NO_FAILED_ITEMS,
-        asset=spec.key,
-        description="Every item of the batch is in, or was skipped for a reason; no failure waits to be reprocessed.",
-    )
-
     @dg.multi_asset(
-        name=asset_op_name(processor.batch_type), specs=[spec], check_specs=[check], description=spec.description
+        name=asset_op_name(processor.batch_type),
+        specs=[spec],
+        check_specs=check_specs_of(spec.key),
+        description=spec.description,
+        config_schema=import_schema(processor),
+        # A batch for each partition: that is what can be resumed, and reprocessed, on its own.
+        backfill_policy=dg.BackfillPolicy.multi_run() if spec.partitions_def else None,
+        pool=pool,
     )
     def import_batch(
-        context: dg.AssetExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource
+        context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         op_context = context.op_execution_context
         manager = reliable_imports.manager(registry)
-        with refusals_explained():
-            batch_id = accept(op_context, manager, processor, config)
-        summary = work_batch(op_context, manager, batch_id)
-        yield report(op_context, manager, summary).result(spec.key)
-        failure = failure_of([summary], fail_run_on)
-        if failure is not None:
-            raise failure
+        config = ImportConfig(**op_context.op_config)
+        summary, result = import_asset_batch(op_context, manager, processor, config, spec.key)
+        yield result
+        raise_failure_of([summary], fail_run_on, config.fail_run_on)
 
     return import_batch

@@ -1,11 +1,16 @@
 """What a run can be told. Run config is for ids and paths: Dagster keeps every run's, and loads it again and again."""
 
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
+from reliable_imports import BaseProcessor
+from reliable_imports_dagster.params import params_field
+
 MAX_INLINE_ITEMS = 100
+
+FailThisRunOn = Literal["as_defined", "failed", "any_failure", "never"]
 
 
 class ImportConfig(dg.Config):
@@ -23,6 +28,27 @@ class ImportConfig(dg.Config):
         description=f"A few items to try something, as JSON values; at most {MAX_INLINE_ITEMS}, more belong in a file.",
     )
 
+    new_batch: bool = Field(
+        default=False,
+        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one.",
+    )
+    fail_run_on: FailThisRunOn = Field(
+        default="as_defined",
+        description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
+        "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
+    )
+    params: dict[str, Any] | None = Field(
+        default=None,
+        description="Values for the processor's Params. A batch that exists already keeps those that it has.",
+    )
+
+
+def import_schema(processor: type[BaseProcessor]) -> dict[str, Any]:
+    """`ImportConfig` as the launchpad shows it for one processor, with its `Params` in full."""
+    fields: dict[str, Any] = {name: field for name, field in ImportConfig.to_fields_dict().items() if name != "params"}
+    params = params_field(processor)
+    return fields if params is None else {**fields, "params": params}
+
 
 class ReprocessConfig(dg.Config):
     """Which items are run again."""
@@ -36,7 +62,17 @@ class ReprocessConfig(dg.Config):
         default=None,
         description="Only failures of one reason, by its id, as `reliable-imports failures BATCH` shows it.",
     )
+    exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
+    from_item: int | None = Field(
+        default=None, description="Only items from this number on, as in the first batch of the line; needs a batch_id."
+    )
+    to_item: int | None = Field(default=None, description="Only items up to this number, it included.")
     failed_items_only: bool = Field(
         default=True, description="If false, completed and skipped items are run again too; needs a batch_id."
     )
     due_only: bool = Field(default=False, description="Only retryable failures whose back-off is over.")
+    fail_run_on: FailThisRunOn = Field(
+        default="as_defined",
+        description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
+        "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
+    )

@@ -6,9 +6,16 @@ from reliable_imports_dagster.assets import build_import_assets
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
+from reliable_imports_dagster.repair_sensors import build_changed_code_sensor, build_missing_references_sensor
 from reliable_imports_dagster.report import FailRunOn
+from reliable_imports_dagster.report_sensor import build_report_sensor
 from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.resume_sensors import (
+    build_abandoned_batches_sensor,
+    build_run_ended_sensors,
+    build_waiting_batches_sensor,
+)
 from reliable_imports_dagster.schedules import build_import_schedules
 from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
@@ -20,19 +27,24 @@ def build_reliable_imports_defs(
     resource: ReliableImportsResource | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+    sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     reprocess_sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     schedule_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
 ) -> dg.Definitions:
-    """Assets, jobs, schedules and the sensor for all processors; touches no database.
+    """Assets, jobs, schedules and sensors for all processors; touches no database.
 
     For each processor an asset, the jobs `import_<type>` and `reprocess_<type>`, and a schedule if it names one; for
-    all the job and the sensor `reprocess_failed_items`. Combine it with a team's own by `dg.Definitions.merge`.
+    all the job `reprocess_failed_items` and the sensors. Combine it with a team's own by `dg.Definitions.merge`.
 
     Args:
         package_or_packages: where the processors are, or a registry of them.
         resource: the database; by default as a ReliableImportsResource without arguments finds it.
         fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
+        pool: a pool of Dagster's that imports and reprocess runs take a slot of.
+        sensor_status: whether the sensors run from the start, all but the next one.
+        reprocess_sensor_status: that of `reprocess_failed_items_sensor`.
         executor: for the jobs, and for assets that are materialized by hand; None leaves the latter to Dagster.
 
     Raises:
@@ -41,15 +53,33 @@ def build_reliable_imports_defs(
     registry = discover(package_or_packages)
     reprocess_jobs = [
         build_reprocess_job(
-            registry, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, executor=executor
+            registry,
+            batch_type=batch_type,
+            translator=translator,
+            fail_run_on=fail_run_on,
+            pool=pool,
+            executor=executor,
         )
         for batch_type in (None, *[processor.batch_type for processor in registry])
     ]
+    import_jobs = build_import_jobs(registry, translator=translator, executor=executor)
+    sensors = [
+        build_reprocess_sensor(registry, default_status=reprocess_sensor_status),
+        build_missing_references_sensor(registry, translator=translator, default_status=sensor_status),
+        build_changed_code_sensor(registry, default_status=sensor_status),
+        build_report_sensor(registry, translator=translator, default_status=sensor_status),
+    ]
+    if import_jobs:
+        sensors += [
+            build_waiting_batches_sensor(registry, import_jobs, default_status=sensor_status),
+            build_abandoned_batches_sensor(registry, import_jobs, default_status=sensor_status),
+            *build_run_ended_sensors(registry, import_jobs, default_status=sensor_status),
+        ]
     return dg.Definitions(
-        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on),
-        jobs=[*build_import_jobs(registry, translator=translator, executor=executor), *reprocess_jobs],
+        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on, pool=pool),
+        jobs=[*import_jobs, *reprocess_jobs],
         schedules=build_import_schedules(registry, default_status=schedule_status),
-        sensors=[build_reprocess_sensor(registry, default_status=reprocess_sensor_status)],
+        sensors=sensors,
         resources={RESOURCE: resource or ReliableImportsResource()},
         executor=executor,
     )

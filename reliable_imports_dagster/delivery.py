@@ -1,13 +1,16 @@
 """Which batch an import run works: one that exists, one that an earlier try of this run made, or a new one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError
+from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
+
+_RETRY_TAG = "dagster/retry_number"
 
 
 def accept(
@@ -22,21 +25,35 @@ def accept(
     _check(context.op_handle.path[-1], processor, config)
     if config.batch_id is not None:
         return _existing(manager, processor, config.batch_id)
+    partition = context.partition_key if context.has_partition_key else None
+    if partition is not None and not config.new_batch:
+        unfinished = manager.find_unfinished_batch(processor.batch_type, partition=partition)
+        if unfinished is not None:
+            return unfinished
     delivery: dict[str, Any] = {
-        "idempotency_key": delivery_key(context),
+        "idempotency_key": key_of_run(context, _retried_runs(context)[-1])
+        if config.new_batch
+        else delivery_key(context),
         "requested_by": "dagster",
         "metadata": {"dagster_run_id": context.run_id},
+        "params": config.params,
+        "partition": partition,
     }
     if config.items is not None:
         return manager.create_batch(processor.batch_type, config.items, source="run config", **delivery)
-    path = config.path or processor.source
+    path = config.path or processor.source_for(partition)
     assert path is not None  # _check has seen to it
+    source: Iterable[object]
     try:
         source = manager.open_source(processor.batch_type, path)
     except SourceError as error:
         # Gone or changed since an earlier try has stored it: then its items are not asked for.
-        return manager.create_batch(processor.batch_type, _refuse(error), **delivery)
-    return manager.create_batch(processor.batch_type, source, **delivery)
+        source = _refuse(error)
+    try:
+        return manager.create_batch(processor.batch_type, source, **delivery)
+    except SourceError:
+        tags.tag_run(context, {tags.OUTCOME: tags.REFUSED})
+        raise
 
 
 def delivery_key(context: dg.OpExecutionContext) -> str:
@@ -66,12 +83,27 @@ def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
     return ids
 
 
+def _retried_runs(context: dg.OpExecutionContext) -> list[str]:
+    """The ids of this run and of those that Dagster itself has retried by it, back to the one that a person wanted."""
+    run = context.run
+    ids = [run.run_id]
+    while run.parent_run_id is not None and _RETRY_TAG in run.tags:
+        ids.append(run.parent_run_id)
+        parent = context.instance.get_run_by_id(run.parent_run_id)
+        if parent is None:
+            break
+        run = parent
+    return ids
+
+
 def _check(op: str, processor: type[BaseProcessor], config: ImportConfig) -> None:
     given = [name for name in ("path", "batch_id", "items") if getattr(config, name) is not None]
     if len(given) > 1:
         raise ConfigurationError(
             f"{op} was given {' and '.join(given)}; a run works one batch: give path, batch_id or items"
         )
+    if config.new_batch and config.batch_id is not None:
+        raise ConfigurationError(f"{op} was given batch_id and new_batch: true; a batch is one or the other")
     if not given and processor.source is None:
         raise ConfigurationError(
             f"{op} does not know what to import: {processor.__qualname__} declares no `source`; "

@@ -1,12 +1,15 @@
 """Working a batch on behalf of a Dagster run, which is tied to it before the first item is touched."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
 
-from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunMode
+from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, RunMode
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS, import_name
+from reliable_imports_dagster.translator import code_version
 
 _LOG_SECONDS = 10.0
 
@@ -16,6 +19,23 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
 
     A run that is stopped, or that loses the database, leaves the batch free for the next one.
     """
+    batch, mode = tag_batch(context, manager, batch_id)
+    if batch.status.is_final:
+        context.log.warning(
+            f"batch {batch_id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
+            f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
+        )
+    else:
+        verb = "resuming" if mode is RunMode.RESUME else "processing"
+        context.log.info(f"{verb} batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
+    with interrupted_tagged(context):
+        summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=context.run_id)
+    tags.tag_run(context, {tags.OUTCOME: summary.status.value})
+    return summary
+
+
+def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: int) -> tuple[Batch, RunMode]:
+    """Tie the run to its batch, and say how it is going to work it."""
     batch = manager.get_batch(batch_id)
     mode = RunMode.REPROCESS if batch.reprocess_of is not None else RunMode.IMPORT
     if manager.list_runs(batch_id=batch_id):
@@ -25,23 +45,20 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
         tags.BATCH_TYPE: batch.batch_type,
         tags.LINE: str(batch.first_batch_id),
         tags.MODE: mode.value,
+        tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
     tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
-    if batch.status.is_final:
-        context.log.warning(
-            f"batch {batch_id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
-            f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
-        )
-    else:
-        verb = "resuming" if mode is RunMode.RESUME else "processing"
-        context.log.info(f"{verb} batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
+    return batch, mode
+
+
+@contextmanager
+def interrupted_tagged(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Says so in the run's tags if the work does not come to its end."""
     try:
-        summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=context.run_id)
+        yield
     except BaseException:  # Dagster stops a run by an exception that is no Exception
         tags.tag_run(context, {tags.OUTCOME: tags.INTERRUPTED})
         raise
-    tags.tag_run(context, {tags.OUTCOME: summary.status.value})
-    return summary
 
 
 class _Progress:

@@ -6,6 +6,8 @@ RESOURCE = "reliable_imports"
 GROUP = "reliable_imports"
 REPROCESS = "reprocess_failed_items"
 NO_FAILED_ITEMS = "no_failed_items"
+FAILURE_RATE = "failure_rate"
+RECONCILED = "reconciled"
 
 
 def asset_op_name(batch_type: str) -> str:

@@ -6,14 +6,15 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BaseProcessor
-from reliable_imports_dagster.config import ImportConfig
+from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import definition_name, import_name
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.running import raise_failure_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
@@ -22,6 +23,7 @@ def build_import_op(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> dg.OpDefinition:
     """An op `import_<type>_op` that does what the asset does, reports to the same asset, and returns the batch's id.
 
@@ -35,18 +37,17 @@ def build_import_op(
         ins={"after": dg.In(dg.Nothing)},
         out=dg.Out(int, description="The batch's id."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        pool=pool,
+        config_schema=import_schema(processor),
     )
-    def import_batch(
-        context: dg.OpExecutionContext, config: ImportConfig, reliable_imports: ReliableImportsResource
-    ) -> Iterator[Any]:
+    def import_batch(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
+        config = ImportConfig(**context.op_config)
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             batch_id = accept(context, manager, processor, config)
         summary = work_batch(context, manager, batch_id)
         yield from report(context, manager, summary).events(asset_key)
-        failure = failure_of([summary], fail_run_on)
-        if failure is not None:
-            raise failure
+        raise_failure_of([summary], fail_run_on, config.fail_run_on)
         yield dg.Output(batch_id)
 
     return import_batch

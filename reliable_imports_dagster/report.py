@@ -10,12 +10,32 @@ import dagster as dg
 
 from reliable_imports import BatchManager, BatchStatus, BatchSummary, FailureReason
 from reliable_imports_dagster import tags
-from reliable_imports_dagster.names import NO_FAILED_ITEMS, REPROCESS
+from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
 
 _MAX_REASONS = 20
+_ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
+
+
+CHECKS = {
+    NO_FAILED_ITEMS: "Every item of the batch is in, or was skipped for a reason; no failure waits to be reprocessed.",
+    FAILURE_RATE: "No larger share of the batch failed than the processor's max_failed_share, or a twentieth.",
+    RECONCILED: "Counted again, item by item: what the source held is what was stored, and all of it has one outcome.",
+}
+_USUAL_FAILED_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCheck:
+    """What one check says of a batch."""
+
+    name: str
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    description: str
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,45 +44,58 @@ class BatchReport:
 
     summary: BatchSummary
     metadata: dict[str, Any]
-    passed: bool
-    severity: dg.AssetCheckSeverity
-    description: str
+    checks: Sequence[BatchCheck]
+    partition: str | None = None
 
     def result(self, asset_key: dg.AssetKey) -> dg.MaterializeResult[Any]:
         """For an asset to yield."""
-        check = dg.AssetCheckResult(
-            asset_key=asset_key,
-            check_name=NO_FAILED_ITEMS,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=self._check_metadata,
-        )
-        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=[check])
+        results = [
+            dg.AssetCheckResult(
+                asset_key=asset_key,
+                check_name=check.name,
+                passed=check.passed,
+                severity=check.severity,
+                description=check.description,
+                metadata=check.metadata,
+            )
+            for check in self.checks
+        ]
+        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=results)
 
     def events(self, asset_key: dg.AssetKey) -> Iterator[Any]:
         """For an op, which materializes nothing by itself: the events that `result` would make.
 
         To be yielded: what an op only logs is lost if it raises afterwards.
         """
-        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata)
+        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata, partition=self.partition)
         # A materialization without its check would turn the last evaluation into "not evaluated".
-        yield dg.AssetCheckEvaluation(
-            asset_key=asset_key,
-            check_name=NO_FAILED_ITEMS,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=self._check_metadata,
-        )
-
-    @property
-    def _check_metadata(self) -> dict[str, Any]:
-        return {name: self.metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")}
+        for check in self.checks:
+            yield dg.AssetCheckEvaluation(
+                asset_key=asset_key,
+                check_name=check.name,
+                passed=check.passed,
+                severity=check.severity,
+                description=check.description,
+                metadata=check.metadata,
+            )
 
 
 def report(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> BatchReport:
-    """Ask the database what is to be told of the batch."""
+    """Ask the database what is to be told of the batch, at the end of a run that worked it."""
+    code = context.run.job_code_origin
+    module = code and getattr(code.repository_origin.code_pointer, "module", None)
+    return report_of(manager, summary, run_id=context.run_id, module=module)
+
+
+def report_of(
+    manager: BatchManager, summary: BatchSummary, *, run_id: str | None = None, module: str | None = None
+) -> BatchReport:
+    """Ask the database what is to be told of the batch, whoever worked it.
+
+    Args:
+        run_id: the Dagster run whose own speed is told.
+        module: the code location's, for commands to paste.
+    """
     outstanding = manager.count_outstanding(summary.batch_id)
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
     metadata: dict[str, Any] = {
@@ -74,28 +107,42 @@ def report(context: dg.OpExecutionContext, manager: BatchManager, summary: Batch
         "skipped_items": summary.skipped_items,
         "outstanding_failures": outstanding,
         "dagster/row_count": summary.completed_items,
-        **_speed(context, manager, summary),
+        **_speed(manager, summary, run_id),
     }
     if summary.source is not None:
         metadata["source"] = summary.source
+    if summary.pause_reason is not None:
+        metadata["pause_reason"] = summary.pause_reason
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
-        metadata["reprocess"] = _reprocess_commands(context, summary.batch_id)
+        metadata["reprocess"] = _reprocess_commands(module, summary.batch_id)
     metadata["runs"] = _runs_link(summary.batch_id)
     return BatchReport(
         summary,
         metadata,
-        passed=outstanding == 0 and summary.open_items == 0,
-        severity=dg.AssetCheckSeverity.ERROR if summary.status is BatchStatus.FAILED else dg.AssetCheckSeverity.WARN,
-        description=_description(summary, reasons, outstanding),
+        checks=[
+            BatchCheck(
+                NO_FAILED_ITEMS,
+                passed=outstanding == 0 and summary.open_items == 0,
+                severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
+                description=_description(summary, reasons, outstanding),
+                metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
+            ),
+            _failure_rate(manager, summary),
+            _reconciled(manager, summary),
+        ],
+        partition=_partition(manager, summary),
     )
 
 
 def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.Failure | None:
     """The failure to raise for these batches, after their results are out; None if the run is to succeed."""
+    stopped = [summary for summary in summaries if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED)]
+    if stopped:
+        return dg.Failure("; ".join(map(_why_stopped, stopped)), allow_retries=False)
     if fail_run_on == "never":
         return None
     bad = [
@@ -115,9 +162,52 @@ def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.
     )
 
 
-def _speed(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> dict[str, Any]:
+def _failure_rate(manager: BatchManager, summary: BatchSummary) -> BatchCheck:
+    """An error beyond what the processor declares; a warning beyond what is usual."""
+    declared = manager.registry.get(summary.batch_type).max_failed_share
+    limit = _USUAL_FAILED_SHARE if declared is None else declared
+    share = summary.failed_items / summary.total_items if summary.total_items else 0.0
+    return BatchCheck(
+        FAILURE_RATE,
+        passed=share <= limit,
+        severity=dg.AssetCheckSeverity.WARN if declared is None else dg.AssetCheckSeverity.ERROR,
+        description=f"{share:.2%} of {_items(summary.total_items)} failed; up to {limit:.2%} pass",
+        metadata={"batch_id": str(summary.batch_id), "failed_share": share},
+    )
+
+
+def _reconciled(manager: BatchManager, summary: BatchSummary) -> BatchCheck:
+    """Always an error: what does not add up is a fault of ours, or somebody's hand in the tables."""
+    [found] = manager.verify(summary.batch_id)
+    problems = list(found.problems)
+    return BatchCheck(
+        RECONCILED,
+        passed=not problems,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="; ".join(problems[:10]) or f"{_items(found.items)} counted again, and all counts agree",
+        metadata={"batch_id": str(summary.batch_id), "stored_items": found.items},
+    )
+
+
+def _why_stopped(summary: BatchSummary) -> str:
+    """A stopped batch fails its run whatever the team says of failed items: it is not done."""
+    left = f"{_items(summary.open_items)} of {summary.total_items:,} left pending"
+    if summary.status is BatchStatus.CANCELLED:
+        return f"batch {summary.batch_id} was cancelled, {left}: `reliable-imports reprocess {summary.batch_id}`"
+    return (
+        f"batch {summary.batch_id} is paused, {left}: {summary.pause_reason or 'somebody asked for it'}; when the "
+        f"cause is gone, re-execute this run or `reliable-imports process {summary.batch_id}` to go on"
+    )
+
+
+def _partition(manager: BatchManager, summary: BatchSummary) -> str | None:
+    partition = manager.get_batch(summary.batch_id).metadata.get("partition")
+    return partition if isinstance(partition, str) else None
+
+
+def _speed(manager: BatchManager, summary: BatchSummary, run_id: str | None) -> dict[str, Any]:
     """Of this run's own work: a batch that was resumed a day later was not that slow."""
-    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == context.run_id]
+    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == run_id]
     if not own:
         return {}
     items = own[-1].completed + own[-1].failed + own[-1].skipped
@@ -152,14 +242,12 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
     )
 
 
-def _reprocess_commands(context: dg.OpExecutionContext, batch_id: int) -> dg.MarkdownMetadataValue:
+def _reprocess_commands(module: str | None, batch_id: int) -> dg.MarkdownMetadataValue:
     config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}})
     commands = [
         f"reliable-imports reprocess {batch_id}",
         f"dg launch --job {REPROCESS} --config-json '{config}'",
     ]
-    code = context.run.job_code_origin
-    module = code and getattr(code.repository_origin.code_pointer, "module", None)
     if module is not None:
         execute = f"dagster job execute -m {module} -j {REPROCESS} -c reprocess.yaml"
         commands.append(f"echo '{config}' > reprocess.yaml && {execute}")
@@ -172,6 +260,8 @@ def _runs_link(batch_id: int) -> dg.MarkdownMetadataValue:
 
 
 def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:
+    if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED):
+        return _why_stopped(summary)
     if summary.open_items:
         said = f"batch {summary.batch_id} is not finished: {_items(summary.open_items)} are with another run"
     elif summary.failed_items:

@@ -13,9 +13,10 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import definition_name, reprocess_name
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import FailRunOn, failure_of, report
+from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+from reliable_imports_dagster.running import raise_failure_of
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
 def build_reprocess_job(
@@ -24,6 +25,7 @@ def build_reprocess_job(
     batch_type: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
 ) -> dg.JobDefinition:
     """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
@@ -32,7 +34,7 @@ def build_reprocess_job(
     batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
     left open. Safe to launch twice: an item is taken once.
     """
-    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on)
+    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, pool=pool)
     name = reprocess_name(batch_type)
     of_type = "" if batch_type is None else f" of {batch_type}"
 
@@ -53,18 +55,21 @@ def build_reprocess_op(
     batch_type: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
 ) -> dg.OpDefinition:
     """The op of `build_reprocess_job`, for jobs of a team's own making; its input `after` is for the order of ops."""
     registry = discover(packages)
-    if batch_type is not None:
-        registry.get(batch_type)
-    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+    translator = translator or DagsterReliableImportsTranslator()
+    # Of its own type alone, if it has one: with hundreds of processors, all keys for each job would be slow to load.
+    reported = registry if batch_type is None else [registry.get(batch_type)]
+    keys = {processor.batch_type: translator.get_asset_spec(processor).key for processor in reported}
 
     @dg.op(
         name=definition_name(reprocess_name(batch_type)),
         ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(dg.Nothing),
+        out=dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        pool=pool,
     )
     def reprocess(
         context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
@@ -80,7 +85,7 @@ def build_reprocess_op(
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary).events(specs[summary.batch_type].key)
+                yield from report(context, manager, summary).events(keys[summary.batch_type])
                 summaries.append(summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
@@ -95,9 +100,8 @@ def build_reprocess_op(
             raise dg.Failure(
                 f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
             )
-        failure = failure_of(summaries, fail_run_on)
-        if failure is not None:
-            raise failure
+        raise_failure_of(summaries, fail_run_on, config.fail_run_on)
+        yield dg.Output([summary.batch_id for summary in summaries])
 
     return reprocess
 
@@ -129,6 +133,8 @@ def _lines(
         raise ConfigurationError(
             "failed_items_only: false runs completed items again too, and needs a batch_id that says which"
         )
+    if config.from_item is not None or config.to_item is not None:
+        raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
     lines = set(manager.lines_with_retryable_failures())
     lines |= {due.first_batch_id for due in manager.lines_due() if due.stalled_batch_id is not None}
@@ -156,6 +162,9 @@ def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, conf
             reason=config.reason,
             due_only=config.due_only,
             retryable_only=config.batch_id is None,
+            exclude_reasons=config.exclude_reasons,
+            from_item=config.from_item,
+            to_item=config.to_item,
             idempotency_key=f"{key}:{line}",
             requested_by="dagster",
         )

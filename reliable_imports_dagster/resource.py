@@ -1,9 +1,18 @@
 """The database, as Dagster's runs, sensors and assets are given it."""
 
+from collections.abc import Container, Iterator
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
-from reliable_imports import BatchManager, ProcessorRegistry
+from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
+from reliable_imports_dagster.config import ImportConfig
+from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.report import FailRunOn
+from reliable_imports_dagster.running import import_asset_batch, raise_failure_of
+from reliable_imports_dagster.tags import BATCH_TYPE
 
 
 class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its value is itself
@@ -27,3 +36,43 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:
         """A manager on this database that knows the processors of *registry*."""
         return BatchManager(self.dsn, registry=registry, migrate=self.migrate)
+
+    def run(
+        self, context: dg.AssetExecutionContext, packages: Packages, *, fail_run_on: FailRunOn = "failed"
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        """Import a batch for each selected asset of `@reliable_imports_assets`, those that others depend on first.
+
+        One that fails because of its items does not keep the others waiting; the run fails when all are through.
+        """
+        registry = discover(packages)
+        op_context = context.op_execution_context
+        manager = self.manager(registry)
+        summaries = []
+        for key in _in_order(context.assets_def, context.selected_asset_keys):
+            batch_type = context.assets_def.specs_by_key[key].metadata.get(BATCH_TYPE)
+            if batch_type is None:
+                raise ConfigurationError(
+                    f"asset {key.to_user_string()} has no metadata {BATCH_TYPE}; a translator must keep that of super()"
+                )
+            processor = registry.get(batch_type)
+            config = ImportConfig(**(op_context.op_config or {}).get(asset_op_name(batch_type), {}))
+            summary, result = import_asset_batch(op_context, manager, processor, config, key)
+            summaries.append(summary)
+            yield result
+        raise_failure_of(summaries, fail_run_on)
+
+
+def _in_order(assets: dg.AssetsDefinition, selected: Container[dg.AssetKey]) -> list[dg.AssetKey]:
+    """Each after those that it depends on; what depends on itself in a circle, Dagster has refused already."""
+    ordered: list[dg.AssetKey] = []
+
+    def place(key: dg.AssetKey) -> None:
+        for dep in assets.specs_by_key[key].deps:
+            if dep.asset_key in assets.specs_by_key and dep.asset_key not in ordered:
+                place(dep.asset_key)
+        if key not in ordered:
+            ordered.append(key)
+
+    for key in sorted(assets.specs_by_key):
+        place(key)
+    return [key for key in ordered if key in selected]

@@ -5,6 +5,8 @@ import dagster as dg
 from reliable_imports import BaseProcessor, InvalidProcessor
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import import_name
+from reliable_imports_dagster.params import required_params
+from reliable_imports_dagster.timing import partitions_of
 
 
 def build_import_schedule(
@@ -13,20 +15,38 @@ def build_import_schedule(
     """The schedule `import_<type>_schedule`, which launches the job `import_<type>` as `processor.schedule` says.
 
     Raises:
-        InvalidProcessor: it has no `schedule`, or no `source` that a run without config could import.
+        InvalidProcessor: it has no `schedule`, or no `source` that a run without config could import, or
+            required `Params`.
     """
     if processor.schedule is None:
         raise InvalidProcessor(processor.__qualname__, "it has no schedule")
     if processor.source is None:
         raise InvalidProcessor(processor.__qualname__, "it has a schedule but no source to import")
+    if missing := required_params(processor):
+        raise InvalidProcessor(
+            processor.__qualname__, f"it has a schedule, but its Params have no default for {', '.join(missing)}"
+        )
     job = import_name(processor.batch_type)
-    return dg.ScheduleDefinition(
+    partitions = partitions_of(processor)
+
+    @dg.schedule(
         name=f"{job}_schedule",
         job_name=job,
         cron_schedule=processor.schedule,
         description=f"Imports {processor.source.name} as {processor.batch_type}.",
         default_status=default_status,
     )
+    def import_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if partitions is None:
+            return dg.RunRequest()
+        # The last one that has ended by now.
+        with dg.partition_loading_context(effective_dt=context.scheduled_execution_time):
+            partition = partitions.get_last_partition_key()
+        if partition is None:
+            return dg.SkipReason(f"the first partition of {processor.batch_type} has not ended yet")
+        return dg.RunRequest(partition_key=partition)
+
+    return import_schedule
 
 
 def build_import_schedules(

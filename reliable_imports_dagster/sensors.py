@@ -1,7 +1,9 @@
 """Starts the reprocessing of failures that are worth another try, without end only where there is progress."""
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import dagster as dg
 
@@ -16,7 +18,7 @@ MAX_IDLE_RUNS = 5
 
 _MAX_LINES = 1_000
 _ZOMBIE_AFTER = timedelta(minutes=10)
-_IN_PROGRESS = [
+IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -32,12 +34,18 @@ def build_reprocess_sensor(
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     minimum_interval_seconds: int = 30,
     max_runs_per_tick: int = 10,
+    exclude_batch_types: Container[str] = (),
+    exclude_reasons: Sequence[str] = (),
 ) -> dg.SensorDefinition:
     """The sensor `reprocess_failed_items_sensor`, which launches `reprocess_failed_items` for each line that is due.
 
     A line is due when retryable failures of it have rested long enough, or a reprocess batch of it was left behind.
     Back-off and the limit of attempts are the processor's and kept in PostgreSQL. One run of a line at a time; after
     MAX_IDLE_RUNS that ended without touching an item, none until somebody has reprocessed the line by hand.
+
+    Args:
+        exclude_batch_types: types whose failures wait for a person.
+        exclude_reasons: reasons, by their ids, whose failures do.
     """
     registry = discover(packages)
 
@@ -52,7 +60,7 @@ def build_reprocess_sensor(
         context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
     ) -> dg.SensorResult | dg.SkipReason:
         manager = reliable_imports.manager(registry)
-        due = manager.lines_due(_MAX_LINES)
+        due = manager.lines_due(_MAX_LINES, exclude_reasons=exclude_reasons)
         if not due:
             return dg.SkipReason("no retryable failure is due, and no reprocess batch was left behind")
         requests: list[dg.RunRequest] = []
@@ -66,7 +74,10 @@ def build_reprocess_sensor(
                     f"batch {line.first_batch_id}: no processor for {line.batch_type!r} in this code location"
                 )
                 continue
-            past = _past_of(context, manager, line)
+            if line.batch_type in exclude_batch_types:
+                reasons.append(f"batch {line.first_batch_id}: {line.batch_type} is left to a person")
+                continue
+            past = past_of(context, manager, line.first_batch_id)
             if past.busy_run_id is not None:
                 reasons.append(f"batch {line.first_batch_id}: run {past.busy_run_id} is working on its line")
             elif past.idle_in_a_row >= MAX_IDLE_RUNS:
@@ -75,7 +86,7 @@ def build_reprocess_sensor(
                     f"see why, then launch {REPROCESS} for it"
                 )
             else:
-                requests.append(_request(line, past))
+                requests.append(_request(line, past, exclude_reasons))
         for reason in reasons:
             context.log.info(reason)
         if not requests:
@@ -86,7 +97,7 @@ def build_reprocess_sensor(
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
+class Past:
     """What Dagster knows of the runs of a line.
 
     Attributes:
@@ -100,9 +111,9 @@ class _Past:
     idle_in_a_row: int
 
 
-def _past_of(context: dg.SensorEvaluationContext, manager: BatchManager, line: DueLine) -> _Past:
-    tag = {tags.LINE: str(line.first_batch_id)}
-    in_progress = context.instance.get_run_records(dg.RunsFilter(tags=tag, statuses=_IN_PROGRESS))
+def past_of(context: dg.SensorEvaluationContext, manager: BatchManager, first_batch_id: int) -> Past:
+    tag = {tags.LINE: str(first_batch_id)}
+    in_progress = context.instance.get_run_records(dg.RunsFilter(tags=tag, statuses=IN_PROGRESS))
     busy = next((record.dagster_run.run_id for record in in_progress if not _is_zombie(record, manager)), None)
     idle_runs = idle_in_a_row = 0
     since_progress = True
@@ -112,7 +123,7 @@ def _past_of(context: dg.SensorEvaluationContext, manager: BatchManager, line: D
         elif run.tags.get("dagster/sensor_name") == context.sensor_name:
             idle_runs += 1
             idle_in_a_row += since_progress
-    return _Past(busy, idle_runs, idle_in_a_row)
+    return Past(busy, idle_runs, idle_in_a_row)
 
 
 def _is_zombie(record: dg.RunRecord, manager: BatchManager) -> bool:
@@ -125,11 +136,14 @@ def _is_zombie(record: dg.RunRecord, manager: BatchManager) -> bool:
     return all(run.state != "running" for run in manager.list_runs(dagster_run_id=record.dagster_run.run_id))
 
 
-def _request(line: DueLine, past: _Past) -> dg.RunRequest:
+def _request(line: DueLine, past: Past, exclude_reasons: Sequence[str]) -> dg.RunRequest:
+    config: dict[str, Any] = {"batch_id": line.first_batch_id, "due_only": True}
+    if exclude_reasons:
+        config["exclude_reasons"] = list(exclude_reasons)
     # A run key works once, for ever. The database counts the runs that came to work, Dagster those that did not, so
     # that every end of a run makes a new key.
     return dg.RunRequest(
         run_key=f"{line.first_batch_id}:{line.generation + past.idle_runs}",
-        run_config={"ops": {REPROCESS: {"config": {"batch_id": line.first_batch_id, "due_only": True}}}},
+        run_config={"ops": {REPROCESS: {"config": config}}},
         tags={tags.LINE: str(line.first_batch_id), tags.BATCH_TYPE: line.batch_type},
     )

@@ -11,10 +11,16 @@ LINE = "reliable_imports/line"
 """The first batch of the line that the run's batch is in."""
 MODE = "reliable_imports/mode"
 """`import`, `reprocess` or `resume`."""
+CODE_VERSION = "reliable_imports/code_version"
+"""Of the processor that the run works with; it changes with the text of the class."""
+FILE = "reliable_imports/file"
+"""Which file a sensor has asked the run to import, and which content of it."""
 OUTCOME = "reliable_imports/outcome"
 """The batch's status when the run left it; `interrupted` if the run did not come to its end."""
 
 INTERRUPTED = "interrupted"
+REFUSED = "refused"
+"""Of a run whose source cannot be read, so that no batch was made."""
 
 
 def tag_run(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:

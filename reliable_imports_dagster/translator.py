@@ -1,17 +1,23 @@
 """How a processor appears among Dagster's assets."""
 
 import dataclasses
+import functools
 import hashlib
 import inspect
+import os
 import types
 import typing
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
+from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import GROUP
+from reliable_imports_dagster.tags import BATCH_TYPE
+from reliable_imports_dagster.timing import freshness_of, partitions_of
 
 
 class DagsterReliableImportsTranslator:
@@ -35,9 +41,22 @@ class DagsterReliableImportsTranslator:
             description=inspect.cleandoc(processor.__doc__) if processor.__doc__ else None,
             group_name=GROUP,
             kinds={"postgres", "python"},
-            code_version=_code_version(processor),
+            code_version=code_version(processor),
             metadata=_metadata(processor),
+            partitions_def=partitions_of(processor),
+            freshness_policy=freshness_of(processor),
         )
+
+
+def build_import_asset_specs(
+    packages: Packages, *, translator: DagsterReliableImportsTranslator | None = None
+) -> list[dg.AssetSpec]:
+    """The specs of all processors in *packages*, for assets that a team defines itself, or that run elsewhere.
+
+    Raises:
+        DiscoveryError, DuplicateBatchType: a package cannot be used.
+    """
+    return list(asset_specs(discover(packages), translator or DagsterReliableImportsTranslator()).values())
 
 
 def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsTranslator) -> dict[str, dg.AssetSpec]:
@@ -60,7 +79,11 @@ def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsT
 
 
 def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"processor": f"{processor.__module__}.{processor.__qualname__}"}
+    metadata: dict[str, Any] = {
+        BATCH_TYPE: processor.batch_type,
+        "processor": f"{processor.__module__}.{processor.__qualname__}",
+        **_code_references(processor),
+    }
     if processor.source is not None:
         metadata["source"] = dg.MetadataValue.path(str(processor.source))
     if issubclass(processor, TableProcessor):
@@ -69,6 +92,19 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
         if columns:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
     return metadata
+
+
+def _code_references(processor: type[BaseProcessor]) -> dict[str, Any]:
+    """Where the class is, for the link in the UI. `dg.link_code_references_to_git` turns it into a URL."""
+    source = _source_of(processor)
+    if source is None:
+        return {}
+    file, line, _ = source
+    with warnings.catch_warnings():
+        # Dagster calls them beta, and would say so once for each processor.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        reference = dg.LocalFileCodeReference(file_path=file, line_number=line, label=processor.__qualname__)
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
 def _columns(model: type) -> Iterator[dg.TableColumn]:
@@ -93,12 +129,24 @@ def _type_name(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
-def _code_version(processor: type[BaseProcessor]) -> str | None:
+def code_version(processor: type[BaseProcessor]) -> str | None:
     """Changes when the text of the class, or of its model, changes."""
-    try:
-        sources = [
-            inspect.getsource(part) for part in (processor, getattr(processor, "model", None)) if part is not None
-        ]
-    except (OSError, TypeError):  # made at run time, or without its source
+    sources = [_source_of(part) for part in (processor, getattr(processor, "model", None)) if part is not None]
+    texts = [source[2] for source in sources if source is not None]
+    if len(texts) < len(sources):
         return None
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:12]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+
+
+@functools.lru_cache(maxsize=4_096)
+def _source_of(part: type) -> tuple[str, int, str] | None:
+    """File, line and text of a class; None if it was made at run time, or without its source.
+
+    To find it, Python parses the whole file; several specs are made of one class.
+    """
+    try:
+        file = inspect.getsourcefile(part)
+        lines, number = inspect.getsourcelines(part)
+    except (OSError, TypeError):
+        return None
+    return None if file is None else (os.path.abspath(file), number, "".join(lines))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,22 +41,41 @@ _key_option = click.option(
     help="Name this delivery: a second one of the same type and name makes no second batch.",
 )
 
+_param_option = click.option(
+    "--param",
+    "params",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=lambda context, option, values: params_of(values),
+    help="A value for the processor's Params; may be repeated. A.B=VALUE is a field within a field; a list is JSON.",
+)
+_partition_option = click.option("--partition", metavar="NAME", help="The part of the data that the batch is for.")
+
 
 @click.command(short_help="Store a file as a batch, without processing it.")
 @click.argument("batch_type", metavar="TYPE")
 @click.argument("file", metavar="FILE")
 @_key_option
+@_param_option
+@_partition_option
 @processor_options
 @shared_options
 @pass_invocation
-def create(invocation: Invocation, batch_type: str, file: str, key: str | None) -> None:
+def create(
+    invocation: Invocation,
+    batch_type: str,
+    file: str,
+    key: str | None,
+    params: Mapping[str, Any],
+    partition: str | None,
+) -> None:
     """Store every item of FILE as a batch of TYPE; nothing is processed yet.
 
     All items are stored or none is. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads JSON lines from
     standard input.
     """
     manager = invocation.manager_with_processors()
-    summary, is_new = create_from_file(manager, batch_type, file, key)
+    summary, is_new = create_from_file(manager, batch_type, file, key, params=params, partition=partition)
     invocation.output.document({**as_json_value(summary), "created": is_new})
     tell_created(invocation.output, summary, is_new)
     if summary.open_items:
@@ -79,30 +100,53 @@ def process(invocation: Invocation, batch_id: int) -> None:
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--as", "batch_type", metavar="TYPE", required=True, help="What the file holds: the batch type.")
 @_key_option
+@_param_option
+@_partition_option
 @processor_options
 @shared_options
 @pass_invocation
-def import_(invocation: Invocation, file: str | None, batch_type: str, key: str | None) -> None:
+def import_(
+    invocation: Invocation,
+    file: str | None,
+    batch_type: str,
+    key: str | None,
+    params: Mapping[str, Any],
+    partition: str | None,
+) -> None:
     """Store every item of FILE as a batch of the type and process it; status 1 if any item failed.
 
     Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads
     JSON lines from standard input.
     """
     manager = invocation.manager_with_processors()
-    chosen = file if file is not None else _own_source(manager, batch_type)
-    summary, is_new = create_from_file(manager, batch_type, chosen, key)
+    chosen = file if file is not None else _own_source(manager, batch_type, partition)
+    summary, is_new = create_from_file(manager, batch_type, chosen, key, params=params, partition=partition)
     tell_created(invocation.output, summary, is_new)
     tell_outcome(invocation.output, manager, process_with_progress(manager, summary.batch_id))
 
 
 def create_from_file(
-    manager: BatchManager, batch_type: str, file: str, key: str | None = None
+    manager: BatchManager,
+    batch_type: str,
+    file: str,
+    key: str | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    partition: str | None = None,
 ) -> tuple[BatchSummary, bool]:
     """Make a batch of a file's items; the second value is False if the key named a batch that there was already."""
     with _opened(manager, batch_type, file) as source, reading(source):
         # A file's name may hold bytes that are no text; the database keeps it readable.
         name = "standard input" if file == _STANDARD_INPUT else os.fsencode(file).decode("utf-8", "backslashreplace")
-        batch_id = manager.create_batch(batch_type, source, source=name, idempotency_key=key, requested_by=requester())
+        batch_id = manager.create_batch(
+            batch_type,
+            source,
+            source=name,
+            idempotency_key=key,
+            requested_by=requester(),
+            params=params,
+            partition=partition,
+        )
         # A delivery that was made before is not read again.
         is_new = key is None or source.sha256 is not None
     return manager.get_summary(batch_id), is_new
@@ -130,14 +174,39 @@ def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:
         raise Interrupted(batch_id) from None
 
 
-def _own_source(manager: BatchManager, batch_type: str) -> str:
+def params_of(values: Iterable[str]) -> dict[str, Any]:
+    """`since=2024-01-31` and `limits.low=2` as mappings; the model reads the text of a value as its type says."""
+    params: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        *outer, last = name.split(".")
+        place = params
+        for part in outer:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise click.BadParameter(f"{part!r} in {name!r} has a value of its own already")
+        if not equals or not last or last in place:
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE, or is given twice")
+        place[last] = _json_or_text(text)
+    return params
+
+
+def _json_or_text(text: str) -> Any:
+    if text[:1] in ("[", "{"):
+        with suppress(ValueError):
+            return json.loads(text)
+    return text
+
+
+def _own_source(manager: BatchManager, batch_type: str, partition: str | None) -> str:
     processor = manager.registry.get(batch_type)
-    if processor.source is None:
+    source = processor.source_for(partition)
+    if source is None:
         raise ConfigurationError(
             f"name a file: {processor.__qualname__} has no source of its own "
             f"(`reliable-imports import FILE --as {batch_type}`)"
         )
-    return str(processor.source)
+    return str(source)
 
 
 @contextmanager

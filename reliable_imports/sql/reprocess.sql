@@ -74,6 +74,9 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (%(reason)s::text IS NULL OR outstanding.reason = %(reason)s)
     AND (NOT %(retryable_only)s OR outstanding.retryable)
     AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
+    AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
+    AND coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
 -- name: take_all
 -- The latest repeat of every item of the line that has an end: completed and skipped ones too.
@@ -100,6 +103,8 @@ JOIN reliable_imports.import_attempts AS ended
     AND ended.is_final
 WHERE batch.first_batch_id = %(first_batch_id)s
     AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
+    AND coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id
@@ -142,6 +147,7 @@ WITH due AS (
     FROM reliable_imports.outstanding_failures AS outstanding
     JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
     WHERE outstanding.retry_at <= pg_catalog.clock_timestamp()
+        AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
         AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
     GROUP BY outstanding.first_batch_id
 ), stalled AS (

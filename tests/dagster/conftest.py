@@ -71,6 +71,14 @@ def notes(count: int, **others: object) -> list[dict[str, object]]:
     return [{"id": number, **others} for number in range(1, count + 1)]
 
 
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    """The checks of a run, which worked one batch, by name."""
+    evaluations = result.get_asset_check_evaluations()
+    checks = {evaluation.check_name: evaluation for evaluation in evaluations}
+    assert len(checks) == len(evaluations)
+    return checks
+
+
 def problem(result: dg.ExecuteInProcessResult) -> str:
     """What the step that failed said."""
     [failure] = result.get_step_failure_events()

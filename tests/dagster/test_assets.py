@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
-from tests.dagster.conftest import Launch, Query, notes, problem, tags_of
+from reliable_imports_dagster.translator import code_version
+from tests.dagster.conftest import Launch, Query, checks_of, notes, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 
 BAD = {"id": 2, "do": "fail"}
@@ -23,8 +25,7 @@ def _materialization(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
 
 
 def _check(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
-    [evaluation] = result.get_asset_check_evaluations()
-    return evaluation
+    return checks_of(result)["no_failed_items"]
 
 
 def test_a_few_items_can_be_given_in_the_config(launch: Launch, query: Query) -> None:
@@ -123,6 +124,7 @@ def test_run_and_batch_are_tied_in_both_directions(launch: Launch, instance: dg.
     assert tags_of(instance, result.run_id) == {
         "batch_id": str(batch_id),
         "batch_type": "notes",
+        "code_version": code_version(NotesProcessor),
         "line": str(batch_id),
         "mode": "import",
         "outcome": "completed_with_failures",
@@ -138,6 +140,67 @@ def test_partial_success_is_a_green_run_with_a_warning(launch: Launch) -> None:
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.description is not None
     assert check.description.startswith("1 of 2 items failed for 1 reason; 1 wait to be reprocessed")
+
+
+def test_a_larger_share_of_failures_than_usual_is_a_warning(launch: Launch) -> None:
+    rate = checks_of(launch("import_notes", items=[{"id": 1}, BAD]))["failure_rate"]
+
+    assert not rate.passed
+    assert rate.severity is dg.AssetCheckSeverity.WARN
+    assert rate.description == "50.00% of 2 items failed; up to 5.00% pass"
+
+
+def test_a_larger_share_than_the_processor_declares_is_an_error(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NotesProcessor, "max_failed_share", 0.5)
+    assert checks_of(launch("import_notes", items=[{"id": 1}, BAD]))["failure_rate"].passed
+
+    rate = checks_of(launch("import_notes", items=[{"id": 1}, BAD, {"id": 3, "do": "fail"}]))["failure_rate"]
+    assert rate.severity is dg.AssetCheckSeverity.ERROR
+    assert not rate.passed
+
+
+def test_what_does_not_add_up_is_an_error(launch: Launch, query: Query, manager: BatchManager) -> None:
+    assert checks_of(launch("import_notes", items=[{"id": 1}]))["reconciled"].passed
+    query("UPDATE reliable_imports.import_ranges SET completed = 7")
+
+    check = checks_of(launch("import_notes", batch_id=1))["reconciled"]
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.ERROR
+
+
+def test_a_paused_batch_fails_its_run_and_the_next_run_of_it_goes_on(
+    launch: Launch, manager: BatchManager, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NotesProcessor, "max_failed_items", 0)
+    batch_id = manager.create_batch("notes", [BAD, *[{"id": number} for number in range(10, 1500)]])
+    result = launch("import_notes", batch_id=batch_id)
+
+    assert not result.success
+    told = problem(result)
+    assert told.startswith(f"batch {batch_id} is paused, ")
+    assert f"`reliable-imports process {batch_id}` to go on" in told
+    assert tags_of(instance, result.run_id)["outcome"] == "paused"
+    assert _materialization(result)["status"] == "paused"
+
+    monkeypatch.setattr(NotesProcessor, "max_failed_items", None)
+    assert launch("import_notes", batch_id=batch_id).success
+    assert manager.get_summary(batch_id).open_items == 0
+
+
+def test_a_cancelled_batch_fails_its_run(launch: Launch, manager: BatchManager) -> None:
+    batch_id = manager.create_batch("notes", [{"id": 1}])
+    manager.cancel_batch(batch_id)
+
+    assert problem(launch("import_notes", batch_id=batch_id)) == (
+        f"batch {batch_id} was cancelled, 1 item of 1 left pending: `reliable-imports reprocess {batch_id}`"
+    )
+
+
+def test_a_run_can_be_told_when_to_fail(launch: Launch) -> None:
+    assert not launch("import_notes", items=[{"id": 1}, BAD], fail_run_on="any_failure").success
+    assert launch("import_notes", items=[BAD], fail_run_on="never").success
 
 
 def test_complete_success_passes_the_check(launch: Launch) -> None:

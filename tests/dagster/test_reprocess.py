@@ -6,8 +6,10 @@ import dagster as dg
 import pytest
 
 from reliable_imports import BatchManager
+from reliable_imports_dagster.translator import code_version
 from tests.dagster import project
-from tests.dagster.conftest import Launch, Query, notes, problem, tags_of
+from tests.dagster.conftest import Launch, Query, checks_of, notes, problem, tags_of
+from tests.dagster.doubles import NotesProcessor
 
 
 def _batches(query: Query) -> list[tuple[object, ...]]:
@@ -35,6 +37,7 @@ def test_the_failures_of_a_batch_are_run_again(
     )
     assert mode == "reprocess"
     assert tags_of(instance, result.run_id) == {
+        "code_version": code_version(NotesProcessor),
         "batch_id": str(new_batch_id),
         "batch_type": "notes",
         "line": str(batch_id),
@@ -54,7 +57,7 @@ def test_a_reprocess_run_materializes_the_asset_with_its_check(
     record = instance.get_latest_materialization_event(dg.AssetKey("notes"))
     assert record is not None
     assert record.run_id == result.run_id
-    [check] = result.get_asset_check_evaluations()
+    check = checks_of(result)["no_failed_items"]
     assert check.asset_check_key == dg.AssetCheckKey(dg.AssetKey("notes"), "no_failed_items")
     assert check.passed
 
@@ -72,7 +75,7 @@ def test_only_one_reason_is_run_again_and_the_check_remembers_the_others(
 
     assert _batches(query)[1:] == [(batch_id, "completed", 1)]
     assert query("SELECT id FROM writes ORDER BY id") == [(1,), (3,)]
-    [check] = result.get_asset_check_evaluations()
+    check = checks_of(result)["no_failed_items"]
     assert not check.passed
 
 
@@ -203,3 +206,18 @@ def test_a_reexecution_of_a_finished_reprocess_run_takes_what_failed_again(
     assert _reexecute(first.run_id, instance).success
 
     assert _batches(query)[1:] == [(batch_id, "failed", 2), (batch_id, "completed", 2)]
+
+
+def test_only_some_items_of_a_batch_are_run_again(launch: Launch, manager: BatchManager, query: Query) -> None:
+    batch_id = manager.create_batch("notes", [{"id": number, "do": "fail"} for number in range(1, 7)])
+    manager.process_batch(batch_id)
+
+    launch("reprocess_failed_items", batch_id=batch_id, from_item=2, to_item=3)
+
+    assert query(
+        "SELECT origin_item_number FROM reliable_imports.import_items WHERE batch_id > %s ORDER BY 1", batch_id
+    ) == [(2,), (3,)]
+
+
+def test_a_range_of_items_needs_a_batch(launch: Launch) -> None:
+    assert "need its batch_id" in problem(launch("reprocess_failed_items", from_item=2))

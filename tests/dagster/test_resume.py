@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from reliable_imports_dagster import ReliableImportsResource, build_import_op
+from reliable_imports_dagster.report import CHECKS
 from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, notes, tags_of
 from tests.dagster.doubles import NotesProcessor
@@ -162,4 +163,4 @@ def test_two_ops_of_one_job_make_a_batch_each(dsn: str, instance: dg.DagsterInst
     batches = query("SELECT id FROM reliable_imports.import_batches ORDER BY id")
     assert [(result.output_for_node("first"),), (result.output_for_node("second"),)] == batches
     assert len(result.filter_events(lambda event: event.is_step_materialization)) == 2
-    assert len(result.get_asset_check_evaluations()) == 2
+    assert len(result.get_asset_check_evaluations()) == 2 * len(CHECKS)

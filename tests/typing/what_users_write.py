@@ -1,5 +1,7 @@
 """Type-checked as users check their code (mypy without --strict), and never run."""
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -33,6 +35,18 @@ class AirlinesProcessor(TableProcessor):
     null_tokens = frozenset({"", "NA"})
     depends_on = ["airports"]
     schedule = "0 6 * * *"
+
+
+class PricesProcessor(BaseProcessor):
+    class Params(BaseModel):
+        since: date
+        rate: Decimal = Decimal("1.0")
+
+    params: Params
+    partitions = "daily from 2024-01-01"
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict:
+        return {"price": item.source_data["price"] * self.params.rate}
 
 
 manager = BatchManager("postgresql://user:pass@host/db")

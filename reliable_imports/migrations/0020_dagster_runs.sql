@@ -1,0 +1,37 @@
+-- Batches with what Dagster says of their runs, where Dagster's storage is in this database, in the schema `dagster`.
+
+CREATE FUNCTION reliable_imports.dagster_run_status(wanted text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found text;
+BEGIN
+    -- Dagster's storage may be elsewhere, and may come later; a view could not name what is not there.
+    IF pg_catalog.to_regclass('dagster.runs') IS NULL
+        OR NOT pg_catalog.has_schema_privilege('dagster', 'USAGE')
+        OR NOT pg_catalog.has_table_privilege('dagster.runs', 'SELECT')
+    THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE 'SELECT status FROM dagster.runs WHERE run_id = $1' INTO found USING wanted;
+    RETURN found;
+END
+$$;
+
+CREATE VIEW reliable_imports.dagster_runs AS
+SELECT
+    run.dagster_run_id,
+    reliable_imports.dagster_run_status(run.dagster_run_id) AS dagster_status,
+    run.batch_id,
+    batch.batch_type,
+    batch.status AS batch_status,
+    run.mode,
+    run.completed,
+    run.failed,
+    run.skipped,
+    run.started_at,
+    run.heartbeat_at,
+    run.ended_at,
+    run.outcome
+FROM reliable_imports.import_runs AS run
+JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
+WHERE run.runner = 'dagster';

@@ -1,0 +1,113 @@
+"""What an orchestrator needs to know: where a run is wanted, and which one is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.database import rows, transaction
+from reliable_imports.queries import load
+
+_ORCHESTRATION = load("orchestration.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingBatch:
+    """A batch that nobody works, and that is waiting for a run.
+
+    Attributes:
+        dagster_run_id: the Dagster run that worked it last and was lost, or None.
+        generation: grows with every run of the batch.
+    """
+
+    batch_id: int
+    batch_type: str
+    first_batch_id: int
+    metadata: Mapping[str, Any]
+    dagster_run_id: str | None
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class MissingReferences:
+    """Outstanding failures of one line that named what was not there.
+
+    Attributes:
+        reasons: the fingerprints of their reasons.
+        items: how many they are.
+    """
+
+    first_batch_id: int
+    reasons: Sequence[str]
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class PermanentFailures:
+    """Outstanding failures of one line that another try of the same code would not cure.
+
+    Attributes:
+        attempts: the fewest that one of them has had.
+        batch_id: the newest batch with one of them.
+        dagster_run_id: the Dagster run that worked that batch last, or None.
+    """
+
+    first_batch_id: int
+    batch_type: str
+    items: int
+    attempts: int
+    batch_id: int
+    dagster_run_id: str | None
+
+
+def unfinished_batch(connection: Connection, batch_type: str, partition: str) -> int | None:
+    """The newest batch of the partition that has not ended."""
+    [row] = _ask(connection, "unfinished_batch", batch_type=batch_type, partition=partition)
+    return None if row["max"] is None else int(row["max"])
+
+
+def waiting_batches(connection: Connection, age: timedelta, limit: int) -> list[WaitingBatch]:
+    return [WaitingBatch(**row) for row in _ask(connection, "waiting_batches", age=age, limit=limit)]
+
+
+def abandoned_batches(connection: Connection, age: timedelta, limit: int) -> list[WaitingBatch]:
+    return [WaitingBatch(**row) for row in _ask(connection, "abandoned_batches", age=age, limit=limit)]
+
+
+def release_run(connection: Connection, dagster_run_id: str, error: str) -> list[int]:
+    """End what a Dagster run has left open; the ids of its batches."""
+    return [row["batch_id"] for row in _ask(connection, "release_run", dagster_run_id=dagster_run_id, error=error)]
+
+
+def finished_elsewhere(
+    connection: Connection, after: tuple[datetime, int] | None, age: timedelta, limit: int
+) -> list[tuple[int, datetime]]:
+    at, batch_id = after or (None, None)
+    found = _ask(connection, "finished_elsewhere", after=at, after_id=batch_id, age=age, limit=limit)
+    return [(row["batch_id"], row["finished_at"]) for row in found]
+
+
+def missing_references(
+    connection: Connection, batch_type: str, table: str | None, before: datetime, limit: int
+) -> list[MissingReferences]:
+    found = _ask(connection, "missing_references", batch_type=batch_type, table=table, before=before, limit=limit)
+    return [MissingReferences(**row) for row in found]
+
+
+def permanent_failures(connection: Connection, **wanted: Any) -> list[PermanentFailures]:
+    return [PermanentFailures(**row) for row in _ask(connection, "permanent_failures", **wanted)]
+
+
+def claim_report(connection: Connection, batch_id: int, dagster_run_id: str) -> bool:
+    """Whether the caller is the one to tell that the batch has ended."""
+    return bool(_ask(connection, "claim_report", batch_id=batch_id, dagster_run_id=dagster_run_id))
+
+
+def _ask(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    with transaction(connection) as cursor:
+        cursor.execute(_ORCHESTRATION[query], parameters)
+        return rows(cursor)

@@ -1,0 +1,64 @@
+"""Batches that were worked outside Dagster, shown in Dagster all the same."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.report import report_of
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+
+
+def build_report_sensor(
+    packages: Packages,
+    *,
+    translator: DagsterReliableImportsTranslator | None = None,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds: int = 60,
+    max_batches_per_tick: int = 25,
+) -> dg.SensorDefinition:
+    """The sensor `report_batches_sensor`: a batch that ended without a Dagster run (on the command line, in an
+    application) becomes a materialization of its asset, with its check, once; in the order in which they ended.
+
+    Each costs Dagster's storage two events of some milliseconds, so a tick reports a few.
+    """
+    registry = discover(packages)
+    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+
+    @dg.sensor(
+        name="report_batches_sensor",
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Shows batches that were worked outside Dagster.",
+    )
+    def report_batches_sensor(
+        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        manager = reliable_imports.manager(registry)
+        ended = manager.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
+        if not ended:
+            return dg.SkipReason("no batch has ended outside Dagster since the last tick")
+        events: list[Any] = []
+        for batch_id, _ in ended:
+            summary = manager.get_summary(batch_id)
+            if summary.batch_type in registry:
+                events += report_of(manager, summary).events(specs[summary.batch_type].key)
+        batch_id, at = ended[-1]
+        return dg.SensorResult(
+            asset_events=events, cursor=f"{at.isoformat()}|{batch_id}", skip_reason=_told(len(ended), len(events))
+        )
+
+    return report_batches_sensor
+
+
+def _told(batches: int, events: int) -> str:
+    return f"{batches} batches ended outside Dagster; {events} events reported"
+
+
+def _read(cursor: str | None) -> tuple[datetime, int] | None:
+    if cursor is None:
+        return None
+    at, _, batch_id = cursor.partition("|")
+    return datetime.fromisoformat(at), int(batch_id)

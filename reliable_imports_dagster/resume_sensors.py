@@ -1,0 +1,242 @@
+"""Sensors that start a run where a batch has none: created by an application, or left behind by a dead process."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports import BatchManager, BatchStatus, ProcessorRegistry, WaitingBatch
+from reliable_imports_dagster import tags
+from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.names import asset_op_name, import_name
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS, past_of
+
+_MAX_BATCHES = 100
+_WILL_RETRY = "dagster/will_retry"
+
+
+def build_waiting_batches_sensor(
+    packages: Packages,
+    jobs: Sequence[Any],
+    *,
+    age: timedelta = timedelta(minutes=1),
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds: int = 30,
+    max_runs_per_tick: int = 10,
+) -> dg.SensorDefinition:
+    """The sensor `import_waiting_batches_sensor`, which launches `import_<type>` for batches that an application has
+    created (`manager.create_batch`) and nobody has begun to work.
+
+    Args:
+        jobs: the import jobs, as `build_import_jobs` makes them.
+        age: how old a batch must be; a run that has made one is about to work it.
+    """
+    registry = discover(packages)
+
+    @dg.sensor(
+        name="import_waiting_batches_sensor",
+        jobs=jobs,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Works batches that an application has created.",
+    )
+    def import_waiting_batches_sensor(
+        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        manager = reliable_imports.manager(registry)
+        waiting = manager.waiting_batches(age=age, limit=_MAX_BATCHES)
+        if not waiting:
+            return dg.SkipReason("no batch is waiting that nobody has begun to work")
+        return _answer(context, manager, registry, waiting, "waiting", max_runs_per_tick)
+
+    return import_waiting_batches_sensor
+
+
+def build_abandoned_batches_sensor(
+    packages: Packages,
+    jobs: Sequence[Any],
+    *,
+    age: timedelta = timedelta(minutes=5),
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    minimum_interval_seconds: int = 60,
+    max_runs_per_tick: int = 10,
+) -> dg.SensorDefinition:
+    """The sensor `resume_abandoned_batches_sensor`, for batches whose process died without a word.
+
+    It fails the Dagster run that still seems to be going on, such as one of `dagster job execute` that was killed, and
+    resumes the batch at a later tick, unless Dagster retries the run itself. Batches that a person has stopped, and
+    reprocess batches, which the reprocess sensor resumes, are left alone.
+
+    Args:
+        jobs: the import jobs, as `build_import_jobs` makes them.
+        age: for how long there must have been no sign of life.
+    """
+    registry = discover(packages)
+
+    @dg.sensor(
+        name="resume_abandoned_batches_sensor",
+        jobs=jobs,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Resumes batches whose process died.",
+    )
+    def resume_abandoned_batches_sensor(
+        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        manager = reliable_imports.manager(registry)
+        abandoned = manager.abandoned_batches(age=age, limit=_MAX_BATCHES)
+        if not abandoned:
+            return dg.SkipReason(f"no batch has lost its process and been without a sign of life for {age}")
+        failed = [batch for batch in abandoned if _fail_zombie(context, batch, age)]
+        resumable = [batch for batch in abandoned if batch not in failed and batch.first_batch_id == batch.batch_id]
+        if not resumable:
+            told = ", ".join(f"{batch.dagster_run_id} of batch {batch.batch_id}" for batch in failed)
+            return dg.SkipReason(
+                f"reported as failed: runs {told}; their batches are resumed at the next tick"
+                if failed
+                else f"{len(abandoned)} reprocess batches are left to the reprocess sensor"
+            )
+        return _answer(context, manager, registry, resumable, "abandoned", max_runs_per_tick)
+
+    return resume_abandoned_batches_sensor
+
+
+def build_run_ended_sensors(
+    packages: Packages,
+    jobs: Sequence[Any],
+    *,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+) -> list[dg.SensorDefinition]:
+    """The sensors `resume_crashed_runs_sensor` and `release_canceled_runs_sensor`: what the two above find after
+    minutes, at once when Dagster has noticed that the process is gone.
+
+    A crashed run's batch is resumed, a canceled one's waits for whoever canceled it. Runs that Dagster retries by
+    itself (`dagster/will_retry`) are left to it.
+    """
+    registry = discover(packages)
+
+    def crashed(
+        context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        run = context.dagster_run
+        manager = reliable_imports.manager(registry)
+        if run.tags.get(_WILL_RETRY) == "true":
+            return dg.SkipReason(f"Dagster retries run {run.run_id} by itself")
+        released = manager.release_run(run.run_id, error="the run failed without a word: its process is gone")
+        if not released:
+            return dg.SkipReason(f"run {run.run_id} left no batch open without saying so")
+        batch = manager.get_batch(released[-1])
+        if batch.status is not BatchStatus.PROCESSING or batch.batch_type not in registry:
+            return dg.SkipReason(f"batch {batch.id} is {batch.status}, and not to be resumed from here")
+        last = manager.list_runs(batch_id=batch.id)[-MAX_IDLE_RUNS:]
+        if len(last) == MAX_IDLE_RUNS and not any(run.completed + run.failed + run.skipped for run in last):
+            return dg.SkipReason(f"batch {batch.id}: its last {len(last)} runs came to no item; see why and resume")
+        waiting = WaitingBatch(batch.id, batch.batch_type, batch.first_batch_id, batch.metadata, run.run_id, len(last))
+        return _request(registry, waiting, f"crashed:{run.run_id}")
+
+    def canceled(context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource) -> dg.SkipReason:
+        released = reliable_imports.manager(registry).release_run(
+            context.dagster_run.run_id, error="the run was canceled"
+        )
+        told = f"released batches {released}" if released else "it left no batch open"
+        return dg.SkipReason(f"run {context.dagster_run.run_id} was canceled: {told}")
+
+    return [
+        dg.run_status_sensor(
+            run_status=status,
+            name=name,
+            request_jobs=list(jobs) if status is dg.DagsterRunStatus.FAILURE else None,
+            default_status=default_status,
+            description=description,
+        )(react)
+        for status, name, react, description in (
+            (
+                dg.DagsterRunStatus.FAILURE,
+                "resume_crashed_runs_sensor",
+                crashed,
+                "Resumes the batch of a run whose process is gone.",
+            ),
+            (
+                dg.DagsterRunStatus.CANCELED,
+                "release_canceled_runs_sensor",
+                canceled,
+                "Frees the items that a canceled run held.",
+            ),
+        )
+    ]
+
+
+def _answer(
+    context: dg.SensorEvaluationContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    batches: Sequence[WaitingBatch],
+    word: str,
+    max_runs: int,
+) -> dg.SensorResult | dg.SkipReason:
+    requests: list[dg.RunRequest] = []
+    reasons: list[str] = []
+    for batch in batches:
+        if len(requests) == max_runs:
+            reasons.append(f"the others wait for the next tick: {max_runs} runs are the most for one")
+            break
+        if batch.batch_type not in registry:
+            reasons.append(f"batch {batch.batch_id}: no processor for {batch.batch_type!r} in this code location")
+            continue
+        past = past_of(context, manager, batch.first_batch_id)
+        if past.busy_run_id is not None:
+            reasons.append(f"batch {batch.batch_id}: run {past.busy_run_id} is working on its line")
+        elif past.idle_in_a_row >= MAX_IDLE_RUNS:
+            reasons.append(
+                f"batch {batch.batch_id}: its last {past.idle_in_a_row} runs ended without touching an item; see why, "
+                f"then launch {import_name(batch.batch_type)} for it"
+            )
+        elif _is_retried(context.instance, batch):
+            reasons.append(f"batch {batch.batch_id}: Dagster retries run {batch.dagster_run_id} by itself")
+        else:
+            requests.append(_request(registry, batch, f"{word}:{batch.batch_id}:{batch.generation + past.idle_runs}"))
+    for reason in reasons:
+        context.log.info(reason)
+    if not requests:
+        return dg.SkipReason(f"{len(batches)} found: {'; '.join(reasons[:10])}")
+    return dg.SensorResult(run_requests=requests)
+
+
+def _request(registry: ProcessorRegistry, batch: WaitingBatch, run_key: str) -> dg.RunRequest:
+    config: dict[str, Any] = {"batch_id": batch.batch_id}
+    if registry.get(batch.batch_type).Params is not None:
+        config["params"] = batch.metadata.get("params", {})
+    return dg.RunRequest(
+        run_key=run_key,
+        job_name=import_name(batch.batch_type),
+        run_config={"ops": {asset_op_name(batch.batch_type): {"config": config}}},
+        partition_key=batch.metadata.get("partition") if registry.get(batch.batch_type).partitions else None,
+        tags={
+            tags.BATCH_ID: str(batch.batch_id),
+            tags.LINE: str(batch.first_batch_id),
+            tags.BATCH_TYPE: batch.batch_type,
+        },
+    )
+
+
+def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: timedelta) -> bool:
+    """Whether the batch's last run still seemed to be going on; it is reported as failed then."""
+    if batch.dagster_run_id is None:
+        return False
+    run = context.instance.get_run_by_id(batch.dagster_run_id)
+    if run is None or run.status not in IN_PROGRESS:
+        return False
+    context.instance.report_run_failed(
+        run,
+        f"no sign of life from the process for {age} while it worked batch {batch.batch_id}; it is taken for dead",
+    )
+    return True
+
+
+def _is_retried(instance: dg.DagsterInstance, batch: WaitingBatch) -> bool:
+    if batch.dagster_run_id is None:
+        return False
+    run = instance.get_run_by_id(batch.dagster_run_id)
+    return run is not None and run.tags.get(_WILL_RETRY) == "true" and "dagster/auto_retry_run_id" not in run.tags

@@ -1,0 +1,437 @@
+"""The sensors besides that of retryable failures: each bounded, idempotent, and saying why it does nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import BaseModel
+
+from reliable_imports import (
+    BaseProcessor,
+    BatchManager,
+    ImportBatchItem,
+    ImportContext,
+    ProcessorRegistry,
+    TableProcessor,
+)
+from reliable_imports_dagster import (
+    ReliableImportsResource,
+    build_abandoned_batches_sensor,
+    build_all_failures_sensor,
+    build_changed_code_sensor,
+    build_file_sensor,
+    build_import_jobs,
+    build_missing_references_sensor,
+    build_reliable_imports_defs,
+    build_report_sensor,
+    build_run_ended_sensors,
+    build_waiting_batches_sensor,
+)
+from tests.dagster.conftest import Query
+
+Answer = dg.SensorResult | dg.SkipReason
+NOW = timedelta(0)
+
+
+class Shop(BaseModel):
+    code: str
+
+
+class ShopsProcessor(TableProcessor):
+    table = "shops"
+    key = ("code",)
+    model = Shop
+
+
+class Sale(BaseModel):
+    id: int
+    shop: str
+
+
+class SalesProcessor(TableProcessor):
+    table = "sales"
+    key = ("id",)
+    model = Sale
+    depends_on = ("shops",)
+
+
+class TasksProcessor(BaseProcessor):
+    class Params(BaseModel):
+        since: str
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        match item.source_data.get("do"):
+            case "die" if not Path(item.source_data["until"]).exists():
+                Path(item.source_data["until"]).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "fail":
+                raise ValueError("no task")
+        return {"since": self.params.since}
+
+
+REGISTRY = ProcessorRegistry()
+for processor in (ShopsProcessor, SalesProcessor, TasksProcessor):
+    REGISTRY.register(processor)
+DEFS = build_reliable_imports_defs(REGISTRY)
+JOBS = build_import_jobs(REGISTRY)
+
+
+def import_tasks() -> dg.JobDefinition:
+    return DEFS.resolve_job_def("import_tasks")
+
+
+@pytest.fixture
+def manager(dsn: str, query: Query) -> BatchManager:
+    query("CREATE TABLE shops (code text PRIMARY KEY)")
+    query("CREATE TABLE sales (id integer PRIMARY KEY, shop text REFERENCES shops)")
+    return BatchManager(dsn, registry=REGISTRY)
+
+
+class Daemon:
+    """Does what Dagster's daemon does with a sensor: its cursor, each run key once, its runs and events."""
+
+    def __init__(self, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> None:
+        self.sensor = sensor
+        self.instance = instance
+        self.cursor: str | None = None
+        self.keys: list[str | None] = []
+
+    def tick(self) -> Answer:
+        with dg.build_sensor_context(
+            instance=self.instance,
+            definitions=DEFS,
+            sensor_name=self.sensor.name,
+            cursor=self.cursor,
+            resources={"reliable_imports": ReliableImportsResource()},
+        ) as context:
+            answer = self.sensor(context)
+        assert isinstance(answer, dg.SensorResult | dg.SkipReason)
+        if isinstance(answer, dg.SensorResult):
+            self.cursor = answer.cursor or self.cursor
+            self.keys += [request.run_key for request in answer.run_requests or []]
+            assert len(self.keys) == len(set(self.keys)), "a run key was repeated: its run would never start"
+        return answer
+
+    def requests(self) -> list[dg.RunRequest]:
+        answer = self.tick()
+        return list(answer.run_requests or []) if isinstance(answer, dg.SensorResult) else []
+
+    def reason(self) -> str:
+        answer = self.tick()
+        if isinstance(answer, dg.SensorResult):
+            assert not answer.run_requests
+            return str(answer.skip_reason.skip_message if answer.skip_reason else "")
+        return str(answer.skip_message)
+
+    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        return DEFS.resolve_job_def(request.job_name or "reprocess_failed_items").execute_in_process(
+            instance=self.instance,
+            run_config=request.run_config,
+            tags={**request.tags, "dagster/sensor_name": self.sensor.name},
+            raise_on_error=False,
+        )
+
+    def crash(self, request: dg.RunRequest) -> None:
+        """A run that ends before it comes to its items."""
+        job = DEFS.resolve_job_def(request.job_name or "reprocess_failed_items")
+        tags = {**request.tags, "dagster/sensor_name": self.sensor.name}
+        run = self.instance.create_run_for_job(job, run_config=request.run_config, tags=tags)
+        self.instance.report_run_failed(run)
+
+
+@pytest.fixture
+def daemon(instance: dg.DagsterInstance) -> Callable[[dg.SensorDefinition], Daemon]:
+    return lambda sensor: Daemon(sensor, instance)
+
+
+Start = Callable[[dg.SensorDefinition], Daemon]
+
+
+def test_a_batch_that_an_application_created_is_worked(manager: BatchManager, daemon: Start, query: Query) -> None:
+    waiting = daemon(build_waiting_batches_sensor(REGISTRY, JOBS, age=NOW))
+    assert "no batch is waiting" in waiting.reason()
+    batch_id = manager.create_batch("tasks", [{"id": 1}], params={"since": "monday"})
+
+    [request] = waiting.requests()
+    assert waiting.run(request).success
+
+    assert query("SELECT result ->> 'since' FROM reliable_imports.import_attempts") == [("monday",)]
+    assert manager.get_summary(batch_id).status == "completed"
+    assert waiting.requests() == []
+
+
+def test_a_waiting_batch_whose_run_ended_early_gets_another_until_a_person_must_look(
+    manager: BatchManager, daemon: Start
+) -> None:
+    waiting = daemon(build_waiting_batches_sensor(REGISTRY, JOBS, age=NOW))
+    manager.create_batch("tasks", [{"id": 1}], params={"since": "monday"})
+
+    for _ in range(5):
+        [request] = waiting.requests()
+        waiting.crash(request)
+
+    assert "its last 5 runs ended without touching an item" in waiting.reason()
+
+
+def test_a_batch_is_young_for_a_while(manager: BatchManager, daemon: Start) -> None:
+    manager.create_batch("tasks", [{"id": 1}], params={"since": "monday"})
+
+    assert daemon(build_waiting_batches_sensor(REGISTRY, JOBS, age=timedelta(hours=1))).requests() == []
+
+
+_DIES = """
+import sys
+from tests.dagster import test_other_sensors as module
+from reliable_imports import BatchManager
+BatchManager(registry=module.REGISTRY).process_batch(int(sys.argv[1]), dagster_run_id=sys.argv[2])
+"""
+
+
+@pytest.fixture
+def killed(manager: BatchManager, instance: dg.DagsterInstance, tmp_path: Path, query: Query) -> tuple[int, str]:
+    """A batch whose worker was killed, and the Dagster run, which still seems to be going on."""
+    items = [{"id": 1}, {"id": 2, "do": "die", "until": str(tmp_path / "died")}, {"id": 3}]
+    batch_id = manager.create_batch("tasks", items, params={"since": "monday"})
+    config = {"ops": {"tasks": {"config": {"batch_id": batch_id, "params": {"since": "monday"}}}}}
+    tags = {"reliable_imports/line": str(batch_id)}
+    run = instance.create_run_for_job(import_tasks(), run_config=config, tags=tags)
+    instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id)
+    died = subprocess.run(
+        [sys.executable, "-c", _DIES, str(batch_id), run.run_id], cwd=Path(__file__).parents[2], check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
+    return batch_id, run.run_id
+
+
+def test_a_killed_processs_run_is_failed_and_its_batch_resumed(
+    killed: tuple[int, str], daemon: Start, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
+    batch_id, run_id = killed
+    abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
+
+    assert f"reported as failed: runs {run_id} of batch {batch_id}" in abandoned.reason()
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.FAILURE
+
+    [request] = abandoned.requests()
+    assert abandoned.run(request).success
+    assert manager.get_summary(batch_id).completed_items == 3
+    assert "no batch has lost its process" in abandoned.reason()
+
+
+def test_a_killed_processs_run_that_dagster_retries_is_left_to_it(
+    killed: tuple[int, str], daemon: Start, instance: dg.DagsterInstance
+) -> None:
+    abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
+    abandoned.tick()
+    instance.add_run_tags(killed[1], {"dagster/will_retry": "true"})
+
+    assert "Dagster retries run" in abandoned.reason()
+
+
+def test_a_batch_that_a_person_stopped_is_not_resumed(
+    killed: tuple[int, str], daemon: Start, manager: BatchManager
+) -> None:
+    manager.release_run(killed[1], error="stopped")
+
+    assert daemon(build_abandoned_batches_sensor(REGISTRY, JOBS)).requests() == []
+
+
+def _status_tick(name: str, run_id: str, instance: dg.DagsterInstance) -> Any:
+    [sensor] = [sensor for sensor in build_run_ended_sensors(REGISTRY, JOBS) if sensor.name == name]
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, run.job_name)
+    context = dg.build_run_status_sensor_context(
+        sensor_name=name, dagster_event=event, dagster_instance=instance, dagster_run=run
+    )
+    return sensor(context, reliable_imports=ReliableImportsResource())
+
+
+def test_a_crashed_run_is_resumed_at_once(
+    killed: tuple[int, str], instance: dg.DagsterInstance, manager: BatchManager, daemon: Start
+) -> None:
+    batch_id, run_id = killed
+
+    request = _status_tick("resume_crashed_runs_sensor", run_id, instance)
+
+    assert request.run_key == f"crashed:{run_id}"
+    assert Daemon(build_report_sensor(REGISTRY), instance).run(request).success
+    assert manager.get_summary(batch_id).completed_items == 3
+    again = _status_tick("resume_crashed_runs_sensor", run_id, instance)
+    assert "left no batch open" in again.skip_message
+
+
+def test_a_crashed_run_that_dagster_retries_is_left_alone(
+    killed: tuple[int, str], instance: dg.DagsterInstance, query: Query
+) -> None:
+    instance.add_run_tags(killed[1], {"dagster/will_retry": "true"})
+
+    assert "by itself" in _status_tick("resume_crashed_runs_sensor", killed[1], instance).skip_message
+    assert query("SELECT ended_at FROM reliable_imports.import_runs") == [(None,)]
+
+
+def test_a_canceled_run_is_released_and_not_resumed(
+    killed: tuple[int, str], instance: dg.DagsterInstance, query: Query
+) -> None:
+    answer = _status_tick("release_canceled_runs_sensor", killed[1], instance)
+
+    assert f"released batches [{killed[0]}]" in answer.skip_message
+    assert query("SELECT outcome FROM reliable_imports.import_runs") == [("interrupted",)]
+
+
+def _launch(instance: dg.DagsterInstance, batch_type: str, *items: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
+    return DEFS.resolve_job_def(f"import_{batch_type}").execute_in_process(
+        instance=instance,
+        run_config={"ops": {batch_type: {"config": {"items": list(items)}}}},
+        raise_on_error=False,
+    )
+
+
+def test_what_failed_for_want_of_a_parent_is_repaired_when_that_is_imported(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query
+) -> None:
+    references = daemon(build_missing_references_sensor(REGISTRY))
+    assert "none of shops has been materialized" in references.reason()
+    _launch(instance, "sales", {"id": 1, "shop": "a"}, {"id": 2, "shop": "b"}, {"id": 3, "shop": "x", "bad": 1}, {})
+    _launch(instance, "shops", {"code": "a"}, {"code": "b"})
+
+    [request] = references.requests()
+    references.run(request)
+
+    assert query("SELECT id, shop FROM sales ORDER BY id") == [(1, "a"), (2, "b")]
+    assert "none of shops has been materialized since the last tick" in references.reason()
+    _launch(instance, "shops", {"code": "x"})
+    [request] = references.requests()
+    assert references.run(request).success
+    assert query("SELECT count(*) FROM sales") == [(3,)]
+    assert manager.count_outstanding(1) == 1  # the one that is no sale at all
+
+
+def test_failures_are_tried_once_more_when_the_code_has_changed(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _launch(instance, "sales", {"id": 1, "shop": "a"})
+    assert "none failed with other code" in daemon(build_changed_code_sensor(REGISTRY)).reason()
+
+    monkeypatch.setattr("reliable_imports_dagster.repair_sensors.code_version", lambda processor: "changed")
+    monkeypatch.setattr("reliable_imports_dagster.execution.code_version", lambda processor: "changed")
+    changed = daemon(build_changed_code_sensor(REGISTRY))
+    [request] = changed.requests()
+    changed.run(request)
+
+    assert manager.get_summary(2).failed_items == 1
+    assert "none failed with other code" in changed.reason()
+    excluded = daemon(build_changed_code_sensor(REGISTRY, exclude_batch_types=["sales"]))
+    assert excluded.requests() == []
+
+
+def test_all_failures_are_tried_a_bounded_number_of_times(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
+) -> None:
+    _launch(instance, "sales", {"id": 1, "shop": "a"})
+    every = daemon(build_all_failures_sensor(REGISTRY, max_attempts=3, backoff=NOW))
+
+    for _ in range(2):
+        [request] = every.requests()
+        every.run(request)
+
+    assert "had fewer than 3 attempts" in every.reason()
+
+
+def test_excluded_reasons_are_left_to_a_person(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
+) -> None:
+    _launch(instance, "sales", {"id": 1, "shop": "a"}, {})
+    reasons = {reason.error_type: reason.reason for reason in manager.failure_reasons(1)}
+
+    every = daemon(build_all_failures_sensor(REGISTRY, backoff=NOW, exclude_reasons=[reasons["InvalidRow"]]))
+    every.run(every.requests()[0])
+
+    assert [summary.total_items for summary in manager.list_batches()] == [1, 2]
+
+
+def test_batches_worked_elsewhere_are_reported_once(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query
+) -> None:
+    _launch(instance, "shops", {"code": "z"})
+    for number in range(3):
+        manager.process_batch(manager.create_batch("shops", [{"code": f"s{number}"}]))
+    query("UPDATE reliable_imports.import_batches SET finished_at = finished_at - interval '1 minute'")
+    report = daemon(build_report_sensor(REGISTRY, max_batches_per_tick=2))
+
+    told = []
+    for _ in range(3):
+        answer = report.tick()
+        events = answer.asset_events if isinstance(answer, dg.SensorResult) else []
+        told += [event.metadata["batch_id"].value for event in events if isinstance(event, dg.AssetMaterialization)]
+
+    assert told == ["2", "3", "4"]
+    assert "no batch has ended outside Dagster" in report.reason()
+
+
+def _file_sensor(folder: Path, **options: Any) -> dg.SensorDefinition:
+    [job] = [job for job in JOBS if job.name == "import_shops"]
+    return build_file_sensor(ShopsProcessor, folder, job, **{"settled_after": NOW, **options})
+
+
+def test_a_file_that_arrives_is_imported_once_and_put_aside(
+    manager: BatchManager, daemon: Start, tmp_path: Path, query: Query
+) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\nb\n")
+    (tmp_path / "later.csv.part").write_text("code\nx\n")
+    files = daemon(_file_sensor(tmp_path))
+
+    [request] = files.requests()
+    assert files.run(request).success
+
+    assert "shops.csv was imported" in files.reason()
+    assert (tmp_path / "imported" / "shops.csv").exists()
+    assert f"no file is in {tmp_path}" in files.reason()
+    assert query("SELECT code FROM shops ORDER BY code") == [("a",), ("b",)]
+
+    (tmp_path / "shops.csv").write_text("code\nc\n")  # a new delivery under the old name
+    [request] = files.requests()
+    assert files.run(request).success
+    assert "was imported" in files.reason()
+    assert len(list((tmp_path / "imported").iterdir())) == 2
+
+
+def test_a_file_that_cannot_be_read_is_put_aside_as_refused(
+    manager: BatchManager, daemon: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "shops.json").write_text('[{"code": "a"}')
+    files = daemon(_file_sensor(tmp_path))
+
+    [request] = files.requests()
+    assert not files.run(request).success
+
+    assert "was refused" in files.reason()
+    assert (tmp_path / "refused" / "shops.json").exists()
+
+
+def test_a_file_whose_run_ended_early_gets_another(manager: BatchManager, daemon: Start, tmp_path: Path) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\n")
+    files = daemon(_file_sensor(tmp_path, afterwards="keep"))
+    [request] = files.requests()
+    files.crash(request)
+
+    [request] = files.requests()
+    assert files.run(request).success
+    assert "was imported" in files.reason()
+    assert (tmp_path / "shops.csv").exists()
+
+
+def test_a_file_that_is_still_being_written_is_left_alone(manager: BatchManager, daemon: Start, tmp_path: Path) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\n")
+
+    assert "has changed within" in daemon(_file_sensor(tmp_path, settled_after=timedelta(hours=1))).reason()

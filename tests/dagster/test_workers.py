@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from reliable_imports.settings import Settings
+from reliable_imports_dagster.storage import dagster_instance
+from tests.dagster import parallel_project, project
+from tests.dagster.conftest import Query, tags_of
+
+WRITTEN = "SELECT count(*), count(DISTINCT id) FROM writes"
+
+
+def _run(instance: dg.DagsterInstance, items: list[dict[str, Any]], folder: Path) -> dg.JobExecutionResult:
+    path = folder / "shared.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    with dg.execute_job(
+        dg.reconstructable(parallel_project.job),
+        instance,
+        run_config={"ops": {"accept": {"config": {"path": str(path)}}}},
+    ) as result:
+        return result
+
+
+def test_two_processes_share_a_batch_and_one_reports_it(
+    dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path
+) -> None:
+    result = _run(instance, [{"seconds": 0.02} for _ in range(150)], tmp_path)
+
+    assert result.success
+    assert query(WRITTEN) == [(150, 150)]
+    shares = query("SELECT completed FROM reliable_imports.import_runs ORDER BY id")
+    assert len(shares) == 2
+    assert sum(share for (share,) in shares) == 150
+    assert len(result.filter_events(lambda event: event.is_step_materialization)) == 1
+    assert tags_of(instance, result.run_id)["outcome"] == "completed"
+
+
+def test_a_killed_worker_costs_nothing(dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path) -> None:
+    items: list[dict[str, Any]] = [{"seconds": 0.03} for _ in range(150)]
+    items[20]["die"] = str(tmp_path / "died")
+
+    result = _run(instance, items, tmp_path)
+
+    assert (tmp_path / "died").exists()
+    assert not result.success  # Dagster's word for the step that died
+    assert query("SELECT status, completed_items FROM reliable_imports.import_batches") == [("completed", 150)]
+    assert query(WRITTEN) == [(150, 150)]
+    assert len(result.filter_events(lambda event: event.is_step_materialization)) == 1
+
+
+def test_the_view_joins_batches_with_dagsters_runs(dsn: str, query: Query, tmp_path: Path) -> None:
+    rows = "SELECT dagster_run_id, dagster_status, batch_status FROM reliable_imports.dagster_runs"
+    elsewhere = project.defs.resolve_job_def("import_authors").execute_in_process()
+    assert query(rows) == [(elsewhere.run_id, None, "completed")]
+
+    with dagster_instance(dsn, Settings(dsn=dsn, home=tmp_path)) as instance:
+        here = project.defs.resolve_job_def("import_authors").execute_in_process(instance=instance)
+
+    assert (here.run_id, "SUCCESS", "completed") in query(rows)
+
+
+@pytest.mark.parametrize("workers", [0, 65])
+def test_a_number_of_workers_that_makes_no_sense_is_refused(
+    dsn: str, instance: dg.DagsterInstance, workers: int, query: Query
+) -> None:
+    job = parallel_project.job()
+    config = {"ops": {"accept": {"config": {"items": [{}], "workers": workers}}}}
+
+    assert not job.execute_in_process(instance=instance, run_config=config, raise_on_error=False).success
+    assert query("SELECT * FROM reliable_imports.import_batches") == []
