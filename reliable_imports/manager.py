@@ -152,22 +152,23 @@ class BatchManager:
 
         Raises:
             UnknownBatch, UnknownBatchType: there is no such batch, or no processor for it.
-            RunInterrupted: the database was lost; finished items are kept, the rest stay pending.
+            RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
+            psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
-        if not batch.status.is_final:
-            run = Run(
-                self.dsn,
-                batch,
-                processor_for(processor, batch),
-                Identity(runner, dagster_run_id),
-                may_set_up=self._migrate,
-                on_progress=on_progress,
-            )
-            run.execute()
-        return self.get_summary(batch_id)
+        if batch.status.is_final:
+            return self.get_summary(batch_id)
+        run = Run(
+            self.dsn,
+            batch,
+            processor_for(processor, batch),
+            Identity(runner, dagster_run_id),
+            may_set_up=self._migrate,
+            on_progress=on_progress,
+        )
+        return run.execute()
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.

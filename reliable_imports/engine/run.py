@@ -91,8 +91,8 @@ class Run:
         self._sheltered = processor.item_timeout is not None and shelter.POSSIBLE
         self._deaths: Counter[int | None] = Counter()
 
-    def execute(self) -> None:
-        """Work until nothing is left to claim, and close the batch if nobody else works on it.
+    def execute(self) -> BatchSummary:
+        """Work until nothing is left to claim, close the batch if nobody else works on it, and say how it stands.
 
         Raises:
             RunInterrupted: the database was lost for too long; open items stay pending.
@@ -100,12 +100,13 @@ class Run:
         with self._opened, self._stop:
             self._open()
             try:
-                self._start()
+                self._begin()
                 ending = self._work_until_paused()
                 if ending is Ending.STOPPED:
                     self._kept(lambda: self._end(RunOutcome.INTERRUPTED, "stopped by a signal"))
                 else:
                     self._kept(lambda: self._end(*self._outcome()))
+                summary = self._kept(lambda: get_summary(self._connection, self._batch.id))
             except psycopg2.Error as error:
                 self._abandon(_first_line(error))
                 if fault_of(error, self._connection) is Fault.INFRASTRUCTURE:
@@ -118,8 +119,24 @@ class Run:
                 if self._watch is not None:
                     self._watch.stop()
         self._stop.obey()
+        return summary
 
     # Beginning
+
+    def _begin(self) -> None:
+        """Start the run, and start it again if the connection is lost meanwhile."""
+        until = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                self._start()
+                break
+            except psycopg2.Error as error:
+                self._run_id = 0  # it was not committed, or nobody knows
+                if not self._connection.closed or time.monotonic() > until:
+                    raise
+                self._open_again(error, until)
+        if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
+            self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
 
     def _start(self) -> None:
         if self._may_set_up and self._processor.setup_sql is not None:
@@ -151,8 +168,6 @@ class Run:
             on_item=None,
         )
         self._worker.attach(self._connection)
-        if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
-            self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
 
     def _set_up(self, path: Path) -> None:
         try:
@@ -220,15 +235,9 @@ class Run:
     def _reconnect(self, cause: psycopg2.Error, worker: Worker) -> None:
         """Get the server back, and wait until what was under way on the old connection has ended there."""
         until = time.monotonic() + RECONNECT_SECONDS
-        pause = 0.05
-        facts = {"batch_id": self._batch.id, "run_id": self._run_id}
-        logger.warning("the connection was lost; trying to get it back", extra=facts)
         while True:
-            # Jitter, so that many workers do not all come back at once.
-            time.sleep(pause * random.uniform(0.5, 1))
-            pause = min(pause * 2, 3)
+            self._open_again(cause, until)
             try:
-                self._open()
                 with transaction(self._connection) as cursor:
                     cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
                     cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
@@ -239,6 +248,21 @@ class Run:
                     self._log(cursor, "warning", "connection lost and made again", {"error": _first_line(cause)})
                 worker.attach(self._connection)
                 return
+            except psycopg2.Error as error:
+                if time.monotonic() > until or self._stop.received is not None:
+                    raise cause from error
+
+    def _open_again(self, cause: psycopg2.Error, until: float) -> None:
+        """Connect anew, with growing pauses, until the server answers or *until* has passed: then raise *cause*."""
+        pause = 0.05
+        facts = {"batch_id": self._batch.id, "run_id": self._run_id}
+        logger.warning("the connection was lost; trying to get it back", extra=facts)
+        while True:
+            # Jitter, so that many workers do not all come back at once.
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(pause * 2, 3)
+            try:
+                return self._open()
             except psycopg2.Error as error:
                 if time.monotonic() > until or self._stop.received is not None:
                     raise cause from error
@@ -329,10 +353,13 @@ class Run:
         self._worker.doubts[item_number] = Doubt(verdict=failure)
 
     def _range_of(self, item_number: int) -> int:
-        with self._connection.cursor() as cursor:
-            cursor.execute(_WORK["range_of"], {"batch_id": self._batch.id, "item_number": item_number})
-            found = cursor.fetchone()
-        return 0 if found is None else int(found[0])
+        def ask() -> int:
+            with self._connection.cursor() as cursor:
+                cursor.execute(_WORK["range_of"], {"batch_id": self._batch.id, "item_number": item_number})
+                found = cursor.fetchone()
+            return 0 if found is None else int(found[0])
+
+        return self._kept(ask)
 
     # Ending
 

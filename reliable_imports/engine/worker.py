@@ -126,6 +126,7 @@ class Worker:
         self._settings = ""
         self._found: dict[tuple[Any, ...], Any] = {}
         self._from_range = 0
+        self._in_hand = 0
         self._ahead: list[StoredItem] = []
         self._ahead_range = -1
         self._carried: list[Attempt] = []
@@ -200,7 +201,7 @@ class Worker:
     @property
     def range_in_hand(self) -> int:
         """The range that was claimed last."""
-        return self._from_range
+        return self._in_hand
 
     # One chunk
 
@@ -215,6 +216,7 @@ class Worker:
             if claim is None:
                 roll_back(self._connection)
                 return False
+            self._in_hand = claim.range_number
             if self._prepares and not self._has_prepared(claim):
                 self._announce(cursor, claim)
                 self._prepare(claim.items)

@@ -156,9 +156,7 @@ def test_a_signal_ends_a_long_statement_of_the_server(manager: BatchManager, dat
     manager.cancel_batch(batch_id)
 
 
-def test_a_run_whose_item_takes_long_says_that_it_lives(
-    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_item_takes_long_says_that_it_lives(manager: BatchManager, monkeypatch: pytest.MonkeyPatch) -> None:
     def take_long(item: Any, ctx: Any) -> None:
         ctx.execute("SELECT pg_sleep(2)")
         beaten = "SELECT heartbeat_at > started_at + interval '0.5 s' FROM reliable_imports.import_runs WHERE id = %s"

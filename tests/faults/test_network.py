@@ -122,10 +122,6 @@ def test_a_worker_behind_a_frozen_network_writes_nothing_late(
     assert_sound(dsn, batch_id, is_finished=True)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a run that lost its connection waits for the range that it committed last, not for the one in its hand",
-)
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
 def test_a_session_that_outlives_its_connection_ends_the_wait(
     manager: BatchManager, dsn: str, sql: Sql, proxy: Proxy, batch_type: str
