@@ -352,6 +352,7 @@ class BatchManager:
         exclude_reasons: Sequence[str] = (),
         max_attempts: int = 1_000_000,
         backoff: timedelta = timedelta(0),
+        after: int = 0,
         limit: int = 100,
     ) -> list[PermanentFailures]:
         """Lines with outstanding failures that wait for a person or for other code.
@@ -359,6 +360,7 @@ class BatchManager:
         Args:
             max_attempts: only failures with fewer attempts.
             backoff: only failures that have rested so long, doubled with every attempt.
+            after: only lines whose first batch has a higher id; pass the last one on to page.
         """
         with self._connection() as connection:
             return orchestration.permanent_failures(
@@ -367,6 +369,7 @@ class BatchManager:
                 exclude_reasons=list(exclude_reasons),
                 max_attempts=max_attempts,
                 backoff=backoff,
+                after=after,
                 limit=limit,
             )
 

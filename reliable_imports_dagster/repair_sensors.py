@@ -113,8 +113,13 @@ def build_changed_code_sensor(
             key = f"code:{line.first_batch_id}:{line.batch_id}:{versions[line.batch_type]}"
             requests += _request_if_free(context, manager, line, key, exclude_reasons)
         if not requests:
-            return dg.SkipReason(f"{len(lines)} lines have failures, and none failed with other code than there is now")
-        return dg.SensorResult(run_requests=requests[:max_runs_per_tick])
+            # The next lines at the next tick, and the first ones again after the last.
+            onward = str(lines[-1].first_batch_id) if len(lines) == _MAX_LINES else "0"
+            return dg.SensorResult(
+                skip_reason=f"{len(lines)} lines have failures, and none failed with other code than there is now",
+                cursor=onward,
+            )
+        return dg.SensorResult(run_requests=requests[:max_runs_per_tick], cursor=context.cursor)
 
     return reprocess_changed_code_sensor
 
@@ -153,7 +158,7 @@ def build_all_failures_sensor(
             exclude_reasons=exclude_reasons,
             max_attempts=max_attempts,
             backoff=backoff,
-            limit=max_runs_per_tick,
+            limit=_MAX_LINES,
         )
         if not lines:
             return dg.SkipReason(f"no failure has rested for {backoff} and had fewer than {max_attempts} attempts")
@@ -164,7 +169,7 @@ def build_all_failures_sensor(
             requests += _request_if_free(context, manager, line, key, exclude_reasons)
         if not requests:
             return dg.SkipReason(f"{len(lines)} lines are being worked, or their last runs came to no item")
-        return dg.SensorResult(run_requests=requests)
+        return dg.SensorResult(run_requests=requests[:max_runs_per_tick])
 
     return reprocess_all_failures_sensor
 

@@ -129,6 +129,7 @@ FROM (
         AND outstanding.failed_at + %(backoff)s * pg_catalog.power(2, least(outstanding.attempts - 1, 20))
             <= pg_catalog.clock_timestamp()
         AND outstanding.batch_type = ANY (%(batch_types)s::text[])
+        AND outstanding.first_batch_id > %(after)s
     GROUP BY outstanding.first_batch_id
 ) AS failing
 JOIN reliable_imports.import_batches AS batch ON batch.id = failing.batch_id
