@@ -38,7 +38,7 @@ MAX_TRIES = 5
 """Tries at an item that meets other transactions (deadlock, serialization failure, lock time-out), in one run."""
 
 MAX_LONE_LOSSES = 5
-"""Connections that an item may cost while it is tried alone and the server answers at once, before it is set aside."""
+"""Connections that an item may cost while it is tried alone, before it is set aside."""
 
 _MAX_BYTES = 1_000_000
 _MAX_PREPARED = 50
