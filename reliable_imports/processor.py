@@ -168,9 +168,9 @@ class BaseProcessor(ABC):
     def prepare_item(self, item: ImportBatchItem) -> Any:
         """Fetch what the item needs from elsewhere, such as an HTTP service; `item.prepared` then holds the result.
 
-        Called before the item's transaction, for several items at once: in threads, or as tasks of one event loop if
-        it is an `async def`. What it raises fails the item at stage `prepare`. It may be called again for an item that
-        another worker takes meanwhile.
+        Called before the item's transaction, for several items at once: in threads, or as tasks of an event loop if it
+        is an `async def`. That loop ends with them, so do not keep a client that belongs to it. What it raises fails
+        the item at stage `prepare`. It may be called again for an item that another worker takes meanwhile.
         """
         return None
 

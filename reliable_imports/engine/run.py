@@ -207,7 +207,7 @@ class Run:
 
     def _keep_working(self) -> Ending:
         """Work until nothing is left or a signal says so, wherever it takes: here, in a child, item by item."""
-        while True:
+        while self._stop.received is None:
             try:
                 if self._sheltered:
                     ending = self._work_in_child(lambda worker: worker.work())
@@ -219,6 +219,7 @@ class Run:
                     continue
             if ending is not None:
                 return ending
+        return Ending.STOPPED
 
     def _through_lost_connections(self, worker: Worker, work: Callable[[Worker], T]) -> T:
         while True:
@@ -239,12 +240,11 @@ class Run:
             self._open_again(cause, until)
             try:
                 with transaction(self._connection) as cursor:
-                    cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
                     cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-                    cursor.execute(
-                        _WORK["wait_for_range"],
-                        {"batch_id": self._batch.id, "range_number": worker.range_in_hand},
-                    )
+                    cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
+                    range_number, items = worker.in_hand
+                    held = {"batch_id": self._batch.id, "range_number": range_number, "items": items}
+                    cursor.execute(_WORK["wait_for_range" if range_number else "wait_for_retries"], held)
                     self._log(cursor, "warning", "connection lost and made again", {"error": _first_line(cause)})
                 worker.attach(self._connection)
                 return
@@ -286,7 +286,9 @@ class Run:
             self._deaths[None] += 1
             if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
                 raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
-            return None
+            # It may have been preparing several: alone, each of them is known.
+            announced = self._announced_range()
+            return None if announced is None else self._work_suspects(announced, None)
         if end.outstayed:
             self._set_aside(end.item, _outstayed(self._processor))
             return None
@@ -299,7 +301,7 @@ class Run:
         """
         if not shelter.POSSIBLE:
             return self._through_lost_connections(self._worker, lambda worker: worker.work_alone(range_number, until))
-        while True:
+        while self._stop.received is None:
             end = self._fork(lambda worker: worker.work_alone(range_number, until))
             if not end.died:
                 ending = self._ending_of(end)
@@ -314,6 +316,7 @@ class Run:
                 self._set_aside(end.item, _outstayed(self._processor))
             elif self._deaths[end.item] >= MAX_LONE_DEATHS:
                 self._set_aside(end.item, KilledWorker(f"killed its worker ({end.how})"))
+        return Ending.STOPPED
 
     def _fork(self, work: Callable[[Worker], Ending]) -> ChildEnd:
         end = self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
@@ -326,21 +329,23 @@ class Run:
 
     def _be_the_child(self, work: Callable[[Worker], Ending]) -> Ending:
         """In the child: the same run, on a connection and with threads and signal handlers of its own."""
-        # Kept, not dropped: the parent's connection is not ours to close.
-        parents = self._opened
+        # The parent's are kept alive by its frames below this one: its connection is not ours to close.
+        inherited = self._stop
         self._opened = ExitStack()
         self._on_progress = None
         self._stop = StopSignal(self._cancel_statement)
         with self._opened, self._stop:
+            # A signal that came between the fork and here was heard by the parent's handlers.
+            self._stop.received = self._stop.received or inherited.received
             self._open()
             self._move_here()
             self._watch = Watch(self._dsn, self._run_id, lambda: self._connection)
             self._watch.start()
-            worker = self._worker.in_child(self._stop, self._after_chunk, self._shelter.tell_item)
+            worker = self._worker.in_child(
+                self._stop, self._after_chunk, self._shelter.tell_item, self._shelter.tell_tried
+            )
             worker.attach(self._connection)
-            ending = self._through_lost_connections(worker, work)
-        del parents
-        return ending
+            return self._through_lost_connections(worker, work)
 
     def _ending_of(self, end: ChildEnd) -> Ending:
         if end.error is not None:
@@ -351,6 +356,12 @@ class Run:
     def _set_aside(self, item_number: int, error: ItemError) -> None:
         failure = exception_failure(self._batch.batch_type, Stage.PROCESS, error)
         self._worker.doubts[item_number] = Doubt(verdict=failure)
+
+    def _announced_range(self) -> int | None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["announced_range"], {"run_id": self._run_id})
+            found = cursor.fetchone()
+        return None if found is None else found[0]
 
     def _range_of(self, item_number: int) -> int:
         def ask() -> int:

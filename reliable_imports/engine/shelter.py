@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import mmap
 import os
 import pickle
@@ -23,6 +24,7 @@ _POLL_SECONDS = 0.02
 _TIMEOUT_GRACE = 2.0
 _PR_SET_PDEATHSIG = 1
 _CELL = struct.Struct("qd")
+_SINCE = struct.Struct("d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,17 @@ class Shelter:
         self._cell = mmap.mmap(-1, _CELL.size)
 
     def tell_item(self, number: int) -> None:
-        """Called in the child: this item's code is about to run."""
+        """Called in the child: this item's code is about to run, and its time begins."""
         _CELL.pack_into(self._cell, 0, number, time.monotonic())
 
+    def tell_tried(self) -> None:
+        """Called in the child: the items' code has ended. Their chunk may take as long as it takes from now on."""
+        _SINCE.pack_into(self._cell, _CELL.size - _SINCE.size, math.inf)
+
     def tell_between(self) -> None:
-        """Called in the child: no item's code is running."""
-        _CELL.pack_into(self._cell, 0, 0, 0.0)
+        """Called in the child: no item is being tried."""
+        # Never a time in the past: the parent may read the number of one item with the time of another.
+        _CELL.pack_into(self._cell, 0, 0, math.inf)
 
     def run(self, work: Callable[[], Any], *, tick: Callable[[], None]) -> ChildEnd:
         """Run *work* in a child and wait for its end.
@@ -89,8 +96,11 @@ class Shelter:
     def _wait(self, child: int, reader: int, tick: Callable[[], None]) -> ChildEnd:
         outstayed = told = False
         next_tick = time.monotonic() + 0.5
+        sent = bytearray()
+        os.set_blocking(reader, False)
         while True:
             ended, status = os.waitpid(child, os.WNOHANG)
+            _drain(reader, sent)  # while it lives too: what it sends may be more than a pipe holds
             if ended:
                 break
             item, since = _CELL.unpack_from(self._cell, 0)
@@ -104,7 +114,7 @@ class Shelter:
                 tick()
                 next_tick = time.monotonic() + 0.5
             time.sleep(_POLL_SECONDS)
-        message = _read(reader)
+        message = _message(bytes(sent))
         if message is not None:
             return ChildEnd(value=message[0], error=message[1])
         item, _ = _CELL.unpack_from(self._cell, 0)
@@ -148,10 +158,15 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _read(reader: int) -> tuple[Any, BaseException | None] | None:
+def _drain(reader: int, sent: bytearray) -> None:
+    """Add what the pipe holds now; a process that the child has left behind may keep it open for ever."""
+    with contextlib.suppress(BlockingIOError):
+        while data := os.read(reader, 65536):
+            sent += data
+
+
+def _message(data: bytes) -> tuple[Any, BaseException | None] | None:
     """What the child sent, or None if it did not come to the end of it."""
-    with os.fdopen(os.dup(reader), "rb") as pipe:
-        data = pipe.read()
     try:
         message: tuple[Any, BaseException | None] = pickle.loads(data)
         return message
@@ -162,7 +177,8 @@ def _read(reader: int) -> tuple[Any, BaseException | None] | None:
 def _how(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        return f"signal {number}, {signal.Signals(number).name}"
+        name = next((f", {known.name}" for known in signal.Signals if known == number), "")  # some have no name
+        return f"signal {number}{name}"
     return f"exit status {os.WEXITSTATUS(status)}"
 
 

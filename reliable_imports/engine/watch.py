@@ -20,6 +20,7 @@ BEAT_SECONDS = 30.0
 """A run that has committed nothing for so long says that it lives. Views take it for dead after two minutes."""
 
 _MAX_MISSED = 3
+_SILENCE_SECONDS = 5.0
 
 
 class Watch:
@@ -53,13 +54,16 @@ class Watch:
             if time.monotonic() - self._beaten_at < BEAT_SECONDS:
                 missed = 0
                 continue
+            asked_at = time.monotonic()
             try:
                 with connect(self._dsn) as connection, connection.cursor() as cursor:
                     cursor.execute("SET statement_timeout = '10s'; " + _WORK["beat"], {"run_id": self._run_id})
                 self.beaten()
                 missed = 0
-            except psycopg2.Error:
-                missed += 1
+            except psycopg2.Error as error:
+                # A refusal (too many connections, a lock that takes long) is an answer too; only silence counts.
+                is_silence = error.pgcode is None and time.monotonic() - asked_at > _SILENCE_SECONDS
+                missed = missed + 1 if is_silence else 0
                 if missed >= _MAX_MISSED:
                     # Nobody answers, and the work has waited for a minute and more: let it notice.
                     _shut(self._working())

@@ -38,7 +38,7 @@ MAX_TRIES = 5
 """Tries at an item that meets other transactions (deadlock, serialization failure, lock time-out), in one run."""
 
 MAX_LONE_LOSSES = 5
-"""Connections that an item may cost while it is tried alone and the server answers at once, before it is set aside."""
+"""Connections that an item may cost while it is tried alone, before it is set aside."""
 
 _MAX_BYTES = 1_000_000
 _MAX_PREPARED = 50
@@ -103,12 +103,14 @@ class Worker:
         stop: StopSignal,
         on_chunk: Callable[[], None] = lambda: None,
         on_item: Callable[[int], None] | None = None,
+        on_tried: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             settle: SQL that checks deferred constraints at once; None in a database without any.
             on_chunk: called after every commit.
             on_item: told the number of each item before its code runs.
+            on_tried: called when the code of a chunk's items has ended.
         """
         self.doubts: dict[int, Doubt] = {}
         self._batch = batch
@@ -118,6 +120,7 @@ class Worker:
         self._stop = stop
         self._on_chunk = on_chunk
         self._on_item = on_item
+        self._on_tried = on_tried
         self._recorder = Recorder(batch, processor, run_id)
         self._breaker = CircuitBreaker(processor)
         self._prepares = wants_preparation(processor)
@@ -143,7 +146,13 @@ class Worker:
         self._settings = _settings(connection, self._processor)
         self._forget()
 
-    def in_child(self, stop: StopSignal, on_chunk: Callable[[], None], on_item: Callable[[int], None]) -> Worker:
+    def in_child(
+        self,
+        stop: StopSignal,
+        on_chunk: Callable[[], None],
+        on_item: Callable[[int], None],
+        on_tried: Callable[[], None],
+    ) -> Worker:
         """The same worker in a child process: it knows what is known of the items, and reports to others."""
         worker = Worker(
             self._batch,
@@ -153,6 +162,7 @@ class Worker:
             stop=stop,
             on_chunk=on_chunk,
             on_item=on_item,
+            on_tried=on_tried,
         )
         worker.doubts = self.doubts
         return worker
@@ -195,13 +205,13 @@ class Worker:
             if doubt.losses >= MAX_LONE_LOSSES and doubt.verdict is None:
                 error = ContextMisuse(f"the connection was lost {doubt.losses} times while this item alone was tried")
                 doubt.verdict = exception_failure(self._batch.batch_type, Stage.PROCESS, error, retryable=True)
-        else:
+        elif self._trying:
             self._careful_items = len(self._trying)
 
     @property
-    def range_in_hand(self) -> int:
-        """The range that was claimed last."""
-        return self._in_hand
+    def in_hand(self) -> tuple[int, list[int]]:
+        """The range that was claimed last, and the items that were tried of it; an old session may still hold them."""
+        return self._in_hand, [item.item_number for item in self._trying]
 
     # One chunk
 
@@ -254,6 +264,7 @@ class Worker:
                 break
             if chunk.is_full:
                 break
+        self._on_tried()
         carried = chunk.finish()
         for attempt in chunk.attempts:
             doubt = self.doubts.get(attempt.item.item_number)
@@ -268,6 +279,7 @@ class Worker:
 
     def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:
         self._carried = carried
+        self._trying = []
         done = len(chunk.attempts)
         if claim.first_item is not None:
             self._from_range = claim.range_number
@@ -448,13 +460,15 @@ class Worker:
         return Claim(rows[0][0], 0, None, [StoredItem._make(row[2:]) for row in rows]), rows[0][1]
 
     def _wait_for_retries(self) -> bool:
-        """Sleep until an item may be tried again; False if there is none, or somebody else is at it."""
+        """Sleep until an item may be tried again, or a second; False if there is none that nobody else is at."""
         with self._connection.cursor() as cursor:
             cursor.execute(_WORK["next_retry"], {"batch_id": self._batch.id})
-            seconds = _one_row(cursor)[0]
-        if seconds is None or seconds <= 0:
+            row = cursor.fetchone()
+            seconds = None if row is None else row[0]
+        if seconds is None:
             return False
-        until = time.monotonic() + seconds
+        # Not longer than a second: the batch may be paused, or a range come free, meanwhile.
+        until = time.monotonic() + min(seconds, 1.0)
         while self._stop.received is None and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.2))
         return True
@@ -472,11 +486,15 @@ class Worker:
 
     def _prepare(self, items: Sequence[StoredItem]) -> None:
         wanted = []
-        if self._careful_items:
-            items = items[:1]
-            if self._on_item is not None:
-                self._on_item(items[0].item_number)
-        for stored in items[:_MAX_PREPARED]:
+        self._prepared = {}
+        for stored in items[: 1 if self._careful_items else _MAX_PREPARED]:
+            doubt = self.doubts.get(stored.item_number)
+            if stored.read_problem is not None or stored.duplicate_of is not None or (doubt and doubt.verdict):
+                self._prepared[stored.item_number] = Prepared(None, None)  # its outcome is known already
+                continue
+            if self._careful_items and self._on_item is not None:
+                self._on_item(stored.item_number)
+                self._on_tried()  # item_timeout does not bound prepare_item
             try:
                 data = parser(self._processor)(stored)
             except Exception:  # told when the item is tried
@@ -484,7 +502,7 @@ class Worker:
             wanted.append(
                 ImportBatchItem(self._batch.id, stored.item_number, data, stored.line, stored.offset, stored.attempt)
             )
-        self._prepared = dict(zip((item.item_number for item in wanted), prepare(self._processor, wanted), strict=True))
+        self._prepared.update(zip((item.item_number for item in wanted), prepare(self._processor, wanted), strict=True))
 
     def _check_tolerance(self) -> None:
         if self._tolerates_all:

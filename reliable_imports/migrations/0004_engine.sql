@@ -52,7 +52,8 @@ LANGUAGE sql STABLE AS $$
         AND EXISTS (
             SELECT FROM pg_catalog.pg_stat_activity AS session
             WHERE session.pid = run.backend_pid
-                AND session.backend_start IS NOT DISTINCT FROM run.backend_start
+                -- A role that may not see when sessions of others began takes them for the same.
+                AND coalesce(session.backend_start = run.backend_start, true)
         )
 $$;
 

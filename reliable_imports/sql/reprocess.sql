@@ -47,6 +47,15 @@ FROM held
 WHERE ranges.batch_id = held.batch_id
     AND ranges.range_number = held.range_number
 
+-- name: lock_cancelled_retries
+-- A worker that is trying one of them again ends first; then it is gone from here.
+SELECT FROM reliable_imports.import_batches AS batch
+JOIN reliable_imports.import_retries AS retry ON retry.batch_id = batch.id
+WHERE batch.first_batch_id = %(first_batch_id)s
+    AND batch.status = 'cancelled'
+ORDER BY retry.batch_id, retry.item_number
+FOR UPDATE OF retry
+
 -- name: take_failures
 -- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
 INSERT INTO reliable_imports.import_items (

@@ -130,12 +130,16 @@ SET range_number = %(range_number)s,
 WHERE id = %(run_id)s
 
 -- name: next_retry
--- Seconds until an item of the batch may be tried again; NULL if none waits, or the batch is not to be worked.
-SELECT extract(epoch FROM min(retry.not_before) - pg_catalog.clock_timestamp())::double precision
+-- Seconds until the next item that nobody else holds may be tried again; no row if none waits, or the batch is not to
+-- be worked.
+SELECT extract(epoch FROM retry.not_before - pg_catalog.clock_timestamp())::double precision
 FROM reliable_imports.import_retries AS retry
 JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
     AND batch.status = 'processing'
+ORDER BY retry.not_before
+LIMIT 1
+FOR UPDATE OF retry SKIP LOCKED
 
 -- name: apply_writes
 SELECT
@@ -176,6 +180,11 @@ WHERE batch_id = %(batch_id)s
     AND %(item_number)s BETWEEN next_item AND last_item
     AND range_number > 0
 
+-- name: announced_range
+SELECT range_number
+FROM reliable_imports.import_runs
+WHERE id = %(run_id)s
+
 -- name: has_free_range
 SELECT FROM reliable_imports.import_ranges
 WHERE batch_id = %(batch_id)s
@@ -193,6 +202,14 @@ FOR UPDATE SKIP LOCKED
 SELECT FROM reliable_imports.import_ranges
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
+FOR UPDATE
+
+-- name: wait_for_retries
+-- Likewise for items that were tried again: their rows are the lock.
+SELECT FROM reliable_imports.import_retries
+WHERE batch_id = %(batch_id)s
+    AND item_number = ANY (%(items)s)
+ORDER BY item_number
 FOR UPDATE
 
 -- name: has_deferrable_constraints

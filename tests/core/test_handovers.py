@@ -1,0 +1,184 @@
+"""Moments between two owners of an item: two sessions, a parent and its child, a batch and its repeat."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+
+from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
+from reliable_imports.engine import shelter
+from tests.core.conftest import Sql
+
+
+def test_a_run_waits_for_its_old_session_to_let_go(manager: BatchManager) -> None:
+    class CutProcessor(BaseProcessor):
+        """Loses its connection in the middle of a statement, which the server notices only half a second later."""
+
+        was_cut = False
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 3 and not self.was_cut:
+                self.was_cut = True
+                number = ctx._session.connection.fileno()
+                threading.Timer(0.2, lambda: _cut(number)).start()
+                ctx.execute("SELECT pg_sleep(20)")
+            ctx.execute("INSERT INTO writes VALUES (%s, %s)", [item.batch_id, item.item_number])
+
+    manager.registry.register(CutProcessor)
+    summary = manager.process_batch(manager.create_batch("cut", [{}] * 10))
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, 10)
+
+
+def _cut(file_descriptor: int) -> None:
+    with socket.socket(fileno=os.dup(file_descriptor)) as peer:
+        peer.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_signal_that_comes_before_the_child_is_not_lost(manager: BatchManager) -> None:
+    class TermProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=5)
+
+        def on_batch_start(self, batch: Any, ctx: ImportContext) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(TermProcessor)
+    batch_id = manager.create_batch("term", [{}] * 100)
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        summary = manager.process_batch(batch_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert heard == [signal.SIGTERM]
+    assert (summary.status, summary.completed_items) == (BatchStatus.PROCESSING, 0)
+    assert manager.list_runs(batch_id=batch_id)[0].error == "stopped by a signal"
+
+
+def test_reprocessing_waits_for_a_retry_of_the_cancelled_batch(manager: BatchManager, database: str, sql: Sql) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    class AgainProcessor(BaseProcessor):
+        retry_pause = timedelta(milliseconds=10)
+        tries = 0
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            self.tries += 1
+            if self.tries == 1:
+                raise TransientError("busy")
+            reached.set()
+            go_on.wait(20)
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(AgainProcessor)
+    batch_id = manager.create_batch("again", [{}])
+    worker = threading.Thread(target=lambda: manager.process_batch(batch_id))
+    worker.start()
+    assert reached.wait(20)
+    manager.cancel_batch(batch_id)
+    taken: list[int | None] = []
+    request = threading.Thread(target=lambda: taken.append(manager.create_reprocess_batch(batch_id)))
+    request.start()
+    while request.is_alive() and not sql("SELECT pid FROM pg_locks WHERE NOT granted"):
+        request.join(0.02)
+    go_on.set()
+    request.join()
+    worker.join()
+
+    assert taken == [None]
+    assert manager.get_summary(batch_id).completed_items == 1
+
+
+def test_hooks_of_failed_writes_do_not_use_up_an_items_time(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.1)
+
+    class HookedProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=0.3)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("notes", item.source_data, key="id")
+
+        def on_item_error(self, item: ImportBatchItem, error: Any, ctx: ImportContext) -> None:
+            threading.Event().wait(0.1)
+
+    manager.registry.register(HookedProcessor)
+    items = [{"id": number, "text": "bad" if number <= 8 else "ok"} for number in range(1, 21)]
+    summary = manager.process_batch(manager.create_batch("hooked", items))
+
+    assert (summary.completed_items, summary.failed_items) == (12, 8)
+
+
+def test_a_child_that_dies_while_it_prepares_is_found_out(manager: BatchManager) -> None:
+    class PrepareProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=30)
+
+        def prepare_item(self, item: ImportBatchItem) -> None:
+            if item.source_data.get("dies"):
+                os._exit(1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(PrepareProcessor)
+    batch_id = manager.create_batch("prepare", [{"dies": number == 70} for number in range(150)])
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (149, 1)
+    assert manager.list_items(batch_id, status="failed")[0].error_type == "KilledWorker"
+
+
+def test_a_child_may_send_more_than_a_pipe_holds() -> None:
+    end = shelter.Shelter(item_timeout=None, stop_received=lambda: False).run(lambda: "x" * 200_000, tick=lambda: None)
+
+    assert (end.died, len(end.value)) == (False, 200_000)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert shelter._how(signal.SIGRTMIN + 3) == f"signal {signal.SIGRTMIN + 3}"
+
+
+def test_a_refused_heartbeat_leaves_the_work_alone(
+    manager: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.1)
+    name = sql("SELECT current_database()")[0][0]
+    elsewhere = psycopg2.connect(database, dbname="postgres")
+    elsewhere.autocommit = True
+
+    def allow(whether: bool) -> None:
+        with elsewhere.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}")
+
+    class LongProcessor(BaseProcessor):
+        calls = 0
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, int]:
+            self.calls += 1
+            allow(False)
+            try:
+                ctx.execute("SELECT pg_sleep(1)")
+            finally:
+                allow(True)
+            return {"calls": self.calls}
+
+    manager.registry.register(LongProcessor)
+    batch_id = manager.create_batch("long", [{}])
+    try:
+        assert manager.process_batch(batch_id).completed_items == 1
+    finally:
+        elsewhere.close()
+    assert manager.list_items(batch_id)[0].result == {"calls": 1}
