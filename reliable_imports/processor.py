@@ -136,6 +136,13 @@ class BaseProcessor(ABC):
             limit = getattr(cls, name)
             if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta(0)):
                 found.append(f"{name} is not a datetime.timedelta above 0")
+        for name, least in (("breaker_after", 1), ("max_failed_items", 0)):
+            number = getattr(cls, name)
+            if number is not None and (not isinstance(number, int) or number < least):
+                found.append(f"{name} is not a whole number from {least}, or None")
+        errors = cls.transient_errors
+        if not isinstance(errors, tuple) or not all(isinstance(e, type) and issubclass(e, Exception) for e in errors):
+            found.append("transient_errors is not a tuple of exception classes")
         if cls.max_failed_share is not None and not 0 <= cls.max_failed_share <= 1:
             found.append("max_failed_share is not between 0 and 1")
         for name in ("source", "setup_sql"):

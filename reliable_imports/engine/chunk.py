@@ -44,6 +44,10 @@ _MAX_PAUSE = timedelta(seconds=60)
 _NOT_ONE_ITEMS = (ChunkSpoiled, ChunkTooLarge)
 
 
+class _Rejected(BaseException):
+    """`validate_item` said no."""
+
+
 class Chunk:
     """Tries items with the processor, each isolated from the others. Knows nothing of claiming and recording."""
 
@@ -77,7 +81,8 @@ class Chunk:
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
         self._user_file = _file_of(type(processor))
-        self._in_time = _caller(processor)
+        self._process = self._call if processor.item_timeout is None else self._call_in_time
+        self._is_validating = False
         self._unread = ImportBatchItem(batch.id, 0, None)
         self._began = time.monotonic()
 
@@ -161,7 +166,8 @@ class Chunk:
     def _try(self, stored: StoredItem, prepared: Prepared | None) -> None:
         scope = ItemScope()
         ctx = self._context(scope, stored.item_number)
-        session, processor = self.session, self._processor
+        session = self.session
+        self._is_validating = False
         notes = ctx._notes
         attempt = Attempt(self._unread, stored, Outcome.COMPLETED, scope, notes)
         stage = Stage.READ
@@ -173,16 +179,8 @@ class Chunk:
             if prepared is not None and prepared.error is not None:
                 stage = Stage.PREPARE
                 raise prepared.error
-            if self._validates:
-                stage = Stage.VALIDATE
-                if not self._in_time(processor.validate_item, item, ctx):
-                    session.raise_if_not_the_items(scope)
-                    ctx._end()
-                    session.undo(scope)
-                    self._book_failure(attempt, rejection(self._batch.batch_type))
-                    return
             stage = Stage.PROCESS
-            attempt.result = dumps_result(self._in_time(processor.process_item, item, ctx))
+            attempt.result = dumps_result(self._process(item, ctx))
             stage = Stage.WRITE
             session.raise_if_not_the_items(scope)
             ctx._end()
@@ -194,7 +192,15 @@ class Chunk:
             ctx._end()
             session.undo(scope)
             attempt.outcome, attempt.result, attempt.skip_reason = Outcome.SKIPPED, None, str(skip.reason)
+        except _Rejected:
+            session.raise_if_not_the_items(scope)
+            ctx._end()
+            session.undo(scope)
+            self._book_failure(attempt, rejection(self._batch.batch_type))
+            return
         except BaseException as error:  # the one place where user code's errors are caught
+            if stage is Stage.PROCESS and self._is_validating:
+                stage = Stage.VALIDATE
             ctx._end()
             if attempt.item is self._unread:
                 attempt.item = self._item(stored)
@@ -210,6 +216,19 @@ class Chunk:
         if notes.lookups and attempt.outcome is Outcome.COMPLETED:
             self._found.update(notes.lookups)
         self.attempts.append(attempt)
+
+    def _call(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+        if self._validates:
+            self._is_validating = True
+            if not self._processor.validate_item(item, ctx):
+                raise _Rejected
+            self._is_validating = False
+        return self._processor.process_item(item, ctx)
+
+    def _call_in_time(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+        assert self._processor.item_timeout is not None
+        with time_limit(self._processor.item_timeout):
+            return self._call(item, ctx)
 
     def _timeout(self) -> ItemTimeout:
         assert self._processor.item_timeout is not None
@@ -335,19 +354,6 @@ class Chunk:
             found=self._found,
             is_hook=is_hook,
         )
-
-
-def _caller(processor: BaseProcessor) -> Callable[..., Any]:
-    """How the processor's methods are called: within its time limit, if it has one."""
-    limit = processor.item_timeout
-    if limit is None:
-        return lambda method, item, ctx: method(item, ctx)
-
-    def call(method: Callable[..., Any], item: ImportBatchItem, ctx: ImportContext) -> Any:
-        with time_limit(limit):
-            return method(item, ctx)
-
-    return call
 
 
 def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:

@@ -20,28 +20,46 @@ class Prepared(NamedTuple):
     error: BaseException | None
 
 
-def wants_preparation(processor: BaseProcessor) -> bool:
-    return type(processor).prepare_item is not BaseProcessor.prepare_item
+class Preparer:
+    """Calls `prepare_item` for several items at once; its event loop lives as long as it does."""
 
+    def __init__(self, processor: BaseProcessor) -> None:
+        self.is_wanted = type(processor).prepare_item is not BaseProcessor.prepare_item
+        self._processor = processor
+        self._limit = max(1, processor.prepare_concurrency)
+        self._is_async = inspect.iscoroutinefunction(processor.prepare_item)
+        self._executor: ThreadPoolExecutor | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-def prepare(processor: BaseProcessor, items: Sequence[ImportBatchItem]) -> list[Prepared]:
-    """Call `prepare_item` for all of *items*, at most `prepare_concurrency` at once; results in their order.
+    def prepare(self, items: Sequence[ImportBatchItem]) -> list[Prepared]:
+        """Call `prepare_item` for all of *items*, at most `prepare_concurrency` at once; results in their order.
 
-    Raises:
-        BaseException: what is no item's fault, such as KeyboardInterrupt.
-    """
-    limit = max(1, processor.prepare_concurrency)
-    if inspect.iscoroutinefunction(processor.prepare_item):
-        # In a thread of its own, for the caller's may have a running event loop.
-        with ThreadPoolExecutor(1) as executor:
-            outcomes = executor.submit(asyncio.run, _gather(processor, items, limit)).result()
-    else:
-        with ThreadPoolExecutor(limit) as executor:
-            outcomes = list(executor.map(lambda item: _call(processor, item), items))
-    for outcome in outcomes:
-        if outcome.error is not None and not is_item_fault(outcome.error):
-            raise outcome.error
-    return outcomes
+        Raises:
+            BaseException: what is no item's fault, such as KeyboardInterrupt.
+        """
+        if self._executor is None:
+            # An event loop runs in a thread of its own, for the caller's may have a running one.
+            self._executor = ThreadPoolExecutor(1 if self._is_async else self._limit)
+        if self._is_async:
+            if self._loop is None:
+                # One for all items, so that a client which the processor keeps can be used again.
+                self._loop = asyncio.new_event_loop()
+            gather = _gather(self._processor, items, self._limit)
+            outcomes = self._executor.submit(self._loop.run_until_complete, gather).result()
+        else:
+            outcomes = list(self._executor.map(lambda item: _call(self._processor, item), items))
+        for outcome in outcomes:
+            if outcome.error is not None and not is_item_fault(outcome.error):
+                raise outcome.error
+        return outcomes
+
+    def close(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+        if self._loop is not None and not self._loop.is_running():
+            self._loop.close()
+            self._loop = None
 
 
 def _call(processor: BaseProcessor, item: ImportBatchItem) -> Prepared:

@@ -24,6 +24,9 @@ class Recorder:
         self._processor = processor
         self._run_id = run_id
         self._known_reasons: set[str] = set()
+        # A limit for one statement of an item is none for what a whole chunk has to record.
+        is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
+        self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
@@ -37,9 +40,13 @@ class Recorder:
         Args:
             first_item: where the range stood; None for items whose range has moved on (retries).
         """
-        final = [attempt for attempt in attempts if attempt.is_final]
-        outcomes = [attempt.outcome for attempt in final]
-        chunk: dict[str, Any] = {
+        outcomes = [attempt.outcome for attempt in attempts if attempt.is_final]
+        failures = [row for attempt in attempts for row in failure_records(attempt, self._retry_after)]
+        retries = [_retry(attempt) for attempt in attempts if attempt.retry_pause is not None]
+        logs = [line for attempt in attempts for line in log_json(attempt)]
+        numbers = [attempt.item.item_number for attempt in attempts]
+        reasons = self._new_reasons(attempts)
+        parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
             "transaction_id": transaction_id,
@@ -47,24 +54,16 @@ class Recorder:
             "completed": outcomes.count(Outcome.COMPLETED),
             "failed": outcomes.count(Outcome.FAILED),
             "skipped": outcomes.count(Outcome.SKIPPED),
+            "first_item": first_item,
+            "next_item": numbers[-1] + 1,
+            "retried": numbers if first_item is None else None,
+            "ended": f"[{','.join(ended_json(each) for each in attempts if each.failure is None)}]",
+            "failures": json.dumps(failures) if failures else None,
+            "reasons": json.dumps(reasons) if reasons else None,
+            "retries": json.dumps(retries) if retries else None,
+            "logs": f"[{','.join(logs)}]" if logs else None,
         }
-        if first_item is None:
-            chunk["retried"] = [attempt.item.item_number for attempt in attempts]
-        else:
-            chunk["first_item"] = first_item
-            chunk["next_item"] = attempts[-1].item.item_number + 1
-        if failures := [row for attempt in attempts for row in failure_records(attempt, self._retry_after)]:
-            chunk["failures"] = failures
-        if reasons := self._new_reasons(attempts):
-            chunk["reasons"] = reasons
-        retries = [_retry(attempt) for attempt in attempts if attempt.retry_pause is not None]
-        if retries:
-            chunk["retries"] = retries
-        text = json.dumps(chunk)[:-1]
-        text += f',"ended":[{",".join(ended_json(each) for each in attempts if each.failure is None)}]'
-        if logs := [line for attempt in attempts for line in log_json(attempt)]:
-            text += f',"logs":[{",".join(logs)}]'
-        cursor.execute(_WORK["record_chunk"] + "; COMMIT", {"chunk": text + "}"})
+        cursor.execute(f"{self._reset}{_WORK['record_chunk']}; COMMIT", parameters)
 
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]

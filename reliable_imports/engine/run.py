@@ -118,6 +118,7 @@ class Run:
             finally:
                 if self._watch is not None:
                     self._watch.stop()
+                    self._worker.close()
         self._stop.obey()
         return summary
 
@@ -156,7 +157,7 @@ class Run:
             self._run_id, mode = cursor.fetchone()
             settle = _settling_statement(cursor)
             self._log(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
-        self._watch = Watch(self._dsn, self._run_id, lambda: self._connection)
+        self._watch = Watch(self._dsn, self._run_id, lambda: self._connection, self._shelter.forking)
         self._watch.start()
         self._worker = Worker(
             self._batch,
@@ -339,7 +340,7 @@ class Run:
             self._stop.received = self._stop.received or inherited.received
             self._open()
             self._move_here()
-            self._watch = Watch(self._dsn, self._run_id, lambda: self._connection)
+            self._watch = Watch(self._dsn, self._run_id, lambda: self._connection, contextlib.nullcontext())
             self._watch.start()
             worker = self._worker.in_child(
                 self._stop, self._after_chunk, self._shelter.tell_item, self._shelter.tell_tried

@@ -214,11 +214,11 @@ class ChunkSession:
             "room": MAX_SUBTRANSACTIONS - self.subtransactions,
         }
         self._send_for_all(self._take_ended() + _WORK["apply_writes"], parameters)
-        *refused, (tried, *_) = self._cursor.fetchall()
-        for index, *facts in refused:
+        *refused, (tried, *_, subtransactions) = self._cursor.fetchall()
+        for index, *facts, _ in refused:
             self.write_errors.append(WriteError(waiting[index], *facts))
         self.declared_entries += tried
-        self.subtransactions += _count_subtransactions(groups, {index for index, *_ in refused}, tried)
+        self.subtransactions += subtransactions
         return waiting[tried:]
 
     def _open(self, scope: ItemScope) -> None:
@@ -301,19 +301,6 @@ def _groups(waiting: Sequence[ItemScope], size: int) -> list[tuple[InsertTemplat
             keys.add(scope.key)
     groups.append((current, len(waiting)))
     return groups
-
-
-def _count_subtransactions(groups: Sequence[tuple[object, int]], refused: set[int], tried: int) -> int:
-    """How many subtransactions have written: one for a group that went well, else one for each entry that did."""
-    count = 0
-    begin = 0
-    for _, end in groups:
-        if begin >= tried:
-            break
-        refusals = sum(index in refused for index in range(begin, min(end, tried)))
-        count += 1 if not refusals and end <= tried else min(end, tried) - begin - refusals
-        begin = end
-    return count
 
 
 def _raise_if_ignored(scope: ItemScope) -> None:

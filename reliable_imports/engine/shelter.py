@@ -13,6 +13,7 @@ import struct
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,6 +55,8 @@ class Shelter:
         self._limit = None if item_timeout is None else item_timeout.total_seconds() + _TIMEOUT_GRACE
         self._stop_received = stop_received
         self._cell = mmap.mmap(-1, _CELL.size)
+        self.forking = threading.Lock()
+        """Held at a fork, and by threads in the middle of what a child must not inherit half done."""
 
     def tell_item(self, number: int) -> None:
         """Called in the child: this item's code is about to run, and its time begins."""
@@ -80,7 +83,10 @@ class Shelter:
             with contextlib.suppress(Exception):
                 stream.flush()
         parent = os.getpid()
-        child = os.fork()
+        with self.forking, warnings.catch_warnings():
+            # Python warns of threads that hold locks at a fork. Those of the engine are kept from it by the lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             os.close(reader)
             _be_the_child(work, writer, parent)

@@ -30,6 +30,10 @@ class CircuitBreaker:
         self._reason: str | None = None
         self._streak = 0
 
+    def forget(self) -> None:
+        """Called when a chunk was undone: its items are tried again."""
+        self._reason, self._streak = None, 0
+
     def observe(self, attempts: Iterable[Attempt]) -> str | None:
         """Take note of attempts in item order; return why the batch must be paused, if it must."""
         for attempt in attempts:

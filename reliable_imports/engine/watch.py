@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
@@ -26,11 +27,15 @@ _SILENCE_SECONDS = 5.0
 class Watch:
     """A thread with a connection of its own, made only when a chunk takes long."""
 
-    def __init__(self, dsn: str, run_id: int, working: Callable[[], Connection | None]) -> None:
+    def __init__(
+        self, dsn: str, run_id: int, working: Callable[[], Connection | None], quiet: AbstractContextManager[object]
+    ) -> None:
         """
         Args:
             working: the connection that the run works on now.
+            quiet: entered while this thread is in the middle of something that a fork must not see.
         """
+        self._quiet = quiet
         self._dsn = dsn
         self._run_id = run_id
         self._working = working
@@ -56,7 +61,7 @@ class Watch:
                 continue
             asked_at = time.monotonic()
             try:
-                with connect(self._dsn) as connection, connection.cursor() as cursor:
+                with self._quiet, connect(self._dsn) as connection, connection.cursor() as cursor:
                     cursor.execute("SET statement_timeout = '10s'; " + _WORK["beat"], {"run_id": self._run_id})
                 self.beaten()
                 missed = 0

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from reliable_imports.database import BEGIN, discard_session, roll_back, transaction
 from reliable_imports.engine.attempt import Attempt, StoredItem
 from reliable_imports.engine.chunk import Chunk, parser
-from reliable_imports.engine.preparation import Prepared, prepare, wants_preparation
+from reliable_imports.engine.preparation import Prepared, Preparer
 from reliable_imports.engine.recorder import Recorder
 from reliable_imports.engine.session import MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
 from reliable_imports.engine.stop import StopSignal
@@ -40,6 +41,7 @@ MAX_TRIES = 5
 MAX_LONE_LOSSES = 5
 """Connections that an item may cost while it is tried alone, before it is set aside."""
 
+_MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
@@ -73,12 +75,14 @@ class Claim(NamedTuple):
     Attributes:
         range_number: 0 for items that are tried again after their range has moved on.
         first_item: where the range stands; None for such items.
+        is_announced: the run has said before that it would take this range, so it will be known where it died.
     """
 
     transaction_id: int
     range_number: int
     first_item: int | None
     items: list[StoredItem]
+    is_announced: bool = True
 
 
 @dataclass(slots=True)
@@ -123,7 +127,8 @@ class Worker:
         self._on_tried = on_tried
         self._recorder = Recorder(batch, processor, run_id)
         self._breaker = CircuitBreaker(processor)
-        self._prepares = wants_preparation(processor)
+        self._preparer = Preparer(processor)
+        self._prepares = self._preparer.is_wanted
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
         self._connection: Connection
         self._settings = ""
@@ -208,6 +213,10 @@ class Worker:
         elif self._trying:
             self._careful_items = len(self._trying)
 
+    def close(self) -> None:
+        """Give back what was kept open for the items."""
+        self._preparer.close()
+
     @property
     def in_hand(self) -> tuple[int, list[int]]:
         """The range that was claimed last, and the items that were tried of it; an old session may still hold them."""
@@ -227,6 +236,9 @@ class Worker:
                 roll_back(self._connection)
                 return False
             self._in_hand = claim.range_number
+            if not claim.is_announced:
+                self._announce(cursor, claim)
+                return True
             if self._prepares and not self._has_prepared(claim):
                 self._announce(cursor, claim)
                 self._prepare(claim.items)
@@ -315,8 +327,8 @@ class Worker:
         discard_session(self._connection)
         if self._stop.received is not None:
             return
-        meets_others = fault is Fault.TRANSACTION and len(self._trying) > MAX_SUBTRANSACTIONS
-        if isinstance(error, ChunkTooLarge) or meets_others:
+        is_shared = fault is Fault.TRANSACTION or getattr(error, "pgcode", None) == _QUERY_CANCELED
+        if isinstance(error, ChunkTooLarge) or (is_shared and len(self._trying) > MAX_SUBTRANSACTIONS):
             # Hundreds of items one by one would be dear; first in smaller chunks.
             self._small_chunks = MAX_ITEMS // _SMALL_CHUNK
             return
@@ -341,6 +353,7 @@ class Worker:
         """What undone items had looked up, or were the first to fail for, may never have existed."""
         self._found.clear()
         self._recorder.forget()
+        self._breaker.forget()
         self._carried = []
         self._ahead = []
         self._ahead_range = -1
@@ -429,14 +442,15 @@ class Worker:
         rows = cursor.fetchall()
         if not rows:
             return None, False, False
-        transaction_id, range_number, next_item, is_suspect, is_shared = rows[0][:5]
-        items = [StoredItem._make(row[5:]) for row in rows if row[5] is not None]
+        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][:6]
+        items = [StoredItem._make(row[6:]) for row in rows if row[6] is not None]
         kept: list[StoredItem] = []
         if self._ahead and range_number == self._ahead_range:
             kept = [item for item in self._ahead if item.item_number >= next_item]
         if self._carried and (not kept or kept[0].item_number != self._carried[0].item.item_number):
             self._carried = []  # another worker took the range meanwhile
-        return Claim(transaction_id, range_number, next_item, kept + items), is_suspect, is_shared
+        claim = Claim(transaction_id, range_number, next_item, kept + items, is_announced)
+        return claim, is_suspect, is_shared
 
     def _claim_retries(self, cursor: Any, limit: int) -> Claim | None:
         """Items that wait for another try and are due."""
@@ -479,7 +493,7 @@ class Worker:
         return bool(claim.items) and claim.items[0].item_number in self._prepared
 
     def _announce(self, cursor: Any, claim: Claim) -> None:
-        """Let go of the range, but say that this run is at it; so others take another one while it is prepared."""
+        """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
         self._ahead, self._ahead_range = claim.items, claim.range_number
         self._from_range = claim.range_number
         cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
@@ -502,7 +516,7 @@ class Worker:
             wanted.append(
                 ImportBatchItem(self._batch.id, stored.item_number, data, stored.line, stored.offset, stored.attempt)
             )
-        self._prepared.update(zip((item.item_number for item in wanted), prepare(self._processor, wanted), strict=True))
+        self._prepared.update(zip((item.item_number for item in wanted), self._preparer.prepare(wanted), strict=True))
 
     def _check_tolerance(self) -> None:
         if self._tolerates_all:
@@ -527,11 +541,27 @@ def _group_size(refusals: float) -> int:
 def _settings(connection: Connection, processor: BaseProcessor) -> str:
     """Settings of a chunk's transaction, which leave nothing behind in the session."""
     # A worker that is frozen in the middle of a chunk gives its range back after this long.
-    settings = "SET LOCAL idle_in_transaction_session_timeout = '15min'; "
-    if connection.server_version >= 140_000:
+    longest = max(_MAX_IDLE, 2 * (processor.item_timeout or _MAX_IDLE / 2))
+    settings = f"SET LOCAL idle_in_transaction_session_timeout = '{round(longest.total_seconds())}s'; "
+    if _notices_dead_clients(connection):
         # The locks of a worker that was killed while a statement runs are free within half a second.
         settings += "SET LOCAL client_connection_check_interval = 500; "
     limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
     if limits:
         settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
     return settings
+
+
+def _notices_dead_clients(connection: Connection) -> bool:
+    """Whether the server can look for a client that is gone while a statement runs: from 14 on, on some systems."""
+    if connection.server_version < 140_000:
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN; SET LOCAL client_connection_check_interval = 500; ROLLBACK")
+    except psycopg2.Error:
+        if connection.closed:
+            raise
+        roll_back(connection)
+        return False
+    return True

@@ -90,7 +90,8 @@ CREATE TABLE reliable_imports.import_duplicates (
 -- change, so those that this worker has read already (up to have_until) are not read again.
 --
 -- A range is suspect if a run that has no end was about to work on it, or did, and is gone: one of its items may have
--- killed it. If such a run is still there, it may be preparing the range's items.
+-- killed it. If such a run is still there, it may be preparing the range's items. is_announced tells whether the run that
+-- claims has said so itself.
 --
 -- A function, so that its plan is made once in a session.
 CREATE FUNCTION reliable_imports.claim_chunk(
@@ -108,6 +109,7 @@ RETURNS TABLE (
     next_item           bigint,
     is_suspect          boolean,
     is_shared           boolean,
+    is_announced        boolean,
     item_number         bigint,
     source_data         text,
     source_raw          bytea,
@@ -147,6 +149,11 @@ BEGIN
         claimed.next_item,
         others.are_lost,
         others.live,
+        EXISTS (
+            SELECT FROM reliable_imports.import_runs AS own
+            WHERE own.id = the_run
+                AND own.range_number = claimed.range_number
+        ),
         item.item_number,
         item.source_data::text,
         item.source_raw,
@@ -212,7 +219,8 @@ DROP FUNCTION reliable_imports.apply_writes(text[], text);
 -- again: booked as a failure of the entry, a full disk would fail every item of a batch.
 --
 -- Subtransactions that have written are counted, and before there are more than *room* of them the function stops.
--- It returns a row for each refused entry, and a last one whose entry_index is the number of entries that were tried.
+-- It returns a row for each refused entry, and a last one whose entry_index is the number of entries that were tried,
+-- and which says how many subtransactions have written.
 CREATE FUNCTION reliable_imports.apply_writes(
     entries     text[],
     group_ends  integer[],
@@ -229,7 +237,8 @@ RETURNS TABLE (
     failed_detail      text,
     failed_table       text,
     failed_column      text,
-    failed_constraint  text
+    failed_constraint  text,
+    subtransactions    integer
 )
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -283,34 +292,46 @@ BEGIN
         EXIT WHEN first <= last;
     END LOOP;
     entry_index := first - 1;
-    failed_sqlstate := NULL;
+    subtransactions := used;
     RETURN NEXT;
 END
 $$;
 
 -- Writes down what a chunk did, in the chunk's own transaction: attempts, logs, reasons, retries, the range's progress,
 -- the run's heartbeat. Every count must be what the chunk says, else all of it is undone.
-CREATE FUNCTION reliable_imports.record_chunk(chunk json) RETURNS void
+CREATE FUNCTION reliable_imports.record_chunk(
+    chunk_batch     bigint,
+    chunk_run       bigint,
+    transaction_id  bigint,
+    chunk_range     integer,
+    first_item      bigint,    -- where the range stood
+    new_next_item   bigint,    -- where it stands now
+    retried         bigint[],  -- instead: items whose range has moved on without them
+    completed_n     integer,
+    failed_n        integer,
+    skipped_n       integer,
+    ended           json,
+    failures        json,
+    reasons         json,
+    retries         json,
+    logs            json
+)
+RETURNS void
 LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
-    chunk_batch  constant bigint := (chunk ->> 'batch_id')::bigint;
-    chunk_run    constant bigint := (chunk ->> 'run_id')::bigint;
-    chunk_range  constant integer := (chunk ->> 'range_number')::integer;
-    completed_n  constant integer := (chunk ->> 'completed')::integer;
-    failed_n     constant integer := (chunk ->> 'failed')::integer;
-    skipped_n    constant integer := (chunk ->> 'skipped')::integer;
-    stored       integer;
+    stored  integer;
 BEGIN
-    IF pg_catalog.txid_current() <> (chunk ->> 'transaction_id')::bigint THEN
+    IF pg_catalog.txid_current() <> transaction_id THEN
         RAISE EXCEPTION 'the transaction of the chunk was ended by one of its items' USING ERRCODE = 'RI001';
     END IF;
 
-    IF chunk -> 'reasons' IS NOT NULL THEN
+    IF record_chunk.reasons IS NOT NULL THEN
         INSERT INTO reliable_imports.import_failure_reasons (
             fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, title
         )
         SELECT new.fingerprint, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name, new.field, new.title
-        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_failure_reasons, chunk -> 'reasons') AS new
+        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_failure_reasons, record_chunk.reasons) AS new
         ORDER BY new.fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp();
     END IF;
@@ -321,13 +342,13 @@ BEGIN
     SELECT
         chunk_batch, ended.n, ended.a, chunk_run, CASE WHEN ended.s IS NULL THEN 'completed' ELSE 'skipped' END, true,
         ended.k, ended.r, ended.s
-    FROM pg_catalog.json_to_recordset(chunk -> 'ended') AS ended (n bigint, a integer, k text, r json, s text);
+    FROM pg_catalog.json_to_recordset(record_chunk.ended) AS ended (n bigint, a integer, k text, r json, s text);
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n + skipped_n THEN
         RAISE EXCEPTION '% outcomes sent, % stored', completed_n + skipped_n, stored USING ERRCODE = 'RI001';
     END IF;
 
-    IF chunk -> 'failures' IS NOT NULL THEN
+    IF record_chunk.failures IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
             batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, stage, error_type, sqlstate,
             constraint_name, field, message, detail, traceback, reason, retryable, retry_after
@@ -337,29 +358,28 @@ BEGIN
             failure.natural_key, failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
             failure.field, failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
             failure.retry_after
-        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, chunk -> 'failures') AS failure;
+        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk.failures) AS failure;
         GET DIAGNOSTICS stored = ROW_COUNT;
-        IF stored <> pg_catalog.json_array_length(chunk -> 'failures') THEN
+        IF stored <> pg_catalog.json_array_length(record_chunk.failures) THEN
             RAISE EXCEPTION 'failures were sent that were not stored' USING ERRCODE = 'RI001';
         END IF;
     END IF;
 
-    IF chunk -> 'logs' IS NOT NULL THEN
+    IF record_chunk.logs IS NOT NULL THEN
         INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
         SELECT chunk_batch, line.item_number, chunk_run, line.level, line.message, line.details
-        FROM pg_catalog.json_to_recordset(chunk -> 'logs') AS line (
+        FROM pg_catalog.json_to_recordset(record_chunk.logs) AS line (
             item_number bigint, level text, message text, details jsonb
         );
     END IF;
 
-    IF chunk -> 'retried' IS NOT NULL THEN
+    IF retried IS NOT NULL THEN
         -- Items whose range has moved on; what became of them is counted apart, in range 0.
         DELETE FROM reliable_imports.import_retries AS retry
-        USING pg_catalog.json_array_elements_text(chunk -> 'retried') AS tried (item)
         WHERE retry.batch_id = chunk_batch
-            AND retry.item_number = tried.item::bigint;
+            AND retry.item_number = ANY (retried);
         GET DIAGNOSTICS stored = ROW_COUNT;
-        IF stored <> pg_catalog.json_array_length(chunk -> 'retried') THEN
+        IF stored <> pg_catalog.cardinality(retried) THEN
             RAISE EXCEPTION 'retried items were taken by somebody else' USING ERRCODE = 'RI001';
         END IF;
         INSERT INTO reliable_imports.import_ranges AS apart (
@@ -373,25 +393,25 @@ BEGIN
     ELSE
         -- The guard names the item where this chunk began: of two workers, one would move no row.
         UPDATE reliable_imports.import_ranges AS claimed
-        SET next_item = (chunk ->> 'next_item')::bigint,
-            is_open = (chunk ->> 'next_item')::bigint <= claimed.last_item,
+        SET next_item = new_next_item,
+            is_open = new_next_item <= claimed.last_item,
             completed = claimed.completed + completed_n,
             failed = claimed.failed + failed_n,
             skipped = claimed.skipped + skipped_n
         WHERE claimed.batch_id = chunk_batch
             AND claimed.range_number = chunk_range
             AND claimed.is_open
-            AND claimed.next_item = (chunk ->> 'first_item')::bigint;
+            AND claimed.next_item = record_chunk.first_item;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF stored <> 1 THEN
             RAISE EXCEPTION 'range % of batch % moved under a lock', chunk_range, chunk_batch USING ERRCODE = 'RI001';
         END IF;
     END IF;
 
-    IF chunk -> 'retries' IS NOT NULL THEN
+    IF record_chunk.retries IS NOT NULL THEN
         INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
         SELECT chunk_batch, retry.item_number, retry.next_attempt, pg_catalog.clock_timestamp() + retry.pause
-        FROM pg_catalog.json_to_recordset(chunk -> 'retries') AS retry (
+        FROM pg_catalog.json_to_recordset(record_chunk.retries) AS retry (
             item_number bigint, next_attempt integer, pause interval
         );
     END IF;

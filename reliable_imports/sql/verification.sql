@@ -77,7 +77,7 @@ WITH batch AS (
 )
 SELECT
     counted.items,
-    abs(batch.total_items - counted.items) + abs(batch.total_items - counted.last_item) AS missing_items,
+    greatest(abs(batch.total_items - counted.items), abs(batch.total_items - counted.last_item)) AS missing_items,
     counted.strangers,
     counted.done_without_outcome,
     counted.open_with_outcome,

@@ -143,14 +143,19 @@ FOR UPDATE OF retry SKIP LOCKED
 
 -- name: apply_writes
 SELECT
-    entry_index, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint
+    entry_index, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint,
+    subtransactions
 FROM reliable_imports.apply_writes(
     %(entries)s::text[], %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[],
     %(settle)s::text, %(room)s
 )
 
 -- name: record_chunk
-SELECT reliable_imports.record_chunk(%(chunk)s::json)
+SELECT reliable_imports.record_chunk(
+    %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
+    %(completed)s, %(failed)s, %(skipped)s, %(ended)s::json, %(failures)s::json, %(reasons)s::json, %(retries)s::json,
+    %(logs)s::json
+)
 
 -- name: insert_log
 INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
