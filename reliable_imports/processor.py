@@ -189,7 +189,10 @@ class BaseProcessor(ABC):
         """Called before the first item of every run, in a transaction of its own. Raising stops the run."""
 
     def on_item_error(self, item: ImportBatchItem, error: Failure, ctx: ImportContext) -> None:
-        """Called when an item has failed and its writes are undone; what it writes is committed with the outcome."""
+        """Called when an item has failed and its writes are undone; what it writes is committed with the outcome.
+
+        Not called for an item that was set aside because it cost its process or its connection: this may be why.
+        """
 
     def on_batch_complete(self, summary: BatchSummary, ctx: ImportContext) -> None:
         """Called once, by the run that has closed the batch. Raising is logged and changes nothing."""

@@ -102,15 +102,29 @@ class Chunk:
             if attempt.scope.declared:
                 self.session.wait_again(attempt.scope)
 
-    def add(self, stored: StoredItem, *, verdict: Failure | None = None, prepared: Prepared | None = None) -> None:
+    def add(
+        self,
+        stored: StoredItem,
+        *,
+        verdict: Failure | None = None,
+        is_harmful: bool = False,
+        prepared: Prepared | None = None,
+    ) -> None:
         """Try an item; with a *verdict*, book that failure without trying it again.
+
+        Args:
+            is_harmful: trying the item cost a process or a connection, and its `on_item_error` may have been the cause:
+                that is not called again.
 
         Raises:
             ChunkSpoiled, ChunkTooLarge: nothing of this chunk can be kept, and its items must be tried again.
             psycopg2.Error: the database's own trouble, or that of two transactions meeting; nothing is booked.
         """
+        if self._on_item is not None:
+            self._on_item(stored.item_number)
         if verdict is not None:
-            self._book_failure(Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes()), verdict)
+            attempt = Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes())
+            self._book_failure(attempt, verdict, call_hook=not is_harmful)
         elif stored.read_problem is not None:
             kind = stored.read_problem_kind or "unreadable"
             failure = read_failure(self._batch.batch_type, kind, stored.read_problem)
@@ -118,8 +132,6 @@ class Chunk:
         elif stored.duplicate_of is not None:
             self._book_duplicate(stored, stored.duplicate_of)
         else:
-            if self._on_item is not None:
-                self._on_item(stored.item_number)
             self._try(stored, prepared)
         self.changed_session = self.changed_session or self.attempts[-1].scope.changed_session
 
@@ -275,7 +287,9 @@ class Chunk:
             attempt.skip_reason = f"item {duplicate_of} of this batch has the same natural key"
             self.attempts.append(attempt)
 
-    def _book_failure(self, attempt: Attempt, failure: Failure, error: BaseException | None = None) -> None:
+    def _book_failure(
+        self, attempt: Attempt, failure: Failure, error: BaseException | None = None, *, call_hook: bool = True
+    ) -> None:
         attempt.outcome = Outcome.FAILED
         attempt.failure = failure
         transient = error is not None and isinstance(error, self._processor.transient_errors)
@@ -286,7 +300,7 @@ class Chunk:
             longest = min(_MAX_PAUSE, self._processor.retry_pause * float(2 ** (tries - 1)))
             attempt.retry_pause = longest * random.uniform(0.5, 1)
         self.attempts.append(attempt)
-        if attempt.is_final:
+        if attempt.is_final and call_hook:
             self._call_error_hook(attempt)
 
     def _call_error_hook(self, attempt: Attempt) -> None:
@@ -373,5 +387,5 @@ def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
 def _file_of(processor: type) -> str | None:
     try:
         return inspect.getsourcefile(processor)
-    except TypeError:  # defined where there is no file, as in an interactive session
+    except (TypeError, OSError):  # defined where there is no file, as in an interactive session
         return None

@@ -356,7 +356,7 @@ class Run:
 
     def _set_aside(self, item_number: int, error: ItemError) -> None:
         failure = exception_failure(self._batch.batch_type, Stage.PROCESS, error)
-        self._worker.doubts[item_number] = Doubt(verdict=failure)
+        self._worker.doubts[item_number] = Doubt(verdict=failure, is_harmful=True)
 
     def _announced_range(self) -> int | None:
         with self._connection.cursor() as cursor:

@@ -92,6 +92,8 @@ class Doubt:
     tries: list[Failure] = field(default_factory=list)
     losses: int = 0
     verdict: Failure | None = None
+    is_harmful: bool = False
+    """Trying the item cost a process or a connection."""
 
 
 class Worker:
@@ -210,6 +212,7 @@ class Worker:
             if doubt.losses >= MAX_LONE_LOSSES and doubt.verdict is None:
                 error = ContextMisuse(f"the connection was lost {doubt.losses} times while this item alone was tried")
                 doubt.verdict = exception_failure(self._batch.batch_type, Stage.PROCESS, error, retryable=True)
+                doubt.is_harmful = True
         elif self._trying:
             self._careful_items = len(self._trying)
 
@@ -270,7 +273,10 @@ class Worker:
                 break
             self._trying.append(item)
             doubt = self.doubts.get(item.item_number)
-            chunk.add(item, verdict=None if doubt is None else doubt.verdict, prepared=prepared)
+            if doubt is None:
+                chunk.add(item, prepared=prepared)
+            else:
+                chunk.add(item, verdict=doubt.verdict, is_harmful=doubt.is_harmful, prepared=prepared)
             if self._stop.received is not None:
                 self._raise_if_cancelled(chunk.attempts[-1])
                 break

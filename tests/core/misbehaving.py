@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TransientError
+from reliable_imports import BaseProcessor, BatchManager, Failure, ImportBatchItem, ImportContext, TransientError
 
 
 def _die(how: str) -> None:
@@ -35,6 +35,18 @@ class DeadlyProcessor(BaseProcessor):
         ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
         _die(item.source_data.get("die", ""))
         return None
+
+
+class DeadlyHookProcessor(DeadlyProcessor):
+    """Fails items, and dies when it is told of it."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        if "die" in item.source_data:
+            raise ValueError("it is bad")
+        return super().process_item(item, ctx)
+
+    def on_item_error(self, item: ImportBatchItem, error: Failure, ctx: ImportContext) -> None:
+        _die(item.source_data["die"])
 
 
 class SlowProcessor(BaseProcessor):
@@ -160,6 +172,7 @@ class StrictKeyedProcessor(KeyedProcessor):
 
 PROCESSORS = (
     DeadlyProcessor,
+    DeadlyHookProcessor,
     SlowProcessor,
     PatientProcessor,
     TransientProcessor,

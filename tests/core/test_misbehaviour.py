@@ -68,6 +68,20 @@ def test_an_item_that_kills_its_worker_is_set_aside(
     assert [run.state for run in manager.list_runs(batch_id=batch_id)] == ["running", "finished"]
 
 
+def test_a_hook_that_kills_its_worker_sets_its_item_aside(manager: BatchManager, database: str, sql: Sql) -> None:
+    items: list[dict[str, Any]] = [{"id": number} for number in range(1, 101)]
+    items[49]["die"] = "exit"
+    batch_id = manager.create_batch("deadly_hook", items)
+
+    work_in_child(database, batch_id)
+    second = work_in_child(database, batch_id)
+
+    assert second.stdout.strip() == "completed_with_failures", second.stderr
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (50, "KilledWorker")
+    assert manager.get_summary(batch_id).completed_items == 99
+
+
 def test_several_killers_in_one_batch(manager: BatchManager, database: str, sql: Sql) -> None:
     items: list[dict[str, Any]] = [{"id": number} for number in range(1, 501)]
     for number, how in ((10, "exit"), (11, "segfault"), (240, "kill"), (499, "exit")):
