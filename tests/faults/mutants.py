@@ -154,7 +154,7 @@ SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
     # A plain SELECT where a row should be locked, and no fence behind it: also what "rescued by time" amounts to.
     "nothing is locked and nothing is guarded": (
         ("claim_chunk", "FOR UPDATE SKIP LOCKED", ""),
-        ("record_chunk", "AND claimed.next_item = (chunk ->> 'first_item')::bigint", ""),
+        ("record_chunk", "AND claimed.next_item = record_chunk.first_item", ""),
         ("record_chunk", "AND claimed.is_open", ""),
         ("record_chunk", "IF stored <> completed_n + skipped_n THEN", "IF false THEN"),
         (
