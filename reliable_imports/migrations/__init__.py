@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import time
 from importlib import resources
 from typing import Any
+
+import psycopg2
+import psycopg2.errors
 
 from reliable_imports.database import connect, transaction
 from reliable_imports.errors import SchemaNotReady
 
 # One lock for all that changes the schema; the number is arbitrary and must stay the same for ever.
 ADVISORY_LOCK = 7_205_759_403
+
+PATIENCE_SECONDS = 60.0
 
 _BOOKKEEPING = """
 CREATE SCHEMA IF NOT EXISTS reliable_imports;
@@ -32,12 +39,28 @@ def migrate(dsn: str) -> list[str]:
     """Bring the schema up to date and return the names of the migrations that were applied now.
 
     All of them are committed together. Safe to repeat and to call from several processes at once: they take turns
-    under one advisory lock.
+    under one advisory lock. Safe while batches are worked, too: a change of a table that is in use is given up after
+    two seconds, so that nobody queues behind it, and tried again for a minute.
+
+    Raises:
+        psycopg2.errors.LockNotAvailable: a table was in use all that time; nothing was changed.
     """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return _migrate(dsn)
+        except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
+            if time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0.1, 1))
+
+
+def _migrate(dsn: str) -> list[str]:
     applied_now = []
     with connect(dsn) as connection, transaction(connection) as cursor:
         if _applied(cursor) == {number for number, _, _ in scripts()}:
             return []
+        cursor.execute("SET LOCAL lock_timeout = '2s'")
         cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
         cursor.execute(_BOOKKEEPING)
         applied = _applied(cursor)

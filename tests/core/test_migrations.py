@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import psycopg2
 import pytest
 
 from reliable_imports import BatchManager, SchemaNotReady
-from reliable_imports.migrations import migrate, scripts
+from reliable_imports.migrations import _BOOKKEEPING, migrate, scripts
 from reliable_imports.statuses import BATCH_MOVES, BatchStatus, Outcome, RunMode, Runner, RunOutcome, Stage
 
 
@@ -33,6 +34,46 @@ def test_four_processes_may_migrate_at_once(empty_database: str) -> None:
     for thread in threads:
         thread.join()
     assert sorted(map(len, applied)) == [0, 0, 0, len(scripts())]
+
+
+def test_a_migration_lets_a_reader_finish_and_others_pass(empty_database: str) -> None:
+    as_after_three(empty_database)
+    reader = psycopg2.connect(empty_database)
+    reader.cursor().execute("SELECT count(*) FROM reliable_imports.import_batches")  # holds its lock until it commits
+    applied: list[list[str]] = []
+    migration = threading.Thread(target=lambda: applied.append(migrate(empty_database)))
+    migration.start()
+    watcher = psycopg2.connect(empty_database)
+    watcher.autocommit = True
+    cursor = watcher.cursor()
+    for _ in range(2000):
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IS NOT NULL")
+        if cursor.fetchone() != (0,):
+            break
+        time.sleep(0.01)
+    watcher.close()
+
+    # It waits for two seconds, and lets go again: longer than that nobody is kept waiting.
+    for _ in range(3):
+        other = psycopg2.connect(empty_database, options="-c lock_timeout=10s")
+        other.cursor().execute("SELECT count(*) FROM reliable_imports.import_batches")
+        other.close()
+    assert applied == []
+    reader.close()
+    migration.join(timeout=60)
+
+    assert applied == [[name for number, name, _ in scripts() if number >= 4]]
+
+
+def as_after_three(dsn: str) -> None:
+    """The schema as the first three migrations left it."""
+    connection = psycopg2.connect(dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_BOOKKEEPING)
+        for number, name, script in scripts()[:3]:
+            cursor.execute(script)
+            cursor.execute("INSERT INTO reliable_imports.migrations (number, name) VALUES (%s, %s)", [number, name])
+    connection.close()
 
 
 def test_without_migrate_the_error_says_which_command_to_run(empty_database: str) -> None:
