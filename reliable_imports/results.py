@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reliable_imports.errors import ItemError
-from reliable_imports.json_text import dumps_item
+from reliable_imports.json_text import dumps_item, plain_object
 
 
 def dumps_result(result: object) -> str | None:
@@ -16,6 +16,8 @@ def dumps_result(result: object) -> str | None:
     """
     if result is None:
         return None
+    if (text := plain_object(result)) is not None:
+        return text
     if not isinstance(result, Mapping):
         raise ItemError(f"process_item returned {type(result).__name__}; return a dict such as target_id, or None")
     stored = dumps_item(result)
