@@ -112,6 +112,9 @@ class Run:
                 if fault_of(error, self._connection) is Fault.INFRASTRUCTURE:
                     raise RunInterrupted(self._batch.id, _first_line(error)) from error
                 raise
+            except MustPause as cause:  # and not even that could be written down
+                self._abandon(str(cause))
+                raise RunInterrupted(self._batch.id, str(cause)) from cause
             except BaseException as error:
                 self._abandon(type(error).__name__)
                 raise

@@ -214,6 +214,26 @@ def test_trouble_of_the_server_pauses_the_batch_and_blames_no_item(
     assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
 
 
+def test_a_server_that_cannot_even_pause_the_batch_interrupts_the_run(manager: BatchManager, sql: Sql) -> None:
+    sql(
+        """CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"""
+    )
+    batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 101)])
+    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 60) EXECUTE FUNCTION trouble()")
+    sql(
+        "CREATE TRIGGER trouble BEFORE UPDATE ON reliable_imports.import_batches FOR EACH ROW "
+        "WHEN (NEW.status = 'paused') EXECUTE FUNCTION trouble()"
+    )
+
+    with pytest.raises(RunInterrupted, match=f"batch {batch_id} was interrupted by the database: .*extend file"):
+        manager.process_batch(batch_id)
+
+    assert manager.get_summary(batch_id).failed_items == 0
+    sql("DROP TRIGGER trouble ON notes")
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+
+
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
 @pytest.mark.parametrize("batch_type", ["notes", "immediate"])
 @pytest.mark.parametrize("times", [2, 99])
