@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from reliable_imports_dagster.assets import build_import_asset, build_import_assets, reliable_imports_assets
+from reliable_imports_dagster.component import ReliableImportsComponent
 from reliable_imports_dagster.config import ImportConfig, ReprocessConfig
 from reliable_imports_dagster.definitions import build_reliable_imports_defs
 from reliable_imports_dagster.file_sensor import build_file_sensor
@@ -39,6 +40,7 @@ __all__ = [
     "DagsterReliableImportsTranslator",
     "FailRunOn",
     "ImportConfig",
+    "ReliableImportsComponent",
     "ReliableImportsResource",
     "ReprocessConfig",
     "build_abandoned_batches_sensor",
