@@ -1,59 +1,134 @@
-"""The processors of a `dg` project from one YAML file."""
+"""The processors of a `dg` project from YAML files, one for each folder of them."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated
 
 import dagster as dg
 
-from reliable_imports import ProcessorRegistry
-from reliable_imports_dagster.definitions import build_reliable_imports_defs
+from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
+from reliable_imports_dagster.assets import build_import_assets
 from reliable_imports_dagster.discovery import discover
+from reliable_imports_dagster.jobs import build_import_jobs
+from reliable_imports_dagster.names import RESOURCE
 from reliable_imports_dagster.report import FailRunOn
+from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
+from reliable_imports_dagster.schedules import build_import_schedules
+from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
-_SKELETON = '''from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext
 
-
-class {name}Processor(BaseProcessor):
-    """What one item is, and where it goes."""
-
-    def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
-        return bool(item.source_data)
-
-    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict:
-        raise NotImplementedError("write the item to its table with ctx.upsert")
-'''
-
-
-class ReliableImportsScaffolder(dg.Scaffolder):
-    """Writes a defs.yaml that loads, and a processor to fill in beside it."""
-
-    def scaffold(self, request: dg.ScaffoldRequest) -> None:
-        folder = request.target_path
-        words = [word for word in re.split(r"\W|_", folder.name) if word]
-        (folder / "processors.py").write_text(_SKELETON.format(name="".join(word.capitalize() for word in words)))
-        parts = list(folder.absolute().parts)
-        root = len(parts) - parts[::-1].index("defs") - 2
-        dg.scaffold_component(request, {"packages": [".".join([*parts[root:], "processors"])]})
+def _absolute(context: dg.ResolutionContext, packages: Sequence[str]) -> list[str]:
+    """A leading dot is the folder of the component's YAML file, wherever that is moved to."""
+    component = dg.ComponentLoadContext.from_resolution_context(context)
+    folder = component.path if component.path.is_dir() else component.path.parent
+    return [
+        f"{component.defs_relative_module_name(folder)}{package}" if package.startswith(".") else package
+        for package in context.resolve_value(packages, as_type=list[str])
+    ]
 
 
 @dg.scaffold_with(ReliableImportsScaffolder)
 @dataclass
 class ReliableImportsComponent(dg.Component, dg.Resolvable):
-    """Assets, jobs, schedules and the reprocess sensor of the processors in `packages`; override a method to differ."""
+    """Assets, jobs and schedules of the processors in `packages`, and what reprocesses their failures.
 
-    packages: Sequence[str]
+    A project may have several of these on one database. They share the resource, and the job and the sensor
+    `reprocess_failed_items`, which the last of them makes for the processors of all. To change groups, owners or
+    tags, use `post_processing` beside `attributes`, as with any component; for keys, override `get_asset_spec`.
+
+    Attributes:
+        packages: where the processors are; a name that begins with a dot is looked for beside the YAML file.
+        batch_types: only these, if any are given.
+        dsn_variable: the environment variable that holds the DSN. It is read when a run starts. Without it,
+            RELIABLE_IMPORTS_DSN, else the embedded server.
+        migrate: whether runs bring the schema up to date; if false, a missing migration is an error.
+        fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
+        sensors: whether the reprocess sensor runs without being switched on in the UI; one component is enough.
+        schedules: the same of the schedules.
+    """
+
+    packages: Annotated[Sequence[str], dg.Resolver(_absolute)]
     batch_types: Sequence[str] = field(default_factory=list)
-    dsn: str | None = None
+    dsn_variable: str | None = None
+    migrate: bool = True
+    fail_run_on: FailRunOn = "failed"
     sensors: bool = False
     schedules: bool = False
-    fail_run_on: FailRunOn = "failed"
 
-    def get_registry(self) -> ProcessorRegistry:
-        """The processors that become definitions: those of `batch_types`, or all."""
-        found = discover(list(self.packages))
+    def __post_init__(self) -> None:
+        # Somebody's DSN may stand here by mistake: the message does not repeat it.
+        if self.dsn_variable is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.dsn_variable):
+            raise ConfigurationError(
+                "dsn_variable is not the name of an environment variable; put the DSN into one, and its name here"
+            )
+
+    def get_asset_spec(self, processor: type[BaseProcessor]) -> dg.AssetSpec:
+        """The asset of a processor. Override it to change keys, or what depends on the processor."""
+        return DagsterReliableImportsTranslator().get_asset_spec(processor)
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Touches no database.
+
+        Jobs run in one process, where a second would cost more than many a batch; the executor of the project, for
+        assets that are materialized by hand, stays as it is.
+
+        Raises:
+            DiscoveryError, DuplicateBatchType, InvalidProcessor, UnknownBatchType: the processors cannot be used.
+            ConfigurationError: the components of the project name different databases.
+        """
+        registry = self._registry()
+        own = dg.Definitions(
+            assets=build_import_assets(registry, translator=_ByComponent([self]), fail_run_on=self.fail_run_on),
+            jobs=[
+                *build_import_jobs(registry, translator=_ByComponent([self])),
+                *[self._reprocess_job([self], processor.batch_type) for processor in registry],
+            ],
+            schedules=build_import_schedules(
+                registry,
+                default_status=dg.DefaultScheduleStatus.RUNNING if self.schedules else dg.DefaultScheduleStatus.STOPPED,
+            ),
+            resources={RESOURCE: _resource(self.dsn_variable, self.migrate)},
+        )
+        siblings = context.component_tree.get_all_components(ReliableImportsComponent)
+        if not any(sibling is self for sibling in siblings):  # made in Python, and not a part of the tree
+            siblings = [self]
+        # The last one, so that each component's own mistakes have been told in its own name before.
+        return dg.Definitions.merge(own, self._shared_defs(siblings)) if siblings[-1] is self else own
+
+    def _shared_defs(self, components: "list[ReliableImportsComponent]") -> dg.Definitions:
+        """What there is once in a project, for the processors of all components."""
+        databases = {(component.dsn_variable, component.migrate) for component in components}
+        if len(databases) > 1:
+            raise ConfigurationError(
+                "the components of one project share a database; give all of them the same dsn_variable and migrate"
+            )
+        return dg.Definitions(
+            jobs=[self._reprocess_job(components, None)],
+            sensors=[
+                build_reprocess_sensor(
+                    _registry_of(components),
+                    default_status=dg.DefaultSensorStatus.RUNNING
+                    if any(component.sensors for component in components)
+                    else dg.DefaultSensorStatus.STOPPED,
+                )
+            ],
+        )
+
+    def _reprocess_job(self, components: "list[ReliableImportsComponent]", batch_type: str | None) -> dg.JobDefinition:
+        return build_reprocess_job(
+            _registry_of(components),
+            batch_type=batch_type,
+            translator=_ByComponent(components),
+            fail_run_on=self.fail_run_on,
+        )
+
+    def _registry(self) -> ProcessorRegistry:
+        found = discover(self.packages)
         if not self.batch_types:
             return found
         chosen = ProcessorRegistry()
@@ -61,17 +136,28 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
             chosen.register(found.get(batch_type))
         return chosen
 
-    def get_translator(self) -> DagsterReliableImportsTranslator | None:
-        """How a processor becomes an asset; None is the usual way."""
-        return None
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Touches no database."""
-        return build_reliable_imports_defs(
-            self.get_registry(),
-            resource=ReliableImportsResource(dsn=self.dsn) if self.dsn else None,
-            translator=self.get_translator(),
-            fail_run_on=self.fail_run_on,
-            reprocess_sensor_status=dg.DefaultSensorStatus.RUNNING if self.sensors else dg.DefaultSensorStatus.STOPPED,
-            schedule_status=dg.DefaultScheduleStatus.RUNNING if self.schedules else dg.DefaultScheduleStatus.STOPPED,
-        )
+class _ByComponent(DagsterReliableImportsTranslator):
+    """Each processor as its own component shows it."""
+
+    def __init__(self, components: Sequence[ReliableImportsComponent]) -> None:
+        self._components = {
+            processor.batch_type: component for component in components for processor in component._registry()
+        }
+
+    def get_asset_spec(self, processor: type[BaseProcessor]) -> dg.AssetSpec:
+        return self._components[processor.batch_type].get_asset_spec(processor)
+
+
+def _registry_of(components: Sequence[ReliableImportsComponent]) -> ProcessorRegistry:
+    merged = ProcessorRegistry()
+    for component in components:
+        for processor in component._registry():
+            merged.register(processor)
+    return merged
+
+
+@cache
+def _resource(dsn_variable: str | None, migrate: bool) -> ReliableImportsResource:
+    """One object for all components: Dagster takes two equal resources under one key for a conflict."""
+    return ReliableImportsResource(dsn=dg.EnvVar(dsn_variable) if dsn_variable else None, migrate=migrate)

@@ -1,0 +1,268 @@
+"""The component in a `dg` project on disk, by the commands that a person types."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import dagster as dg
+import psycopg2
+import pytest
+
+from reliable_imports import ConfigurationError
+from reliable_imports_dagster import ReliableImportsComponent
+from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
+from tests.dagster.conftest import notes
+
+COMPONENT = "reliable_imports_dagster.ReliableImportsComponent"
+NOBODY_LISTENS = "postgresql://nobody:secret@127.0.0.1:1/nothing"
+PYPROJECT = """
+[project]
+name = "team"
+version = "1"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.project]
+root_module = "team"
+"""
+DEFINITIONS = """
+from pathlib import Path
+
+import dagster as dg
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+CONTACTS = """
+from reliable_imports import BaseProcessor
+
+
+class ContactsProcessor(BaseProcessor):
+    def process_item(self, item, ctx):
+        ctx.execute("INSERT INTO contacts VALUES (%s)", [item.source_data["email"]])
+        return {}
+"""
+POST_PROCESSING = """
+post_processing:
+  assets:
+    - target: "*"
+      attributes:
+        group_name: crm
+        owners: ["team:crm"]
+        tags: {tier: gold}
+"""
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of dg without any component."""
+    team = tmp_path / "team"
+    (team / "defs").mkdir(parents=True)
+    (team / "__init__.py").touch()
+    (team / "defs" / "__init__.py").touch()
+    (team / "definitions.py").write_text(DEFINITIONS)
+    (tmp_path / "pyproject.toml").write_text(PYPROJECT)
+    return tmp_path
+
+
+@pytest.fixture
+def dg_command(project: Path) -> Command:
+    """Runs dg in the project, where no database can be reached but by variables that the test gives."""
+    home = project / "dagster-home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).parent / "dg", *arguments],
+            cwd=project,
+            env={
+                **os.environ,
+                "DAGSTER_HOME": str(home),
+                "RELIABLE_IMPORTS_DSN": NOBODY_LISTENS,
+                "COLUMNS": "200",
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def add_component(
+    project: Path, folder: str, *, root: str = "team", attributes: str = "", rest: str = "", processor: str = CONTACTS
+) -> Path:
+    path = project / root / "defs" / folder
+    path.mkdir(parents=True)
+    (path / "processors.py").write_text(processor)
+    (path / "defs.yaml").write_text(f"type: {COMPONENT}\nattributes:\n  packages: [.processors]\n{attributes}{rest}")
+    return path
+
+
+def scaffold_request(folder: Path) -> dg.ScaffoldRequest[Any]:
+    return dg.ScaffoldRequest(
+        type_name=COMPONENT,
+        target_path=folder,
+        scaffold_format="yaml",
+        project_root=None,
+        params=None,
+    )
+
+
+def test_dg_lists_the_component(dg_command: Command) -> None:
+    listed = dg_command("list", "components", "--json")
+
+    assert COMPONENT in [component["key"] for component in json.loads(listed.stdout)["items"]]
+
+
+def test_what_is_scaffolded_loads_and_two_of_them_get_along(project: Path, dg_command: Command) -> None:
+    for folder in ("crm/customer-data", "orders"):
+        made = dg_command("scaffold", "defs", COMPONENT, folder)
+        assert made.returncode == 0, made.stderr
+
+    checked = dg_command("check", "yaml")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = dg_command("check", "defs")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    listed = json.loads(dg_command("list", "defs", "--json").stdout)
+    assert {asset["asset_key"] for asset in listed["assets"]} == {"customer_data", "orders"}
+    assert sorted(job["name"] for job in listed["jobs"]) == [
+        "import_customer_data",
+        "import_orders",
+        "reprocess_customer_data",
+        "reprocess_failed_items",
+        "reprocess_orders",
+    ]
+    assert [sensor["name"] for sensor in listed["sensors"]] == ["reprocess_failed_items_sensor"]
+
+
+def test_an_import_goes_to_the_database_that_the_variable_names(
+    project: Path, dg_command: Command, database: str
+) -> None:
+    add_component(project, "contacts", attributes="  dsn_variable: TEAM_DSN\n", rest=POST_PROCESSING)
+    with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE contacts (email text PRIMARY KEY)")
+
+    # The variable is not set here: definitions load without it.
+    [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
+    assert (asset["group_name"], asset["owners"], asset["tags"]) == (
+        "crm",
+        [{"team": "crm"}],
+        [{"key": "tier", "value": "gold"}],
+    )
+
+    config = {"ops": {"contacts": {"config": {"items": [{"email": "a@example.com"}, {"name": "nobody"}]}}}}
+    launched = dg_command("launch", "--job", "import_contacts", "--config-json", json.dumps(config), TEAM_DSN=database)
+
+    assert launched.returncode == 0, launched.stderr
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT batch_type, completed_items, failed_items FROM reliable_imports.import_batches")
+        assert cursor.fetchall() == [("contacts", 1, 1)]
+        cursor.execute("SELECT email FROM contacts")
+        assert cursor.fetchall() == [("a@example.com",)]
+
+
+def test_the_variable_is_read_when_a_run_starts(project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "team").rename(project / "read_late")  # a name that no other test imports in this process
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "read_late"))
+    processors = "from tests.dagster.doubles import NotesProcessor as N\n\nclass NotesProcessor(N): pass\n"
+    add_component(project, "notes", root="read_late", attributes="  dsn_variable: TEAM_DSN\n", processor=processors)
+    monkeypatch.syspath_prepend(project)
+    monkeypatch.setenv("TEAM_DSN", NOBODY_LISTENS)
+    defs = dg.load_from_defs_folder(path_within_project=project)
+
+    monkeypatch.setenv("TEAM_DSN", dsn)
+    monkeypatch.setenv("RELIABLE_IMPORTS_DSN", NOBODY_LISTENS)
+    result = defs.resolve_job_def("import_notes").execute_in_process(
+        run_config={"ops": {"notes": {"config": {"items": notes(3)}}}}
+    )
+
+    [materialization] = result.asset_materializations_for_node("notes")
+    assert materialization.metadata["completed_items"].value == 3
+
+
+def test_check_yaml_refuses_an_attribute_that_there_is_not(project: Path, dg_command: Command) -> None:
+    add_component(project, "contacts", attributes="  dsn: postgresql://somewhere\n")
+
+    checked = dg_command("check", "yaml")
+
+    assert checked.returncode == 1
+    assert "'dsn' was unexpected" in checked.stdout + checked.stderr
+
+
+def test_check_defs_names_the_component_that_is_wrong(project: Path, dg_command: Command) -> None:
+    add_component(project, "contacts")
+    add_component(
+        project, "partners", attributes="  batch_types: [patners]\n", processor=CONTACTS.replace("Contacts", "Partners")
+    )
+
+    checked = dg_command("check", "defs")
+
+    assert checked.returncode == 1
+    told = checked.stdout + checked.stderr
+    assert "building definitions for partners" in told
+    assert "no processor for batch type 'patners'; registered: partners" in told
+
+
+@pytest.mark.parametrize("folder", ["2024-orders", "my.orders", "---"])
+def test_a_folder_that_no_processor_can_be_named_after_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+
+    with pytest.raises(click.ClickException, match=f"named after the folder {folder!r}"):
+        ReliableImportsScaffolder().scaffold(scaffold_request(tmp_path / folder))
+
+    assert list((tmp_path / folder).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("customer-data", "CustomerData"), ("crm_contacts", "CrmContacts"), ("café orders", "CaféOrders")],
+)
+def test_odd_names_become_class_names(tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir()
+
+    ReliableImportsScaffolder().scaffold(scaffold_request(tmp_path / folder))
+
+    assert f"class {name}Processor(BaseProcessor)" in (tmp_path / folder / "processors.py").read_text(encoding="utf-8")
+
+
+def test_scaffolding_overwrites_no_processor(tmp_path: Path) -> None:
+    (tmp_path / "processors.py").write_text("# a week of work\n")
+
+    with pytest.raises(click.ClickException, match="was left as it is"):
+        ReliableImportsScaffolder().scaffold(scaffold_request(tmp_path))
+
+    assert (tmp_path / "processors.py").read_text() == "# a week of work\n"
+    assert not (tmp_path / "defs.yaml").exists()
+
+
+def test_a_dsn_in_place_of_a_variable_is_refused_without_repeating_it() -> None:
+    with pytest.raises(ConfigurationError, match="not the name of an environment variable") as refusal:
+        ReliableImportsComponent(packages=["tests.dagster.doubles"], dsn_variable=NOBODY_LISTENS)
+
+    assert "secret" not in str(refusal.value)
+
+
+def test_components_of_one_project_share_a_database(project: Path, dg_command: Command) -> None:
+    add_component(project, "contacts")
+    partners = CONTACTS.replace("Contacts", "Partners")
+    add_component(project, "partners", attributes="  dsn_variable: ELSEWHERE\n", processor=partners)
+
+    checked = dg_command("check", "defs")
+
+    assert checked.returncode == 1
+    assert "components of one project share a database" in checked.stdout + checked.stderr
