@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -266,3 +268,18 @@ def test_components_of_one_project_share_a_database(project: Path, dg_command: C
 
     assert checked.returncode == 1
     assert "components of one project share a database" in checked.stdout + checked.stderr
+
+
+def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_command: Command) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text()
+    section = page.split("## The component for `dg`")[1].split("\n## ")[0]
+    named = "".join(line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `"))
+    attributes = {attribute.name for attribute in dataclasses.fields(ReliableImportsComponent)}
+    assert set(re.findall(r"`(\w+)`", named)) == attributes
+
+    path = add_component(project, "contacts")
+    [example] = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (path / "defs.yaml").write_text(example)
+
+    [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
+    assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("contacts", "crm", [{"team": "crm"}])
