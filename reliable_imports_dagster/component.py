@@ -9,16 +9,12 @@ from typing import Annotated
 import dagster as dg
 
 from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
-from reliable_imports_dagster.assets import build_import_assets
+from reliable_imports_dagster.definitions import processor_defs, shared_defs
 from reliable_imports_dagster.discovery import discover
-from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
 from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
-from reliable_imports_dagster.schedules import build_import_schedules
-from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
@@ -37,8 +33,8 @@ def _absolute(context: dg.ResolutionContext, packages: Sequence[str]) -> list[st
 class ReliableImportsComponent(dg.Component, dg.Resolvable):
     """Assets, jobs and schedules of the processors in `packages`, and what reprocesses their failures.
 
-    A project may have several of these on one database. They share the resource, and the job and the sensor
-    `reprocess_failed_items`, which the last of them makes for the processors of all. To change groups, owners or
+    A project may have several of these on one database. They share the resource; the sensors, and the jobs
+    that these start, are made by the last of them for the processors of all. To change groups, owners or
     tags, use `post_processing` beside `attributes`, as with any component; for keys, override `get_asset_spec`.
 
     Attributes:
@@ -48,7 +44,8 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
             RELIABLE_IMPORTS_DSN, else the embedded server.
         migrate: whether runs bring the schema up to date; if false, a missing migration is an error.
         fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
-        sensors: whether the reprocess sensor runs without being switched on in the UI; one component is enough.
+        pool: a pool of Dagster's that imports and reprocess runs take a slot of.
+        sensors: whether the sensors run without being switched on in the UI; one component that says so is enough.
         schedules: the same of the schedules.
     """
 
@@ -57,6 +54,7 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     dsn_variable: str | None = None
     migrate: bool = True
     fail_run_on: FailRunOn = "failed"
+    pool: str | None = None
     sensors: bool = False
     schedules: bool = False
 
@@ -81,18 +79,18 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
             DiscoveryError, DuplicateBatchType, InvalidProcessor, UnknownBatchType: the processors cannot be used.
             ConfigurationError: the components of the project name different databases.
         """
-        registry = self._registry()
-        own = dg.Definitions(
-            assets=build_import_assets(registry, translator=_ByComponent([self]), fail_run_on=self.fail_run_on),
-            jobs=[
-                *build_import_jobs(registry, translator=_ByComponent([self])),
-                *[self._reprocess_job([self], processor.batch_type) for processor in registry],
-            ],
-            schedules=build_import_schedules(
-                registry,
-                default_status=dg.DefaultScheduleStatus.RUNNING if self.schedules else dg.DefaultScheduleStatus.STOPPED,
+        own = dg.Definitions.merge(
+            processor_defs(
+                self._registry(),
+                translator=_ByComponent([self]),
+                fail_run_on=self.fail_run_on,
+                pool=self.pool,
+                executor=dg.in_process_executor,
+                schedule_status=dg.DefaultScheduleStatus.RUNNING
+                if self.schedules
+                else dg.DefaultScheduleStatus.STOPPED,
             ),
-            resources={RESOURCE: _resource(self.dsn_variable, self.migrate)},
+            dg.Definitions(resources={RESOURCE: _resource(self.dsn_variable, self.migrate)}),
         )
         siblings = context.component_tree.get_all_components(ReliableImportsComponent)
         if not any(sibling is self for sibling in siblings):  # made in Python, and not a part of the tree
@@ -101,30 +99,21 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         return dg.Definitions.merge(own, self._shared_defs(siblings)) if siblings[-1] is self else own
 
     def _shared_defs(self, components: "list[ReliableImportsComponent]") -> dg.Definitions:
-        """What there is once in a project, for the processors of all components."""
         databases = {(component.dsn_variable, component.migrate) for component in components}
         if len(databases) > 1:
             raise ConfigurationError(
                 "the components of one project share a database; give all of them the same dsn_variable and migrate"
             )
-        return dg.Definitions(
-            jobs=[self._reprocess_job(components, None)],
-            sensors=[
-                build_reprocess_sensor(
-                    _registry_of(components),
-                    default_status=dg.DefaultSensorStatus.RUNNING
-                    if any(component.sensors for component in components)
-                    else dg.DefaultSensorStatus.STOPPED,
-                )
-            ],
-        )
-
-    def _reprocess_job(self, components: "list[ReliableImportsComponent]", batch_type: str | None) -> dg.JobDefinition:
-        return build_reprocess_job(
+        run_sensors = any(component.sensors for component in components)
+        status = dg.DefaultSensorStatus.RUNNING if run_sensors else dg.DefaultSensorStatus.STOPPED
+        return shared_defs(
             _registry_of(components),
-            batch_type=batch_type,
             translator=_ByComponent(components),
             fail_run_on=self.fail_run_on,
+            pool=self.pool,
+            executor=dg.in_process_executor,
+            sensor_status=status,
+            reprocess_sensor_status=status,
         )
 
     def _registry(self) -> ProcessorRegistry:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from reliable_imports import ProcessorRegistry
 from reliable_imports_dagster.assets import build_import_assets
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.jobs import build_import_jobs
@@ -51,17 +52,70 @@ def build_reliable_imports_defs(
         DiscoveryError, DuplicateBatchType, InvalidProcessor: a package or a processor cannot be used.
     """
     registry = discover(package_or_packages)
-    reprocess_jobs = [
-        build_reprocess_job(
+    return dg.Definitions.merge(
+        processor_defs(
             registry,
-            batch_type=batch_type,
             translator=translator,
             fail_run_on=fail_run_on,
             pool=pool,
             executor=executor,
-        )
-        for batch_type in (None, *[processor.batch_type for processor in registry])
-    ]
+            schedule_status=schedule_status,
+        ),
+        shared_defs(
+            registry,
+            translator=translator,
+            fail_run_on=fail_run_on,
+            pool=pool,
+            executor=executor,
+            sensor_status=sensor_status,
+            reprocess_sensor_status=reprocess_sensor_status,
+        ),
+        dg.Definitions(resources={RESOURCE: resource or ReliableImportsResource()}, executor=executor),
+    )
+
+
+def processor_defs(
+    registry: ProcessorRegistry,
+    *,
+    translator: DagsterReliableImportsTranslator | None,
+    fail_run_on: FailRunOn,
+    pool: str | None,
+    executor: dg.ExecutorDefinition | None,
+    schedule_status: dg.DefaultScheduleStatus,
+) -> dg.Definitions:
+    """What there is for each processor by itself, but for its import job."""
+    return dg.Definitions(
+        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on, pool=pool),
+        jobs=[
+            build_reprocess_job(
+                registry,
+                batch_type=processor.batch_type,
+                translator=translator,
+                fail_run_on=fail_run_on,
+                pool=pool,
+                executor=executor,
+            )
+            for processor in registry
+        ],
+        schedules=build_import_schedules(registry, default_status=schedule_status),
+    )
+
+
+def shared_defs(
+    registry: ProcessorRegistry,
+    *,
+    translator: DagsterReliableImportsTranslator | None,
+    fail_run_on: FailRunOn,
+    pool: str | None,
+    executor: dg.ExecutorDefinition | None,
+    sensor_status: dg.DefaultSensorStatus,
+    reprocess_sensor_status: dg.DefaultSensorStatus,
+) -> dg.Definitions:
+    """What there is once in a code location: the sensors, and the jobs that they start.
+
+    These stay together, for the sensors must hold the very job objects: Dagster takes an equal one for a second job of
+    the name, and copies the jobs of each component as it loads them.
+    """
     import_jobs = build_import_jobs(registry, translator=translator, executor=executor)
     sensors = [
         build_reprocess_sensor(registry, default_status=reprocess_sensor_status),
@@ -75,11 +129,7 @@ def build_reliable_imports_defs(
             build_abandoned_batches_sensor(registry, import_jobs, default_status=sensor_status),
             *build_run_ended_sensors(registry, import_jobs, default_status=sensor_status),
         ]
-    return dg.Definitions(
-        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on, pool=pool),
-        jobs=[*import_jobs, *reprocess_jobs],
-        schedules=build_import_schedules(registry, default_status=schedule_status),
-        sensors=sensors,
-        resources={RESOURCE: resource or ReliableImportsResource()},
-        executor=executor,
+    reprocess = build_reprocess_job(
+        registry, translator=translator, fail_run_on=fail_run_on, pool=pool, executor=executor
     )
+    return dg.Definitions(jobs=[*import_jobs, reprocess], sensors=sensors)
