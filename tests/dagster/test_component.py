@@ -55,6 +55,16 @@ class ContactsProcessor(BaseProcessor):
         ctx.execute("INSERT INTO contacts VALUES (%s)", [item.source_data["email"]])
         return {}
 """
+NOTES_PROCESSOR = "from tests.dagster.doubles import NotesProcessor as N\n\nclass NotesProcessor(N): pass\n"
+PREFIXED = """
+from reliable_imports_dagster import ReliableImportsComponent
+
+
+class Prefixed(ReliableImportsComponent):
+    def get_asset_spec(self, processor):
+        spec = super().get_asset_spec(processor)
+        return spec.replace_attributes(key=spec.key.with_prefix("crm"))
+"""
 POST_PROCESSING = """
 post_processing:
   assets:
@@ -183,8 +193,9 @@ def test_an_import_goes_to_the_database_that_the_variable_names(
 def test_the_variable_is_read_when_a_run_starts(project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "team").rename(project / "read_late")  # a name that no other test imports in this process
     (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "read_late"))
-    processors = "from tests.dagster.doubles import NotesProcessor as N\n\nclass NotesProcessor(N): pass\n"
-    add_component(project, "notes", root="read_late", attributes="  dsn_variable: TEAM_DSN\n", processor=processors)
+    add_component(
+        project, "notes", root="read_late", attributes="  dsn_variable: TEAM_DSN\n", processor=NOTES_PROCESSOR
+    )
     monkeypatch.syspath_prepend(project)
     monkeypatch.setenv("TEAM_DSN", NOBODY_LISTENS)
     defs = dg.load_from_defs_folder(path_within_project=project)
@@ -197,6 +208,31 @@ def test_the_variable_is_read_when_a_run_starts(project: Path, dsn: str, monkeyp
 
     [materialization] = result.asset_materializations_for_node("notes")
     assert materialization.metadata["completed_items"].value == 3
+
+
+def test_a_subclass_changes_keys_for_imports_and_for_the_reprocess_job_of_all(
+    project: Path, dsn: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "team").rename(project / "with_keys")  # a name that no other test imports in this process
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "with_keys"))
+    (project / "with_keys" / "prefixed.py").write_text(PREFIXED)
+    path = add_component(project, "notes", root="with_keys", processor=NOTES_PROCESSOR)
+    (path / "defs.yaml").write_text("type: with_keys.prefixed.Prefixed\nattributes:\n  packages: [.processors]\n")
+    add_component(project, "others", root="with_keys")
+    monkeypatch.syspath_prepend(project)
+    defs = dg.load_from_defs_folder(path_within_project=project)
+
+    def materialized_by(job: str, config: dict[str, object]) -> list[dg.AssetKey]:
+        run = defs.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            run_config={"ops": {job.removeprefix("import_"): {"config": config}}},
+            raise_on_error=False,
+        )
+        return [event.asset_key for event in run.get_asset_materialization_events() if event.asset_key]
+
+    items = [*notes(1), {"id": "no number"}]
+    assert materialized_by("import_notes", {"items": items}) == [dg.AssetKey(["crm", "notes"])]
+    assert materialized_by("reprocess_failed_items", {"batch_id": 1}) == [dg.AssetKey(["crm", "notes"])]
 
 
 def test_check_yaml_refuses_an_attribute_that_there_is_not(project: Path, dg_command: Command) -> None:
