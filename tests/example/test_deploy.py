@@ -112,7 +112,7 @@ def prefix(server_dsn: str) -> Iterator[str]:
 def deployment(prefix: str, empty_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     place = {"host": "localhost", "port": "5432", **parse_dsn(empty_database)}
     home = tmp_path / "dagster"
-    home.mkdir()
+    (home / "log").mkdir(parents=True)
     shutil.copy(FOLDER / "dagster.yaml", home)
     made = Deployment(place, prefix, home)
     make_roles(empty_database, {role: password_of(role) for role in ROLES}, prefix=prefix)
@@ -410,7 +410,7 @@ def test_the_supervised_processes_import_and_end(deployment: Deployment, tmp_pat
                 status = str(ask(web_port, STATUS, id=run_id)["runOrError"]["status"])
                 return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-            assert until(ended) == "SUCCESS", log.read_text()
+            assert until(ended) == "SUCCESS", (deployment.home / "log" / "code.log").read_text()
             # Who may not see Dagster's tables sees no status.
             statement = (
                 "SELECT batch_status, completed, {} FROM reliable_imports.dagster_runs WHERE dagster_run_id = %s"
@@ -431,7 +431,7 @@ def test_the_supervised_processes_import_and_end(deployment: Deployment, tmp_pat
             supervisord.send_signal(signal.SIGTERM)
         assert supervisord.wait(timeout=120) == 0
     assert [pid for group in groups for pid in processes("pgid", group)] == []
-    told = log.read_text()
+    told = "".join(each.read_text() for each in [log, *(deployment.home / "log").iterdir()])
     assert password_of("worker") not in told
     assert "permission denied" not in told
 
