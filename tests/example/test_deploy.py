@@ -379,7 +379,7 @@ def processes(column: str, value: int) -> list[int]:
     return [int(row[0]) for row in rows if int(row[1]) == value and not row[2].startswith("Z")]
 
 
-def test_the_supervised_processes_import_and_end(deployment: Deployment, tmp_path: Path) -> None:
+def test_the_supervised_processes_import_are_restarted_and_end(deployment: Deployment, tmp_path: Path) -> None:
     code_port, web_port = free_ports(2)
     environment = {
         **os.environ,
@@ -425,8 +425,16 @@ def test_the_supervised_processes_import_and_end(deployment: Deployment, tmp_pat
                 [shutil.which("dagster-daemon", path=environment["PATH"]) or "", "liveness-check"], env=environment
             )
             assert alive.returncode == 0
-            groups = processes("ppid", supervisord.pid)
-            assert len(groups) == 3
+
+            before = processes("ppid", supervisord.pid)
+            assert len(before) == 3
+            os.kill(before[-1], signal.SIGKILL)
+
+            def all_three_again() -> list[int] | None:
+                after = processes("ppid", supervisord.pid)
+                return after if len(after) == 3 and before[-1] not in after else None
+
+            groups = until(all_three_again)
         finally:
             supervisord.send_signal(signal.SIGTERM)
         assert supervisord.wait(timeout=120) == 0
