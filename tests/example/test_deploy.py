@@ -41,7 +41,7 @@ mutation ($selector: JobOrPipelineSelector!) {
 }
 """
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
-SELECTOR = {"repositoryLocationName": "imports", "repositoryName": "__repository__", "jobName": "import_airlines"}
+SELECTOR = {"repositoryLocationName": "imports", "repositoryName": "__repository__"}
 
 T = TypeVar("T")
 
@@ -379,7 +379,7 @@ def processes(column: str, value: int) -> list[int]:
     return [int(row[0]) for row in rows if int(row[1]) == value and not row[2].startswith("Z")]
 
 
-def test_the_supervised_processes_import_are_restarted_and_end(deployment: Deployment, tmp_path: Path) -> None:
+def test_the_supervised_processes_import_and_come_back_and_end(deployment: Deployment, tmp_path: Path) -> None:
     code_port, web_port = free_ports(2)
     environment = {
         **os.environ,
@@ -402,9 +402,7 @@ def test_the_supervised_processes_import_are_restarted_and_end(deployment: Deplo
     ):
         try:
             until(lambda: has_loaded(web_port, supervisord, log))
-            launched = ask(web_port, LAUNCH, selector=SELECTOR)["launchRun"]
-            assert launched["__typename"] == "LaunchRunSuccess", launched
-            run_id = launched["run"]["runId"]
+            run_id = launch(web_port, "import_airlines")
 
             def ended() -> str | None:
                 status = str(ask(web_port, STATUS, id=run_id)["runOrError"]["status"])
@@ -425,6 +423,17 @@ def test_the_supervised_processes_import_are_restarted_and_end(deployment: Deplo
                 [shutil.which("dagster-daemon", path=environment["PATH"]) or "", "liveness-check"], env=environment
             )
             assert alive.returncode == 0
+
+            # As at every release: the code location is restarted while a run is at work.
+            launch(web_port, "import_flights")
+            at_work = "SELECT FROM reliable_imports.import_runs WHERE completed + failed BETWEEN 17 AND 6099"
+            until(lambda: select(deployment.dsn("worker"), at_work) or None)
+            control = [sys.executable, "-m", "supervisor.supervisorctl", *command[3:], "restart", "code"]
+            assert subprocess.run(control, env=environment).returncode == 0
+            of_flights = "SELECT status FROM reliable_imports.batch_summaries WHERE batch_type = 'flights' AND "
+            finished = of_flights + "completed_items + failed_items = 6099 AND finished_at IS NOT NULL"
+            until(lambda: select(deployment.dsn("reader"), finished) or None)
+            assert select(deployment.dsn("reader"), "SELECT FROM reliable_imports.stalled_batches") == []
 
             before = processes("ppid", supervisord.pid)
             assert len(before) == 3
@@ -454,6 +463,12 @@ def ask(port: int, query: str, **variables: object) -> dict[str, Any]:
         answer: dict[str, Any] = json.load(response)
     assert "errors" not in answer, answer
     return dict(answer["data"])
+
+
+def launch(port: int, job: str) -> str:
+    launched = ask(port, LAUNCH, selector={**SELECTOR, "jobName": job})["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    return str(launched["run"]["runId"])
 
 
 def has_loaded(port: int, supervisord: subprocess.Popen[bytes], log: Path) -> bool | None:
