@@ -1,0 +1,1 @@
+"""The example in production: roles with few rights, and Dagster's processes under supervision."""
