@@ -184,7 +184,8 @@ class SetupFailed(DatabaseError):
         self.batch_id = batch_id
         super().__init__(
             f"the set-up of the target tables, {path}, failed: {problem}; batch {batch_id} stays pending: once that is "
-            f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False"
+            f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False "
+            "or RELIABLE_IMPORTS_MIGRATE=no"
         )
 
 

@@ -24,20 +24,27 @@ class Settings:
         processors: packages to look for processors in: `RELIABLE_IMPORTS_PROCESSORS` (separated by commas), else
             `processors` in `[tool.reliable_imports]` of the nearest `pyproject.toml`.
         project: the folder of that `pyproject.toml`, None if there is none.
+        migrate: False if `RELIABLE_IMPORTS_MIGRATE` is `no`: the command line then leaves the schema and the tables of
+            `setup_sql` to the deployment.
     """
 
     dsn: str | None = field(repr=False)
     home: Path
     processors: tuple[str, ...] = ()
     project: Path | None = None
+    migrate: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settings:
         """Read the variables, and the nearest `pyproject.toml` from *cwd* upwards. An empty variable is as none.
 
         Raises:
-            ConfigurationError: that `pyproject.toml` cannot be read, or its `processors` is not a list of names.
+            ConfigurationError: that `pyproject.toml` cannot be read, or its `processors` is not a list of names; or
+                `RELIABLE_IMPORTS_MIGRATE` is neither `yes` nor `no`.
         """
+        migrate = environ.get("RELIABLE_IMPORTS_MIGRATE", "").strip() or "yes"
+        if migrate not in ("yes", "no"):
+            raise ConfigurationError(f"RELIABLE_IMPORTS_MIGRATE is {migrate!r}; it can be yes or no")
         cwd = Path.cwd() if cwd is None else cwd
         project = _nearest_project(cwd)
         named = environ.get("RELIABLE_IMPORTS_PROCESSORS", "").strip()
@@ -46,6 +53,7 @@ class Settings:
             home=_home(environ, cwd),
             processors=_split(named) if named else _processors_of(project),
             project=project,
+            migrate=migrate == "yes",
         )
 
 

@@ -36,9 +36,8 @@ GRANT USAGE ON SCHEMA dagster TO imports_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dagster TO imports_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA dagster TO imports_worker;
 
--- The reader sees the views, and not the tables below them. The view dagster_runs looks for dagster.runs, which takes
--- USAGE of that schema; without SELECT on that table its column dagster_status is empty.
-GRANT USAGE ON SCHEMA dagster TO imports_reader;
+-- The reader sees the views, and not the tables below them. Without rights on dagster.runs, the column dagster_status
+-- of the view dagster_runs is empty.
 GRANT USAGE ON SCHEMA reliable_imports TO imports_reader;
 DO $$
 DECLARE

@@ -37,7 +37,7 @@ class Invocation:
 
     def manager(self) -> BatchManager:
         """A manager that knows no processor, for questions."""
-        return BatchManager(self.dsn, runner=Runner.CLI)
+        return BatchManager(self.dsn, runner=Runner.CLI, migrate=Settings.from_environment().migrate)
 
     def manager_with_processors(self) -> BatchManager:
         """A manager with all processors of the packages that were named.
@@ -45,7 +45,8 @@ class Invocation:
         Raises:
             ConfigurationError: no package was named, one cannot be imported, or none has a processor.
         """
-        return BatchManager(self.dsn, registry=self.discover(), runner=Runner.CLI)
+        migrate = Settings.from_environment().migrate
+        return BatchManager(self.dsn, registry=self.discover(), runner=Runner.CLI, migrate=migrate)
 
     def discover(self) -> ProcessorRegistry:
         settings = Settings.from_environment()

@@ -111,3 +111,22 @@ def test_an_empty_batch_is_completed_with_a_warning(run: Run, tmp_path: Path) ->
     answer = run("import", tmp_path / "none.csv", "--as", "people")
     assert answer.status == 0
     assert "warning: the batch has no items" in answer.lines
+
+
+def test_where_the_deployment_migrates_commands_do_not(
+    run_without_database: Run, environment: dict[str, str], empty_database: str, people: People
+) -> None:
+    environment |= {"RELIABLE_IMPORTS_DSN": empty_database, "RELIABLE_IMPORTS_MIGRATE": "no"}
+    refused = run_without_database("batches")
+    assert (refused.status, refused.out) == (3, "")
+    assert "has no reliable_imports schema; run `reliable-imports migrate`" in refused.err
+
+    assert run_without_database("migrate").status == 0
+    answer = run_without_database("import", people(good=1), "--as", "people")
+    # setup_sql is left to the deployment too, so the table is not there.
+    assert (answer.status, "UndefinedTable" in answer.out) == (1, True)
+
+
+def test_a_wrong_word_for_whether_to_migrate_is_told(run: Run) -> None:
+    answer = run("batches", RELIABLE_IMPORTS_MIGRATE="perhaps")
+    assert (answer.status, answer.err) == (2, "error: RELIABLE_IMPORTS_MIGRATE is 'perhaps'; it can be yes or no\n")
