@@ -9,6 +9,7 @@ attempt      what became of one item
 recorder     what became of a chunk, as one call of the server
 preparation  what items need from elsewhere, fetched before their transaction
 tolerance    when failures are too many to go on
+timeout      a bound on how long one item's code may run
 stop         SIGTERM and SIGINT, heard between two items
 watch        a heartbeat beside the work, and an eye on a peer that froze
 """
