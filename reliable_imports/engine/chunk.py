@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
@@ -384,6 +385,7 @@ def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     return parse
 
 
+@lru_cache(maxsize=64)
 def _file_of(processor: type) -> str | None:
     try:
         return inspect.getsourcefile(processor)

@@ -380,7 +380,7 @@ class Worker:
     def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
         """Run a hook of the whole batch in a transaction of its own; return what it logged."""
         with transaction(self._connection) as cursor:
-            cursor.execute(self._settings or "SELECT")
+            cursor.execute(self._settings)
             logs = self._chunk(careful=True).run_hook(hook)
         discard_session(self._connection)
         return logs
@@ -505,6 +505,7 @@ class Worker:
         cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
 
     def _prepare(self, items: Sequence[StoredItem]) -> None:
+        parse = parser(self._processor)
         wanted = []
         self._prepared = {}
         for stored in items[: 1 if self._careful_items else _MAX_PREPARED]:
@@ -516,7 +517,7 @@ class Worker:
                 self._on_item(stored.item_number)
                 self._on_tried()  # item_timeout does not bound prepare_item
             try:
-                data = parser(self._processor)(stored)
+                data = parse(stored)
             except Exception:  # told when the item is tried
                 data = None
             wanted.append(
@@ -529,14 +530,9 @@ class Worker:
             return
         with self._connection.cursor() as cursor:
             cursor.execute(_WORK["count_against_tolerance"], {"batch_id": self._batch.id})
-            failed, ended = _one_row(cursor)
+            ((failed, ended),) = cursor.fetchall()
         if cause := excess(self._processor, failed, ended):
             raise MustPause(cause)
-
-
-def _one_row(cursor: Any) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = cursor.fetchone()
-    return row
 
 
 def _group_size(refusals: float) -> int:
