@@ -1,21 +1,21 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2
 import pytest
+
+from tests.running import ask, processes, until
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = """
@@ -32,8 +32,6 @@ SELECTOR = {
     "jobName": "import_airlines",
 }
 
-T = TypeVar("T")
-
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -41,42 +39,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _until(found: Callable[[], T | None], seconds: float = 120) -> T:
-    """What *found* gives as soon as it gives something."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = found()
-        if value is not None:
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def _ask(port: int, query: str, **variables: object) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql",
-        json.dumps({"query": query, "variables": variables}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        answer: dict[str, Any] = json.load(response)
-    assert "errors" not in answer, answer
-    return dict(answer["data"])
-
-
 def _is_up(port: int) -> bool | None:
     try:
-        loaded = _ask(port, "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+        loaded = ask(port, "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
     except (urllib.error.URLError, ConnectionError):
         return None
     return bool(loaded["repositoriesOrError"]["nodes"]) or None
-
-
-def _processes(column: str, value: int) -> list[int]:
-    """The ids of living processes whose parent (`ppid`) or session (`sid`) is *value*."""
-    listed = subprocess.run(["ps", "-eo", f"pid=,{column}=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return [int(row[0]) for row in rows if int(row[1]) == value and not row[2].startswith("Z")]
 
 
 def _select(dsn: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -114,20 +82,20 @@ def _dev(folder: Path, dsn: str, home: Path, *arguments: str) -> Iterator[subpro
 def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:
     port = _free_port()
     with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
-        _until(lambda: True if process.poll() is not None else _is_up(port))
+        until(lambda: True if process.poll() is not None else _is_up(port))
         assert process.poll() is None, (tmp_path / "output").read_text()
-        [dagster] = _processes("ppid", process.pid)
-        assert len(_processes("sid", dagster)) > 1
+        [dagster] = processes("ppid", process.pid)
+        assert len(processes("sid", dagster)) > 1
 
-        launched = _ask(port, LAUNCH, selector=SELECTOR)["launchRun"]
+        launched = ask(port, LAUNCH, selector=SELECTOR)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
         run_id = launched["run"]["runId"]
 
         def ended() -> str | None:
-            status = str(_ask(port, STATUS, id=run_id)["runOrError"]["status"])
+            status = str(ask(port, STATUS, id=run_id)["runOrError"]["status"])
             return status if status in ("SUCCESS", "FAILURE", "CANCELED") else None
 
-        assert _until(ended) == "SUCCESS"
+        assert until(ended) == "SUCCESS"
         assert _select(
             empty_database,
             "SELECT batch.batch_type, batch.status, batch.completed_items, run.status "
@@ -141,18 +109,18 @@ def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: s
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) == 0
 
-    assert _processes("sid", dagster) == []
+    assert processes("sid", dagster) == []
     assert f"http://127.0.0.1:{port}" in (tmp_path / "output").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_can_be_stopped_while_it_starts(empty_database: str, tmp_path: Path, number: signal.Signals) -> None:
     with _dev(ROOT, empty_database, tmp_path, "--port", str(_free_port())) as process:
-        [dagster] = _until(lambda: _processes("ppid", process.pid) or None)
+        [dagster] = until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(number)
         assert process.wait(timeout=90) == 0
 
-    assert _processes("sid", dagster) == []
+    assert processes("sid", dagster) == []
 
 
 def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) -> None:
@@ -169,7 +137,7 @@ def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) ->
 def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with _dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(_free_port())) as process:
-        _until(lambda: _processes("ppid", process.pid) or None)
+        until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) == 0
 

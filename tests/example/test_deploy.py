@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import json
 import os
 import re
 import shutil
@@ -11,15 +10,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
@@ -31,6 +29,7 @@ from example_repo.deploy.__main__ import FOLDER, ROLES, make_roles, prepare
 from example_repo.processors.airlines import AirlinesProcessor
 from reliable_imports import BatchManager, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.dsn import parse_dsn
+from tests.running import ask, processes, until
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = """
@@ -42,8 +41,6 @@ mutation ($selector: JobOrPipelineSelector!) {
 """
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 SELECTOR = {"repositoryLocationName": "imports", "repositoryName": "__repository__"}
-
-T = TypeVar("T")
 
 
 class ShakyAirlinesProcessor(AirlinesProcessor):
@@ -362,23 +359,6 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def until(found: Callable[[], T | None], seconds: float = 120) -> T:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = found()
-        if value is not None:
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s")
-
-
-def processes(column: str, value: int) -> list[int]:
-    """The ids of living processes whose parent (`ppid`) or group (`pgid`) is *value*."""
-    listed = subprocess.run(["ps", "-eo", f"pid=,{column}=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in listed.splitlines()]
-    return [int(row[0]) for row in rows if int(row[1]) == value and not row[2].startswith("Z")]
-
-
 def test_the_supervised_processes_import_and_come_back_and_end(deployment: Deployment, tmp_path: Path) -> None:
     code_port, web_port = free_ports(2)
     environment = {
@@ -451,18 +431,6 @@ def test_the_supervised_processes_import_and_come_back_and_end(deployment: Deplo
     told = "".join(each.read_text() for each in [log, *(deployment.home / "log").iterdir()])
     assert password_of("worker") not in told
     assert "permission denied" not in told
-
-
-def ask(port: int, query: str, **variables: object) -> dict[str, Any]:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql",
-        json.dumps({"query": query, "variables": variables}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        answer: dict[str, Any] = json.load(response)
-    assert "errors" not in answer, answer
-    return dict(answer["data"])
 
 
 def launch(port: int, job: str) -> str:
