@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reliable_imports.database import one_row, rows
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table
+from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table, row_literal
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -45,7 +45,7 @@ class ItemNotes:
     natural_key: str | None = None
     """What the item is about: its declared natural key, else the table and key of its first upsert."""
     writes: int = 0
-    lookups: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    lookups: dict[tuple[Any, ...], Any] | None = None
 
 
 class ImportContext:
@@ -59,6 +59,20 @@ class ImportContext:
         run_id: the row of `import_runs` that works on it.
         item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
     """
+
+    __slots__ = (
+        "_ended",
+        "_found",
+        "_is_hook",
+        "_notes",
+        "_scope",
+        "_session",
+        "_thread",
+        "batch_id",
+        "batch_type",
+        "item_number",
+        "run_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -151,7 +165,7 @@ class ImportContext:
         self._check()
         # With the types, for 1 and True are equal in Python.
         name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
-        for known in (self._notes.lookups, self._found):
+        for known in (self._notes.lookups or {}, self._found):
             if name in known:
                 return known[name]
         conditions = " AND ".join(f"{quoted(each)} = %s" for each in key)
@@ -159,7 +173,7 @@ class ImportContext:
         value = self._returning(statement, list(key.values()), writes=False).fetchone()
         value = None if value is None else value[0]
         if value is not None:
-            self._notes.lookups[name] = value
+            self._notes.lookups = {**(self._notes.lookups or {}), name: value}
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
@@ -209,9 +223,9 @@ class ImportContext:
 
     def _write(self, table: str, row: Mapping[str, Any], key: tuple[str, ...] | None, returning: str | None) -> Any:
         template = insert_template(table, tuple(row), key)
-        values = adapted(list(row.values()))
         if returning is not None:
-            return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", values)
-        self._scope.declared.append((template, self._session.mogrify(template.row, values)))
+            return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", adapted(list(row.values())))
+        literal = row_literal(row.values()) or self._session.mogrify(template.row, adapted(list(row.values())))
+        self._scope.declared.append((template, literal))
         self._notes.writes += 1
         return None

@@ -98,7 +98,7 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
         return _refused(value, "not-json-value", f"$: reading the item raised {type(error).__name__}")
     if len(text) * 4 > max_bytes and (size := len(text.encode("utf-8", "backslashreplace"))) > max_bytes:
         raise SourceError("the items", f"one of them holds {size} bytes of JSON, and the limit is {max_bytes}")
-    if (text.isascii() or _is_utf8(text)) and server_can_read(text):
+    if (text.isascii() or is_utf8(text)) and server_can_read(text):
         return SourceItem(text, None, None)
     return SourceItem(None, text.encode("utf-8", "backslashreplace"), None)
 
@@ -143,6 +143,15 @@ def server_can_read(text: str) -> bool:
     if "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text:
         return True
     return not any(escape["unreadable"] for escape in _ESCAPES.finditer(text))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether *text* can be sent at all: a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class JsonChecker:
@@ -241,14 +250,6 @@ def _nesting(text: str) -> int:
         elif brackets[0] != '"':
             depth -= len(brackets)
     return deepest
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
 
 
 def _is_plain(value: object, depth: int) -> bool:

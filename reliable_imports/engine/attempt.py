@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
@@ -58,7 +58,12 @@ class Attempt:
     """The failure is transient: the item is tried again within the run, after this long."""
     environmental: bool = False
     """The failure says more about the world than about the item: an outage, a missing right, a missing table."""
-    earlier_tries: list[Failure] = field(default_factory=list)
+    earlier_tries: Sequence[Failure] = ()
+
+    @property
+    def is_eventful(self) -> bool:
+        """Whether there is more to say than that it was completed."""
+        return self.outcome is not Outcome.COMPLETED or bool(self.notes.logs or self.earlier_tries)
 
     @property
     def is_final(self) -> bool:
@@ -67,7 +72,7 @@ class Attempt:
 
 def ended_json(attempt: Attempt) -> str:
     """A completed or skipped item as JSON text; its result is kept as it was written."""
-    parts = [f'"n":{attempt.item.item_number},"a":{attempt.item.attempt + len(attempt.earlier_tries)}']
+    parts = [f'"n":{attempt.stored.item_number},"a":{attempt.stored.attempt + len(attempt.earlier_tries)}']
     if attempt.notes.natural_key is not None:
         parts.append(f'"k":{encode_basestring(clean_text(attempt.notes.natural_key))}')
     if attempt.result is not None:

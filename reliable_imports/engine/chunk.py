@@ -16,7 +16,6 @@ from reliable_imports.context import ImportContext, ItemNotes, LogLine, SkipItem
 from reliable_imports.engine.attempt import Attempt, StoredItem
 from reliable_imports.engine.preparation import Prepared
 from reliable_imports.engine.session import (
-    MAX_SUBTRANSACTIONS,
     ChunkSession,
     ChunkSpoiled,
     ChunkTooLarge,
@@ -61,7 +60,8 @@ class Chunk:
         *,
         settle: str | None,
         careful: bool,
-        group_size: int,
+        declared_together: int,
+        own_together: int,
         found: dict[tuple[Any, ...], Any],
         on_item: Callable[[int], None] | None = None,
     ) -> None:
@@ -72,7 +72,13 @@ class Chunk:
         self.attempts: list[Attempt] = []
         self.changed_session = False
         """An item or a hook may have left something behind in the session."""
-        self.session = ChunkSession(connection, settle=settle, careful=careful, group_size=group_size)
+        self.session = ChunkSession(
+            connection,
+            settle=settle,
+            careful=careful,
+            declared_together=declared_together,
+            own_together=own_together,
+        )
         self._processor = processor
         self._batch = batch
         self._run_id = run_id
@@ -82,7 +88,7 @@ class Chunk:
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
         self._user_file = _file_of(type(processor))
-        self._process = self._call if processor.item_timeout is None else self._call_in_time
+        self._has_time_limit = processor.item_timeout is not None
         self._is_validating = False
         self._unread = ImportBatchItem(batch.id, 0, None)
         self._began = time.monotonic()
@@ -90,11 +96,7 @@ class Chunk:
     @property
     def is_full(self) -> bool:
         """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
-        return (
-            self.changed_session
-            or self.session.subtransactions >= MAX_SUBTRANSACTIONS
-            or time.monotonic() - self._began > MAX_SECONDS
-        )
+        return self.changed_session or self.session.is_full or time.monotonic() - self._began > MAX_SECONDS
 
     def go_on(self, carried: Sequence[Attempt]) -> None:
         """Begin with items that were tried in an earlier chunk, which had no room for their writes."""
@@ -193,7 +195,8 @@ class Chunk:
                 stage = Stage.PREPARE
                 raise prepared.error
             stage = Stage.PROCESS
-            attempt.result = dumps_result(self._process(item, ctx))
+            process = self._call_in_time if self._has_time_limit else self._call
+            attempt.result = dumps_result(process(item, ctx))
             stage = Stage.WRITE
             session.raise_if_not_the_items(scope)
             ctx._end()
@@ -343,6 +346,7 @@ class Chunk:
         # Written first: then the row is locked, and whatever was there before has been committed and can be seen.
         self.session.write_now(scope)
         cursor = self.session.query(
+            scope,
             _WORK["find_newer"],
             {
                 "natural_key": notes.natural_key,

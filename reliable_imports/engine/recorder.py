@@ -41,11 +41,12 @@ class Recorder:
             first_item: where the range stood; None for items whose range has moved on (retries).
         """
         outcomes = [attempt.outcome for attempt in attempts if attempt.is_final]
-        failures = [row for attempt in attempts for row in failure_records(attempt, self._retry_after)]
-        retries = [_retry(attempt) for attempt in attempts if attempt.retry_pause is not None]
-        logs = [line for attempt in attempts for line in log_json(attempt)]
-        numbers = [attempt.item.item_number for attempt in attempts]
-        reasons = self._new_reasons(attempts)
+        eventful = [attempt for attempt in attempts if attempt.is_eventful]
+        failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
+        retries = [_retry(attempt) for attempt in eventful if attempt.retry_pause is not None]
+        logs = [line for attempt in eventful for line in log_json(attempt)]
+        numbers = [attempt.stored.item_number for attempt in attempts]
+        reasons = self._new_reasons(eventful)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,

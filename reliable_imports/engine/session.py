@@ -1,12 +1,15 @@
 """One chunk's transaction as its items see it: savepoints, declared writes, and what was caught.
 
-An item gets a savepoint only if it runs a statement of its own, and that savepoint travels in one string with the
-statement. Writes that were only declared are sent together at the end, and isolated on the server.
+Writes that were only declared are sent together at the end, and isolated on the server. An item that runs statements
+of its own needs a savepoint, which travels in one string with the first of them. Neighbours share it until one fails:
+then the server goes back to it and repeats the statements of the others, and their code does not run again. An item
+that was told more than a number of rows is not repeated: it would have to be asked again what to make of the answer.
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,8 +32,12 @@ MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
 
 _MAX_GROUP = 50
+_MAX_REPEATED_BYTES = 256 * 1024
+_MAX_REPEATED_SECONDS = 0.1
 # What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
 _NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
+_INTEGRITY = "23"
+_REPEATING = "function reliable_imports.repeat_statements("
 
 
 class ChunkSpoiled(Exception):
@@ -45,7 +52,10 @@ class ChunkTooLarge(Exception):
 class ItemScope:
     """What one item did in the chunk's transaction so far."""
 
-    savepoint: str | None = None
+    sent: list[tuple[str, int]] | None = None
+    """Statements that ran under the savepoint, and how many rows each touched; None before the first."""
+    was_answered: bool = False
+    """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
     declared: list[tuple[InsertTemplate, str]] = field(default_factory=list)
     """Writes that were not sent yet: the template, and the row with its values in place."""
     key: str | None = None
@@ -68,30 +78,58 @@ class WriteError:
     constraint: str | None
 
 
+class _Savepoint:
+    """Where the server can go back to, and what the items completed since then have sent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_sent = False
+        self.items = 0
+        self.sent: list[tuple[str, int]] = []
+        self._bytes = 0
+        self._began = time.monotonic()
+
+    def take(self, scope: ItemScope) -> None:
+        assert scope.sent is not None
+        self.items += 1
+        self.sent += scope.sent
+        self._bytes += sum(len(text) for text, _ in scope.sent)
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether it would take long to repeat what was sent."""
+        return self._bytes > _MAX_REPEATED_BYTES or time.monotonic() - self._began > _MAX_REPEATED_SECONDS
+
+
 class ChunkSession:
-    def __init__(self, connection: Connection, *, settle: str | None, careful: bool, group_size: int) -> None:
+    def __init__(
+        self, connection: Connection, *, settle: str | None, careful: bool, declared_together: int, own_together: int
+    ) -> None:
         """
         Args:
             settle: SQL that checks an item's deferred constraints at once; None where the database has none.
             careful: send savepoints alone, so that every error can be pinned on its item; for chunks of one item.
-            group_size: how many declared writes are tried in one subtransaction before they are tried one by one.
+            declared_together: how many declared writes are tried in one subtransaction at first.
+            own_together: how many items with statements of their own share a savepoint.
         """
         self.connection = connection
         self._cursor = connection.cursor()
         self._settle = settle
         self._careful = careful
-        self._group_size = max(1, min(group_size, _MAX_GROUP))
+        self._declared_together = max(1, min(declared_together, _MAX_GROUP))
+        self._own_together = 1 if careful else max(1, min(own_together, _MAX_GROUP))
         self._ended: str | None = None
-        """A statement that closes the last item's savepoint, and waits to be sent with the next."""
-        self._savepoint: str | None = None
+        """A statement that closes the last savepoint, and waits to be sent with the next."""
+        self._savepoint: _Savepoint | None = None
         # Random, so that a processor cannot re-create one after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
         self._waiting: list[ItemScope] = []
         self.write_errors: list[WriteError] = []
         self.subtransactions = 0
-        self.has_own_statements = False
         self.declared_entries = 0
+        self.own_items = 0
+        self.own_undone = 0
         self.error: psycopg2.Error | None = None
         """The first error of a statement that belongs to no item or to several: nothing of the chunk can be kept."""
 
@@ -118,10 +156,12 @@ class ChunkSession:
             declared, scope.declared = _statements(scope.declared), []
             self._send(scope, declared)
         self._send(scope, text)
+        scope.was_answered = scope.was_answered or self._cursor.description is not None
         return self._cursor
 
-    def query(self, statement: str, params: Any) -> Any:
-        """Run a statement of the framework's own, which reads and cannot fail because of an item."""
+    def query(self, scope: ItemScope, statement: str, params: Any) -> Any:
+        """Run a statement of the framework's own for an item, which reads and cannot fail because of it."""
+        scope.was_answered = True
         self._send_for_all(self._take_ended() + statement, params)
         return self._cursor
 
@@ -136,16 +176,18 @@ class ChunkSession:
             psycopg2.Error: one of its writes or deferred constraints was refused.
             ContextMisuse: it caught an error of the server and went on as if nothing had happened.
         """
-        if scope.savepoint is None:
+        if scope.sent is None:
             if scope.declared:
                 self._waiting.append(scope)
             return
         self.write_now(scope)
-        self._ended = f"RELEASE SAVEPOINT {scope.savepoint}; "
-        self.subtransactions += 1
-        scope.savepoint = None
-        if self._careful:
-            self._send_for_all(self._take_ended())
+        assert self._savepoint is not None
+        savepoint = self._savepoint
+        savepoint.take(scope)
+        scope.sent = None
+        self.own_items += 1
+        if scope.was_answered or savepoint.items >= self._own_together or savepoint.is_dear:
+            self._release()
 
     def wait_again(self, scope: ItemScope) -> None:
         """Queue the declared writes of an item that was tried in an earlier chunk, which had no room for them."""
@@ -154,7 +196,7 @@ class ChunkSession:
     def write_now(self, scope: ItemScope) -> None:
         """As `complete`, but nothing waits, and the item can still be undone."""
         _raise_if_ignored(scope)
-        if scope.savepoint is None:
+        if scope.sent is None:
             if not scope.declared:
                 return
             self._flush_all()
@@ -169,16 +211,30 @@ class ChunkSession:
             self._send(scope, "; ".join(last))
 
     def undo(self, scope: ItemScope) -> None:
-        """Take back whatever an item did."""
+        """Take back whatever an item did, and nothing of what others did."""
         scope.declared = []
-        if scope.savepoint is None:
+        if scope.sent is None:
             return
-        self._ended = f"ROLLBACK TO SAVEPOINT {scope.savepoint}; RELEASE SAVEPOINT {scope.savepoint}; "
-        scope.savepoint = None
-        if self._careful or self.connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
-            # At once: the statement may never have begun (a syntax error refuses the whole string, savepoint
-            # included), and the next item's must not take the blame.
+        scope.sent = None
+        self.own_items += 1
+        self.own_undone += 1
+        assert self._savepoint is not None
+        savepoint, self._savepoint = self._savepoint, None
+        self.subtransactions -= 1
+        self._ended = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
+        if savepoint.items:
+            statements, counts = zip(*savepoint.sent, strict=True)
+            parameters = {"statements": list(statements), "counts": list(counts)}
+            self._ended += self.mogrify(_WORK["repeat_statements"], parameters) + "; "
+        if self._careful or not self._has_begun(scope):
+            # At once: the next item's must not take the blame.
             self._send_for_all(self._take_ended())
+
+    def _has_begun(self, scope: ItemScope) -> bool:
+        """Whether the string that the item sent last was begun, savepoint included; a syntax error refuses it whole."""
+        if self.connection.info.transaction_status == TRANSACTION_STATUS_INTRANS:
+            return True
+        return scope.error is not None and (scope.error.pgcode or "").startswith(_INTEGRITY)
 
     def finish(self) -> list[ItemScope]:
         """Send the declared writes, and make sure that the transaction is still the one that was begun.
@@ -186,14 +242,20 @@ class ChunkSession:
         What the server refuses is added to `write_errors`. Returns the items whose writes found no room: they must go
         into the next chunk.
         """
+        self._release()
         unsent = self._flush()
-        if self._ended:
-            self._send_for_all(self._take_ended())
+        self._send_for_all(self._take_ended())
         self._require_transaction()
         return unsent
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next item might need a subtransaction more than there should be."""
+        return self.subtransactions >= MAX_SUBTRANSACTIONS and self._savepoint is None
+
     def _flush_all(self) -> None:
-        self.has_own_statements = True
+        if self._waiting:
+            self._release()
         if self._flush():
             raise ChunkTooLarge
 
@@ -201,7 +263,7 @@ class ChunkSession:
         if not self._waiting:
             return []
         waiting, self._waiting = self._waiting, []
-        groups = _groups(waiting, self._group_size)
+        groups = _groups(waiting, self._declared_together)
         templates = list(dict.fromkeys(template for template, _ in groups if template is not None))
         numbers = {template: number for number, template in enumerate(templates, 1)}
         parameters = {
@@ -222,18 +284,30 @@ class ChunkSession:
         return waiting[tried:]
 
     def _open(self, scope: ItemScope) -> None:
-        if scope.savepoint is None:
-            scope.savepoint = f"{self._savepoints}{next(self._numbers)}"
-            self._savepoint = scope.savepoint
+        if scope.sent is not None:
+            return
+        scope.sent = []
+        if self._savepoint is None:
+            self._savepoint = _Savepoint(f"{self._savepoints}{next(self._numbers)}")
+            self.subtransactions += 1
             if self._careful:
                 self._send_for_all(self._take_prefix())
+
+    def _release(self) -> None:
+        """Close the savepoint that is open: what was done under it can no longer be undone apart from the rest."""
+        if self._savepoint is None:
+            return
+        self._ended = f"RELEASE SAVEPOINT {self._savepoint.name}; "
+        self._savepoint = None
+        if self._careful:
+            self._send_for_all(self._take_ended())
 
     def _take_prefix(self) -> str:
         """What is to be sent in front of an item's next statement."""
         prefix = self._take_ended()
-        if self._savepoint is not None:
-            prefix += f"SAVEPOINT {self._savepoint}; "
-            self._savepoint = None
+        if self._savepoint is not None and not self._savepoint.is_sent:
+            prefix += f"SAVEPOINT {self._savepoint.name}; "
+            self._savepoint.is_sent = True
         return prefix
 
     def _take_ended(self) -> str:
@@ -246,8 +320,12 @@ class ChunkSession:
         except psycopg2.Error as error:
             if error.pgcode in _NOT_OUR_TRANSACTION:
                 raise ChunkSpoiled from error
+            if _REPEATING in (error.diag.context or ""):
+                self.error = self.error or error
             scope.error = scope.error or error
             raise
+        assert scope.sent is not None
+        scope.sent.append((text, max(0, self._cursor.rowcount)))
 
     def _send_for_all(self, text: str, params: Any = None) -> None:
         if not text:

@@ -145,7 +145,8 @@ class Worker:
         self._careful_items = 0
         self._small_chunks = 0
         self._refusals = 0.0
-        self._runs_statements = False
+        self._undone = 0.0
+        self._mixes = False
 
     def attach(self, connection: Connection) -> None:
         """Work on *connection* from now on; whatever was under way on another one has been undone."""
@@ -311,10 +312,12 @@ class Worker:
         self._careful_items = max(0, self._careful_items - 1)
         self._small_chunks = max(0, self._small_chunks - 1)
         session = chunk.session
-        self._runs_statements = session.has_own_statements
         if session.declared_entries:
             share = len(session.write_errors) / session.declared_entries
             self._refusals += 0.3 * (share - self._refusals)
+        if session.own_items:
+            self._undone += 0.3 * (session.own_undone / session.own_items - self._undone)
+        self._mixes = bool(session.own_items and session.declared_entries)
         if chunk.changed_session:
             discard_session(self._connection)
         if len(self._found) > _MAX_REMEMBERED:
@@ -372,7 +375,8 @@ class Worker:
             self._run_id,
             settle=self._settle,
             careful=careful,
-            group_size=_group_size(self._refusals),
+            declared_together=_group_size(self._refusals),
+            own_together=_group_size(self._undone),
             found=self._found,
             on_item=self._on_item,
         )
@@ -390,13 +394,10 @@ class Worker:
     def _chunk_size(self) -> int:
         if self._small_chunks:
             return _SMALL_CHUNK
-        if self._runs_statements:
+        if self._mixes:
             return MAX_SUBTRANSACTIONS
-        # As many as need four fifths of the subtransactions, if refusals go on as they did.
-        group = _group_size(self._refusals)
-        spoiled = 1 - (1 - self._refusals) ** group
-        each = (1 - spoiled) / group + spoiled * (1 - self._refusals)
-        return max(MAX_SUBTRANSACTIONS, min(MAX_ITEMS, int(0.8 * MAX_SUBTRANSACTIONS / each)))
+        # A group needs one subtransaction, however many of it are refused.
+        return min(MAX_ITEMS, MAX_SUBTRANSACTIONS * _group_size(self._refusals))
 
     def _claim_range(self, cursor: Any, limit: int) -> Claim | None:
         """The next open range that nobody holds, from the last one on and then from the beginning."""
@@ -536,8 +537,11 @@ class Worker:
 
 
 def _group_size(refusals: float) -> int:
-    """How many writes to try at once: the more are refused, the fewer, for all of a group are tried again then."""
-    return MAX_SUBTRANSACTIONS if refusals < 0.0004 else max(1, round(1 / math.sqrt(refusals)))
+    """How many items share a subtransaction: the more fail, the fewer, for each of those repeats half of its group.
+
+    A subtransaction costs a fiftieth of a commit, about as much as two statements; so `failures * size ** 2 / 2 = 2`.
+    """
+    return MAX_SUBTRANSACTIONS if refusals < 0.0016 else max(1, round(2 / math.sqrt(refusals)))
 
 
 def _settings(connection: Connection, processor: BaseProcessor) -> str:

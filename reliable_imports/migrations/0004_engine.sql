@@ -212,8 +212,9 @@ DROP FUNCTION reliable_imports.apply_writes(text[], text);
 --
 -- An entry is what one item declared. Neighbouring entries form a group, which is tried as a whole in one
 -- subtransaction: one INSERT with many rows where all entries are of one template, else statement after statement.
--- If the server refuses a group, its entries are tried one by one, each in a subtransaction of its own, so that an
--- error hits its own entry, and the others are written all the same.
+-- If the server refuses a group, its entries are tried one by one in one subtransaction, up to the one that is refused
+-- again: that entry has failed. Those before it are repeated, without a subtransaction, for they were good a moment ago;
+-- those behind it are tried as a group. So a group costs one subtransaction at most, however many of it fail.
 --
 -- What is not an entry's own fault (connection, transaction state, lock, resources, operator, I/O, internal) is raised
 -- again: booked as a failure of the entry, a full disk would fail every item of a batch.
@@ -227,7 +228,7 @@ CREATE FUNCTION reliable_imports.apply_writes(
     templates   integer[],  -- for each group: an index into heads and tails; 0 if its entries are whole statements
     heads       text[],
     tails       text[],
-    settle      text,
+    settle      text,       -- checks deferred constraints, so that they hit the entry and not the chunk's COMMIT
     room        integer
 )
 RETURNS TABLE (
@@ -242,30 +243,30 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    used      integer := 0;
-    first     integer := 1;
-    last      integer;
-    template  integer;
-    upto      integer;
+    infrastructure  CONSTANT text[] := ARRAY['08', '25', '40', '53', '55', '57', '58', 'XX'];
+    used            integer := 0;
+    first           integer := 1;
+    last            integer;
+    tried           integer;
+    refused         text;
+    head            text;
+    tail            text;
+    between         text;
 BEGIN
     FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
         last := group_ends[number];
-        template := templates[number];
-        EXIT WHEN used >= room;
-        upto := last;
-        WHILE first <= last LOOP
+        head := coalesce(heads[templates[number]], '');
+        tail := coalesce(tails[templates[number]], '');
+        between := CASE templates[number] WHEN 0 THEN '; ' ELSE ', ' END;
+        WHILE first <= last AND used < room LOOP
             BEGIN
-                IF template = 0 THEN
-                    EXECUTE pg_catalog.array_to_string(entries[first:upto], '; ');
-                ELSE
-                    EXECUTE heads[template] || pg_catalog.array_to_string(entries[first:upto], ', ') || tails[template];
-                END IF;
-                -- Deferred constraints are checked here, so that they hit the entry and not the chunk's COMMIT.
+                EXECUTE head || pg_catalog.array_to_string(entries[first:last], between) || tail;
                 IF settle IS NOT NULL THEN
                     EXECUTE settle;
                 END IF;
                 used := used + 1;
-                first := upto + 1;
+                first := last + 1;
+                CONTINUE;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS
                     failed_sqlstate = RETURNED_SQLSTATE,
@@ -274,26 +275,76 @@ BEGIN
                     failed_table = TABLE_NAME,
                     failed_column = COLUMN_NAME,
                     failed_constraint = CONSTRAINT_NAME;
-                IF pg_catalog.substr(failed_sqlstate, 1, 2) IN ('08', '25', '40', '53', '55', '57', '58', 'XX') THEN
+                IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
                     RAISE;
                 END IF;
-                IF first = upto THEN
-                    entry_index := first - 1;
-                    RETURN NEXT;
-                    first := first + 1;
-                END IF;
             END;
-            -- After a refusal, and for the rest of this group: one by one.
-            upto := first;
-            IF first <= last AND used >= room THEN
-                EXIT;
+            tried := first;
+            refused := failed_sqlstate;
+            IF first < last THEN
+                BEGIN
+                    WHILE tried <= last LOOP
+                        EXECUTE head || entries[tried] || tail;
+                        IF settle IS NOT NULL THEN
+                            EXECUTE settle;
+                        END IF;
+                        tried := tried + 1;
+                    END LOOP;
+                    used := used + 1;
+                    first := tried;
+                    CONTINUE;
+                EXCEPTION WHEN OTHERS THEN
+                    GET STACKED DIAGNOSTICS
+                        failed_sqlstate = RETURNED_SQLSTATE,
+                        failed_message = MESSAGE_TEXT,
+                        failed_detail = PG_EXCEPTION_DETAIL,
+                        failed_table = TABLE_NAME,
+                        failed_column = COLUMN_NAME,
+                        failed_constraint = CONSTRAINT_NAME;
+                    IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
+                        RAISE;
+                    END IF;
+                END;
+                IF tried > first AND refused = '21000' THEN
+                    -- Two rows of one INSERT met in one row of the table: apart they are fine.
+                    FOR good IN first .. tried - 1 LOOP
+                        EXECUTE head || entries[good] || tail;
+                    END LOOP;
+                ELSIF tried > first THEN
+                    EXECUTE head || pg_catalog.array_to_string(entries[first:tried - 1], between) || tail;
+                END IF;
+                IF tried > first AND settle IS NOT NULL THEN
+                    EXECUTE settle;
+                END IF;
             END IF;
+            entry_index := tried - 1;
+            RETURN NEXT;
+            first := tried + 1;
         END LOOP;
         EXIT WHEN first <= last;
     END LOOP;
     entry_index := first - 1;
     subtransactions := used;
     RETURN NEXT;
+END
+$$;
+
+-- Repeats what completed items have sent, after their savepoint was rolled back because of another item. Each statement
+-- must touch as many rows as the first time, for that is what its item was told.
+CREATE FUNCTION reliable_imports.repeat_statements(statements text[], counts bigint[])
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    touched  bigint;
+BEGIN
+    FOR number IN 1 .. pg_catalog.cardinality(statements) LOOP
+        EXECUTE statements[number];
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF touched <> counts[number] THEN
+            RAISE EXCEPTION 'a repeated statement touched % rows, and % before', touched, counts[number]
+                USING ERRCODE = 'RI001';
+        END IF;
+    END LOOP;
 END
 $$;
 

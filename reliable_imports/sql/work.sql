@@ -150,6 +150,9 @@ FROM reliable_imports.apply_writes(
     %(settle)s::text, %(room)s
 )
 
+-- name: repeat_statements
+SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bigint[])
+
 -- name: record_chunk
 SELECT reliable_imports.record_chunk(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],

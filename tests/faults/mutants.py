@@ -90,9 +90,19 @@ def _skip_an_item() -> None:
 def _keep_failed_writes() -> None:
     def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
         scope.declared = []
-        if scope.savepoint is not None:
-            self._ended = f"RELEASE SAVEPOINT {scope.savepoint}; "
-            scope.savepoint = None
+        scope.sent = None
+        self._release()
+
+    _break_method(session.ChunkSession, "undo", undo)
+
+
+def _undo_neighbours_too() -> None:
+    sound = session.ChunkSession.undo
+
+    def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
+        if self._savepoint is not None:
+            self._savepoint.items = 0
+        sound(self, scope)
 
     _break_method(session.ChunkSession, "undo", undo)
 
@@ -143,6 +153,7 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
     "outcomes are committed without the declared writes": _commit_outcomes_first,
     "an item is skipped in silence": _skip_an_item,
     "a failed item's writes are kept": _keep_failed_writes,
+    "an item's failure undoes its neighbours": _undo_neighbours_too,
     "trouble of the server is booked on the items": _blame_items_for_everything,
     "an interrupt is booked on the item": _swallow_interrupts,
     "raw text of errors is kept": _keep_raw_text,

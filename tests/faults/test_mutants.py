@@ -23,6 +23,7 @@ _SCENARIOS: dict[str, tuple[str, dict[int, str], str]] = {
     "outcomes are committed without the declared writes": ("declared", {}, "lost"),
     "an item is skipped in silence": ("declared", {}, "not completed, and yet were written"),
     "a failed item's writes are kept": ("own_statement", {7: "raise"}, "not completed, and yet were written"),
+    "an item's failure undoes its neighbours": ("own_statement", {7: "raise"}, "lost"),
     "trouble of the server is booked on the items": ("own_statement", {}, "no fault of theirs"),
     "an interrupt is booked on the item": ("declared", {7: "interrupt"}, "no fault of theirs"),
     "raw text of errors is kept": ("declared", {7: "be_refused"}, "personal data"),

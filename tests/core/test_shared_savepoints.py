@@ -1,0 +1,157 @@
+"""Items that share a subtransaction: when one fails, the others keep their writes, and no code of theirs runs again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+import pytest
+
+from reliable_imports import BaseProcessor, BatchManager, BatchSummary, ImportBatchItem, ImportContext
+from tests.core.conftest import Sql
+
+_OWN = "INSERT INTO shared (item, text) VALUES (%s, %s)"
+_MOST_SUBTRANSACTIONS = """
+    SELECT max(used)
+    FROM (
+        SELECT count(DISTINCT shared.xmin::text) AS used
+        FROM shared
+        JOIN reliable_imports.import_attempts AS attempt ON attempt.item_number = shared.item
+        GROUP BY attempt.xmin::text
+    ) AS by_chunk
+"""
+
+
+class SharedProcessor(BaseProcessor):
+    """Writes by a statement of its own, or by a declared write; a text of `bad` is refused by the server."""
+
+    tries: ClassVar[Counter[int]] = Counter()
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any] | None:
+        self.tries[item.item_number] += 1
+        row = {"item": item.item_number, "text": item.source_data.get("text", "ok")}
+        match item.source_data.get("how", "own"):
+            case "own":
+                ctx.execute(_OWN, list(row.values()))
+            case "raise":
+                ctx.execute(_OWN, list(row.values()))
+                raise ValueError("after its write")
+            case "comment":
+                ctx.execute(f"{_OWN}; -- and a remark at the end", list(row.values()))
+            case "several":
+                ctx.execute(_OWN, list(row.values()))
+                ctx.execute("UPDATE shared SET text = 'changed' WHERE item = %s", [item.item_number])
+            case "declared":
+                ctx.insert("shared", row)
+            case "returning":
+                return {"target_id": ctx.insert("shared", row, returning="id")}
+            case "once":
+                touched = ctx.execute(
+                    "INSERT INTO shared (item) SELECT %s WHERE nextval('once') = 1", [item.item_number]
+                )
+                return {"touched": touched}
+        return None
+
+
+@pytest.fixture
+def shared(manager: BatchManager, sql: Sql) -> BatchManager:
+    sql(
+        "CREATE TABLE shared (id serial PRIMARY KEY, item bigint, text text DEFAULT 'ok' CHECK (text <> 'bad')); "
+        "CREATE SEQUENCE once"
+    )
+    SharedProcessor.tries = Counter()
+    manager.registry.register(SharedProcessor)
+    return manager
+
+
+def _run(manager: BatchManager, items: list[dict[str, Any]]) -> BatchSummary:
+    return manager.process_batch(manager.create_batch("shared", items))
+
+
+@pytest.mark.parametrize("failure", [{"text": "bad"}, {"how": "raise"}])
+@pytest.mark.parametrize("others", ["own", "comment", "several"])
+@pytest.mark.parametrize("bad", [1, 2, 30, 60])
+def test_neighbours_of_a_failure_keep_their_writes(
+    shared: BatchManager, sql: Sql, failure: dict[str, str], others: str, bad: int
+) -> None:
+    items = [failure if number == bad else {"how": others} for number in range(1, 61)]
+    summary = _run(shared, items)
+
+    assert (summary.completed_items, summary.failed_items) == (59, 1)
+    assert [row[0] for row in sql("SELECT item FROM shared ORDER BY item")] == [n for n in range(1, 61) if n != bad]
+    text = "changed" if others == "several" else "ok"
+    assert sql("SELECT DISTINCT text FROM shared") == [(text,)]
+    assert set(SharedProcessor.tries.values()) == {1}, "no item's code runs again because of another"
+
+
+def test_an_item_that_was_told_an_id_keeps_it(shared: BatchManager, sql: Sql) -> None:
+    items: list[dict[str, Any]] = [{"how": "returning"}, {}, {"how": "returning"}, {"text": "bad"}] * 10
+    batch_id = shared.create_batch("shared", items)
+    shared.process_batch(batch_id)
+
+    told = {each.item_number: each.result["target_id"] for each in shared.list_items(batch_id) if each.result}
+    assert len(told) == 20
+    assert told == dict(sql("SELECT item, id FROM shared WHERE item = ANY (%s)", list(told)))
+    assert set(SharedProcessor.tries.values()) == {1}
+
+
+def test_a_repeated_statement_that_touches_other_rows_is_found_out(shared: BatchManager, sql: Sql) -> None:
+    batch_id = shared.create_batch("shared", [{"how": "once"}, {"text": "bad"}, {}])
+    summary = shared.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (2, 1)
+    (first, *_) = shared.list_items(batch_id)
+    assert first.result is not None
+    assert sql("SELECT count(*) FROM shared WHERE item = 1") == [(first.result["touched"],)]
+
+
+def test_declared_writes_between_own_statements(shared: BatchManager, sql: Sql) -> None:
+    items = [{"how": "declared"} if number % 3 else {} for number in range(100)]
+    items[50] = {"text": "bad"}
+    items[52] = {"how": "declared", "text": "bad"}
+    items[99] = {"how": "raise"}
+    summary = _run(shared, items)
+
+    assert (summary.completed_items, summary.failed_items) == (97, 3)
+    expected = [number for number in range(1, 101) if number not in (51, 53, 100)]
+    assert [row[0] for row in sql("SELECT item FROM shared ORDER BY item")] == expected
+
+
+@pytest.mark.parametrize("how", ["own", "declared", "returning"])
+@pytest.mark.parametrize("every", [3, 10, 100_000])
+def test_a_transaction_has_at_most_50_subtransactions(shared: BatchManager, sql: Sql, how: str, every: int) -> None:
+    items = [{"how": how, "text": "bad" if number % every == 2 else "ok"} for number in range(1, 601)]
+    summary = _run(shared, items)
+
+    assert summary.failed_items == len([item for item in items if item["text"] == "bad"])
+    ((most,),) = sql(_MOST_SUBTRANSACTIONS)
+    assert 1 <= most <= 50
+    chunks = sql("SELECT count(DISTINCT xmin::text) FROM reliable_imports.import_attempts")[0][0]
+    if how != "returning" and every == 100_000:
+        assert chunks <= 20, "hundreds of items share a transaction"
+
+
+@pytest.mark.parametrize("how", ["own", "declared"])
+def test_every_item_of_a_group_may_fail(shared: BatchManager, sql: Sql, how: str) -> None:
+    summary = _run(shared, [{"how": how, "text": "bad"}] * 70)
+
+    assert (summary.completed_items, summary.failed_items) == (0, 70)
+    assert sql("SELECT count(*) FROM shared") == [(0,)]
+
+
+@pytest.mark.parametrize("bad", [None, 15, 25])
+def test_declared_keys_that_only_the_server_takes_for_the_same(shared: BatchManager, sql: Sql, bad: int | None) -> None:
+    # Of the type char, "x" and "x " are equal: PostgreSQL refuses one INSERT ... ON CONFLICT with both.
+    class PaddedProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("padded", item.source_data, key="code")
+
+    sql("CREATE TABLE padded (code char(5) PRIMARY KEY, item int, text text CHECK (text <> 'bad'))")
+    shared.registry.register(PaddedProcessor)
+    items = [{"code": f"c{number}", "item": number, "text": "bad" if number == bad else "ok"} for number in range(30)]
+    items[10]["code"], items[20]["code"] = "x", "x "
+    summary = shared.process_batch(shared.create_batch("padded", items))
+
+    assert summary.failed_items == (0 if bad is None else 1)
+    assert sql("SELECT count(*) FROM padded") == [(29 - summary.failed_items,)]
+    assert sql("SELECT item FROM padded WHERE code = 'x'") == [(20,)]
