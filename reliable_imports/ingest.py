@@ -87,12 +87,14 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object]) -> int:
 def _lines(batch_id: int, items: Iterable[object], counter: list[int]) -> Iterator[str]:
     escape = copy_text.escape
     for number, value in enumerate(items, start=1):
-        if (text := plain_object(value)) is not None:
-            counter[0] = number
+        counter[0] = number
+        if type(value) is SourceItem:
+            item = value
+        elif (text := plain_object(value)) is not None:
             yield f"{batch_id}\t{number}\t{escape(text)}\t\\N\t\\N\t\\N\t\\N\t\\N\n"
             continue
-        item = value if isinstance(value, SourceItem) else dumps_item(value)
-        counter[0] = number
+        else:
+            item = dumps_item(value)
         if item.text is not None:
             line = copy_text.NULL if item.line is None else item.line
             offset = copy_text.NULL if item.offset is None else item.offset

@@ -21,7 +21,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -29,6 +29,8 @@ from json.encoder import encode_basestring
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from reliable_imports.errors import SourceError
 from reliable_imports.source_item import MAX_ITEM_BYTES, SourceItem
@@ -38,13 +40,15 @@ MAX_NESTING = 200
 
 _MAX_REPR = 64 * 1024
 _MAX_PLAIN = 64 * 1024
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_NO_FLOATS = frozenset({str, int, bool, type(None)})
+_SCALARS = _NO_FLOATS | {float}
 _ONLY_STR = frozenset({str})
 _ESCAPES = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<unreadable>u0000|u[dD][89a-fA-F])|.)", re.DOTALL
 )
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"))
+_encode = msgspec.json.Encoder().encode
+_NOT_ENCODED = (ValueError, OverflowError, msgspec.MsgspecError)
 
 
 class Problem(NamedTuple):
@@ -54,29 +58,15 @@ class Problem(NamedTuple):
     text: str
 
 
-def _prepared_encoder() -> Callable[[object], str]:
-    """`JSONEncoder.encode`, without making the encoder in C anew for every call."""
-    make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
-    if make is None:  # an interpreter without it
-        return _ENCODER.encode
-    in_c = make(None, _ENCODER.default, encode_basestring, None, ":", ",", False, False, False)
-    return lambda value: "".join(in_c(value, 0))
-
-
-_encode = _prepared_encoder()
-
-
 def plain_object(value: object) -> str | None:
-    """What `dumps_item` would give as text, for a flat object in ASCII, as most are; None for all others."""
-    if type(value) is not dict or not _ONLY_STR.issuperset(map(type, value)):
-        return None
-    if not _SCALARS.issuperset(map(type, value.values())):
+    """What `dumps_item` would give as text, for a flat object of scalars, as most are; None for all others."""
+    if type(value) is not dict or not _ONLY_STR.issuperset(map(type, value)) or not _are_scalars(value.values()):
         return None
     try:
-        text = _encode(value)
-    except ValueError:  # NaN, or more digits than Python prints
+        text = _encode(value).decode()
+    except _NOT_ENCODED:
         return None
-    return text if len(text) <= _MAX_PLAIN and text.isascii() and "\\u" not in text else None
+    return text if len(text) <= _MAX_PLAIN and "\\u" not in text else None
 
 
 def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
@@ -87,8 +77,8 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
     """
     try:
         try:
-            text = _encode(value) if _is_plain(value, 1) else _write(value, 1)
-        except ValueError:  # NaN, or more digits than Python prints: the slow way knows what to do, or where it is
+            text = _encode(value).decode() if _is_plain(value, 1) else _write(value, 1)
+        except _NOT_ENCODED:  # a lone surrogate, or more digits than Python prints: the slow way knows what to do
             text = _write(value, 1)
     except _NotJson as refusal:
         return _refused(value, refusal.kind, f"{refusal.place()}: {refusal.problem}")
@@ -115,14 +105,12 @@ def loads(text: str | bytes, *, decimals: bool = False) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    decoder = _WITH_DECIMALS if decimals else _WITH_FLOATS
     try:
-        try:
-            value, end = decoder.scan_once(text, 0)  # type: ignore[attr-defined]
-        except StopIteration:
-            end = -1
-        # White space around the value, or no value at all, is for the slow way.
-        return value if end == len(text) else decoder.decode(text)
+        return (_decode_with_decimals if decimals else _decode_with_floats)(text)
+    except _NOT_DECODED:  # a lone surrogate, which Python can hold, or an error: the slow way tells which
+        pass
+    try:
+        return (_WITH_DECIMALS if decimals else _WITH_FLOATS).decode(text)
     except RecursionError:
         raise ValueError(f"the JSON is {_TOO_DEEP}") from None
     except json.JSONDecodeError:
@@ -237,6 +225,9 @@ def _decimal(literal: str) -> Decimal:
 
 _WITH_FLOATS = json.JSONDecoder(parse_float=_finite_float, parse_constant=_refuse_constant)
 _WITH_DECIMALS = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant)
+_decode_with_floats = msgspec.json.Decoder().decode
+_decode_with_decimals = msgspec.json.Decoder(float_hook=Decimal).decode
+_NOT_DECODED = (ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 _TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
 
 
@@ -252,8 +243,18 @@ def _nesting(text: str) -> int:
     return deepest
 
 
+def _are_scalars(values: Collection[object]) -> bool:
+    """Whether the encoder does with all of them what this module promises; it would turn NaN into null."""
+    kinds = set(map(type, values))
+    return kinds <= _NO_FLOATS or (kinds <= _SCALARS and _floats_are_finite(values))
+
+
+def _floats_are_finite(values: Collection[object]) -> bool:
+    return all(math.isfinite(value) for value in values if type(value) is float)
+
+
 def _is_plain(value: object, depth: int) -> bool:
-    """Whether the encoder in C does with *value* what this module promises; it would turn the key 1 into "1"."""
+    """Likewise, for values that hold others; it would turn the key 1 into "1"."""
     kind = type(value)
     children: Any
     if kind is dict:
@@ -263,13 +264,13 @@ def _is_plain(value: object, depth: int) -> bool:
     elif kind is list or kind is tuple:
         children = value
     else:
-        return kind in _SCALARS
-    if _SCALARS.issuperset(map(type, children)):
+        return _are_scalars((value,))
+    if _are_scalars(children):
         return True
-    if depth == MAX_NESTING:
+    if depth == MAX_NESTING or not _floats_are_finite(children):
         return False
     for child in children:  # noqa: SIM110 - a generator would take a second frame on each level
-        if not _is_plain(child, depth + 1):
+        if type(child) not in _SCALARS and not _is_plain(child, depth + 1):
             return False
     return True
 
@@ -309,7 +310,7 @@ def _write(value: Any, depth: int) -> str:
                 return str(Decimal(value))
         case float():
             if math.isfinite(value):
-                return float.__repr__(value)
+                return _encode(float(value)).decode()
             raise _NotJson("NaN is not JSON" if math.isnan(value) else "Infinity is not JSON")
         case Mapping():
             return _write_object(value, depth)

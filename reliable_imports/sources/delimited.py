@@ -23,14 +23,19 @@ def read_delimited(content: Content, *, delimiter: str, quotechar: str | None, l
     records = read_records(content, delimiter=delimiter, quotechar=quotechar, limit=limit)
     header = _header(content, next(records, None))
     width = len(header)
-    template = "{" + ",".join(encode_basestring(name).replace("%", "%%") + ":%s" for name in header) + "}"
-    for cells, raw, line, offset, problem in records:
+    names = [encode_basestring(name).replace("%", "%%") for name in header]
+    template = "{" + ",".join(f"{name}:%s" for name in names) + "}"
+    plain_template = "{" + ",".join(f'{name}:"%s"' for name in names) + "}"
+    for cells, raw, line, offset, problem, is_plain in records:
         if problem is None:
             if len(cells) != width:
                 cell_count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
                 problem = Problem("ragged-row", f"the row has {cell_count}, the header {width}")
             elif cells == header:
                 problem = Problem("repeated-header", "the row repeats the header")
+            elif is_plain:
+                yield SourceItem(plain_template % tuple(cells), None, None, line, offset)
+                continue
             else:
                 text = template % tuple(map(encode_basestring, cells))
                 # Decoded text holds no lone surrogates, so NUL is all that the server could refuse.

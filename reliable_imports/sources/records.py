@@ -22,6 +22,7 @@ class Record(NamedTuple):
     Attributes:
         raw: its bytes: all its lines, with their ends.
         problem: why `cells` is not what was meant.
+        is_plain: no character in it has to be escaped in JSON; if not known, False.
     """
 
     cells: list[str]
@@ -29,6 +30,7 @@ class Record(NamedTuple):
     line: int
     offset: int
     problem: Problem | None
+    is_plain: bool = False
 
 
 def read_records(content: Content, *, delimiter: str, quotechar: str | None, limit: int) -> Iterator[Record]:
@@ -56,7 +58,8 @@ def read_records(content: Content, *, delimiter: str, quotechar: str | None, lim
             # Most lines have no quotes, and need no parser. The line end is the only one in the line.
             text = text.rstrip("\r\n")
             if text:
-                yield Record(text.split(delimiter), raw, line, offset, problem)
+                is_plain = text.isprintable() and '"' not in text and "\\" not in text
+                yield Record(text.split(delimiter), raw, line, offset, problem, is_plain)
             line += 1
             offset += len(raw)
 
