@@ -49,6 +49,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(default: RELIABLE_IMPORTS_TEST_DSN)",
     )
     parser.addoption(
+        "--faults-release",
+        action="store_true",
+        help="let the random tests of tests/faults do what is asked for before a release (half an hour)",
+    )
+    parser.addoption(
         "--faults-minutes",
         type=float,
         default=0.0,

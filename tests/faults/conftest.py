@@ -16,6 +16,22 @@ from tests.faults.proxy import Proxy, proxy_to
 from tests.faults.server import FaultServer, session
 from tests.faults.targets import PROCESSORS
 
+SHARES = {
+    "kills": (100, 500),
+    "restarts": (25, 200),
+    "cuts": (300, 1_000),
+    "freezes": (9, 100),
+    "dagster runs killed": (2, 40),
+    "dagster runs cancelled": (2, 40),
+}
+"""How much of each kind all tests of it do together, for every change and with --faults-release."""
+
+FREEZING_TESTS = 9
+"""Each batch type with a worker that is stopped, and behind a network that freezes, where it dies or comes back."""
+
+More = Callable[..., bool]
+"""`more(kind, done, sharers)`: whether one of so many tests, which has done so much, does more."""
+
 
 @pytest.fixture(scope="session")
 def server(servers_folder: Path) -> FaultServer:
@@ -62,12 +78,12 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 
 
 @pytest.fixture
-def more_rounds(request: pytest.FixtureRequest) -> Callable[[int, int], bool]:
-    """Whether a random test goes on: until its least number is reached, and with --faults-minutes until its time is."""
-    minutes = float(request.config.getoption("--faults-minutes"))
-    until = time.monotonic() + minutes * 60
+def more_rounds(pytestconfig: pytest.Config) -> More:
+    """Whether a random test goes on: until its share is done, and with --faults-minutes until its time is over."""
+    is_release = bool(pytestconfig.getoption("--faults-release"))
+    until = time.monotonic() + float(pytestconfig.getoption("--faults-minutes")) * 60
 
-    def more(done: int, least: int) -> bool:
-        return done < least or time.monotonic() < until
+    def more(kind: str, done: int, sharers: int = 1) -> bool:
+        return done * sharers < SHARES[kind][is_release] or time.monotonic() < until
 
     return more

@@ -12,15 +12,14 @@ import pytest
 
 from reliable_imports import BatchManager
 from tests.faults.checker import assert_sound
+from tests.faults.conftest import FREEZING_TESTS, More
 from tests.faults.server import end_sessions, sessions_of_workers
 from tests.faults.targets import BATCH_TYPES, items
+from tests.faults.totals import TOTALS
 from tests.faults.waiting import wait_for
 from tests.faults.workers import WorkerProcess, workers
 
-More = Callable[[int, int], bool]
 Sql = Callable[..., list[tuple[Any, ...]]]
-
-KILLS = 100
 
 
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
@@ -29,7 +28,7 @@ def test_random_kills_lose_and_double_nothing(
 ) -> None:
     kills, batches = 0, 0
     failing = {7: "raise", 60: "be_refused", 61: "be_refused", 333: "raise"}
-    while more_rounds(kills, KILLS // len(BATCH_TYPES)):
+    while more_rounds("kills", kills, len(BATCH_TYPES)):
         batch_id = manager.create_batch(batch_type, items(600, first_id=1 + 1000 * batches, do=failing, seconds=0.002))
         batches += 1
         crew: list[WorkerProcess] = []
@@ -79,25 +78,29 @@ def test_ended_sessions_cost_nothing(manager: BatchManager, dsn: str, sql: Sql, 
 
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
 def test_a_stopped_worker_is_not_robbed_and_writes_nothing_late(
-    manager: BatchManager, dsn: str, sql: Sql, batch_type: str
+    manager: BatchManager, dsn: str, sql: Sql, chance: random.Random, more_rounds: More, batch_type: str
 ) -> None:
-    batch_id = manager.create_batch(batch_type, items(300))
-    with workers(dsn, batch_id, stop_at=120) as (frozen,):
-        frozen.go().wait_for_line("reached")
-        frozen.process.send_signal(signal.SIGSTOP)
-        around = manager.process_batch(batch_id)
-        held = assert_sound(dsn, batch_id)
-        assert (str(around.status), held.open > 0) == ("processing", True)
+    rounds = 0
+    while more_rounds("freezes", rounds, FREEZING_TESTS):
+        batch_id = manager.create_batch(batch_type, items(300, first_id=1 + 1000 * rounds))
+        rounds += 1
+        with workers(dsn, batch_id, stop_at=chance.randint(1, 300)) as (frozen,):
+            frozen.go().wait_for_line("reached")
+            frozen.process.send_signal(signal.SIGSTOP)
+            TOTALS.add("freezes")
+            around = manager.process_batch(batch_id)
+            held = assert_sound(dsn, batch_id)
+            assert (str(around.status), held.open > 0) == ("processing", True)
 
-        # As idle_in_transaction_session_timeout does in the end.
-        assert end_sessions(sql) == 1
-        wait_for(lambda: not sessions_of_workers(sql), "the frozen worker's session is gone")
-        manager.process_batch(batch_id)
+            # As idle_in_transaction_session_timeout does in the end.
+            assert end_sessions(sql) == 1
+            wait_for(lambda: not sessions_of_workers(sql), "the frozen worker's session is gone")
+            manager.process_batch(batch_id)
+            assert_sound(dsn, batch_id, is_finished=True)
+
+            frozen.process.send_signal(signal.SIGCONT)
+            assert frozen.go().wait() == "finished completed", frozen.said
         assert_sound(dsn, batch_id, is_finished=True)
-
-        frozen.process.send_signal(signal.SIGCONT)
-        assert frozen.go().wait() == "finished completed", frozen.said
-    assert_sound(dsn, batch_id, is_finished=True)
 
 
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)

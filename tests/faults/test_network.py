@@ -10,6 +10,7 @@ import pytest
 
 from reliable_imports import BatchManager
 from tests.faults.checker import assert_sound
+from tests.faults.conftest import FREEZING_TESTS, More
 from tests.faults.proxy import Cut, Proxy
 from tests.faults.server import end_sessions, sessions_of_workers
 from tests.faults.targets import BATCH_TYPES, items
@@ -17,10 +18,9 @@ from tests.faults.totals import TOTALS
 from tests.faults.waiting import wait_for
 from tests.faults.workers import workers
 
-More = Callable[[int, int], bool]
 Sql = Callable[..., list[tuple[Any, ...]]]
 
-CUTS = 300
+_IN_A_BATCH = 100
 
 
 class _Cutter:
@@ -50,10 +50,10 @@ def test_cut_commits_lose_and_double_nothing(
     failing = {7: "raise", 60: "be_refused"}
     before = TOTALS.counts["cuts"]
     batches = 0
-    while more_rounds(TOTALS.counts["cuts"] - before, CUTS // len(BATCH_TYPES)):
+    while more_rounds("cuts", TOTALS.counts["cuts"] - before, len(BATCH_TYPES)):
         batch_id = manager.create_batch(batch_type, items(200, first_id=1 + 1000 * batches, do=failing))
         batches += 1
-        proxy.at_commit = _Cutter(chance, [Cut.BEFORE, Cut.DURING, Cut.AFTER], CUTS // len(BATCH_TYPES))
+        proxy.at_commit = _Cutter(chance, [Cut.BEFORE, Cut.DURING, Cut.AFTER], _IN_A_BATCH)
         with workers(proxy.dsn(dsn), batch_id) as (worker,):
             assert worker.go().wait().startswith("finished"), worker.said
         checked = assert_sound(dsn, batch_id, may_fail=failing, is_finished=True)
@@ -101,25 +101,35 @@ def test_broken_connections_in_the_middle_of_a_chunk_cost_nothing(
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
 @pytest.mark.parametrize("dies", [False, True], ids=["comes back", "dies"])
 def test_a_worker_behind_a_frozen_network_writes_nothing_late(
-    manager: BatchManager, dsn: str, sql: Sql, proxy: Proxy, dies: bool, batch_type: str
+    manager: BatchManager,
+    dsn: str,
+    sql: Sql,
+    proxy: Proxy,
+    chance: random.Random,
+    more_rounds: More,
+    dies: bool,
+    batch_type: str,
 ) -> None:
-    batch_id = manager.create_batch(batch_type, items(300))
-    with workers(proxy.dsn(dsn), batch_id, stop_at=120) as (worker,):
-        worker.go().wait_for_line("reached")
-        proxy.freeze()
-        worker.go()
-        manager.process_batch(batch_id)
-        assert assert_sound(dsn, batch_id).open > 0, "a range was taken from a session that is alive"
-        if dies:
-            worker.kill()
-        end_sessions(sql)
-        wait_for(lambda: not sessions_of_workers(sql), "the server's side is gone")
-        manager.process_batch(batch_id)
+    rounds = 0
+    while more_rounds("freezes", rounds, FREEZING_TESTS):
+        batch_id = manager.create_batch(batch_type, items(300, first_id=1 + 1000 * rounds))
+        rounds += 1
+        with workers(proxy.dsn(dsn), batch_id, stop_at=chance.randint(1, 300)) as (worker,):
+            worker.go().wait_for_line("reached")
+            proxy.freeze()
+            worker.go()
+            manager.process_batch(batch_id)
+            assert assert_sound(dsn, batch_id).open > 0, "a range was taken from a session that is alive"
+            if dies:
+                worker.kill()
+            end_sessions(sql)
+            wait_for(lambda: not sessions_of_workers(sql), "the server's side is gone")
+            manager.process_batch(batch_id)
+            assert_sound(dsn, batch_id, is_finished=True)
+            proxy.thaw()
+            if not dies:
+                assert worker.wait() == "finished completed", worker.said
         assert_sound(dsn, batch_id, is_finished=True)
-        proxy.thaw()
-        if not dies:
-            assert worker.wait() == "finished completed", worker.said
-    assert_sound(dsn, batch_id, is_finished=True)
 
 
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)

@@ -11,6 +11,8 @@ COUNTED = (
     "restarts",
     "cuts",
     "freezes",
+    "dagster runs killed",
+    "dagster runs cancelled",
     "mutants caught",
     "items",
     "lost",
