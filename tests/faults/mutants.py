@@ -6,6 +6,7 @@ cannot quietly become a sound engine when the code around it changes.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -133,6 +134,50 @@ def _keep_raw_text() -> None:
         _break_method(module, "server_failure", server_failure)
 
 
+def _name_all_savepoints_alike() -> None:
+    sound = session.ChunkSession._open
+
+    def open_(self: session.ChunkSession, scope: session.ItemScope) -> None:
+        if scope.savepoint is None:
+            self._savepoints, self._numbers = "item", iter(lambda: "", None)  # type: ignore[assignment]
+        sound(self, scope)
+
+    _break_method(session.ChunkSession, "_open", open_)
+
+
+def _catch_exceptions_only() -> None:
+    for module in (faults, chunk, run):
+        _break_method(module, "is_item_fault", lambda error: isinstance(error, Exception))
+
+
+def _close_within_the_chunk() -> None:
+    """Each of two workers that end together sees the other's range open, and neither takes the batch's row first."""
+    sound = Recorder.commit
+
+    def commit(self: Recorder, cursor: Any, *more: Any) -> None:
+        sound(self, _ClosingCursor(cursor, self._batch.id), *more)
+
+    _break_method(Recorder, "commit", commit)
+    _break_method(run.Run, "_close", lambda self: False)
+
+
+class _ClosingCursor:
+    def __init__(self, cursor: Any, batch_id: int) -> None:
+        self._cursor = cursor
+        self._batch_id = batch_id
+
+    def execute(self, statement: str, parameters: Any) -> None:
+        self._cursor.execute(_replaced(statement, "; COMMIT", ""), parameters)
+        self._cursor.execute(run._WORK["close_batch"], {"batch_id": self._batch_id})
+        print("closing", flush=True)
+        sys.stdin.readline()
+        self._cursor.execute("COMMIT")
+
+
+def _do_not_wait_for_a_late_commit() -> None:
+    _break_query("wait_for_range", "FOR UPDATE", "")
+
+
 def _never_close() -> None:
     _break_query("close_batch", "batch.status = 'processing'", "batch.status = 'nowhere'")
 
@@ -157,22 +202,44 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
     "trouble of the server is booked on the items": _blame_items_for_everything,
     "an interrupt is booked on the item": _swallow_interrupts,
     "raw text of errors is kept": _keep_raw_text,
+    "all savepoints have one name": _name_all_savepoints_alike,
+    "only what is an Exception fails its item": _catch_exceptions_only,
+    "batches are closed without a lock": _close_within_the_chunk,
+    "a late COMMIT is not waited for": _do_not_wait_for_a_late_commit,
     "nobody closes the batch": _never_close,
     "attempts are misnumbered": _number_attempts_anew,
 }
 
+_NO_FENCE = (
+    ("record_chunk", "AND claimed.next_item = record_chunk.first_item", ""),
+    ("record_chunk", "AND claimed.is_open", ""),
+    ("record_chunk", "IF stored <> completed_n + skipped_n THEN", "IF false THEN"),
+    (
+        "record_chunk",
+        "ended (n bigint, a integer, k text, r json, s text);",
+        "ended (n bigint, a integer, k text, r json, s text) ON CONFLICT DO NOTHING;",
+    ),
+)
+
 SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    # A plain SELECT where a row should be locked, and no fence behind it: also what "rescued by time" amounts to.
-    "nothing is locked and nothing is guarded": (
-        ("claim_chunk", "FOR UPDATE SKIP LOCKED", ""),
-        ("record_chunk", "AND claimed.next_item = record_chunk.first_item", ""),
-        ("record_chunk", "AND claimed.is_open", ""),
-        ("record_chunk", "IF stored <> completed_n + skipped_n THEN", "IF false THEN"),
+    # A plain SELECT where a row should be locked, and no fence behind it.
+    "nothing is locked and nothing is guarded": (("claim_chunk", "FOR UPDATE SKIP LOCKED", ""), *_NO_FENCE),
+    # Instead of a lock, whose owner lives as long as it does: a lease, which a slow owner outlives.
+    "a run is dead when its time is over": (
         (
-            "record_chunk",
-            "ended (n bigint, a integer, k text, r json, s text);",
-            "ended (n bigint, a integer, k text, r json, s text) ON CONFLICT DO NOTHING;",
+            "claim_chunk",
+            "AND open_range.is_open",
+            """AND open_range.is_open
+            AND NOT EXISTS (
+                SELECT FROM reliable_imports.import_runs AS owner
+                WHERE owner.batch_id = the_batch
+                    AND owner.range_number = open_range.range_number
+                    AND owner.id <> the_run
+                    AND reliable_imports.run_is_live(owner.ended_at, owner.heartbeat_at)
+            )""",
         ),
+        ("claim_chunk", "FOR UPDATE SKIP LOCKED", ""),
+        *_NO_FENCE,
     ),
     "names are not qualified": (
         ("record_chunk", "INSERT INTO reliable_imports.import_attempts", "INSERT INTO import_attempts"),

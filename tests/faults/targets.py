@@ -38,6 +38,8 @@ def items(count: int, *, first_id: int = 1, do: Mapping[int, str] | None = None,
             item["do"] = doing[number]
         if item.get("do") == "be_refused":
             item["note"] = f"refused {SECRET}"
+        if item.get("do") == "misspell":
+            item["sql"] = "SELECT FROM WHERE"
         made.append(item)
     return made
 
@@ -52,6 +54,8 @@ class _TargetProcessor(BaseProcessor):
         if "locks" in data:
             for key in data["locks"]:
                 ctx.execute("SELECT FROM locked WHERE id = %s FOR UPDATE", [key])
+        if "sql" in data:
+            ctx.execute(data["sql"])
         row = {"batch_id": item.batch_id, "item_number": item.item_number, "item_id": data["id"], "note": data["note"]}
         self.write(row, ctx)
         if "do" in data:
@@ -119,17 +123,23 @@ def _raise_no_exception(item: ImportBatchItem, ctx: ImportContext) -> None:
         raise KeyboardInterrupt
 
 
+def _quit(item: ImportBatchItem, ctx: ImportContext) -> None:
+    sys.exit("enough")
+
+
 def _nothing(item: ImportBatchItem, ctx: ImportContext) -> None:
     pass
 
 
 ACTIONS: dict[str, Callable[[ImportBatchItem, ImportContext], None]] = {
     "raise": _raise,
+    "misspell": _nothing,  # it has done so before it wrote
     "be_refused": _nothing,  # its note is one that the table refuses
     "exit": _exit,
     "segfault": _read_address_zero,
     "kill": _kill_itself,
     "hide": _hide_the_attempts,
+    "quit": _quit,
     "interrupt": _raise_no_exception,
 }
 FAILING = ("raise", "be_refused")

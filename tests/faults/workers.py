@@ -49,6 +49,10 @@ class WorkerProcess:
         self.process.stdin.flush()
         return self
 
+    def go_if_running(self) -> None:
+        with suppress(BrokenPipeError):
+            self.go()
+
     def wait_for_line(self, line: str) -> None:
         """Wait until it has said *line*."""
         with self._changed:
