@@ -6,6 +6,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -313,11 +314,17 @@ class Chunk:
         assert attempt.failure is not None
         scope = ItemScope()
         ctx = self._context(scope, attempt.item.item_number, is_hook=True)
+        limit = self._processor.item_timeout
+        if self._on_item is not None:
+            self._on_item(attempt.item.item_number)  # the hook has as long as an item
         try:
-            self._processor.on_item_error(attempt.item, attempt.failure, ctx)
+            with nullcontext() if limit is None else time_limit(limit):
+                self._processor.on_item_error(attempt.item, attempt.failure, ctx)
             self.session.raise_if_not_the_items(scope)
             self._complete_now(scope)
         except BaseException as error:  # a hook that fails must not hide the failure that it was told of
+            if isinstance(error, TimedOut):
+                error = self._timeout()
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             self.session.raise_if_not_the_items(scope)

@@ -285,6 +285,7 @@ class Worker:
                 break
         self._on_tried()
         carried = chunk.finish()
+        self._on_tried()  # again: hooks of refused writes were timed
         for attempt in chunk.attempts:
             doubt = self.doubts.get(attempt.item.item_number)
             if doubt is not None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -119,6 +120,40 @@ def test_hooks_of_failed_writes_do_not_use_up_an_items_time(
     summary = manager.process_batch(manager.create_batch("hooked", items))
 
     assert (summary.completed_items, summary.failed_items) == (12, 8)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_hooks_of_failed_writes_are_bounded_by_an_items_time(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.1)
+
+    class LongHookProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=0.3)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("notes", item.source_data, key="id")
+
+        def on_item_error(self, item: ImportBatchItem, error: Any, ctx: ImportContext) -> None:
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                try:
+                    threading.Event().wait(1)
+                except BaseException:
+                    if listens:
+                        raise
+
+    manager.registry.register(LongHookProcessor)
+    items = [{"id": number, "text": "bad" if number == 3 else "ok"} for number in range(1, 21)]
+    batch_id = manager.create_batch("long_hook", items)
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (19, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert failed.error_type == ("CheckViolation" if listens else "ItemTimeout")
+    told = sql("SELECT count(*) FROM reliable_imports.import_logs WHERE message = 'on_item_error failed: ItemTimeout'")
+    assert told == [(int(listens),)]
 
 
 def test_a_child_that_dies_while_it_prepares_is_found_out(manager: BatchManager) -> None:
