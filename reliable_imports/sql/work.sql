@@ -96,10 +96,9 @@ WITH due AS MATERIALIZED (
 SELECT
     pg_catalog.txid_current(),
     EXISTS (
-        -- Died without a range in hand, so perhaps of one of these.
+        -- Died perhaps of one of these: the range that a run goes to next may have been another's all the time.
         SELECT FROM reliable_imports.import_runs AS run
         WHERE run.batch_id = %(batch_id)s
-            AND run.range_number IS NULL
             AND run.ended_at IS NULL
             AND run.id <> %(run_id)s
             AND NOT reliable_imports.run_has_session(run)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar
 
 from reliable_imports import BaseProcessor, BatchManager, Failure, ImportBatchItem, ImportContext, TransientError
@@ -105,6 +106,29 @@ class TransientProcessor(BaseProcessor):
         return None
 
 
+class DeadlyRetryProcessor(BaseProcessor):
+    """Is busy so often with an item, then dies of it and leaves a mark in a file; or waits until a file is there."""
+
+    retry_pause = timedelta(milliseconds=1)
+    max_tries = 5
+    breaker_after = None
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        data = item.source_data
+        if item.attempt <= data.get("busy", 0):
+            raise TransientError("the service is busy")
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        if "waits" in data:
+            print("waiting", flush=True)
+            while not Path(data["waits"]).exists():
+                time.sleep(0.01)
+        if "dies" in data:
+            with Path(data["dies"]).open("a") as deaths:
+                deaths.write("x")
+            os._exit(1)
+        return None
+
+
 class LimitedProcessor(BaseProcessor):
     """Writes to a table that is not there if the item says so, or refuses the item."""
 
@@ -176,6 +200,7 @@ PROCESSORS = (
     SlowProcessor,
     PatientProcessor,
     TransientProcessor,
+    DeadlyRetryProcessor,
     LimitedProcessor,
     FetchingProcessor,
     AsyncFetchingProcessor,

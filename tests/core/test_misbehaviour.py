@@ -98,6 +98,30 @@ def test_several_killers_in_one_batch(manager: BatchManager, database: str, sql:
     assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == [11, 12, 241, 500]
 
 
+def test_a_killer_among_items_that_are_tried_again_is_found_after_one_death(
+    manager: BatchManager, database: str, tmp_path: Path
+) -> None:
+    deaths, gate = tmp_path / "deaths", tmp_path / "gate"
+    items: list[dict[str, Any]] = [{} for _ in range(100)]
+    items[9]["waits"] = str(gate)
+    items[59] |= {"busy": 2, "dies": str(deaths)}
+    batch_id = manager.create_batch("deadly_retry", items)
+    with child_working(database, batch_id) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "waiting\n"  # and holds the first range
+
+        first = work_in_child(database, batch_id)
+        second = work_in_child(database, batch_id)
+        gate.touch()
+        other.communicate()
+
+    assert (first.stdout, second.stdout) == ("", "processing\n"), second.stderr
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (60, "KilledWorker")
+    assert manager.get_summary(batch_id).completed_items == 99
+    assert len(deaths.read_text()) == 3  # of the first worker, and twice of a child
+
+
 def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:
     batch_id = manager.create_batch("patient", [{"id": number} for number in range(1, 41)])
     for _ in range(4):
