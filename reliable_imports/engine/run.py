@@ -8,7 +8,7 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,9 @@ MAX_LONE_DEATHS = 2
 _MAX_DEATHS_BETWEEN_ITEMS = 5
 _PROGRESS_SECONDS = 0.5
 _LOCK_SECONDS = 60
+_TURN_SECONDS = 0.2
+# A worker that is frozen gives its turn back.
+_TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 
 T = TypeVar("T")
 ProgressCallback = Callable[[BatchSummary], None]
@@ -305,6 +308,26 @@ class Run:
         """
         if not shelter.POSSIBLE:
             return self._through_lost_connections(self._worker, lambda worker: worker.work_alone(range_number, until))
+        with self._turn(range_number) as is_ours:
+            if is_ours:
+                return self._work_suspects_in_children(range_number, until)
+        time.sleep(_TURN_SECONDS)
+        return None
+
+    @contextlib.contextmanager
+    def _turn(self, range_number: int) -> Iterator[bool]:
+        """Whether no other worker looks for a killer in this range; none will, until the block is left."""
+        wanted = {"batch_id": self._batch.id, "range_number": range_number}
+        with ExitStack() as opened:
+            try:
+                cursor = opened.enter_context(connect(self._dsn)).cursor()
+                cursor.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", wanted)
+                is_ours = cursor.fetchone() == (True,)
+            except psycopg2.Error:  # two that look for it only cost a child or two more
+                is_ours = True
+            yield is_ours
+
+    def _work_suspects_in_children(self, range_number: int, until: int | None) -> Ending | None:
         while self._stop.received is None:
             end = self._fork(lambda worker: worker.work_alone(range_number, until))
             if not end.died:

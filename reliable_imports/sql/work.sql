@@ -122,6 +122,14 @@ JOIN reliable_imports.import_items AS item
     AND item.item_number = due.item_number
 ORDER BY item.item_number
 
+-- name: take_turn
+-- Of several workers one looks for a killer: each of them would have to see it kill a child twice.
+SELECT pg_catalog.pg_try_advisory_xact_lock(
+    pg_catalog.hashtextextended(
+        pg_catalog.format('reliable_imports suspects %%s %%s', %(batch_id)s, %(range_number)s), 0
+    )
+)
+
 -- name: announce
 UPDATE reliable_imports.import_runs
 SET range_number = %(range_number)s,

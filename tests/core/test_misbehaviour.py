@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,26 @@ def test_a_killer_among_items_that_are_tried_again_is_found_after_one_death(
     assert (failed.item_number, failed.error_type) == (60, "KilledWorker")
     assert manager.get_summary(batch_id).completed_items == 99
     assert len(deaths.read_text()) == 3  # of the first worker, and twice of a child
+
+
+def test_workers_that_look_for_a_killer_together_find_it_as_soon(
+    manager: BatchManager, database: str, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    items: list[dict[str, Any]] = [{"busy": 1} for _ in range(100)]
+    items[9] = {"busy": 2, "dies": str(deaths)}
+    batch_id = manager.create_batch("deadly_retry", items)
+    work_in_child(database, batch_id)
+
+    with ExitStack() as stack:
+        crew = [stack.enter_context(child_working(database, batch_id)) for _ in range(3)]
+        for worker in crew:
+            worker.communicate()
+
+    assert [worker.returncode for worker in crew] == [0, 0, 0]
+    assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == [10]
+    assert manager.get_summary(batch_id).status is BatchStatus.COMPLETED_WITH_FAILURES
+    assert len(deaths.read_text()) == 3
 
 
 def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:
