@@ -6,6 +6,7 @@ cannot quietly become a sound engine when the code around it changes.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -138,8 +139,7 @@ def _name_all_savepoints_alike() -> None:
     sound = session.ChunkSession._open
 
     def open_(self: session.ChunkSession, scope: session.ItemScope) -> None:
-        if scope.savepoint is None:
-            self._savepoints, self._numbers = "item", iter(lambda: "", None)  # type: ignore[assignment]
+        self._savepoints, self._numbers = "item", itertools.repeat("")  # type: ignore[assignment]
         sound(self, scope)
 
     _break_method(session.ChunkSession, "_open", open_)

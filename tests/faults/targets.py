@@ -28,6 +28,9 @@ SECRET = "hunter2-personal-datum"
 """Part of every refused item's data; it must never be found outside the source data."""
 
 
+_FIRST = {"ask": "SELECT 1", "misspell": "SELECT FROM WHERE"}
+
+
 def items(count: int, *, first_id: int = 1, do: Mapping[int, str] | None = None, **more: Any) -> list[dict[str, Any]]:
     """Items whose ids are unique in the test; *do* says by item number what else an item does."""
     doing = do or {}
@@ -38,8 +41,8 @@ def items(count: int, *, first_id: int = 1, do: Mapping[int, str] | None = None,
             item["do"] = doing[number]
         if item.get("do") == "be_refused":
             item["note"] = f"refused {SECRET}"
-        if item.get("do") == "misspell":
-            item["sql"] = "SELECT FROM WHERE"
+        if item.get("do") in _FIRST:
+            item["sql"] = _FIRST[item["do"]]
         made.append(item)
     return made
 
@@ -133,7 +136,8 @@ def _nothing(item: ImportBatchItem, ctx: ImportContext) -> None:
 
 ACTIONS: dict[str, Callable[[ImportBatchItem, ImportContext], None]] = {
     "raise": _raise,
-    "misspell": _nothing,  # it has done so before it wrote
+    "ask": _nothing,  # it has done so before it wrote
+    "misspell": _nothing,
     "be_refused": _nothing,  # its note is one that the table refuses
     "exit": _exit,
     "segfault": _read_address_zero,

@@ -31,7 +31,7 @@ _SCENARIOS: dict[str, tuple[str, dict[int, str], str]] = {
     "raw text of errors is kept": ("declared", {7: "be_refused"}, "personal data"),
     "nobody closes the batch": ("declared", {}, "come to its end"),
     "attempts are misnumbered": ("declared", {}, "numbered on"),
-    "all savepoints have one name": ("own_statement", {7: "misspell"}, "lost"),
+    "all savepoints have one name": ("own_statement", {6: "ask", 7: "misspell"}, "lost"),
     "only what is an Exception fails its item": ("declared", {7: "quit"}, "come to its end"),
     "batches are closed without a lock": ("declared", {}, "come to its end"),
     "a late COMMIT is not waited for": ("own_statement", {}, "come to its end"),
