@@ -1,7 +1,8 @@
 """How a batch is worked.
 
 run          one execution of a batch: begins it, keeps it going through lost connections, ends it
-worker       claims chunks of items, tries them, records them
+worker       takes items in chunks, tries them, records them
+claims       which items come next: ranges that nobody else holds, and items that wait for another try
 shelter      a child process for items that may kill or outstay their worker
 chunk        one transaction's worth of items, each isolated from the others
 session      the transaction as its items see it: savepoints and declared writes

@@ -21,10 +21,11 @@ from reliable_imports.context import LEVELS, logger
 from reliable_imports.database import connect, discard_session, roll_back, transaction
 from reliable_imports.engine import shelter
 from reliable_imports.engine.attempt import clean_text, details_json
+from reliable_imports.engine.claims import Suspected
 from reliable_imports.engine.shelter import ChildEnd, Shelter
 from reliable_imports.engine.stop import StopSignal
 from reliable_imports.engine.watch import Watch
-from reliable_imports.engine.worker import Doubt, Ending, MustPause, Suspected, Worker
+from reliable_imports.engine.worker import Doubt, Ending, MustPause, Worker
 from reliable_imports.errors import ItemError, ItemTimeout, KilledWorker, RunInterrupted, SetupFailed
 from reliable_imports.failure import exception_failure
 from reliable_imports.faults import Fault, fault_of, is_item_fault

@@ -7,16 +7,16 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.database import BEGIN, discard_session, roll_back, transaction
+from reliable_imports.database import discard_session, roll_back, transaction
 from reliable_imports.engine.attempt import Attempt, StoredItem
 from reliable_imports.engine.chunk import Chunk, parser
+from reliable_imports.engine.claims import MAX_ITEMS, Claim, Claims
 from reliable_imports.engine.preparation import Prepared, Preparer
 from reliable_imports.engine.recorder import Recorder
 from reliable_imports.engine.session import MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
@@ -32,17 +32,12 @@ from reliable_imports.statuses import Stage
 
 _WORK = load("work.sql")
 
-MAX_ITEMS = 500
-"""Items in a transaction; fewer where each needs a subtransaction, or takes long."""
-
 MAX_TRIES = 5
 """Tries at an item that meets other transactions (deadlock, serialization failure, lock time-out), in one run."""
 
 MAX_LONE_LOSSES = 5
 """Connections that an item may cost while it is tried alone, before it is set aside."""
 
-_MAX_IDLE = timedelta(minutes=15)
-_MAX_BYTES = 1_000_000
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
 _MAX_REMEMBERED = 100_000
@@ -57,32 +52,8 @@ class Ending(Enum):
     """By a signal."""
 
 
-class Suspected(Exception):
-    """The next range was in the hands of a worker that is gone: its items must be tried where they can do no harm."""
-
-    @property
-    def range_number(self) -> int:
-        return int(self.args[0])  # survives the way from a child process
-
-
 class MustPause(Exception):
     """The batch cannot go on now, through no fault of its items; what was undone stays pending."""
-
-
-class Claim(NamedTuple):
-    """What one transaction holds.
-
-    Attributes:
-        range_number: 0 for items that are tried again after their range has moved on.
-        first_item: where the range stands; None for such items.
-        is_announced: the run has said before that it would take this range, so it will be known where it died.
-    """
-
-    transaction_id: int
-    range_number: int
-    first_item: int | None
-    items: list[StoredItem]
-    is_announced: bool = True
 
 
 @dataclass(slots=True)
@@ -131,14 +102,11 @@ class Worker:
         self._breaker = CircuitBreaker(processor)
         self._preparer = Preparer(processor)
         self._prepares = self._preparer.is_wanted
+        self._claims = Claims(batch, processor, run_id, is_prepared=self._has_prepared if self._prepares else None)
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
         self._connection: Connection
-        self._settings = ""
         self._found: dict[tuple[Any, ...], Any] = {}
-        self._from_range = 0
         self._in_hand = 0
-        self._ahead: list[StoredItem] = []
-        self._ahead_range = -1
         self._carried: list[Attempt] = []
         self._prepared: dict[int, Prepared] = {}
         self._trying: list[StoredItem] = []
@@ -151,7 +119,7 @@ class Worker:
     def attach(self, connection: Connection) -> None:
         """Work on *connection* from now on; whatever was under way on another one has been undone."""
         self._connection = connection
-        self._settings = _settings(connection, self._processor)
+        self._claims.attach(connection)
         self._forget()
 
     def in_child(
@@ -184,7 +152,7 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            if self._work_chunk(self._claim_range) or self._work_chunk(self._claim_retries):
+            if self._work_chunk(self._claims.next_range) or self._work_chunk(self._claims.due_retries):
                 self._check_tolerance()
             elif not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
@@ -198,8 +166,8 @@ class Worker:
         """
         while self._stop.received is None:
             self._careful_items = 1
-            claim = self._claim_retries_alone if range_number == 0 else self._claim_of(range_number, until)
-            if not self._work_chunk(claim):
+            claims = self._claims
+            if not self._work_chunk(claims.one_retry if range_number == 0 else claims.of_range(range_number, until)):
                 return Ending.NOTHING_LEFT
             self._check_tolerance()
         return Ending.STOPPED
@@ -241,10 +209,10 @@ class Worker:
                 return False
             self._in_hand = claim.range_number
             if not claim.is_announced:
-                self._announce(cursor, claim)
+                self._claims.announce(cursor, claim)
                 return True
-            if self._prepares and not self._has_prepared(claim):
-                self._announce(cursor, claim)
+            if self._prepares and not self._has_prepared(claim.items):
+                self._claims.announce(cursor, claim)
                 self._prepare(claim.items)
                 return True
             chunk, carried = self._try(claim, limit, careful)
@@ -264,6 +232,8 @@ class Worker:
     def _try(self, claim: Claim, limit: int, careful: bool) -> tuple[Chunk, list[Attempt]]:
         chunk = self._chunk(careful=careful)
         items = claim.items
+        if self._carried and items[0].item_number != self._carried[0].stored.item_number:
+            self._carried = []  # another worker took the range meanwhile, or these are retries
         if self._carried:
             chunk.go_on(self._carried)
             items = items[len(self._carried) :]
@@ -300,11 +270,7 @@ class Worker:
     def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:
         self._carried = carried
         self._trying = []
-        done = len(chunk.attempts)
-        if claim.first_item is not None:
-            self._from_range = claim.range_number
-            self._ahead = claim.items[done:]
-            self._ahead_range = claim.range_number
+        self._claims.went_on(claim, len(chunk.attempts))
         for attempt in chunk.attempts:
             if self.doubts:
                 self.doubts.pop(attempt.item.item_number, None)
@@ -365,8 +331,7 @@ class Worker:
         self._recorder.forget()
         self._breaker.forget()
         self._carried = []
-        self._ahead = []
-        self._ahead_range = -1
+        self._claims.forget()
 
     def _chunk(self, *, careful: bool) -> Chunk:
         return Chunk(
@@ -382,16 +347,6 @@ class Worker:
             on_item=self._on_item,
         )
 
-    def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
-        """Run a hook of the whole batch in a transaction of its own; return what it logged."""
-        with transaction(self._connection) as cursor:
-            cursor.execute(self._settings)
-            logs = self._chunk(careful=True).run_hook(hook)
-        discard_session(self._connection)
-        return logs
-
-    # Claiming
-
     def _chunk_size(self) -> int:
         if self._small_chunks:
             return _SMALL_CHUNK
@@ -400,86 +355,13 @@ class Worker:
         # A group needs one subtransaction, however many of it are refused.
         return min(MAX_ITEMS, MAX_SUBTRANSACTIONS * _group_size(self._refusals))
 
-    def _claim_range(self, cursor: Any, limit: int) -> Claim | None:
-        """The next open range that nobody holds, from the last one on and then from the beginning."""
-        for from_range in dict.fromkeys((self._from_range, 0)):
-            while True:
-                claim, is_suspect, is_shared = self._query_range(cursor, from_range)
-                if claim is None:
-                    break
-                if is_suspect:
-                    raise Suspected(claim.range_number)
-                if is_shared and self._prepares and not self._has_prepared(claim):
-                    # Another worker is about to prepare these; there may be others for this one.
-                    roll_back(self._connection)
-                    from_range = claim.range_number + 1
-                    continue
-                return claim
-            roll_back(self._connection)
-        if self._prepares:
-            # All that is left is in preparation elsewhere; whoever is first records it.
-            claim, _, _ = self._query_range(cursor, 0)
-            return claim
-        return None
-
-    def _claim_of(self, range_number: int, until: int | None) -> Callable[[Any, int], Claim | None]:
-        def claim_of(cursor: Any, limit: int) -> Claim | None:
-            claim, _, _ = self._query_range(cursor, range_number)
-            if claim is None or claim.range_number != range_number:
-                return None
-            if until is not None and claim.items[0].item_number > until:
-                return None
-            return claim
-
-        return claim_of
-
-    def _query_range(self, cursor: Any, from_range: int) -> tuple[Claim | None, bool, bool]:
-        have_until = self._ahead[-1].item_number if self._ahead else 0
-        cursor.execute(
-            f"{BEGIN}; {self._settings}{_WORK['claim_chunk']}",
-            {
-                "batch_id": self._batch.id,
-                "run_id": self._run_id,
-                "from_range": from_range,
-                "have_range": self._ahead_range if self._ahead else -1,
-                "have_until": have_until,
-                "limit": MAX_ITEMS,
-                "max_bytes": _MAX_BYTES,
-            },
-        )
-        rows = cursor.fetchall()
-        if not rows:
-            return None, False, False
-        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][:6]
-        items = [StoredItem._make(row[6:]) for row in rows if row[6] is not None]
-        kept: list[StoredItem] = []
-        if self._ahead and range_number == self._ahead_range:
-            kept = [item for item in self._ahead if item.item_number >= next_item]
-        if self._carried and (not kept or kept[0].item_number != self._carried[0].item.item_number):
-            self._carried = []  # another worker took the range meanwhile
-        claim = Claim(transaction_id, range_number, next_item, kept + items, is_announced)
-        return claim, is_suspect, is_shared
-
-    def _claim_retries(self, cursor: Any, limit: int) -> Claim | None:
-        """Items that wait for another try and are due."""
-        claim, is_suspect = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
-        if claim is not None and is_suspect:
-            raise Suspected(0)
-        return claim
-
-    def _claim_retries_alone(self, cursor: Any, limit: int) -> Claim | None:
-        return self._query_retries(cursor, 1)[0]
-
-    def _query_retries(self, cursor: Any, limit: int) -> tuple[Claim | None, bool]:
-        cursor.execute(
-            f"{BEGIN}; {self._settings}{_WORK['claim_retries']}",
-            {"batch_id": self._batch.id, "run_id": self._run_id, "limit": limit},
-        )
-        rows = cursor.fetchall()
-        if not rows:
-            return None, False
-        self._carried = []
-        return Claim(rows[0][0], 0, None, [StoredItem._make(row[2:]) for row in rows]), rows[0][1]
+    def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
+        """Run a hook of the whole batch in a transaction of its own; return what it logged."""
+        with transaction(self._connection) as cursor:
+            cursor.execute(self._claims.settings)
+            logs = self._chunk(careful=True).run_hook(hook)
+        discard_session(self._connection)
+        return logs
 
     def _wait_for_retries(self) -> bool:
         """Sleep until an item may be tried again, or a second; False if there is none that nobody else is at."""
@@ -497,14 +379,8 @@ class Worker:
 
     # Preparing
 
-    def _has_prepared(self, claim: Claim) -> bool:
-        return bool(claim.items) and claim.items[0].item_number in self._prepared
-
-    def _announce(self, cursor: Any, claim: Claim) -> None:
-        """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
-        self._ahead, self._ahead_range = claim.items, claim.range_number
-        self._from_range = claim.range_number
-        cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
+    def _has_prepared(self, items: Sequence[StoredItem]) -> bool:
+        return bool(items) and items[0].item_number in self._prepared
 
     def _prepare(self, items: Sequence[StoredItem]) -> None:
         parse = parser(self._processor)
@@ -543,32 +419,3 @@ def _group_size(refusals: float) -> int:
     A subtransaction costs a fiftieth of a commit, about as much as two statements; so `failures * size ** 2 / 2 = 2`.
     """
     return MAX_SUBTRANSACTIONS if refusals < 0.0016 else max(1, round(2 / math.sqrt(refusals)))
-
-
-def _settings(connection: Connection, processor: BaseProcessor) -> str:
-    """Settings of a chunk's transaction, which leave nothing behind in the session."""
-    # A worker that is frozen in the middle of a chunk gives its range back after this long.
-    longest = max(_MAX_IDLE, 2 * (processor.item_timeout or _MAX_IDLE / 2))
-    settings = f"SET LOCAL idle_in_transaction_session_timeout = '{round(longest.total_seconds())}s'; "
-    if _notices_dead_clients(connection):
-        # The locks of a worker that was killed while a statement runs are free within half a second.
-        settings += "SET LOCAL client_connection_check_interval = 500; "
-    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
-    if limits:
-        settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
-    return settings
-
-
-def _notices_dead_clients(connection: Connection) -> bool:
-    """Whether the server can look for a client that is gone while a statement runs: from 14 on, on some systems."""
-    if connection.server_version < 140_000:
-        return False
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN; SET LOCAL client_connection_check_interval = 500; ROLLBACK")
-    except psycopg2.Error:
-        if connection.closed:
-            raise
-        roll_back(connection)
-        return False
-    return True

@@ -1,0 +1,208 @@
+"""Which items a worker takes next: ranges of its batch that nobody else holds, and items that wait for another try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.database import BEGIN, roll_back
+from reliable_imports.engine.attempt import StoredItem
+from reliable_imports.engine.session import MAX_SUBTRANSACTIONS
+from reliable_imports.models import Batch
+from reliable_imports.processor import BaseProcessor
+from reliable_imports.queries import load
+
+_WORK = load("work.sql")
+
+MAX_ITEMS = 500
+"""Items in a transaction; fewer where each needs a subtransaction, or takes long."""
+
+_MAX_IDLE = timedelta(minutes=15)
+_MAX_BYTES = 1_000_000
+
+
+class Suspected(Exception):
+    """The next range was in the hands of a worker that is gone: its items must be tried where they can do no harm."""
+
+    @property
+    def range_number(self) -> int:
+        return int(self.args[0])  # survives the way from a child process
+
+
+class Claim(NamedTuple):
+    """What one transaction holds.
+
+    Attributes:
+        range_number: 0 for items that are tried again after their range has moved on.
+        first_item: where the range stands; None for such items.
+        is_announced: the run has said before that it would take this range, so it will be known where it died.
+    """
+
+    transaction_id: int
+    range_number: int
+    first_item: int | None
+    items: list[StoredItem]
+    is_announced: bool = True
+
+
+class Claims:
+    """Claims items for one run. All that it holds in memory was read from the database: items never change."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        processor: BaseProcessor,
+        run_id: int,
+        *,
+        is_prepared: Callable[[Sequence[StoredItem]], bool] | None,
+    ) -> None:
+        """
+        Args:
+            is_prepared: whether items that were claimed may be tried at once; None if they need no preparation.
+        """
+        self.settings = ""
+        """SQL that settles a chunk's transaction, and leaves nothing behind in the session."""
+        self._batch = batch
+        self._processor = processor
+        self._run_id = run_id
+        self._is_prepared = is_prepared
+        self._from_range = 0
+        self._ahead: list[StoredItem] = []
+        self._ahead_range = -1
+
+    def attach(self, connection: Connection) -> None:
+        """Claim on *connection* from now on."""
+        self._connection = connection
+        self.settings = _transaction_settings(connection, self._processor)
+
+    def forget(self) -> None:
+        """What was read ahead may not be there."""
+        self._ahead = []
+        self._ahead_range = -1
+
+    def went_on(self, claim: Claim, done: int) -> None:
+        """The first *done* items of a claim were committed; the others need not be read again."""
+        if claim.first_item is not None:
+            self._from_range = claim.range_number
+            self._ahead = claim.items[done:]
+            self._ahead_range = claim.range_number
+
+    def announce(self, cursor: Any, claim: Claim) -> None:
+        """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
+        self._ahead, self._ahead_range = claim.items, claim.range_number
+        self._from_range = claim.range_number
+        cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
+
+    def next_range(self, cursor: Any, limit: int) -> Claim | None:
+        """The next open range that nobody holds, from the last one on and then from the beginning."""
+        for from_range in dict.fromkeys((self._from_range, 0)):
+            while True:
+                claim, is_suspect, is_shared = self._query_range(cursor, from_range)
+                if claim is None:
+                    break
+                if is_suspect:
+                    raise Suspected(claim.range_number)
+                if is_shared and self._is_prepared is not None and not self._is_prepared(claim.items):
+                    # Another worker is about to prepare these; there may be others for this one.
+                    roll_back(self._connection)
+                    from_range = claim.range_number + 1
+                    continue
+                return claim
+            roll_back(self._connection)
+        if self._is_prepared is not None:
+            # All that is left is in preparation elsewhere; whoever is first records it.
+            claim, _, _ = self._query_range(cursor, 0)
+            return claim
+        return None
+
+    def of_range(self, range_number: int, until: int | None) -> Callable[[Any, int], Claim | None]:
+        """What claims the items of one range, up to *until*."""
+
+        def claim_of(cursor: Any, limit: int) -> Claim | None:
+            claim, _, _ = self._query_range(cursor, range_number)
+            if claim is None or claim.range_number != range_number:
+                return None
+            if until is not None and claim.items[0].item_number > until:
+                return None
+            return claim
+
+        return claim_of
+
+    def _query_range(self, cursor: Any, from_range: int) -> tuple[Claim | None, bool, bool]:
+        have_until = self._ahead[-1].item_number if self._ahead else 0
+        cursor.execute(
+            f"{BEGIN}; {self.settings}{_WORK['claim_chunk']}",
+            {
+                "batch_id": self._batch.id,
+                "run_id": self._run_id,
+                "from_range": from_range,
+                "have_range": self._ahead_range if self._ahead else -1,
+                "have_until": have_until,
+                "limit": MAX_ITEMS,
+                "max_bytes": _MAX_BYTES,
+            },
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            return None, False, False
+        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][:6]
+        items = [StoredItem._make(row[6:]) for row in rows if row[6] is not None]
+        kept: list[StoredItem] = []
+        if self._ahead and range_number == self._ahead_range:
+            kept = [item for item in self._ahead if item.item_number >= next_item]
+        claim = Claim(transaction_id, range_number, next_item, kept + items, is_announced)
+        return claim, is_suspect, is_shared
+
+    def due_retries(self, cursor: Any, limit: int) -> Claim | None:
+        """Items that wait for another try and are due."""
+        claim, is_suspect = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
+        if claim is not None and is_suspect:
+            raise Suspected(0)
+        return claim
+
+    def one_retry(self, cursor: Any, limit: int) -> Claim | None:
+        """Likewise, one item alone."""
+        return self._query_retries(cursor, 1)[0]
+
+    def _query_retries(self, cursor: Any, limit: int) -> tuple[Claim | None, bool]:
+        cursor.execute(
+            f"{BEGIN}; {self.settings}{_WORK['claim_retries']}",
+            {"batch_id": self._batch.id, "run_id": self._run_id, "limit": limit},
+        )
+        rows = cursor.fetchall()
+        if not rows:
+            return None, False
+        return Claim(rows[0][0], 0, None, [StoredItem._make(row[2:]) for row in rows]), rows[0][1]
+
+
+def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
+    """Settings of a chunk's transaction, which leave nothing behind in the session."""
+    # A worker that is frozen in the middle of a chunk gives its range back after this long.
+    longest = max(_MAX_IDLE, 2 * (processor.item_timeout or _MAX_IDLE / 2))
+    settings = f"SET LOCAL idle_in_transaction_session_timeout = '{round(longest.total_seconds())}s'; "
+    if _notices_dead_clients(connection):
+        # The locks of a worker that was killed while a statement runs are free within half a second.
+        settings += "SET LOCAL client_connection_check_interval = 500; "
+    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
+    if limits:
+        settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
+    return settings
+
+
+def _notices_dead_clients(connection: Connection) -> bool:
+    """Whether the server can look for a client that is gone while a statement runs: from 14 on, on some systems."""
+    if connection.server_version < 140_000:
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("BEGIN; SET LOCAL client_connection_check_interval = 500; ROLLBACK")
+    except psycopg2.Error:
+        if connection.closed:
+            raise
+        roll_back(connection)
+        return False
+    return True
