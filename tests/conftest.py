@@ -116,7 +116,7 @@ def template(server_dsn: str) -> Iterator[str]:
         migrate(_dsn_of(server_dsn, name))
         yield name
     finally:
-        _administrate(server_dsn, "DROP DATABASE {name} WITH (FORCE)", name)
+        _drop(server_dsn, name)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def new_database(server_dsn: str, template: str) -> Iterator[Callable[[], str]]:
 
     yield create
     for name in names:
-        _administrate(server_dsn, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name)
+        _drop(server_dsn, name)
 
 
 @pytest.fixture
@@ -146,11 +146,18 @@ def empty_database(server_dsn: str) -> Iterator[str]:
     name = _new_name("empty")
     _administrate(server_dsn, "CREATE DATABASE {name} TEMPLATE template0", name)
     yield _dsn_of(server_dsn, name)
-    _administrate(server_dsn, "DROP DATABASE IF EXISTS {name} WITH (FORCE)", name)
+    _drop(server_dsn, name)
 
 
 def _new_name(kind: str) -> str:
     return f"reliable_imports_{kind}_{os.getpid()}_{next(_numbers)}"
+
+
+def _drop(server_dsn: str, name: str) -> None:
+    # `WITH (FORCE)` came with PostgreSQL 13. The server waits for sessions that are about to end.
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {text}"
+    _administrate(server_dsn, end, name)
+    _administrate(server_dsn, "DROP DATABASE IF EXISTS {name}", name)
 
 
 def _administrate(server_dsn: str, statement: str, name: str, **names: str) -> None:
@@ -158,7 +165,7 @@ def _administrate(server_dsn: str, statement: str, name: str, **names: str) -> N
     with closing(psycopg2.connect(server_dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(**identifiers))
+            cursor.execute(sql.SQL(statement).format(**identifiers, text=sql.Literal(name)))
 
 
 def _dsn_of(server_dsn: str, database: str) -> str:
