@@ -29,7 +29,7 @@ def test_random_kills_lose_and_double_nothing(
     kills, batches = 0, 0
     failing = {7: "raise", 60: "be_refused", 61: "be_refused", 333: "raise"}
     while more_rounds("kills", kills, len(BATCH_TYPES)):
-        batch_id = manager.create_batch(batch_type, items(600, first_id=1 + 1000 * batches, do=failing, seconds=0.002))
+        batch_id = manager.create_batch(batch_type, items(600, first_id=1 + 1000 * batches, do=failing, seconds=0.01))
         batches += 1
         crew: list[WorkerProcess] = []
         spare: list[WorkerProcess] = []
