@@ -61,7 +61,10 @@ class FaultServer:
     def kill_a_backend(self, pid: int) -> None:
         """SIGKILL one session's process: the server ends all the others and recovers, which is waited for."""
         with closing(psycopg2.connect(self.dsn("postgres"))) as another:
-            os.kill(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return  # its worker has just left it
             wait_for(lambda: _is_broken(another), "the server ends all sessions")
         self.wait_until_up()
         TOTALS.add("restarts")

@@ -11,6 +11,7 @@ from tests.faults.checker import assert_sound
 from tests.faults.conftest import More, manager_of
 from tests.faults.server import FaultServer, session, sessions_of_workers
 from tests.faults.targets import BATCH_TYPES, items
+from tests.faults.totals import TOTALS
 from tests.faults.workers import workers
 
 
@@ -18,8 +19,9 @@ def test_crashes_of_the_server_lose_and_double_nothing(
     server: FaultServer, manager: BatchManager, dsn: str, chance: random.Random, more_rounds: More
 ) -> None:
     failing = {7: "raise", 60: "be_refused"}
-    restarts = batches = 0
-    while more_rounds("restarts", restarts):
+    batches = 0
+    before = TOTALS.counts["restarts"]
+    while more_rounds("restarts", TOTALS.counts["restarts"] - before):
         batch_id = manager.create_batch(
             BATCH_TYPES[batches % 3], items(700, first_id=1 + 1000 * batches, do=failing, seconds=0.003)
         )
@@ -33,7 +35,6 @@ def test_crashes_of_the_server_lose_and_double_nothing(
                     server.crash_and_restart()
                 else:
                     _kill_a_backend(server, dsn, chance)
-                restarts += 1
                 assert_sound(dsn, batch_id, may_fail=failing)
             words = [worker.wait() for worker in crew]
             # Only one that was just beginning, or reporting at its end, may give up at once; and it says why.
