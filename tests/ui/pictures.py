@@ -25,6 +25,7 @@ def asset(page: Page, ui: DagsterUi) -> Locator:
 
 
 def plots(page: Page, ui: DagsterUi) -> None:
+    page.set_viewport_size({**VIEWPORT, "height": 1_200})
     _open_metadata(page, ui)
     page.get_by_role("button", name="Plots").click()
     expect(page.locator("canvas")).to_have_count(8)
@@ -54,6 +55,7 @@ def launchpad(page: Page, ui: DagsterUi) -> None:
     page.get_by_role("link", name="in the launchpad").click()
     expect(page.get_by_text("No errors")).to_be_visible()
     page.get_by_text("batch_id").click()
+    page.mouse.move(0, 0)  # what hovers there hides the config
     expect(page.locator("code")).to_contain_text("A batch; its whole line counts")
     expect(page.get_by_role("button", name="Launch Run")).to_be_enabled()
 
