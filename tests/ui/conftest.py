@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import temporary_database
-from tests.ui.browser import VIEWPORT, browser
+from tests.ui.browser import VIEWPORT, NoChromium, browser
 from tests.ui.dagster_ui import DagsterUi, demo_in_dagster
 from tests.ui.project import READINGS
 
@@ -22,6 +23,8 @@ expect.set_options(timeout=SECONDS * 1000)
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    if shutil.which("chromium") is None:
+        pytest.fail(str(NoChromium()), pytrace=False)
     with browser() as started:
         yield started
 
