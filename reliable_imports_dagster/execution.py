@@ -25,10 +25,12 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
             f"batch {batch_id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
             f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
         )
+    elif mode is RunMode.RESUME:
+        left = manager.get_summary(batch_id).open_items
+        context.log.info(f"resuming batch {batch_id}: {left:,} of {batch.total_items:,} {batch.batch_type} are left")
     else:
-        verb = "resuming" if mode is RunMode.RESUME else "processing"
-        context.log.info(f"{verb} batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
-    with interrupted_tagged(context):
+        context.log.info(f"processing batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
+    with interrupted_tagged(context, batch_id):
         summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=context.run_id)
     tags.tag_run(context, {tags.OUTCOME: summary.status.value})
     return summary
@@ -52,12 +54,15 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: i
 
 
 @contextmanager
-def interrupted_tagged(context: dg.OpExecutionContext) -> Iterator[None]:
-    """Says so in the run's tags if the work does not come to its end."""
+def interrupted_tagged(context: dg.OpExecutionContext, batch_id: int) -> Iterator[None]:
+    """Says so, in the run's tags and in its log, if the work does not come to its end."""
     try:
         yield
     except BaseException:  # Dagster stops a run by an exception that is no Exception
         tags.tag_run(context, {tags.OUTCOME: tags.INTERRUPTED})
+        context.log.warning(
+            f"batch {batch_id} is not finished: re-execute this run, or `reliable-imports process {batch_id}`, to go on"
+        )
         raise
 
 

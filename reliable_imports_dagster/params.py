@@ -128,8 +128,9 @@ def _lower_collection(origin: type, arguments: tuple[Any, ...], path: tuple[str,
 def _choice(values: Iterable[Any], path: tuple[str, ...]) -> Any:
     values = list(values)
     if all(isinstance(value, str) for value in values):
-        # Two enumerations of one name would be one to Dagster.
-        return dg.Enum("_".join(path), [dg.EnumValue(str(value), python_value=value) for value in values])
+        # Two enumerations of one name would be one to Dagster. The name is all that its messages tell of the choices.
+        name = f"{'_'.join(path)} ({' or '.join(values)})"
+        return dg.Enum(name, [dg.EnumValue(str(value), python_value=value) for value in values])
     return dg.IntSource if all(type(value) is int for value in values) else dg.Any
 
 
@@ -152,16 +153,30 @@ def _by_json_schema(annotation: type) -> Any:
 def _description(info: FieldInfo) -> str | None:
     """What the author says of it, what kind of text is expected, and within which bounds."""
     facts = [text for kind, text in _AS_TEXT.items() if _mentions(info.annotation, kind)][:1]
-    for constraint in info.metadata:
-        facts += [
-            told.format(bound)
-            for name, told in _BOUNDS.items()
-            if (bound := getattr(constraint, name, None)) is not None
-        ]
-    told = "; ".join(facts)
+    told = "; ".join([*facts, *bounds_of(info)])
     if info.description is None:
         return told or None
     return f"{info.description} ({told})" if told else info.description
+
+
+def bounds_of(info: FieldInfo) -> list[str]:
+    """What the field's constraints say, in words."""
+    return [
+        told.format(bound)
+        for constraint in [*info.metadata, *_constraints_within(info.annotation)]
+        for name, told in _BOUNDS.items()
+        if (bound := getattr(constraint, name, None)) is not None
+    ]
+
+
+def _constraints_within(annotation: Any) -> list[Any]:
+    """Those of `Annotated[int, Field(gt=0)] | None`, which pydantic leaves where they stand."""
+    found: list[Any] = []
+    for part in typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else []:
+        if typing.get_origin(part) is typing.Annotated:
+            for extra in typing.get_args(part)[1:]:
+                found += extra.metadata if isinstance(extra, FieldInfo) else [extra]
+    return found
 
 
 def _mentions(annotation: Any, kind: type) -> bool:

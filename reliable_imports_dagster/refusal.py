@@ -14,4 +14,5 @@ def refusals_explained() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, SourceError) as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        # Not `from error`: the UI would show the traceback of that too.
+        raise dg.Failure(str(error), allow_retries=False) from None

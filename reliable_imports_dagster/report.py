@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from reliable_imports import BatchManager, BatchStatus, BatchSummary, FailureReason
+from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS
+from reliable_imports_dagster.row_count import rows_in_table
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
@@ -98,6 +99,7 @@ def report_of(
     """
     outstanding = manager.count_outstanding(summary.batch_id)
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
+    # In the order in which the UI shows them: how it stands, why, and what to do; then the rest.
     metadata: dict[str, Any] = {
         "batch_id": str(summary.batch_id),
         "status": summary.status.value,
@@ -106,20 +108,22 @@ def report_of(
         "failed_items": summary.failed_items,
         "skipped_items": summary.skipped_items,
         "outstanding_failures": outstanding,
-        "dagster/row_count": summary.completed_items,
-        **_speed(manager, summary, run_id),
     }
-    if summary.source is not None:
-        metadata["source"] = summary.source
     if summary.pause_reason is not None:
         metadata["pause_reason"] = summary.pause_reason
-    if summary.reprocess_of is not None:
-        metadata["reprocess_of"] = str(summary.reprocess_of)
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
-        metadata["reprocess"] = _reprocess_commands(module, summary.batch_id)
-    metadata["runs"] = _runs_link(summary.batch_id)
+        metadata["reprocess"] = _ways_to_reprocess(module, summary.batch_id)
+    metadata["runs"] = _runs_links(manager.get_batch(summary.batch_id))
+    if summary.reprocess_of is not None:
+        metadata["reprocess_of"] = str(summary.reprocess_of)
+    if summary.source is not None:
+        metadata["source"] = summary.source
+    metadata.update(_speed(manager, summary, run_id))
+    rows = rows_in_table(manager, summary.batch_type)
+    if rows is not None:
+        metadata["dagster/row_count"] = rows
     return BatchReport(
         summary,
         metadata,
@@ -172,7 +176,7 @@ def _failure_rate(manager: BatchManager, summary: BatchSummary) -> BatchCheck:
         passed=share <= limit,
         severity=dg.AssetCheckSeverity.WARN if declared is None else dg.AssetCheckSeverity.ERROR,
         description=f"{share:.2%} of {_items(summary.total_items)} failed; up to {limit:.2%} pass",
-        metadata={"batch_id": str(summary.batch_id), "failed_share": share},
+        metadata={"batch_id": str(summary.batch_id), "failed_share": round(share, 4)},
     )
 
 
@@ -223,8 +227,8 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
         records=[
             dg.TableRecord(
                 {
-                    "reason": reason.reason,
                     "items": reason.items,
+                    "reason": reason.reason,
                     "title": reason.title,
                     "sample_item": reason.sample_item_number,
                 }
@@ -233,30 +237,49 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
         ],
         schema=dg.TableSchema(
             columns=[
-                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
                 dg.TableColumn("items", "int", description="how many items failed for it"),
-                dg.TableColumn("title", "string"),
+                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
+                dg.TableColumn("title", "string", description="what went wrong"),
                 dg.TableColumn("sample_item", "int", description="the number of the first of them"),
             ]
         ),
     )
 
 
-def _reprocess_commands(module: str | None, batch_id: int) -> dg.MarkdownMetadataValue:
-    config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}})
+def _ways_to_reprocess(module: str | None, batch_id: int) -> dg.MarkdownMetadataValue:
+    """A link to the launchpad, filled in, and commands to paste, in lines so short that the UI shows all of them."""
+    config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}}).replace(": {", ":\n  {")
     commands = [
         f"reliable-imports reprocess {batch_id}",
-        f"dg launch --job {REPROCESS} --config-json '{config}'",
+        f"dg launch --job {REPROCESS} \\\n  --config-json '{config}'",
     ]
     if module is not None:
-        execute = f"dagster job execute -m {module} -j {REPROCESS} -c reprocess.yaml"
-        commands.append(f"echo '{config}' > reprocess.yaml && {execute}")
-    return dg.MetadataValue.md("\n\nor\n\n".join(f"```\n{command}\n```" for command in commands))
+        commands.append(
+            f"echo '{config}' \\\n  > reprocess.yaml &&\ndagster job execute \\\n"
+            f"  -m {module} \\\n  -j {REPROCESS} \\\n  -c reprocess.yaml"
+        )
+    blocks = "\n\nor\n\n".join(f"```\n{command}\n```" for command in commands)
+    return dg.MetadataValue.md(f"[in the launchpad]({_launchpad(batch_id)}), or from a shell\n\n{blocks}")
 
 
-def _runs_link(batch_id: int) -> dg.MarkdownMetadataValue:
-    filtered = quote(f"tag:{tags.BATCH_ID}={batch_id}", safe="")
-    return dg.MetadataValue.md(f"[runs of batch {batch_id}](/runs?q%5B0%5D={filtered})")
+def _launchpad(batch_id: int) -> str:
+    """`/guess` leads to the job whatever the code location is called: a run in a process of its own does not know."""
+    config = f"ops:\n  {REPROCESS}:\n    config:\n      batch_id: {batch_id}\n"
+    return f"/guess/{REPROCESS}/playground/setup?config={quote(config, safe='')}"
+
+
+def _runs_links(batch: Batch) -> dg.MarkdownMetadataValue:
+    links = [_runs_link(f"runs of batch {batch.id}", tags.BATCH_ID, batch.id)]
+    if batch.reprocess_of is not None:
+        links.append(
+            _runs_link(f"runs of its line, from batch {batch.first_batch_id} on", tags.LINE, batch.first_batch_id)
+        )
+    return dg.MetadataValue.md("\n\n".join(links))
+
+
+def _runs_link(told: str, tag: str, batch_id: int) -> str:
+    filtered = quote(f"tag:{tag}={batch_id}", safe="")
+    return f"[{told}](/runs?q%5B0%5D={filtered})"
 
 
 def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:

@@ -36,6 +36,9 @@ concurrency:
         value:
           applyLimitPerUniqueValue: true
         limit: 1
+# Whoever launches a run in the UI sits and waits for it.
+run_queue:
+  dequeue_interval_seconds: 1
 
 # A run whose process dies is started again and resumes its batch; failed items are the sensor's.
 run_monitoring:

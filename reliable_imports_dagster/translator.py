@@ -8,14 +8,16 @@ import os
 import types
 import typing
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from pydantic import AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import GROUP
+from reliable_imports_dagster.params import bounds_of
 from reliable_imports_dagster.tags import BATCH_TYPE
 from reliable_imports_dagster.timing import freshness_of, partitions_of
 
@@ -88,7 +90,7 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
         metadata["source"] = dg.MetadataValue.path(str(processor.source))
     if issubclass(processor, TableProcessor):
         metadata["dagster/table_name"] = processor.table
-        columns = list(_columns(processor.model))
+        columns = list(_columns(processor.model, tuple(processor.key)))
         if columns:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
     return metadata
@@ -107,25 +109,45 @@ def _code_references(processor: type[BaseProcessor]) -> dict[str, Any]:
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
-def _columns(model: type) -> Iterator[dg.TableColumn]:
+def _columns(model: type, key: Sequence[str]) -> Iterator[dg.TableColumn]:
     if dataclasses.is_dataclass(model):
         for field in dataclasses.fields(model):
-            yield dg.TableColumn(field.name, _type_name(field.type))
+            yield _column(field.name, field.type, None, key, [])
         return
     for name, info in getattr(model, "model_fields", {}).items():
-        yield dg.TableColumn(name, _type_name(info.annotation), description=info.description)
+        yield _column(name, info.annotation, info.description, key, bounds_of(info))
+
+
+def _column(
+    name: str, annotation: Any, description: str | None, key: Sequence[str], bounds: list[str]
+) -> dg.TableColumn:
+    constraints = dg.TableColumnConstraints(
+        nullable=_may_be_none(annotation),
+        unique=key == (name,),
+        other=[*(["part of the key"] if len(key) > 1 and name in key else []), *bounds],
+    )
+    return dg.TableColumn(name, _type_name(annotation), description=description, constraints=constraints)
+
+
+def _may_be_none(annotation: Any) -> bool:
+    if isinstance(annotation, str):  # of a dataclass, not evaluated
+        return "None" in annotation or "Optional" in annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _may_be_none(typing.get_args(annotation)[0])
+    return annotation in (None, types.NoneType, Any) or types.NoneType in typing.get_args(annotation)
 
 
 def _type_name(annotation: Any) -> str:
-    """`int`, `str | None`: as one would write it, without the modules' names."""
-    if annotation is types.NoneType:
-        return "None"
+    """`int`, `str`: as one would write it, without the modules' names; that it may be None is told beside it."""
     if isinstance(annotation, str):
         return annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return " | ".join(_type_name(part) for part in typing.get_args(annotation))
+        parts = [part for part in typing.get_args(annotation) if part is not types.NoneType]
+        return " | ".join(_type_name(part) for part in parts)
     if typing.get_origin(annotation) is typing.Annotated:
         return _type_name(typing.get_args(annotation)[0])
+    if annotation is AwareDatetime or annotation is NaiveDatetime:
+        return "datetime"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 

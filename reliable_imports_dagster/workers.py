@@ -71,7 +71,7 @@ def build_parallel_import_job(
     )
     def work(context: dg.OpExecutionContext, batch_id: int, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         manager = reliable_imports.manager(registry)
-        with interrupted_tagged(context):
+        with interrupted_tagged(context, batch_id):
             summary = manager.process_batch(batch_id, dagster_run_id=context.run_id)
         if summary.finished_at is None and summary.pause_reason is None:
             return  # others are still at it

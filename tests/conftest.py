@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -143,10 +143,19 @@ def database(new_database: Callable[[], str]) -> str:
 @pytest.fixture
 def empty_database(server_dsn: str) -> Iterator[str]:
     """The DSN of a database with nothing in it, for this test alone."""
+    with temporary_database(server_dsn) as dsn:
+        yield dsn
+
+
+@contextmanager
+def temporary_database(server_dsn: str) -> Iterator[str]:
+    """The DSN of a database with nothing in it, which is dropped with the block."""
     name = _new_name("empty")
     _administrate(server_dsn, "CREATE DATABASE {name} TEMPLATE template0", name)
-    yield _dsn_of(server_dsn, name)
-    _drop(server_dsn, name)
+    try:
+        yield _dsn_of(server_dsn, name)
+    finally:
+        _drop(server_dsn, name)
 
 
 def _new_name(kind: str) -> str:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg2
 import pytest
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
+from reliable_imports_dagster.row_count import rows_in_table
 from reliable_imports_dagster.translator import code_version
 from tests.dagster.conftest import Launch, Query, checks_of, notes, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
@@ -221,7 +226,6 @@ def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch,
         "failed_items": 3,
         "skipped_items": 0,
         "outstanding_failures": 3,
-        "dagster/row_count": 1,
     }
     assert {name: told[name] for name in counts} == counts
     assert told["batch_id"] == str(batch_id)
@@ -233,8 +237,29 @@ def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch,
     assert "this is no note" in first["title"]
     assert (second["items"], second["sample_item"]) == (1, 4)
     assert f"tag%3Areliable_imports%2Fbatch_id%3D{batch_id}" in told["runs"]
-    assert f"reliable-imports reprocess {batch_id}\n" in told["reprocess"]
-    assert json.dumps({"ops": {"reprocess_failed_items": {"config": {"batch_id": batch_id}}}}) in told["reprocess"]
+    blocks = re.findall(r"```\n(.*?)\n```", told["reprocess"], re.DOTALL)
+    ours, dagsters = (shlex.split(block.replace("\\\n", "")) for block in blocks)
+    assert ours == ["reliable-imports", "reprocess", str(batch_id)]
+    assert dagsters[:-1] == ["dg", "launch", "--job", "reprocess_failed_items", "--config-json"]
+    assert json.loads(dagsters[-1]) == {"ops": {"reprocess_failed_items": {"config": {"batch_id": batch_id}}}}
+
+
+def test_the_rows_of_a_table_are_counted_and_of_nothing_else(launch: Launch, query: Query) -> None:
+    query("INSERT INTO authors VALUES ('Somebody of before')")
+
+    [(rows,)] = query("SELECT count(*) + 1 FROM authors")
+    told = _materialization(launch("import_authors", items=[{"name": "Twice"}, {"name": "Twice"}]))
+    assert (told["completed_items"], told["dagster/row_count"]) == (2, rows)
+    assert "dagster/row_count" not in _materialization(launch("import_notes", items=notes(1)))
+
+
+def test_a_table_that_cannot_be_counted_at_once_is_not(dsn: str, manager: BatchManager, query: Query) -> None:
+    with closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE authors IN ACCESS EXCLUSIVE MODE")
+        assert rows_in_table(manager, "authors") is None
+    assert rows_in_table(manager, "authors") == 0
+    query("DROP TABLE authors")
+    assert rows_in_table(manager, "authors") is None
 
 
 def test_no_more_than_twenty_reasons_are_listed(launch: Launch, query: Query) -> None:

@@ -85,7 +85,11 @@ def test_an_asset_shows_what_its_processor_says() -> None:
     schema: Any = authors.metadata["dagster/column_schema"]
     assert [(column.name, column.type, column.description) for column in schema.columns] == [
         ("name", "str", "As on the title page."),
-        ("born", "int | None", None),
+        ("born", "int", None),
+    ]
+    assert [(column.constraints.nullable, column.constraints.unique) for column in schema.columns] == [
+        (False, True),
+        (True, False),
     ]
 
 

@@ -1,23 +1,16 @@
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import pytest
 
-from tests.running import ask, processes, until
+from tests.running import ROOT, ask, dev, free_port, processes, until, wait_until_up
 
-ROOT = Path(__file__).parents[2]
 LAUNCH = """
 mutation ($selector: JobOrPipelineSelector!) {
   launchRun(executionParams: {selector: $selector}) {
@@ -33,57 +26,16 @@ SELECTOR = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_up(port: int) -> bool | None:
-    try:
-        loaded = ask(port, "{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
-    except (urllib.error.URLError, ConnectionError):
-        return None
-    return bool(loaded["repositoriesOrError"]["nodes"]) or None
-
-
 def _select(dsn: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall()
 
 
-@contextmanager
-def _dev(folder: Path, dsn: str, home: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    with (
-        (home / "output").open("w") as output,
-        subprocess.Popen(
-            [sys.executable, "-m", "reliable_imports", "dev", *arguments],
-            cwd=folder,
-            env={
-                **os.environ,
-                "RELIABLE_IMPORTS_DSN": dsn,
-                "RELIABLE_IMPORTS_HOME": str(home),
-                "PYTHONPATH": str(ROOT),
-                "PYTHONUNBUFFERED": "1",
-            },
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-
-
 def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:
-    port = _free_port()
-    with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
-        until(lambda: True if process.poll() is not None else _is_up(port))
-        assert process.poll() is None, (tmp_path / "output").read_text()
+    port = free_port()
+    with dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
+        wait_until_up(process, port, tmp_path)
         [dagster] = processes("ppid", process.pid)
         assert len(processes("sid", dagster)) > 1
 
@@ -115,7 +67,7 @@ def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: s
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_can_be_stopped_while_it_starts(empty_database: str, tmp_path: Path, number: signal.Signals) -> None:
-    with _dev(ROOT, empty_database, tmp_path, "--port", str(_free_port())) as process:
+    with dev(ROOT, empty_database, tmp_path, "--port", str(free_port())) as process:
         [dagster] = until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(number)
         assert process.wait(timeout=90) == 0
@@ -126,7 +78,7 @@ def test_dev_can_be_stopped_while_it_starts(empty_database: str, tmp_path: Path,
 def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
+        with dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
             assert process.wait(timeout=60) == 2
 
     told = (tmp_path / "output").read_text()
@@ -136,7 +88,7 @@ def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) ->
 
 def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with _dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(_free_port())) as process:
+    with dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(free_port())) as process:
         until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) == 0
@@ -146,7 +98,7 @@ def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: s
 
 def test_dev_without_a_database_is_one_line(tmp_path: Path) -> None:
     nobody_listens = "postgresql://nobody:secret@127.0.0.1:1/nothing"
-    with _dev(ROOT, nobody_listens, tmp_path, "--port", str(_free_port())) as process:
+    with dev(ROOT, nobody_listens, tmp_path, "--port", str(free_port())) as process:
         assert process.wait(timeout=60) == 3
 
     told = (tmp_path / "output").read_text()
