@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from tests.running import ask, processes, until
+from tests.running import ask, free_port, processes, until
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = """
@@ -31,12 +31,6 @@ SELECTOR = {
     "repositoryName": "__repository__",
     "jobName": "import_airlines",
 }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_up(port: int) -> bool | None:
@@ -80,7 +74,7 @@ def _dev(folder: Path, dsn: str, home: Path, *arguments: str) -> Iterator[subpro
 
 
 def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: str, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with _dev(ROOT, empty_database, tmp_path, "--port", str(port)) as process:
         until(lambda: True if process.poll() is not None else _is_up(port))
         assert process.poll() is None, (tmp_path / "output").read_text()
@@ -115,7 +109,7 @@ def test_dev_serves_the_ui_runs_jobs_and_leaves_nothing_behind(empty_database: s
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_dev_can_be_stopped_while_it_starts(empty_database: str, tmp_path: Path, number: signal.Signals) -> None:
-    with _dev(ROOT, empty_database, tmp_path, "--port", str(_free_port())) as process:
+    with _dev(ROOT, empty_database, tmp_path, "--port", str(free_port())) as process:
         [dagster] = until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(number)
         assert process.wait(timeout=90) == 0
@@ -136,7 +130,7 @@ def test_dev_says_when_the_port_is_taken(empty_database: str, tmp_path: Path) ->
 
 def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with _dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(_free_port())) as process:
+    with _dev(tmp_path / "empty", empty_database, tmp_path, "--port", str(free_port())) as process:
         until(lambda: processes("ppid", process.pid) or None)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) == 0
@@ -146,7 +140,7 @@ def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: s
 
 def test_dev_without_a_database_is_one_line(tmp_path: Path) -> None:
     nobody_listens = "postgresql://nobody:secret@127.0.0.1:1/nothing"
-    with _dev(ROOT, nobody_listens, tmp_path, "--port", str(_free_port())) as process:
+    with _dev(ROOT, nobody_listens, tmp_path, "--port", str(free_port())) as process:
         assert process.wait(timeout=60) == 3
 
     told = (tmp_path / "output").read_text()
