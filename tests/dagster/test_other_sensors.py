@@ -348,6 +348,38 @@ def test_all_failures_are_tried_a_bounded_number_of_times(
     assert "had fewer than 3 attempts" in every.reason()
 
 
+def test_each_line_has_its_turn_however_few_a_tick_takes(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
+) -> None:
+    for number in range(3):
+        _launch(instance, "sales", {"id": number, "shop": "a"})
+    every = daemon(build_all_failures_sensor(REGISTRY, backoff=NOW, max_runs_per_tick=1))
+
+    requests = [request for _ in range(3) for request in every.requests()]
+    assert [request.tags["reliable_imports/line"] for request in requests] == ["1", "2", "3"]
+    every.run(requests[0])
+    [again] = every.requests()
+    assert again.tags["reliable_imports/line"] == "1"  # after the last, the first
+
+
+def test_a_look_at_failures_is_bounded(manager: BatchManager, instance: dg.DagsterInstance) -> None:
+    _launch(instance, "shops", {"code": "a"})
+    _launch(instance, "sales", {"id": 1, "shop": "x"}, {"id": 2, "shop": "x"})
+    _launch(instance, "sales", {"id": 3, "shop": "a"})  # fails nowhere
+    for number in range(4, 6):
+        _launch(instance, "sales", {"id": number, "shop": "x"})
+
+    def look(**bounds: int) -> tuple[list[int], int | None]:
+        page = manager.permanent_failures(["sales", "shops"], **bounds)
+        return [line.first_batch_id for line in page.lines], page.last
+
+    assert look() == ([2, 4, 5], 5)
+    assert look(max_lines=2) == ([2, 4], 4)
+    assert look(max_lines=2, after=4) == ([5], 5)
+    assert look(max_failures=2) == ([2], 2)
+    assert look(after=5) == ([], None)
+
+
 def test_excluded_reasons_are_left_to_a_person(
     manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
 ) -> None:
