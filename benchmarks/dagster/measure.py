@@ -90,6 +90,7 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
         run = in_dagster(items)
         count = len(instance.all_logs(run.run_id))
         yield f"events of a run of {items:,} items", str(count)
+    yield "a run of Dagster's alone, of an asset that does nothing", f"{median(lambda: dagster_alone(instance)):.2f} s"
     for items in (10, 10_000):
         alone = median(lambda items=items: plain(items))
         with_dagster = median(lambda items=items: in_dagster(items))
@@ -116,6 +117,16 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
     make_retryable(dsn)
     seconds, told = tick(sensors[0], instance, resource)
     yield f"tick of {sensors[0].name}, all failures retryable and resting: {told}", f"{seconds:.2f} s"
+
+
+@dg.asset
+def empty() -> None:
+    """What Dagster itself costs."""
+
+
+def dagster_alone(instance: dg.DagsterInstance) -> None:
+    job = dg.Definitions(assets=[empty]).resolve_implicit_global_asset_job_def()
+    job.execute_in_process(instance=instance)
 
 
 def load_300() -> None:

@@ -1,5 +1,6 @@
 """The sensors besides that of retryable failures: each bounded, idempotent, and saying why it does nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -226,6 +227,44 @@ def test_a_killed_processs_run_is_failed_and_its_batch_resumed(
     assert abandoned.run(request).success
     assert manager.get_summary(batch_id).completed_items == 3
     assert "no batch has lost its process" in abandoned.reason()
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(["dagster", "job", "execute"], "-c"), (["dg", "launch"], "--config")],
+    ids=["dagster", "dg"],
+)
+def test_a_command_that_is_killed_recovers(
+    manager: BatchManager,
+    instance: dg.DagsterInstance,
+    daemon: Start,
+    query: Query,
+    tmp_path: Path,
+    command: list[str],
+    job: str,
+    option: str,
+) -> None:
+    items = [{"id": 1}, {"id": 2, "do": "die", "until": str(tmp_path / "died")}, {"id": 3}]
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"ops": {"tasks": {"config": {"items": items, "params": {"since": "monday"}}}}}))
+    program = Path(sys.executable).parent / command[0]
+    killed = subprocess.run(
+        [program, *command[1:], "-m", __name__, job, "import_tasks", option, config],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [run] = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.STARTED  # Dagster does not notice
+
+    query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
+    abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
+    assert f"reported as failed: runs {run.run_id}" in abandoned.reason()
+    [request] = abandoned.requests()
+    assert abandoned.run(request).success
+    [summary] = manager.list_batches()
+    assert (summary.total_items, summary.completed_items) == (3, 3)
 
 
 def test_a_killed_processs_run_that_dagster_retries_is_left_to_it(
