@@ -17,13 +17,13 @@ def build_report_sensor(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds: int = 60,
-    max_batches_per_tick: int = 25,
+    minimum_interval_seconds: int = 30,
+    max_batches_per_tick: int = 10,
 ) -> dg.SensorDefinition:
     """The sensor `report_batches_sensor`: a batch that ended without a Dagster run (on the command line, in an
     application) becomes a materialization of its asset, with its check, once; in the order in which they ended.
 
-    Each costs Dagster's storage two events of some milliseconds, so a tick reports a few.
+    Each costs Dagster's storage four events of some milliseconds, so a tick reports a few.
     """
     registry = discover(packages)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())

@@ -230,8 +230,8 @@ def test_a_killed_processs_run_is_failed_and_its_batch_resumed(
 
 
 @pytest.mark.parametrize(
-    ("command", "option"),
-    [(["dagster", "job", "execute"], "-c"), (["dg", "launch"], "--config")],
+    ("command", "job", "option"),
+    [(["dagster", "job", "execute"], "-j", "-c"), (["dg", "launch"], "--job", "--config")],
     ids=["dagster", "dg"],
 )
 def test_a_command_that_is_killed_recovers(
