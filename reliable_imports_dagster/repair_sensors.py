@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager, FailuresPage, PermanentFailures
+from reliable_imports import BatchManager, FailuresPage, MissingReferences, PermanentFailures
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
@@ -49,11 +49,16 @@ def build_missing_references_sensor(
             latest = context.instance.fetch_materializations(specs[parent].key, limit=1).records
             if not latest or latest[0].storage_id <= seen.get(parent, -1):
                 continue
-            seen[parent] = latest[0].storage_id
             looked_at.append(parent)
             at = datetime.fromtimestamp(latest[0].timestamp, timezone.utc)
+            is_done = True
             for child in children[parent]:
-                requests += _repairs(manager, registry.get(parent), child, at, latest[0].storage_id)
+                table = getattr(registry.get(parent), "table", None)
+                lines = manager.missing_references(child, table=table, before=at, limit=_MAX_LINES)
+                requests += _repairs(lines, child, latest[0].storage_id)
+                is_done = is_done and len(lines) < _MAX_LINES
+            if is_done:  # else the next tick finds the lines after these, which have been run again by then
+                seen[parent] = latest[0].storage_id
         if not requests:
             return dg.SensorResult(
                 skip_reason=f"nothing failed for want of {', '.join(looked_at)}"
@@ -247,14 +252,12 @@ def _request_if_free(
     ]
 
 
-def _repairs(
-    manager: BatchManager, parent: type[BaseProcessor], child: str, at: datetime, storage_id: int
-) -> list[dg.RunRequest]:
-    table = getattr(parent, "table", None)
+def _repairs(lines: Sequence[MissingReferences], batch_type: str, storage_id: int) -> list[dg.RunRequest]:
+    """A run for each line and reason; the key makes it one for a materialization."""
     return [
         reprocess_request(
-            f"reference:{storage_id}:{line.first_batch_id}:{reason}", line.first_batch_id, child, reason=reason
+            f"reference:{storage_id}:{line.first_batch_id}:{reason}", line.first_batch_id, batch_type, reason=reason
         )
-        for line in manager.missing_references(child, table=table, before=at, limit=_MAX_LINES)
+        for line in lines
         for reason in line.reasons
     ]

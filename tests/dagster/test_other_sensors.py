@@ -356,6 +356,24 @@ def test_what_failed_for_want_of_a_parent_is_repaired_when_that_is_imported(
     assert manager.count_outstanding(1) == 1  # the one that is no sale at all
 
 
+def test_lines_that_are_too_many_for_a_tick_are_repaired_at_the_next(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports_dagster.repair_sensors._MAX_LINES", 1)
+    for number in (1, 2):
+        _launch(instance, "sales", {"id": number, "shop": "a"})
+    _launch(instance, "shops", {"code": "a"})
+    references = daemon(build_missing_references_sensor(REGISTRY))
+
+    for _ in range(2):
+        [request] = references.requests()
+        references.run(request)
+
+    assert query("SELECT id FROM sales ORDER BY id") == [(1,), (2,)]
+    assert "nothing failed for want of shops" in references.reason()
+    assert "none of shops has been materialized since" in references.reason()
+
+
 def test_failures_are_tried_once_more_when_the_code_has_changed(
     manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
