@@ -43,7 +43,7 @@ from reliable_imports.models import (
     LogEntry,
     RunRecord,
 )
-from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
+from reliable_imports.orchestration import FailuresPage, MissingReferences, PermanentFailures, WaitingBatch
 from reliable_imports.processor import BaseProcessor, batch_type_of
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
@@ -68,6 +68,7 @@ __all__ = [
     "EmbeddedServerError",
     "Failure",
     "FailureReason",
+    "FailuresPage",
     "IdempotencyKeyTaken",
     "ImportBatchItem",
     "ImportContext",

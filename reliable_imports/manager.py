@@ -18,7 +18,7 @@ from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
-from reliable_imports.orchestration import MissingReferences, PermanentFailures, WaitingBatch
+from reliable_imports.orchestration import FailuresPage, MissingReferences, WaitingBatch
 from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
@@ -353,14 +353,18 @@ class BatchManager:
         max_attempts: int = 1_000_000,
         backoff: timedelta = timedelta(0),
         after: int = 0,
-        limit: int = 100,
-    ) -> list[PermanentFailures]:
-        """Lines with outstanding failures that wait for a person or for other code.
+        max_lines: int = 1_000,
+        max_failures: int = 100_000,
+    ) -> FailuresPage:
+        """Lines with outstanding failures that wait for a person or for other code, in the order of their ids.
+
+        However many there are, a call looks at so many lines, and at lines with so many failures together, and takes
+        about a tenth of a second.
 
         Args:
             max_attempts: only failures with fewer attempts.
             backoff: only failures that have rested so long, doubled with every attempt.
-            after: only lines whose first batch has a higher id; pass the last one on to page.
+            after: only lines whose first batch has a higher id; pass on the last one that was looked at.
         """
         with self._connection() as connection:
             return orchestration.permanent_failures(
@@ -370,7 +374,8 @@ class BatchManager:
                 max_attempts=max_attempts,
                 backoff=backoff,
                 after=after,
-                limit=limit,
+                max_lines=max_lines,
+                max_failures=max_failures,
             )
 
     # Asking

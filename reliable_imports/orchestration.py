@@ -38,30 +38,38 @@ class MissingReferences:
 
     Attributes:
         reasons: the fingerprints of their reasons.
-        items: how many they are.
     """
 
     first_batch_id: int
     reasons: Sequence[str]
-    items: int
 
 
 @dataclass(frozen=True, slots=True)
 class PermanentFailures:
-    """Outstanding failures of one line that another try of the same code would not cure.
+    """A line with outstanding failures that another try of the same code would not cure.
 
     Attributes:
-        attempts: the fewest that one of them has had.
         batch_id: the newest batch with one of them.
         dagster_run_id: the Dagster run that worked that batch last, or None.
     """
 
     first_batch_id: int
     batch_type: str
-    items: int
-    attempts: int
     batch_id: int
     dagster_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailuresPage:
+    """The lines of a bounded look at those in which something failed.
+
+    Attributes:
+        lines: those of them with failures as they were asked for.
+        last: the last line that was looked at, by its first batch; None if there was none to look at.
+    """
+
+    lines: Sequence[PermanentFailures]
+    last: int | None
 
 
 def unfinished_batch(connection: Connection, batch_type: str, partition: str) -> int | None:
@@ -98,8 +106,12 @@ def missing_references(
     return [MissingReferences(**row) for row in found]
 
 
-def permanent_failures(connection: Connection, **wanted: Any) -> list[PermanentFailures]:
-    return [PermanentFailures(**row) for row in _ask(connection, "permanent_failures", **wanted)]
+def permanent_failures(connection: Connection, **wanted: Any) -> FailuresPage:
+    found = _ask(connection, "permanent_failures", **wanted)
+    return FailuresPage(
+        lines=[PermanentFailures(**row) for row in found if row["batch_id"] is not None],
+        last=found[-1]["first_batch_id"] if found else None,
+    )
 
 
 def claim_report(connection: Connection, batch_id: int, dagster_run_id: str) -> bool:

@@ -95,8 +95,6 @@ def _import_asset(
         check_specs=check_specs_of(spec.key),
         description=spec.description,
         config_schema=import_schema(processor),
-        # A batch for each partition: that is what can be resumed, and reprocessed, on its own.
-        backfill_policy=dg.BackfillPolicy.multi_run() if spec.partitions_def else None,
         pool=pool,
     )
     def import_batch(

@@ -25,7 +25,7 @@ def accept(
     _check(context.op_handle.path[-1], processor, config)
     if config.batch_id is not None:
         return _existing(manager, processor, config.batch_id)
-    partition = context.partition_key if context.has_partition_key else None
+    partition = _partition(context)
     if partition is not None and not config.new_batch:
         unfinished = manager.find_unfinished_batch(processor.batch_type, partition=partition)
         if unfinished is not None:
@@ -94,6 +94,22 @@ def _retried_runs(context: dg.OpExecutionContext) -> list[str]:
             break
         run = parent
     return ids
+
+
+def _partition(context: dg.OpExecutionContext) -> str | None:
+    """The run's partition, each of which has a batch of its own: that can be resumed, and reprocessed, by itself."""
+    if context.has_partition_key:
+        return context.partition_key
+    if not context.has_partition_key_range:
+        return None
+    # How a backfill names partitions where the asset has a policy for it, also if a run is to have only one.
+    wanted = context.partition_key_range
+    if wanted.start != wanted.end:
+        raise ConfigurationError(
+            f"a run was given the partitions from {wanted.start} to {wanted.end}, and imports one; launch a run for "
+            "each, as a backfill does unless a BackfillPolicy says otherwise"
+        )
+    return str(wanted.start)
 
 
 def _check(op: str, processor: type[BaseProcessor], config: ImportConfig) -> None:

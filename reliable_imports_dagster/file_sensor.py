@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor
+from reliable_imports import BaseProcessor, BatchManager
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import asset_op_name, import_name
-from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS
 
 IMPORTED = "imported"
@@ -53,19 +53,9 @@ def build_file_sensor(
     extra = {} if params is None else {"params": dict(params)}
     op = asset_op_name(processor.batch_type)
 
-    @dg.sensor(
-        name=f"{import_name(processor.batch_type)}_files_sensor",
-        job=job,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description=f"Imports files that arrive in {folder}.",
-    )
-    def import_files_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         if not folder.is_dir():
-            return dg.SkipReason(f"there is no folder {folder}")
-        manager = reliable_imports.manager(registry)
+            return f"there is no folder {folder}"
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
         for file in _arrived(folder, pattern):
@@ -97,10 +87,18 @@ def build_file_sensor(
         for reason in reasons:
             context.log.info(reason)
         if not requests:
-            return dg.SkipReason("; ".join(reasons[:10]) or f"no file is in {folder}")
+            return "; ".join(reasons[:10]) or f"no file is in {folder}"
         return dg.SensorResult(run_requests=requests)
 
-    return import_files_sensor
+    return build_sensor(
+        f"{import_name(processor.batch_type)}_files_sensor",
+        registry,
+        decide,
+        job=job,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description=f"Imports files that arrive in {folder}.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

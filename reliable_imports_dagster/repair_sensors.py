@@ -1,21 +1,23 @@
 """Sensors that reprocess failures which another try would not cure, once what was wrong has changed."""
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager, PermanentFailures
+from reliable_imports import BatchManager, FailuresPage, MissingReferences, PermanentFailures
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.sensors import MAX_IDLE_RUNS, past_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs, code_version
 
 _MAX_LINES = 100
+_MAX_ASKED = 50
+"""Lines whose runs Dagster is asked for in a tick."""
 
 
 def build_missing_references_sensor(
@@ -39,17 +41,7 @@ def build_missing_references_sensor(
             if parent in registry:
                 children.setdefault(parent, []).append(processor.batch_type)
 
-    @dg.sensor(
-        name="reprocess_missing_references_sensor",
-        job_name=REPROCESS,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description="Runs items again that failed for want of what has been imported since.",
-    )
-    def reprocess_missing_references_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         seen: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
         requests: list[dg.RunRequest] = []
         looked_at: list[str] = []
@@ -57,11 +49,16 @@ def build_missing_references_sensor(
             latest = context.instance.fetch_materializations(specs[parent].key, limit=1).records
             if not latest or latest[0].storage_id <= seen.get(parent, -1):
                 continue
-            seen[parent] = latest[0].storage_id
             looked_at.append(parent)
             at = datetime.fromtimestamp(latest[0].timestamp, timezone.utc)
+            is_done = True
             for child in children[parent]:
-                requests += _repairs(manager, registry.get(parent), child, at, latest[0].storage_id)
+                table = getattr(registry.get(parent), "table", None)
+                lines = manager.missing_references(child, table=table, before=at, limit=_MAX_LINES)
+                requests += _repairs(lines, child, latest[0].storage_id)
+                is_done = is_done and len(lines) < _MAX_LINES
+            if is_done:  # else the next tick finds the lines after these, which have been run again by then
+                seen[parent] = latest[0].storage_id
         if not requests:
             return dg.SensorResult(
                 skip_reason=f"nothing failed for want of {', '.join(looked_at)}"
@@ -71,7 +68,15 @@ def build_missing_references_sensor(
             )
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen))
 
-    return reprocess_missing_references_sensor
+    return build_sensor(
+        "reprocess_missing_references_sensor",
+        registry,
+        decide,
+        job_name=REPROCESS,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Runs items again that failed for want of what has been imported since.",
+    )
 
 
 def build_changed_code_sensor(
@@ -91,37 +96,37 @@ def build_changed_code_sensor(
     registry = discover(packages)
     versions = {processor.batch_type: code_version(processor) for processor in registry}
 
-    @dg.sensor(
-        name="reprocess_changed_code_sensor",
+    wanted = [name for name, version in versions.items() if version and name not in exclude_batch_types]
+
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
+        page = _next_page(context, manager, wanted, exclude_reasons=exclude_reasons)
+        failed_with = _code_versions(context.instance, page.lines)
+
+        def key(line: PermanentFailures) -> str | None:
+            now = versions[line.batch_type]
+            if failed_with.get(line.dagster_run_id, now) == now:
+                return None
+            return f"code:{line.first_batch_id}:{line.batch_id}:{now}"
+
+        return _look_through(
+            context,
+            manager,
+            page,
+            key,
+            exclude_reasons,
+            max_runs_per_tick,
+            nothing=f"of {len(page.lines)} lines with failures, none failed with other code than there is now",
+        )
+
+    return build_sensor(
+        "reprocess_changed_code_sensor",
+        registry,
+        decide,
         job_name=REPROCESS,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description="Runs failures again with a processor that was changed.",
     )
-    def reprocess_changed_code_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        wanted = [name for name, version in versions.items() if version and name not in exclude_batch_types]
-        manager = reliable_imports.manager(registry)
-        lines = manager.permanent_failures(wanted, exclude_reasons=exclude_reasons, limit=_MAX_LINES)
-        requests: list[dg.RunRequest] = []
-        for line in lines:
-            run = context.instance.get_run_by_id(line.dagster_run_id) if line.dagster_run_id else None
-            failed_with = run.tags.get(tags.CODE_VERSION) if run else None
-            if not failed_with or failed_with == versions[line.batch_type]:
-                continue
-            key = f"code:{line.first_batch_id}:{line.batch_id}:{versions[line.batch_type]}"
-            requests += _request_if_free(context, manager, line, key, exclude_reasons)
-        if not requests:
-            # The next lines at the next tick, and the first ones again after the last.
-            onward = str(lines[-1].first_batch_id) if len(lines) == _MAX_LINES else "0"
-            return dg.SensorResult(
-                skip_reason=f"{len(lines)} lines have failures, and none failed with other code than there is now",
-                cursor=onward,
-            )
-        return dg.SensorResult(run_requests=requests[:max_runs_per_tick], cursor=context.cursor)
-
-    return reprocess_changed_code_sensor
 
 
 def build_all_failures_sensor(
@@ -142,36 +147,31 @@ def build_all_failures_sensor(
     """
     registry = discover(packages)
 
-    @dg.sensor(
-        name="reprocess_all_failures_sensor",
+    wanted = [processor.batch_type for processor in registry if processor.batch_type not in exclude_batch_types]
+
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
+        return _look_through(
+            context,
+            manager,
+            _next_page(
+                context, manager, wanted, exclude_reasons=exclude_reasons, max_attempts=max_attempts, backoff=backoff
+            ),
+            # The newest batch with a failure is another after every try.
+            lambda line: f"all:{line.first_batch_id}:{line.batch_id}",
+            exclude_reasons,
+            max_runs_per_tick,
+            nothing=f"no failure has rested for {backoff} and had fewer than {max_attempts} attempts",
+        )
+
+    return build_sensor(
+        "reprocess_all_failures_sensor",
+        registry,
+        decide,
         job_name=REPROCESS,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description="Runs every outstanding failure again, a few times.",
     )
-    def reprocess_all_failures_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
-        lines = manager.permanent_failures(
-            [processor.batch_type for processor in registry if processor.batch_type not in exclude_batch_types],
-            exclude_reasons=exclude_reasons,
-            max_attempts=max_attempts,
-            backoff=backoff,
-            limit=_MAX_LINES,
-        )
-        if not lines:
-            return dg.SkipReason(f"no failure has rested for {backoff} and had fewer than {max_attempts} attempts")
-        requests: list[dg.RunRequest] = []
-        for line in lines:
-            # The newest batch with a failure is another after every try.
-            key = f"all:{line.first_batch_id}:{line.batch_id}"
-            requests += _request_if_free(context, manager, line, key, exclude_reasons)
-        if not requests:
-            return dg.SkipReason(f"{len(lines)} lines are being worked, or their last runs came to no item")
-        return dg.SensorResult(run_requests=requests[:max_runs_per_tick])
-
-    return reprocess_all_failures_sensor
 
 
 def reprocess_request(run_key: str, first_batch_id: int, batch_type: str, **config: Any) -> dg.RunRequest:
@@ -181,6 +181,53 @@ def reprocess_request(run_key: str, first_batch_id: int, batch_type: str, **conf
         run_config={"ops": {REPROCESS: {"config": {"batch_id": first_batch_id, **config}}}},
         tags={tags.LINE: str(first_batch_id), tags.BATCH_TYPE: batch_type},
     )
+
+
+def _next_page(
+    context: dg.SensorEvaluationContext, manager: BatchManager, batch_types: Sequence[str], **wanted: Any
+) -> FailuresPage:
+    """The lines after the one that the cursor names: the last that the tick before has looked at. After the last of
+    all, the first ones again; so every tick does a bounded piece of work, and every line has its turn."""
+    after = int(context.cursor or 0)
+    page = manager.permanent_failures(batch_types, after=after, **wanted)
+    return page if page.last is not None or not after else manager.permanent_failures(batch_types, **wanted)
+
+
+def _look_through(
+    context: dg.SensorEvaluationContext,
+    manager: BatchManager,
+    page: FailuresPage,
+    key: Callable[[PermanentFailures], str | None],
+    exclude_reasons: Sequence[str],
+    max_runs: int,
+    *,
+    nothing: str,
+) -> dg.SensorResult:
+    """Runs for those lines of the page that have a *key*, until there are enough of them for a tick."""
+    requests: list[dg.RunRequest] = []
+    found, last = 0, page.last
+    for line in page.lines:
+        run_key = key(line)
+        if run_key is None:
+            continue
+        if len(requests) == max_runs or found == _MAX_ASKED:
+            last = line.first_batch_id - 1  # this one is the next tick's first
+            break
+        found += 1
+        requests += _request_if_free(context, manager, line, run_key, exclude_reasons)
+    busy = f"{found} lines are being worked, or their last runs came to no item"
+    return dg.SensorResult(
+        run_requests=requests,
+        skip_reason=None if requests else busy if found else nothing,
+        cursor=str(last or 0),
+    )
+
+
+def _code_versions(instance: dg.DagsterInstance, lines: Sequence[PermanentFailures]) -> dict[str | None, str]:
+    """The code versions in the tags of the Dagster runs that worked these lines last."""
+    run_ids = [line.dagster_run_id for line in lines if line.dagster_run_id is not None]
+    runs = instance.get_runs(dg.RunsFilter(run_ids=run_ids)) if run_ids else []
+    return {run.run_id: run.tags[tags.CODE_VERSION] for run in runs if run.tags.get(tags.CODE_VERSION)}
 
 
 def _request_if_free(
@@ -205,14 +252,12 @@ def _request_if_free(
     ]
 
 
-def _repairs(
-    manager: BatchManager, parent: type[BaseProcessor], child: str, at: datetime, storage_id: int
-) -> list[dg.RunRequest]:
-    table = getattr(parent, "table", None)
+def _repairs(lines: Sequence[MissingReferences], batch_type: str, storage_id: int) -> list[dg.RunRequest]:
+    """A run for each line and reason; the key makes it one for a materialization."""
     return [
         reprocess_request(
-            f"reference:{storage_id}:{line.first_batch_id}:{reason}", line.first_batch_id, child, reason=reason
+            f"reference:{storage_id}:{line.first_batch_id}:{reason}", line.first_batch_id, batch_type, reason=reason
         )
-        for line in manager.missing_references(child, table=table, before=at, limit=_MAX_LINES)
+        for line in lines
         for reason in line.reasons
     ]

@@ -5,9 +5,10 @@ from typing import Any
 
 import dagster as dg
 
+from reliable_imports import BatchManager
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.report import report_of
-from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
 
@@ -16,30 +17,21 @@ def build_report_sensor(
     *,
     translator: DagsterReliableImportsTranslator | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
-    minimum_interval_seconds: int = 60,
-    max_batches_per_tick: int = 25,
+    minimum_interval_seconds: int = 30,
+    max_batches_per_tick: int = 10,
 ) -> dg.SensorDefinition:
     """The sensor `report_batches_sensor`: a batch that ended without a Dagster run (on the command line, in an
     application) becomes a materialization of its asset, with its check, once; in the order in which they ended.
 
-    Each costs Dagster's storage two events of some milliseconds, so a tick reports a few.
+    Each costs Dagster's storage four events of some milliseconds, so a tick reports a few.
     """
     registry = discover(packages)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
 
-    @dg.sensor(
-        name="report_batches_sensor",
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description="Shows batches that were worked outside Dagster.",
-    )
-    def report_batches_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         ended = manager.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
         if not ended:
-            return dg.SkipReason("no batch has ended outside Dagster since the last tick")
+            return "no batch has ended outside Dagster since the last tick"
         events: list[Any] = []
         for batch_id, _ in ended:
             summary = manager.get_summary(batch_id)
@@ -50,7 +42,14 @@ def build_report_sensor(
             asset_events=events, cursor=f"{at.isoformat()}|{batch_id}", skip_reason=_told(len(ended), len(events))
         )
 
-    return report_batches_sensor
+    return build_sensor(
+        "report_batches_sensor",
+        registry,
+        decide,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Shows batches that were worked outside Dagster.",
+    )
 
 
 def _told(batches: int, events: int) -> str:

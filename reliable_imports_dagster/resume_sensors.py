@@ -11,6 +11,7 @@ from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS, past_of
 
 _MAX_BATCHES = 100
@@ -35,23 +36,21 @@ def build_waiting_batches_sensor(
     """
     registry = discover(packages)
 
-    @dg.sensor(
-        name="import_waiting_batches_sensor",
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
+        waiting = manager.waiting_batches(age=age, limit=_MAX_BATCHES)
+        if not waiting:
+            return "no batch is waiting that nobody has begun to work"
+        return _answer(context, manager, registry, waiting, "waiting", max_runs_per_tick)
+
+    return build_sensor(
+        "import_waiting_batches_sensor",
+        registry,
+        decide,
         jobs=jobs,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description="Works batches that an application has created.",
     )
-    def import_waiting_batches_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
-        waiting = manager.waiting_batches(age=age, limit=_MAX_BATCHES)
-        if not waiting:
-            return dg.SkipReason("no batch is waiting that nobody has begun to work")
-        return _answer(context, manager, registry, waiting, "waiting", max_runs_per_tick)
-
-    return import_waiting_batches_sensor
 
 
 def build_abandoned_batches_sensor(
@@ -75,32 +74,30 @@ def build_abandoned_batches_sensor(
     """
     registry = discover(packages)
 
-    @dg.sensor(
-        name="resume_abandoned_batches_sensor",
-        jobs=jobs,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description="Resumes batches whose process died.",
-    )
-    def resume_abandoned_batches_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         abandoned = manager.abandoned_batches(age=age, limit=_MAX_BATCHES)
         if not abandoned:
-            return dg.SkipReason(f"no batch has lost its process and been without a sign of life for {age}")
+            return f"no batch has lost its process and been without a sign of life for {age}"
         failed = [batch for batch in abandoned if _fail_zombie(context, batch, age)]
         resumable = [batch for batch in abandoned if batch not in failed and batch.first_batch_id == batch.batch_id]
         if not resumable:
             told = ", ".join(f"{batch.dagster_run_id} of batch {batch.batch_id}" for batch in failed)
-            return dg.SkipReason(
+            return (
                 f"reported as failed: runs {told}; their batches are resumed at the next tick"
                 if failed
                 else f"{len(abandoned)} reprocess batches are left to the reprocess sensor"
             )
         return _answer(context, manager, registry, resumable, "abandoned", max_runs_per_tick)
 
-    return resume_abandoned_batches_sensor
+    return build_sensor(
+        "resume_abandoned_batches_sensor",
+        registry,
+        decide,
+        jobs=jobs,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Resumes batches whose process died.",
+    )
 
 
 def build_run_ended_sensors(
@@ -175,7 +172,7 @@ def _answer(
     batches: Sequence[WaitingBatch],
     word: str,
     max_runs: int,
-) -> dg.SensorResult | dg.SkipReason:
+) -> Decision:
     requests: list[dg.RunRequest] = []
     reasons: list[str] = []
     for batch in batches:
@@ -200,7 +197,7 @@ def _answer(
     for reason in reasons:
         context.log.info(reason)
     if not requests:
-        return dg.SkipReason(f"{len(batches)} found: {'; '.join(reasons[:10])}")
+        return f"{len(batches)} found: {'; '.join(reasons[:10])}"
     return dg.SensorResult(run_requests=requests)
 
 

@@ -11,7 +11,7 @@ from reliable_imports import BatchManager, DueLine
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 
 MAX_IDLE_RUNS = 5
 """Runs in a row for one line that ended before they came to its items; then a person has to look."""
@@ -49,20 +49,10 @@ def build_reprocess_sensor(
     """
     registry = discover(packages)
 
-    @dg.sensor(
-        name=f"{REPROCESS}_sensor",
-        job_name=REPROCESS,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description="Reprocesses retryable failures when their back-off is over.",
-    )
-    def reprocess_failed_items_sensor(
-        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        manager = reliable_imports.manager(registry)
+    def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         due = manager.lines_due(_MAX_LINES, exclude_reasons=exclude_reasons)
         if not due:
-            return dg.SkipReason("no retryable failure is due, and no reprocess batch was left behind")
+            return "no retryable failure is due, and no reprocess batch was left behind"
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
         for line in due:
@@ -90,10 +80,18 @@ def build_reprocess_sensor(
         for reason in reasons:
             context.log.info(reason)
         if not requests:
-            return dg.SkipReason(f"{len(due)} due: {'; '.join(reasons[:10])}")
+            return f"{len(due)} due: {'; '.join(reasons[:10])}"
         return dg.SensorResult(run_requests=requests)
 
-    return reprocess_failed_items_sensor
+    return build_sensor(
+        f"{REPROCESS}_sensor",
+        registry,
+        decide,
+        job_name=REPROCESS,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        description="Reprocesses retryable failures when their back-off is over.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

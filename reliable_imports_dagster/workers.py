@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor
+from reliable_imports import BaseProcessor, ConfigurationError
 from reliable_imports_dagster.config import ImportConfig, import_schema
-from reliable_imports_dagster.delivery import accept
+from reliable_imports_dagster.delivery import accept, repeated_runs
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import interrupted_tagged, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
@@ -15,7 +15,7 @@ from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.running import raise_failure_of
-from reliable_imports_dagster.tags import OUTCOME, tag_run
+from reliable_imports_dagster.tags import BATCH_ID, OUTCOME, tag_run
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 MAX_WORKERS = 64
@@ -28,49 +28,61 @@ def build_parallel_import_job(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
+    op_tags: dict[str, Any] | None = None,
     executor: dg.ExecutorDefinition | None = dg.multiprocess_executor,
 ) -> dg.JobDefinition:
     """The job `import_<type>_in_parallel`: one step accepts the batch, and *workers* steps share its items.
 
     Each worker claims items until none is left, and the one that finds the batch ended reports it. Should one die, the
-    others do its items too; the run fails for its step, and the batch is complete all the same. If all die, re-execute
-    the run (all its steps): it resumes the batch.
+    others do its items too; the batch is complete all the same, and whether the run fails for its step is the
+    executor's to say. If all die, re-execute the run, from the failure or as a whole: it resumes the batch.
 
-    Its config is that of the step `accept`: `ops: {accept: {config: {path: FILE, workers: 8}}}`.
+    Steps hand nothing to each other but the run's tags, so no storage has to be shared between machines, and the graph
+    is a fixed one, which every executor can run: that of Dask leaves out mapped steps, and says nothing.
+
+    Its config is that of the step `accept`: `ops: {accept: {config: {path: FILE, workers: 2}}}`, where `workers` may be
+    fewer than the job has.
 
     Args:
+        op_tags: for the steps that work, as some executors want them: a queue, or what a pod may use.
         executor: any of Dagster's; None leaves it to the code location.
     """
+    if not 1 <= workers <= MAX_WORKERS:
+        raise ConfigurationError(f"workers is {workers}, and must be from 1 to {MAX_WORKERS}")
     registry = only(processor)
     asset_key = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor).key
     name = f"{import_name(processor.batch_type)}_in_parallel"
+    steps = [f"worker_{number}" for number in range(1, workers + 1)]
     count = dg.Field(dg.IntSource, is_required=False, default_value=workers, description="How many steps share it.")
 
     @dg.op(
         name=definition_name(f"accept_{name}"),
-        out=dg.DynamicOut(int, description="The batch's id, once for each worker."),
+        # A step whose output is not given is skipped.
+        out={step: dg.Out(dg.Nothing, is_required=False) for step in steps},
         config_schema={**import_schema(processor), "workers": count},
     )
     def accept_batch(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         given = dict(context.op_config)
         wanted = given.pop("workers")
-        if not 1 <= wanted <= MAX_WORKERS:
-            raise dg.Failure(f"workers is {wanted}, and must be from 1 to {MAX_WORKERS}", allow_retries=False)
+        if not 1 <= wanted <= workers:
+            raise dg.Failure(f"workers is {wanted}, and this job has from 1 to {workers}", allow_retries=False)
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             batch_id = accept(context, manager, processor, ImportConfig(**given))
         tag_batch(context, manager, batch_id)
-        for number in range(1, wanted + 1):
-            yield dg.DynamicOutput(batch_id, mapping_key=f"worker_{number}")
+        for step in steps[:wanted]:
+            yield dg.Output(None, step)
 
     @dg.op(
         name=definition_name(f"work_{name}"),
+        ins={"accepted": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
-        tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        tags={"dagster/kind/postgres": "", "dagster/kind/python": "", **(op_tags or {})},
         pool=pool,
     )
-    def work(context: dg.OpExecutionContext, batch_id: int, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
+    def work(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         manager = reliable_imports.manager(registry)
+        batch_id = _accepted_batch(context)
         with interrupted_tagged(context, batch_id):
             summary = manager.process_batch(batch_id, dagster_run_id=context.run_id)
         if summary.finished_at is None and summary.pause_reason is None:
@@ -86,6 +98,19 @@ def build_parallel_import_job(
         executor_def=executor,
     )
     def parallel_import() -> None:
-        accept_batch.alias("accept")().map(work.alias("work"))
+        accepted = accept_batch.alias("accept")()
+        for step in steps:
+            # One output alone is returned by itself.
+            work.alias(step)(accepted=getattr(accepted, step) if workers > 1 else accepted)
 
     return parallel_import
+
+
+def _accepted_batch(context: dg.OpExecutionContext) -> int:
+    """The batch that this run's step `accept` has accepted, or that of the run which this one goes on with."""
+    for run_id in repeated_runs(context):
+        # Asked for anew: some executors give a step the run as it was before it began.
+        run = context.instance.get_run_by_id(run_id)
+        if run is not None and BATCH_ID in run.tags:
+            return int(run.tags[BATCH_ID])
+    raise dg.Failure(f"run {context.run_id} has accepted no batch; execute it anew with all its steps")

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,15 @@ from reliable_imports.embedded import EmbeddedPostgres
 from reliable_imports.settings import Settings
 from reliable_imports_dagster import (
     ReliableImportsResource,
+    build_abandoned_batches_sensor,
+    build_all_failures_sensor,
     build_changed_code_sensor,
+    build_import_jobs,
+    build_missing_references_sensor,
     build_reliable_imports_defs,
+    build_report_sensor,
     build_reprocess_sensor,
+    build_waiting_batches_sensor,
 )
 from reliable_imports_dagster.storage import dagster_instance
 
@@ -31,7 +38,16 @@ BATCHES = 10_000
 FAILURES = 1_000_000
 
 
+class ParentProcessor(BaseProcessor):
+    table = "reliable_imports.import_batches"
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        return None
+
+
 class NothingProcessor(BaseProcessor):
+    depends_on = ("parent",)
+
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         return None
 
@@ -53,8 +69,9 @@ def main() -> None:
 
 
 def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
-    yield "definitions of 300 processors, built and validated", seconds(load_300)
+    yield "definitions of 300 processors, built and validated", f"{median(load_300, 3):.2f} s"
     registry = ProcessorRegistry()
+    registry.register(ParentProcessor)
     registry.register(NothingProcessor)
     resource = ReliableImportsResource(dsn=dsn)
     manager = resource.manager(registry)
@@ -73,6 +90,7 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
         run = in_dagster(items)
         count = len(instance.all_logs(run.run_id))
         yield f"events of a run of {items:,} items", str(count)
+    yield "a run of Dagster's alone, of an asset that does nothing", f"{median(lambda: dagster_alone(instance)):.2f} s"
     for items in (10, 10_000):
         alone = median(lambda items=items: plain(items))
         with_dagster = median(lambda items=items: in_dagster(items))
@@ -80,15 +98,35 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
             f"a run of {items:,} items, over process_batch alone",
             f"{with_dagster:.2f} s, over {alone:.2f} s: {with_dagster - alone:+.2f} s",
         )
-    fill(dsn)
-    for name, sensor in (
-        ("reprocess_failed_items_sensor", build_reprocess_sensor(registry)),
-        ("reprocess_changed_code_sensor", build_changed_code_sensor(registry)),
-    ):
-        yield (
-            f"tick of {name} with {BATCHES:,} batches and {FAILURES:,} failed items, none due",
-            f"{tick(sensor, instance, resource):.2f} s",
-        )
+    fill(dsn, in_dagster(10).run_id)
+    instance.report_runless_asset_event(dg.AssetMaterialization("parent"))
+    jobs = build_import_jobs(registry)
+    sensors = [
+        build_reprocess_sensor(registry),
+        build_changed_code_sensor(registry),
+        build_all_failures_sensor(registry),
+        build_all_failures_sensor(registry, backoff=timedelta(0)),
+        build_missing_references_sensor(registry),
+        build_waiting_batches_sensor(registry, jobs),
+        build_abandoned_batches_sensor(registry, jobs),
+        build_report_sensor(registry),
+    ]
+    for sensor in sensors:
+        seconds, told = tick(sensor, instance, resource)
+        yield f"tick of {sensor.name}: {told}", f"{seconds:.2f} s"
+    make_retryable(dsn)
+    seconds, told = tick(sensors[0], instance, resource)
+    yield f"tick of {sensors[0].name}, all failures retryable and resting: {told}", f"{seconds:.2f} s"
+
+
+@dg.asset
+def empty() -> None:
+    """What Dagster itself costs."""
+
+
+def dagster_alone(instance: dg.DagsterInstance) -> None:
+    job = dg.Definitions(assets=[empty]).resolve_implicit_global_asset_job_def()
+    job.execute_in_process(instance=instance)
 
 
 def load_300() -> None:
@@ -98,8 +136,9 @@ def load_300() -> None:
     dg.Definitions.validate_loadable(build_reliable_imports_defs(registry))
 
 
-def fill(dsn: str) -> None:
-    """Batches that have ended, a hundred failures in each, written straight into the tables."""
+def fill(dsn: str, run_id: str) -> None:
+    """Batches that have ended, a hundred failures in each, written straight into the tables; and a Dagster run for
+    each of them, a copy of the one that is named."""
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             """
@@ -131,18 +170,75 @@ def fill(dsn: str) -> None:
             WHERE batch_id > 100000
             """
         )
+        cursor.execute(
+            """
+            INSERT INTO reliable_imports.import_runs (
+                batch_id, runner, mode, dagster_run_id, host, process_id, ended_at, outcome
+            )
+            SELECT id, 'dagster', 'import', 'copy-' || id, 'here', 1, now(), 'finished'
+            FROM reliable_imports.import_batches
+            WHERE id > 100000
+            """
+        )
+        cursor.execute(
+            """
+            INSERT INTO dagster.runs (run_id, snapshot_id, pipeline_name, status, run_body, start_time, end_time)
+            SELECT
+                'copy-' || batch.id, run.snapshot_id, run.pipeline_name, run.status,
+                replace(run.run_body, run.run_id, 'copy-' || batch.id), run.start_time, run.end_time
+            FROM dagster.runs AS run, reliable_imports.import_batches AS batch
+            WHERE run.run_id = %s AND batch.id > 100000
+            """,
+            [run_id],
+        )
+        cursor.execute(
+            """
+            INSERT INTO dagster.run_tags (run_id, key, value)
+            SELECT 'copy-' || batch.id, tag.key, tag.value
+            FROM dagster.run_tags AS tag, reliable_imports.import_batches AS batch
+            WHERE tag.run_id = %s AND batch.id > 100000
+            """,
+            [run_id],
+        )
     with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
 
 
-def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, resource: ReliableImportsResource) -> float:
-    def once() -> None:
-        with dg.build_sensor_context(instance=instance, resources={"reliable_imports": resource}) as context:
-            sensor(context)
+def make_retryable(dsn: str) -> None:
+    """All failures as if they waited to be tried again tomorrow."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET session_replication_role = replica")  # attempts are not to be changed
+            cursor.execute("UPDATE reliable_imports.import_attempts SET retryable = true, retry_after = '1 day'")
+            cursor.execute("VACUUM ANALYZE")
 
-    return median(once)
+
+def tick(
+    sensor: dg.SensorDefinition, instance: dg.DagsterInstance, resource: ReliableImportsResource
+) -> tuple[float, str]:
+    """The median seconds of a first tick, and what it led to."""
+    answers: list[object] = []
+
+    def once() -> None:
+        with dg.build_sensor_context(
+            instance=instance, sensor_name=sensor.name, resources={"reliable_imports": resource}
+        ) as context:
+            answers.append(sensor(context))
+
+    return median(once), outcome(answers[-1])
+
+
+def outcome(answer: object) -> str:
+    match answer:
+        case dg.SensorResult(run_requests=[_, *_] as requests):
+            return f"{len(requests)} runs"
+        case dg.SensorResult(skip_reason=dg.SkipReason(skip_message=reason)) | dg.SkipReason(skip_message=reason):
+            return str(reason)
+        case _:
+            return "nothing"
 
 
 def median(call: Callable[[], object], times: int = 5) -> float:
@@ -153,10 +249,6 @@ def median(call: Callable[[], object], times: int = 5) -> float:
         call()
         measured.append(time.perf_counter() - begin)
     return statistics.median(measured)
-
-
-def seconds(call: Callable[[], object]) -> str:
-    return f"{median(call, 3):.2f} s"
 
 
 if __name__ == "__main__":

@@ -74,68 +74,99 @@ ORDER BY batch.finished_at, batch.id
 LIMIT %(limit)s
 
 -- name: missing_references
--- Lines of a batch type with outstanding failures of foreign keys, to one table or to any.
-SELECT
-    outstanding.first_batch_id,
-    array_agg(DISTINCT outstanding.reason ORDER BY outstanding.reason) AS reasons,
-    count(*) AS items
-FROM reliable_imports.outstanding_failures AS outstanding
-JOIN reliable_imports.import_attempts AS failure
-    ON failure.batch_id = outstanding.batch_id
-    AND failure.item_number = outstanding.item_number
-    AND failure.is_final
-WHERE outstanding.batch_type = %(batch_type)s
-    AND failure.sqlstate = '23503'
-    AND failure.finished_at < %(before)s
-    AND (
-        %(table)s::text IS NULL
-        OR EXISTS (
-            SELECT FROM pg_catalog.pg_constraint AS reference
-            WHERE reference.conname = failure.constraint_name
-                AND reference.contype = 'f'
-                AND reference.confrelid = pg_catalog.to_regclass(%(table)s)
+-- The first lines of a batch type with outstanding failures of foreign keys, to one table or to any. Which reasons those
+-- are is known without looking at a failure; then of each batch and reason only the first failure counts.
+WITH broken AS MATERIALIZED (
+    SELECT known.fingerprint
+    FROM reliable_imports.import_failure_reasons AS known
+    WHERE known.batch_type = %(batch_type)s
+        AND known.sqlstate = '23503'
+        AND (
+            %(table)s::text IS NULL
+            OR EXISTS (
+                SELECT FROM pg_catalog.pg_constraint AS reference
+                WHERE reference.conname = known.constraint_name
+                    AND reference.contype = 'f'
+                    AND reference.confrelid = pg_catalog.to_regclass(%(table)s)
+            )
         )
-    )
-GROUP BY outstanding.first_batch_id
-ORDER BY outstanding.first_batch_id
+)
+SELECT
+    batch.first_batch_id,
+    array_agg(DISTINCT broken.fingerprint ORDER BY broken.fingerprint) AS reasons
+FROM reliable_imports.import_batches AS batch
+CROSS JOIN broken
+CROSS JOIN LATERAL (
+    SELECT
+    FROM reliable_imports.outstanding_failures AS outstanding
+    WHERE outstanding.batch_id = batch.id
+        AND outstanding.reason = broken.fingerprint
+        AND outstanding.failed_at < %(before)s
+    LIMIT 1
+) AS first_failure
+WHERE batch.batch_type = %(batch_type)s
+    AND batch.failed_items IS DISTINCT FROM 0
+    AND batch.created_at < %(before)s
+GROUP BY batch.first_batch_id
+ORDER BY batch.first_batch_id
 LIMIT %(limit)s
 
 -- name: permanent_failures
--- Lines with outstanding failures that no back-off will cure, and who worked the newest batch with one of them.
+-- The next lines in which something failed, each with its newest batch that has outstanding failures that no back-off
+-- will cure, and who worked that; without one if there is none. Looked at are so many lines, and so many failures, and
+-- no more: of a line, only the first that is found counts.
+WITH candidate AS (
+    SELECT
+        batch.first_batch_id,
+        sum(coalesce(batch.failed_items, batch.total_items)) AS failures
+    FROM reliable_imports.import_batches AS batch
+    WHERE batch.first_batch_id > %(after)s
+        AND batch.batch_type = ANY (%(batch_types)s::text[])
+        AND batch.failed_items IS DISTINCT FROM 0
+    GROUP BY batch.first_batch_id
+    ORDER BY batch.first_batch_id
+    LIMIT %(max_lines)s
+), page AS (
+    SELECT
+        first_batch_id,
+        sum(failures) OVER (ORDER BY first_batch_id) - failures AS failures_before
+    FROM candidate
+)
 SELECT
-    failing.first_batch_id,
-    batch.batch_type,
-    failing.items,
-    failing.attempts,
-    failing.batch_id,
+    page.first_batch_id,
+    newest.batch_type,
+    newest.batch_id,
     (
         SELECT run.dagster_run_id
         FROM reliable_imports.import_runs AS run
-        WHERE run.batch_id = failing.batch_id
+        WHERE run.batch_id = newest.batch_id
         ORDER BY run.id DESC
         LIMIT 1
     ) AS dagster_run_id
-FROM (
+FROM page
+LEFT JOIN LATERAL (
     SELECT
-        outstanding.first_batch_id,
-        max(outstanding.batch_id) AS batch_id,
-        count(*) AS items,
-        min(outstanding.attempts) AS attempts
-    FROM reliable_imports.outstanding_failures AS outstanding
-    WHERE outstanding.retry_at IS NULL
-        AND outstanding.reason IS NOT NULL
-        AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
-        AND outstanding.attempts < %(max_attempts)s
-        AND outstanding.failed_at + %(backoff)s * pg_catalog.power(2, least(outstanding.attempts - 1, 20))
-            <= pg_catalog.clock_timestamp()
-        AND outstanding.batch_type = ANY (%(batch_types)s::text[])
-        AND outstanding.first_batch_id > %(after)s
-    GROUP BY outstanding.first_batch_id
-) AS failing
-JOIN reliable_imports.import_batches AS batch ON batch.id = failing.batch_id
-WHERE batch.finished_at IS NOT NULL
-ORDER BY failing.first_batch_id
-LIMIT %(limit)s
+        batch.id AS batch_id,
+        batch.batch_type,
+        batch.finished_at
+    FROM reliable_imports.import_batches AS batch
+    WHERE batch.first_batch_id = page.first_batch_id
+        AND EXISTS (
+            SELECT
+            FROM reliable_imports.outstanding_failures AS outstanding
+            WHERE outstanding.batch_id = batch.id
+                AND outstanding.retry_at IS NULL
+                AND outstanding.reason IS NOT NULL
+                AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
+                AND outstanding.attempts < %(max_attempts)s
+                AND outstanding.failed_at + %(backoff)s * pg_catalog.power(2, least(outstanding.attempts - 1, 20))
+                    <= pg_catalog.clock_timestamp()
+        )
+    ORDER BY batch.id DESC
+    LIMIT 1
+) AS newest ON newest.finished_at IS NOT NULL
+WHERE page.failures_before < %(max_failures)s
+ORDER BY page.first_batch_id
 
 -- name: claim_report
 -- Of several workers of one run that find the batch ended, one tells of it.

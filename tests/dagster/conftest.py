@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -65,6 +67,13 @@ def launch(dsn: str, instance: dg.DagsterInstance) -> Launch:
         )
 
     return execute
+
+
+def jsonl(folder: Path, items: Iterable[Mapping[str, Any]]) -> Path:
+    """A file with these items."""
+    path = folder / "items.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    return path
 
 
 def notes(count: int, **others: object) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""A job whose workers are processes; one of them dies."""
+"""A batch for several workers, by one executor or another; one of them dies."""
 
 import os
 import signal
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_celery import celery_executor
+from dagster_dask import dask_executor
 
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext
 from reliable_imports_dagster import ReliableImportsResource, build_parallel_import_job
@@ -18,24 +20,33 @@ class SharedProcessor(BaseProcessor):
         died = item.source_data.get("die")
         if died and not Path(died).exists():
             Path(died).touch()
+            if item.source_data.get("with its group"):
+                os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(item.source_data.get("seconds", 0))
         ctx.insert("writes", {"batch": item.batch_id, "id": item.item_number})
         return None
 
 
-defs = dg.Definitions(
-    jobs=[
-        build_parallel_import_job(
-            SharedProcessor,
-            workers=2,
-            # Not by a forkserver: that would keep the first test's environment.
-            executor=dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": {"spawn": {}}}),
-        )
-    ],
-    resources={"reliable_imports": ReliableImportsResource()},
-)
+# Not by a forkserver: that would keep the first test's environment.
+PROCESSES = dg.multiprocess_executor.configured({"max_concurrent": 2, "start_method": {"spawn": {}}})
 
 
-def job() -> dg.JobDefinition:
+def _job(executor: dg.ExecutorDefinition, **options: Any) -> dg.JobDefinition:
+    defs = dg.Definitions(
+        jobs=[build_parallel_import_job(SharedProcessor, workers=2, executor=executor, **options)],
+        resources={"reliable_imports": ReliableImportsResource()},
+    )
     return defs.resolve_job_def("import_shared_in_parallel")
+
+
+def in_processes() -> dg.JobDefinition:
+    return _job(PROCESSES)
+
+
+def on_celery() -> dg.JobDefinition:
+    return _job(celery_executor)
+
+
+def on_dask() -> dg.JobDefinition:
+    return _job(dask_executor, op_tags={"dagster-dask/resource_requirements": {"IMPORTS": 1}})

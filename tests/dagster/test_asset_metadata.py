@@ -15,7 +15,7 @@ from reliable_imports_dagster import (
     reliable_imports_assets,
 )
 from tests.dagster import project
-from tests.dagster.conftest import Query, notes
+from tests.dagster.conftest import Query, notes, problem
 
 DOUBLES = "tests.dagster.doubles"
 
@@ -117,6 +117,21 @@ def test_a_partition_has_its_own_source_and_batch_and_the_processor_knows_it(
         " AS batch JOIN reliable_imports.import_attempts AS attempt ON attempt.batch_id = batch.id ORDER BY batch.id"
     ) == [("2024-01-01", "2024-01-01"), ("2024-01-02", "2024-01-02")]
     assert instance.get_materialized_partitions(dg.AssetKey("days")) == {"2024-01-01", "2024-01-02"}
+
+
+def test_a_run_that_is_given_partitions_as_a_range_imports_one_and_refuses_several(
+    days: dg.Definitions, instance: dg.DagsterInstance, query: Query, tmp_path: Path
+) -> None:
+    (tmp_path / "days-2024-01-01.jsonl").write_text('{"id": 1}\n')
+    job = days.resolve_job_def("import_days")
+
+    def run(start: str, end: str) -> dg.ExecuteInProcessResult:
+        tags = {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
+        return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+
+    assert run("2024-01-01", "2024-01-01").success
+    assert query("SELECT metadata ->> 'partition' FROM reliable_imports.import_batches") == [("2024-01-01",)]
+    assert "from 2024-01-01 to 2024-01-02, and imports one" in problem(run("2024-01-01", "2024-01-02"))
 
 
 def test_another_run_of_a_partition_resumes_what_is_unfinished_and_imports_anew_what_is_finished(

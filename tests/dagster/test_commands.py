@@ -95,18 +95,42 @@ def test_job_execute_needs_no_config_where_the_processor_has_a_source(command: C
     ]
 
 
-def test_dg_launch_takes_the_command_that_a_materialization_shows(command: Command, empty_database: str) -> None:
-    config = json.dumps({"ops": {"airlines": {"config": {"items": [{"carrier": "XX", "name": "Test"}, {}]}}}})
-    assert (
-        command("dg", "launch", "--job", "import_airlines", "--config-json", config, dsn=empty_database).returncode == 0
+def test_dg_launch_imports_an_asset_and_reprocesses_by_batch_reason_and_items_of_a_file(
+    command: Command, empty_database: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+
+    def launch(*what: str, op: str, **told: object) -> int:
+        config.write_text(json.dumps({"ops": {op: {"config": told}}}))
+        return command("dg", "launch", *what, "--config", config, dsn=empty_database).returncode
+
+    items = [{"carrier": "XX", "name": "Test"}, {}, {"carrier": 7}, {}, {}]
+    # Some items were imported: a green run by itself, and what the status tells if it is wished.
+    assert launch("--assets", "airlines", op="airlines", items=items, fail_run_on="any_failure") == 1
+    [(reason,)] = _select(
+        empty_database, "SELECT DISTINCT reason FROM reliable_imports.outstanding_failures WHERE item_number = 2"
     )
 
-    config = json.dumps({"ops": {"reprocess_failed_items": {"config": {"batch_id": 1}}}})
-    command("dg", "launch", "--job", "reprocess_failed_items", "--config-json", config, dsn=empty_database)
+    wanted = {"batch_id": 1, "reason": reason, "from_item": 2, "to_item": 4}
+    assert launch("--job", "reprocess_failed_items", op="reprocess_failed_items", **wanted) == 1
+    assert launch("--job", "reprocess_failed_items", op="reprocess_failed_items", **wanted, fail_run_on="never") == 0
 
     assert _select(
-        empty_database, "SELECT reprocess_of, total_items FROM reliable_imports.import_batches ORDER BY id"
-    ) == [
-        (None, 2),
-        (1, 1),
-    ]
+        empty_database,
+        "SELECT batch_id, repeats_batch_id, repeats_item_number FROM reliable_imports.import_items "
+        "WHERE batch_id > 1 ORDER BY batch_id, item_number",
+    ) == [(2, 1, 2), (2, 1, 4), (3, 2, 1), (3, 2, 2)]
+
+
+def test_dg_launch_takes_the_command_that_a_materialization_shows(command: Command, empty_database: str) -> None:
+    config = json.dumps({"ops": {"airlines": {"config": {"items": [{"carrier": "XX", "name": "Test"}, {}]}}}})
+    done = command("dg", "launch", "--job", "import_airlines", "--config-json", config, dsn=empty_database)
+    assert done.returncode == 0, done.stderr
+
+
+def test_dg_lists_what_there_is(command: Command) -> None:
+    done = command("dg", "list", "defs", "--json", dsn=NOBODY_LISTENS)
+
+    assert done.returncode == 0, done.stderr
+    for name in ("airlines", "import_flights", "reprocess_failed_items", "reprocess_changed_code_sensor"):
+        assert f'"{name}"' in done.stdout

@@ -1,5 +1,6 @@
 """The sensors besides that of retryable failures: each bounded, idempotent, and saying why it does nothing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -228,6 +229,44 @@ def test_a_killed_processs_run_is_failed_and_its_batch_resumed(
     assert "no batch has lost its process" in abandoned.reason()
 
 
+@pytest.mark.parametrize(
+    ("command", "job", "option"),
+    [(["dagster", "job", "execute"], "-j", "-c"), (["dg", "launch"], "--job", "--config")],
+    ids=["dagster", "dg"],
+)
+def test_a_command_that_is_killed_recovers(
+    manager: BatchManager,
+    instance: dg.DagsterInstance,
+    daemon: Start,
+    query: Query,
+    tmp_path: Path,
+    command: list[str],
+    job: str,
+    option: str,
+) -> None:
+    items = [{"id": 1}, {"id": 2, "do": "die", "until": str(tmp_path / "died")}, {"id": 3}]
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"ops": {"tasks": {"config": {"items": items, "params": {"since": "monday"}}}}}))
+    program = Path(sys.executable).parent / command[0]
+    killed = subprocess.run(
+        [program, *command[1:], "-m", __name__, job, "import_tasks", option, config],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    [run] = instance.get_runs()
+    assert run.status is dg.DagsterRunStatus.STARTED  # Dagster does not notice
+
+    query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
+    abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
+    assert f"reported as failed: runs {run.run_id}" in abandoned.reason()
+    [request] = abandoned.requests()
+    assert abandoned.run(request).success
+    [summary] = manager.list_batches()
+    assert (summary.total_items, summary.completed_items) == (3, 3)
+
+
 def test_a_killed_processs_run_that_dagster_retries_is_left_to_it(
     killed: tuple[int, str], daemon: Start, instance: dg.DagsterInstance
 ) -> None:
@@ -317,6 +356,24 @@ def test_what_failed_for_want_of_a_parent_is_repaired_when_that_is_imported(
     assert manager.count_outstanding(1) == 1  # the one that is no sale at all
 
 
+def test_lines_that_are_too_many_for_a_tick_are_repaired_at_the_next(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports_dagster.repair_sensors._MAX_LINES", 1)
+    for number in (1, 2):
+        _launch(instance, "sales", {"id": number, "shop": "a"})
+    _launch(instance, "shops", {"code": "a"})
+    references = daemon(build_missing_references_sensor(REGISTRY))
+
+    for _ in range(2):
+        [request] = references.requests()
+        references.run(request)
+
+    assert query("SELECT id FROM sales ORDER BY id") == [(1,), (2,)]
+    assert "nothing failed for want of shops" in references.reason()
+    assert "none of shops has been materialized since" in references.reason()
+
+
 def test_failures_are_tried_once_more_when_the_code_has_changed(
     manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +403,38 @@ def test_all_failures_are_tried_a_bounded_number_of_times(
         every.run(request)
 
     assert "had fewer than 3 attempts" in every.reason()
+
+
+def test_each_line_has_its_turn_however_few_a_tick_takes(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
+) -> None:
+    for number in range(3):
+        _launch(instance, "sales", {"id": number, "shop": "a"})
+    every = daemon(build_all_failures_sensor(REGISTRY, backoff=NOW, max_runs_per_tick=1))
+
+    requests = [request for _ in range(3) for request in every.requests()]
+    assert [request.tags["reliable_imports/line"] for request in requests] == ["1", "2", "3"]
+    every.run(requests[0])
+    [again] = every.requests()
+    assert again.tags["reliable_imports/line"] == "1"  # after the last, the first
+
+
+def test_a_look_at_failures_is_bounded(manager: BatchManager, instance: dg.DagsterInstance) -> None:
+    _launch(instance, "shops", {"code": "a"})
+    _launch(instance, "sales", {"id": 1, "shop": "x"}, {"id": 2, "shop": "x"})
+    _launch(instance, "sales", {"id": 3, "shop": "a"})  # fails nowhere
+    for number in range(4, 6):
+        _launch(instance, "sales", {"id": number, "shop": "x"})
+
+    def look(**bounds: int) -> tuple[list[int], int | None]:
+        page = manager.permanent_failures(["sales", "shops"], **bounds)
+        return [line.first_batch_id for line in page.lines], page.last
+
+    assert look() == ([2, 4, 5], 5)
+    assert look(max_lines=2) == ([2, 4], 4)
+    assert look(max_lines=2, after=4) == ([5], 5)
+    assert look(max_failures=2) == ([2], 2)
+    assert look(after=5) == ([], None)
 
 
 def test_excluded_reasons_are_left_to_a_person(

@@ -1,27 +1,34 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from reliable_imports import ConfigurationError
 from reliable_imports.settings import Settings
+from reliable_imports_dagster import build_parallel_import_job
 from reliable_imports_dagster.storage import dagster_instance
 from tests.dagster import parallel_project, project
-from tests.dagster.conftest import Query, tags_of
+from tests.dagster.conftest import Query, jsonl, tags_of
 
 WRITTEN = "SELECT count(*), count(DISTINCT id) FROM writes"
 
 
-def _run(instance: dg.DagsterInstance, items: list[dict[str, Any]], folder: Path) -> dg.JobExecutionResult:
-    path = folder / "shared.jsonl"
-    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+def _run(
+    instance: dg.DagsterInstance,
+    items: list[dict[str, Any]],
+    folder: Path,
+    *,
+    after: dg.JobExecutionResult | None = None,
+) -> dg.JobExecutionResult:
+    """Execute the job in processes; or go on from where a run of it has failed."""
     with dg.execute_job(
-        dg.reconstructable(parallel_project.job),
+        dg.reconstructable(parallel_project.in_processes),
         instance,
-        run_config={"ops": {"accept": {"config": {"path": str(path)}}}},
+        run_config={"ops": {"accept": {"config": {"path": str(jsonl(folder, items))}}}},
+        reexecution_options=None if after is None else dg.ReexecutionOptions.from_failure(after.run_id, instance),
     ) as result:
         return result
 
@@ -53,6 +60,21 @@ def test_a_killed_worker_costs_nothing(dsn: str, instance: dg.DagsterInstance, q
     assert len(result.filter_events(lambda event: event.is_step_materialization)) == 1
 
 
+def test_a_run_whose_workers_have_all_died_is_reexecuted_from_the_failure(
+    dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path
+) -> None:
+    items: list[dict[str, Any]] = [{"seconds": 0.01} for _ in range(100)]
+    items[10]["die"], items[60]["die"] = str(tmp_path / "died"), str(tmp_path / "died too")
+    failed = _run(instance, items, tmp_path)
+    assert not failed.success
+    assert query("SELECT status FROM reliable_imports.import_batches") == [("processing",)]
+
+    assert _run(instance, items, tmp_path, after=failed).success
+
+    assert query("SELECT status, completed_items FROM reliable_imports.import_batches") == [("completed", 100)]
+    assert query(WRITTEN) == [(100, 100)]
+
+
 def test_the_view_joins_batches_with_dagsters_runs(dsn: str, query: Query, tmp_path: Path) -> None:
     rows = "SELECT dagster_run_id, dagster_status, batch_status FROM reliable_imports.dagster_runs"
     elsewhere = project.defs.resolve_job_def("import_authors").execute_in_process()
@@ -64,11 +86,26 @@ def test_the_view_joins_batches_with_dagsters_runs(dsn: str, query: Query, tmp_p
     assert (here.run_id, "SUCCESS", "completed") in query(rows)
 
 
+def test_fewer_workers_can_be_wanted_than_the_job_has(dsn: str, instance: dg.DagsterInstance, query: Query) -> None:
+    config = {"ops": {"accept": {"config": {"items": [{}], "workers": 1}}}}
+
+    result = parallel_project.in_processes().execute_in_process(instance=instance, run_config=config)
+
+    assert [event.step_key for event in result.all_events if event.is_step_skipped] == ["worker_2"]
+    assert query("SELECT status FROM reliable_imports.import_batches") == [("completed",)]
+
+
 @pytest.mark.parametrize("workers", [0, 65])
+def test_a_job_with_a_number_of_workers_that_makes_no_sense_is_refused(workers: int) -> None:
+    with pytest.raises(ConfigurationError, match="from 1 to 64"):
+        build_parallel_import_job(parallel_project.SharedProcessor, workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 3])
 def test_a_number_of_workers_that_makes_no_sense_is_refused(
     dsn: str, instance: dg.DagsterInstance, workers: int, query: Query
 ) -> None:
-    job = parallel_project.job()
+    job = parallel_project.in_processes()
     config = {"ops": {"accept": {"config": {"items": [{}], "workers": workers}}}}
 
     assert not job.execute_in_process(instance=instance, run_config=config, raise_on_error=False).success

@@ -193,7 +193,7 @@ def test_the_worker_answers_every_question_of_dagsters_sensors(worker: BatchMana
     assert worker.abandoned_batches() == []
     assert worker.lines_due() == []
     assert worker.finished_elsewhere() == []
-    assert [line.first_batch_id for line in worker.permanent_failures(["shaky_airlines"])] == [batch_id]
+    assert [line.first_batch_id for line in worker.permanent_failures(["shaky_airlines"]).lines] == [batch_id]
 
 
 def test_the_worker_changes_no_history_and_no_table(worker: BatchManager, deployment: Deployment) -> None:
