@@ -141,10 +141,12 @@ class ImportContext:
         """
         self._check()
         columns = (key,) if isinstance(key, str) else tuple(key)
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise ContextMisuse(f"the row for {table} lacks its key: {', '.join(missing)}")
-        about = natural_key(table.rpartition(".")[2], [row[column] for column in columns])
+        try:
+            values = [row[column] for column in columns]
+        except KeyError:
+            missing = ", ".join(column for column in columns if column not in row)
+            raise ContextMisuse(f"the row for {table} lacks its key: {missing}") from None
+        about = natural_key(table.rpartition(".")[2], values)
         if self._notes.natural_key is None:
             self._notes.natural_key = about
         if not self._scope.declared:

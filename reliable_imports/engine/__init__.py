@@ -12,5 +12,6 @@ preparation  what items need from elsewhere, fetched before their transaction
 tolerance    when failures are too many to go on
 timeout      a bound on how long one item's code may run
 stop         SIGTERM and SIGINT, heard between two items
+garbage      fewer garbage collections, which would find nothing
 watch        a heartbeat beside the work, and an eye on a peer that froze
 """

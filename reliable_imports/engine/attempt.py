@@ -74,7 +74,7 @@ def ended_json(attempt: Attempt) -> str:
     """A completed or skipped item as JSON text; its result is kept as it was written."""
     parts = [f'"n":{attempt.stored.item_number},"a":{attempt.stored.attempt + len(attempt.earlier_tries)}']
     if attempt.notes.natural_key is not None:
-        parts.append(f'"k":{encode_basestring(clean_text(attempt.notes.natural_key))}')
+        parts.append(f'"k":{encode_basestring(attempt.notes.natural_key)}')
     if attempt.result is not None:
         parts.append(f'"r":{attempt.result}')
     if attempt.skip_reason is not None:

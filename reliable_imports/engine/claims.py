@@ -150,7 +150,7 @@ class Claims:
         if not rows:
             return None, False, False
         transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][:6]
-        items = [StoredItem._make(row[6:]) for row in rows if row[6] is not None]
+        items = [StoredItem._make(row[6:]) for row in rows[1:]]
         kept: list[StoredItem] = []
         if self._ahead and range_number == self._ahead_range:
             kept = [item for item in self._ahead if item.item_number >= next_item]

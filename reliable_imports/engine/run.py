@@ -22,6 +22,7 @@ from reliable_imports.database import connect, discard_session, roll_back, trans
 from reliable_imports.engine import shelter
 from reliable_imports.engine.attempt import clean_text, details_json
 from reliable_imports.engine.claims import Suspected
+from reliable_imports.engine.garbage import fewer_collections
 from reliable_imports.engine.shelter import ChildEnd, Shelter
 from reliable_imports.engine.stop import StopSignal
 from reliable_imports.engine.watch import Watch
@@ -101,7 +102,7 @@ class Run:
         Raises:
             RunInterrupted: the database was lost for too long; open items stay pending.
         """
-        with self._opened, self._stop:
+        with self._opened, self._stop, fewer_collections():
             self._open()
             try:
                 self._begin()

@@ -93,7 +93,7 @@ CREATE TABLE reliable_imports.import_duplicates (
 -- killed it. If such a run is still there, it may be preparing the range's items. is_announced tells whether the run that
 -- claims has said so itself.
 --
--- A function, so that its plan is made once in a session.
+-- The first row tells of the claim, the others are the items. A function, so that its plans are made once in a session.
 CREATE FUNCTION reliable_imports.claim_chunk(
     the_batch   bigint,
     the_run     bigint,
@@ -126,83 +126,83 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    claimed         record;
+    has_duplicates  boolean;
 BEGIN
+    SELECT open_range.range_number, open_range.next_item, open_range.last_item
+    INTO claimed
+    FROM reliable_imports.import_ranges AS open_range
+    WHERE open_range.batch_id = the_batch
+        AND open_range.is_open
+        AND open_range.range_number >= from_range
+        AND EXISTS (
+            SELECT FROM reliable_imports.import_batches AS batch
+            WHERE batch.id = the_batch
+                AND batch.status = 'processing'
+        )
+    ORDER BY open_range.range_number
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
     RETURN QUERY
-    WITH claimed AS MATERIALIZED (
-        SELECT open_range.batch_id, open_range.range_number, open_range.next_item, open_range.last_item
-        FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = the_batch
-            AND open_range.is_open
-            AND open_range.range_number >= from_range
-            AND EXISTS (
-                SELECT FROM reliable_imports.import_batches AS batch
-                WHERE batch.id = the_batch
-                    AND batch.status = 'processing'
-            )
-        ORDER BY open_range.range_number
-        LIMIT 1
-        FOR UPDATE SKIP LOCKED
-    )
     SELECT
         pg_catalog.txid_current(),
         claimed.range_number,
         claimed.next_item,
-        others.are_lost,
-        others.live,
-        EXISTS (
-            SELECT FROM reliable_imports.import_runs AS own
-            WHERE own.id = the_run
-                AND own.range_number = claimed.range_number
-        ),
-        item.item_number,
-        item.source_data::text,
-        item.source_raw,
-        item.read_problem,
-        item.read_problem_kind,
-        item.source_line,
-        item.source_offset,
-        item.earlier_attempts,
-        item.origin_batch_id,
-        item.origin_item_number,
-        item.earlier_attempts + 1 AS attempt,
+        coalesce(pg_catalog.bool_or(run.id <> the_run AND NOT reliable_imports.run_has_session(run)), false),
+        coalesce(pg_catalog.bool_or(run.id <> the_run AND reliable_imports.run_has_session(run)), false),
+        coalesce(pg_catalog.bool_or(run.id = the_run), false),
+        NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
+        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean
+    FROM reliable_imports.import_runs AS run
+    WHERE run.batch_id = the_batch
+        AND run.range_number = claimed.range_number
+        AND run.ended_at IS NULL;
+
+    has_duplicates := EXISTS (SELECT FROM reliable_imports.import_duplicates AS any_of WHERE any_of.batch_id = the_batch);
+    RETURN QUERY
+    SELECT
+        NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, NULL::boolean, NULL::boolean,
+        sized.item_number,
+        sized.source_data::text,
+        sized.source_raw,
+        sized.read_problem,
+        sized.read_problem_kind,
+        sized.source_line,
+        sized.source_offset,
+        sized.earlier_attempts,
+        sized.origin_batch_id,
+        sized.origin_item_number,
+        sized.earlier_attempts + 1,
         duplicate.duplicate_of,
         duplicate.fails
-    FROM claimed
-    CROSS JOIN LATERAL (
+    FROM (
         SELECT
-            coalesce(pg_catalog.bool_or(NOT reliable_imports.run_has_session(run)), false) AS are_lost,
-            coalesce(pg_catalog.bool_or(reliable_imports.run_has_session(run)), false) AS live
-        FROM reliable_imports.import_runs AS run
-        WHERE run.batch_id = claimed.batch_id
-            AND run.range_number = claimed.range_number
-            AND run.ended_at IS NULL
-            AND run.id <> the_run
-    ) AS others
-    LEFT JOIN LATERAL (
-        SELECT sized.*
-        FROM (
-            SELECT
-                stored.*,
-                sum(coalesce(
-                    pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
-                )) OVER (
-                    ORDER BY stored.item_number
-                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                ) AS bytes_before
-            FROM reliable_imports.import_items AS stored
-            WHERE stored.batch_id = claimed.batch_id
-                AND stored.item_number >= claimed.next_item
-                AND stored.item_number <= claimed.last_item
-                AND (claimed.range_number <> have_range OR stored.item_number > have_until)
-            ORDER BY stored.item_number
-            LIMIT max_items
-        ) AS sized
-        WHERE coalesce(sized.bytes_before, 0) < max_bytes
-    ) AS item ON true
+            stored.*,
+            sum(coalesce(
+                pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+            )) OVER (
+                ORDER BY stored.item_number
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS bytes_before
+        FROM reliable_imports.import_items AS stored
+        WHERE stored.batch_id = the_batch
+            AND stored.item_number >= claimed.next_item
+            AND stored.item_number <= claimed.last_item
+            AND (claimed.range_number <> have_range OR stored.item_number > have_until)
+        ORDER BY stored.item_number
+        LIMIT max_items
+    ) AS sized
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
-        ON duplicate.batch_id = claimed.batch_id
-        AND duplicate.item_number = item.item_number
-    ORDER BY item.item_number;
+        ON has_duplicates
+        AND duplicate.batch_id = the_batch
+        AND duplicate.item_number = sized.item_number
+    WHERE coalesce(sized.bytes_before, 0) < max_bytes
+    ORDER BY sized.item_number;
 END
 $$;
 

@@ -309,7 +309,7 @@ def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
     connection = psycopg2.connect(manager.dsn)
     with connection, connection.cursor() as cursor:
         cursor.execute(load("work.sql")["claim_chunk"], parameters)
-        assert len(cursor.fetchall()) == 50
+        assert len(cursor.fetchall()) == 1 + 50, "what was claimed, and its items"
         cursor.execute(
             "SELECT relname, seq_scan, idx_scan FROM pg_stat_xact_user_tables "
             "WHERE relname IN ('import_ranges', 'import_items') ORDER BY relname"

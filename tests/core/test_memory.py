@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 from tests.core.doubles import NOTES
 
@@ -40,3 +44,26 @@ def test_memory_is_flat(database: str, sql: Sql) -> None:
 
     # 80,000 more items of 200 bytes would be 16 MB as bare text, and several times that as Python objects.
     assert peaks[1] - peaks[0] < 6, f"{peaks} MiB"
+
+
+def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: BatchManager) -> None:
+    seen: list[int] = []
+
+    class WatchingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            seen.append(gc.get_threshold()[0])
+            if item.source_data["within"]:
+                inner = manager.create_batch("watching", [{"within": False}])
+                manager.process_batch(inner)
+                seen.append(gc.get_threshold()[0])
+            if item.item_number == 2:
+                raise KeyboardInterrupt
+
+    manager.registry.register(WatchingProcessor)
+    before = gc.get_threshold()
+    batch_id = manager.create_batch("watching", [{"within": True}, {"within": False}])
+    with pytest.raises(KeyboardInterrupt):
+        manager.process_batch(batch_id)
+
+    assert gc.get_threshold() == before
+    assert min(seen) > before[0]
