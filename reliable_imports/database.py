@@ -22,7 +22,6 @@ _LIVENESS: Mapping[str, str | int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 40_000,
     "application_name": "reliable-imports",
-    "client_encoding": "UTF8",
 }
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -39,6 +38,7 @@ def connect(dsn: str) -> Iterator[Connection]:
     """
     given = parse_dsn(dsn)
     defaults = {name: value for name, value in _LIVENESS.items() if name not in given}
+    defaults["client_encoding"] = "UTF8"  # whatever the DSN says: text is written so
     with closing(psycopg2.connect(dsn, **defaults)) as connection:  # type: ignore[call-overload]
         # The driver begins nothing by itself: BEGIN and COMMIT travel with the statements of their transaction.
         connection.autocommit = True

@@ -22,6 +22,8 @@ _TOKEN = re.compile(
 _ENDS_TRANSACTION = frozenset(
     {"ABORT", "BEGIN", "COMMIT", "END", "PREPARE TRANSACTION", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"}
 )
+_WRITES = frozenset({"DELETE", "INSERT", "MERGE", "UPDATE"})
+_RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 _SESSION_WORDS = re.compile(r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary)\b", re.IGNORECASE)
 _LEAVES_SESSION_ALONE = frozenset(
     {
@@ -39,6 +41,12 @@ def transaction_command(sql: str) -> str | None:
             if command in _ENDS_TRANSACTION:
                 return command
     return None
+
+
+@lru_cache(maxsize=1024)
+def is_blind_write(sql: str) -> bool:
+    """Whether *sql* tells nothing but how many rows it touched, so that the server can repeat it unnoticed."""
+    return not _RETURNING.search(sql) and all(first in _WRITES for first, _ in _commands(sql))
 
 
 @lru_cache(maxsize=1024)

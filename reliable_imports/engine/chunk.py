@@ -77,6 +77,7 @@ class Chunk:
             connection,
             settle=settle,
             careful=careful,
+            is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             declared_together=declared_together,
             own_together=own_together,
         )
@@ -158,6 +159,8 @@ class Chunk:
                 attempt.result = None
                 attempt.failure = self._refused_write(error, attempt.item.source_data)
                 attempt.environmental = is_environmental(attempt.failure, None)
+                if self.session.is_full:
+                    raise ChunkTooLarge  # the hooks may write, too
                 self._call_error_hook(attempt)
             self.session.finish()
         return carried

@@ -2,8 +2,8 @@
 
 Writes that were only declared are sent together at the end, and isolated on the server. An item that runs statements
 of its own needs a savepoint, which travels in one string with the first of them. Neighbours share it until one fails:
-then the server goes back to it and repeats the statements of the others, and their code does not run again. An item
-that was told more than a number of rows is not repeated: it would have to be asked again what to make of the answer.
+then the server goes back to it and repeats the statements of the others, and their code does not run again. That goes
+for writes that are told nothing but a number of rows. An item that does anything else has a savepoint to itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.faults import Fault, fault_of
 from reliable_imports.queries import load
-from reliable_imports.statement import changes_session, transaction_command
+from reliable_imports.statement import changes_session, is_blind_write, transaction_command
 from reliable_imports.upsert import InsertTemplate
 
 _WORK = load("work.sql")
@@ -37,7 +37,7 @@ _MAX_REPEATED_SECONDS = 0.1
 # What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
 _NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
 _INTEGRITY = "23"
-_REPEATING = "function reliable_imports.repeat_statements("
+_REPEATING = "reliable_imports.repeat_statements("
 
 
 class ChunkSpoiled(Exception):
@@ -53,7 +53,9 @@ class ItemScope:
     """What one item did in the chunk's transaction so far."""
 
     sent: list[tuple[str, int]] | None = None
-    """Statements that ran under the savepoint, and how many rows each touched; None before the first."""
+    """Statements that ran under the savepoint, and how many rows each touched; None before the first is begun."""
+    is_in_doubt: bool = False
+    """A statement was begun, and what became of it is not known: the item was interrupted."""
     was_answered: bool = False
     """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
     declared: list[tuple[InsertTemplate, str]] = field(default_factory=list)
@@ -84,14 +86,14 @@ class _Savepoint:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_sent = False
-        self.items = 0
+        self.completed = 0
         self.sent: list[tuple[str, int]] = []
         self._bytes = 0
         self._began = time.monotonic()
 
     def take(self, scope: ItemScope) -> None:
         assert scope.sent is not None
-        self.items += 1
+        self.completed += 1
         self.sent += scope.sent
         self._bytes += sum(len(text) for text, _ in scope.sent)
 
@@ -103,12 +105,20 @@ class _Savepoint:
 
 class ChunkSession:
     def __init__(
-        self, connection: Connection, *, settle: str | None, careful: bool, declared_together: int, own_together: int
+        self,
+        connection: Connection,
+        *,
+        settle: str | None,
+        careful: bool,
+        is_timed: bool,
+        declared_together: int,
+        own_together: int,
     ) -> None:
         """
         Args:
             settle: SQL that checks an item's deferred constraints at once; None where the database has none.
             careful: send savepoints alone, so that every error can be pinned on its item; for chunks of one item.
+            is_timed: an item, or each of its statements, has only so much time.
             declared_together: how many declared writes are tried in one subtransaction at first.
             own_together: how many items with statements of their own share a savepoint.
         """
@@ -116,10 +126,11 @@ class ChunkSession:
         self._cursor = connection.cursor()
         self._settle = settle
         self._careful = careful
+        self._is_timed = is_timed
         self._declared_together = max(1, min(declared_together, _MAX_GROUP))
         self._own_together = 1 if careful else max(1, min(own_together, _MAX_GROUP))
-        self._ended: str | None = None
-        """A statement that closes the last savepoint, and waits to be sent with the next."""
+        self._pending = ""
+        """SQL that closes the last savepoint, with its values in place; it is sent in front of the next statement."""
         self._savepoint: _Savepoint | None = None
         # Random, so that a processor cannot re-create one after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
@@ -147,10 +158,17 @@ class ChunkSession:
             )
         _raise_if_ignored(scope)
         scope.changed_session = scope.changed_session or changes_session(text)
+        is_blind = is_blind_write(text)
+        # Before anything is sent: what cannot be adapted or encoded is then an error of Python alone.
         if params is not None:
-            # Before anything is sent: a parameter that cannot be adapted is then an error of Python alone.
             text = self.mogrify(text, params)
+        elif not text.isascii():
+            text.encode()
         self._flush_all()
+        if not is_blind:
+            scope.was_answered = True
+            if scope.sent is None:
+                self._release()
         self._open(scope)
         if scope.declared:
             declared, scope.declared = _statements(scope.declared), []
@@ -160,9 +178,12 @@ class ChunkSession:
         return self._cursor
 
     def query(self, scope: ItemScope, statement: str, params: Any) -> Any:
-        """Run a statement of the framework's own for an item, which reads and cannot fail because of it."""
+        """Run a statement of the framework's own for an item, which reads and cannot fail because of it.
+
+        The item is not repeated: the answer may be another one the next time.
+        """
         scope.was_answered = True
-        self._send_for_all(self._take_ended() + statement, params)
+        self._send_for_all(self._take_pending() + self.mogrify(statement, params))
         return self._cursor
 
     def mogrify(self, statement: str, params: Any) -> str:
@@ -186,7 +207,7 @@ class ChunkSession:
         savepoint.take(scope)
         scope.sent = None
         self.own_items += 1
-        if scope.was_answered or savepoint.items >= self._own_together or savepoint.is_dear:
+        if scope.was_answered or savepoint.completed >= self._own_together or savepoint.is_dear:
             self._release()
 
     def wait_again(self, scope: ItemScope) -> None:
@@ -219,19 +240,25 @@ class ChunkSession:
         self.own_items += 1
         self.own_undone += 1
         assert self._savepoint is not None
+        if scope.was_answered and self._savepoint.sent:
+            # It wrote, read, and failed: what it has read of its neighbours would not be there again.
+            raise ChunkSpoiled
         savepoint, self._savepoint = self._savepoint, None
         self.subtransactions -= 1
-        self._ended = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
-        if savepoint.items:
+        self._pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
+        if savepoint.sent:
             statements, counts = zip(*savepoint.sent, strict=True)
             parameters = {"statements": list(statements), "counts": list(counts)}
-            self._ended += self.mogrify(_WORK["repeat_statements"], parameters) + "; "
-        if self._careful or not self._has_begun(scope):
-            # At once: the next item's must not take the blame.
-            self._send_for_all(self._take_ended())
+            self._pending += self.mogrify(_WORK["repeat_statements"], parameters) + "; "
+        if self._careful or self._is_timed or not self._has_begun(scope):
+            # At once: the next item's must not take the blame, nor its time be used up.
+            self._send_for_all(self._take_pending())
 
     def _has_begun(self, scope: ItemScope) -> bool:
-        """Whether the string that the item sent last was begun, savepoint included; a syntax error refuses it whole."""
+        """Whether the string that the item sent last was begun, savepoint included.
+
+        Certain only after the refusal of a row. An error of another kind may have refused the string whole.
+        """
         if self.connection.info.transaction_status == TRANSACTION_STATUS_INTRANS:
             return True
         return scope.error is not None and (scope.error.pgcode or "").startswith(_INTEGRITY)
@@ -244,7 +271,7 @@ class ChunkSession:
         """
         self._release()
         unsent = self._flush()
-        self._send_for_all(self._take_ended())
+        self._send_for_all(self._take_pending())
         self._require_transaction()
         return unsent
 
@@ -275,7 +302,7 @@ class ChunkSession:
             "settle": self._settle,
             "room": MAX_SUBTRANSACTIONS - self.subtransactions,
         }
-        self._send_for_all(self._take_ended() + _WORK["apply_writes"], parameters)
+        self._send_for_all(self._take_pending() + self.mogrify(_WORK["apply_writes"], parameters))
         *refused, (tried, *_, subtransactions) = self._cursor.fetchall()
         for index, *facts, _ in refused:
             self.write_errors.append(WriteError(waiting[index], *facts))
@@ -297,24 +324,25 @@ class ChunkSession:
         """Close the savepoint that is open: what was done under it can no longer be undone apart from the rest."""
         if self._savepoint is None:
             return
-        self._ended = f"RELEASE SAVEPOINT {self._savepoint.name}; "
+        self._pending = f"RELEASE SAVEPOINT {self._savepoint.name}; "
         self._savepoint = None
         if self._careful:
-            self._send_for_all(self._take_ended())
+            self._send_for_all(self._take_pending())
 
     def _take_prefix(self) -> str:
         """What is to be sent in front of an item's next statement."""
-        prefix = self._take_ended()
+        prefix = self._take_pending()
         if self._savepoint is not None and not self._savepoint.is_sent:
             prefix += f"SAVEPOINT {self._savepoint.name}; "
             self._savepoint.is_sent = True
         return prefix
 
-    def _take_ended(self) -> str:
-        ended, self._ended = self._ended or "", None
-        return ended
+    def _take_pending(self) -> str:
+        pending, self._pending = self._pending, ""
+        return pending
 
     def _send(self, scope: ItemScope, text: str) -> None:
+        scope.is_in_doubt = True
         try:
             self._cursor.execute(self._take_prefix() + text)
         except psycopg2.Error as error:
@@ -326,12 +354,13 @@ class ChunkSession:
             raise
         assert scope.sent is not None
         scope.sent.append((text, max(0, self._cursor.rowcount)))
+        scope.is_in_doubt = False
 
-    def _send_for_all(self, text: str, params: Any = None) -> None:
+    def _send_for_all(self, text: str) -> None:
         if not text:
             return
         try:
-            self._cursor.execute(text, params)
+            self._cursor.execute(text)
         except psycopg2.Error as error:
             if error.pgcode in _NOT_OUR_TRANSACTION:
                 raise ChunkSpoiled from error
@@ -388,3 +417,8 @@ def _raise_if_ignored(scope: ItemScope) -> None:
             f"an SQL error ({name}) was caught and ignored; after one, PostgreSQL refuses everything else of the item: "
             "let it through, or ask before you write"
         ) from scope.error
+    if scope.is_in_doubt:
+        raise ContextMisuse(
+            "the item was interrupted in a statement, and went on as if nothing had happened; "
+            "let whatever interrupted it (a time limit, for one) through"
+        )

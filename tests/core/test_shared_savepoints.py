@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
 
-from reliable_imports import BaseProcessor, BatchManager, BatchSummary, ImportBatchItem, ImportContext
+from reliable_imports import BaseProcessor, BatchManager, BatchSummary, Failure, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
 _OWN = "INSERT INTO shared (item, text) VALUES (%s, %s)"
@@ -26,6 +28,7 @@ class SharedProcessor(BaseProcessor):
     """Writes by a statement of its own, or by a declared write; a text of `bad` is refused by the server."""
 
     tries: ClassVar[Counter[int]] = Counter()
+    parent: int | None = None
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any] | None:
         self.tries[item.item_number] += 1
@@ -45,6 +48,18 @@ class SharedProcessor(BaseProcessor):
                 ctx.insert("shared", row)
             case "returning":
                 return {"target_id": ctx.insert("shared", row, returning="id")}
+            case "swallow":
+                with suppress(UnicodeEncodeError):
+                    ctx.execute("INSERT INTO shared (text) VALUES ('\ud800')")
+            case "parent":
+                ctx.execute("INSERT INTO parent DEFAULT VALUES")
+            case "remember and raise":
+                ctx.execute(_OWN, list(row.values()))
+                self.parent = ctx.fetch_value("SELECT max(id) FROM parent")
+                raise ValueError("after it has read")
+            case "child":
+                self.parent = self.parent or ctx.fetch_value("SELECT max(id) FROM parent")
+                ctx.execute("INSERT INTO child VALUES (%s)", [self.parent])
             case "once":
                 touched = ctx.execute(
                     "INSERT INTO shared (item) SELECT %s WHERE nextval('once') = 1", [item.item_number]
@@ -53,8 +68,12 @@ class SharedProcessor(BaseProcessor):
         return None
 
 
-@pytest.fixture
-def shared(manager: BatchManager, sql: Sql) -> BatchManager:
+@pytest.fixture(params=["some constraint is deferrable", "none is"])
+def shared(manager: BatchManager, sql: Sql, request: pytest.FixtureRequest) -> BatchManager:
+    if request.param == "none is":
+        found = sql("SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE condeferrable")
+        for table, name in found:
+            sql(f"ALTER TABLE {table} ALTER CONSTRAINT {name} NOT DEFERRABLE")
     sql(
         "CREATE TABLE shared (id serial PRIMARY KEY, item bigint, text text DEFAULT 'ok' CHECK (text <> 'bad')); "
         "CREATE SEQUENCE once"
@@ -155,3 +174,81 @@ def test_declared_keys_that_only_the_server_takes_for_the_same(shared: BatchMana
     assert summary.failed_items == (0 if bad is None else 1)
     assert sql("SELECT count(*) FROM padded") == [(29 - summary.failed_items,)]
     assert sql("SELECT item FROM padded WHERE code = 'x'") == [(20,)]
+
+
+@pytest.mark.parametrize("text", ["50% off", "%s", "%(room)s %(entries)s", "%%", "it's \\ and %"])
+@pytest.mark.parametrize("last", ["declared", "own"])
+def test_texts_of_neighbours_are_repeated_as_they_are(shared: BatchManager, sql: Sql, text: str, last: str) -> None:
+    items = [{"text": text}, {"how": "raise"}, {"how": last, "text": text}, {"how": "raise"}]
+    summary = _run(shared, items)
+
+    assert (summary.completed_items, summary.failed_items) == (2, 2)
+    assert sql("SELECT item, text FROM shared ORDER BY 1") == [(1, text), (3, text)]
+
+
+def test_a_statement_that_was_never_sent_is_not_repeated(shared: BatchManager, sql: Sql) -> None:
+    summary = _run(shared, [{"how": "swallow"}, {"how": "raise"}, {}])
+
+    assert (summary.completed_items, summary.failed_items) == (2, 1)
+    assert sql("SELECT item FROM shared") == [(3,)]
+
+
+def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE parent (id serial PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")
+    items = [{"how": how} for how in ("parent", "remember and raise", "child")]
+    summary = _run(shared, items)
+
+    assert (summary.completed_items, summary.failed_items) == (2, 1)
+    assert sql("SELECT count(*) FROM child JOIN parent ON parent.id = child.parent") == [(1,)]
+
+
+def test_an_interrupt_that_is_swallowed_fails_its_item(shared: BatchManager, sql: Sql) -> None:
+    class HastyProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=0.3)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1:
+                try:
+                    ctx.execute(f"{_OWN}; SELECT pg_sleep(0.2)", [1, "early"])
+                    ctx.execute("INSERT INTO shared (item) SELECT 1 FROM (SELECT pg_sleep(0.25)) AS late")
+                except BaseException:
+                    pass
+            else:
+                ctx.execute(_OWN, [item.item_number, "ok"])
+                if item.item_number == 2:
+                    raise ValueError("so that its neighbours are repeated")
+
+    shared.registry.register(HastyProcessor)
+    batch_id = shared.create_batch("hasty", [{}] * 3)
+    shared.process_batch(batch_id)
+
+    items = {each.item_number: each.status.value for each in shared.list_items(batch_id)}
+    assert items == {1: "failed", 2: "failed", 3: "completed"}
+    assert sql("SELECT item FROM shared") == [(3,)]
+
+
+def test_hooks_of_refused_writes_keep_to_the_limit(shared: BatchManager, sql: Sql) -> None:
+    class ComplainingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            text = "bad" if item.item_number % 5 == 0 else "ok"
+            ctx.insert("shared", {"item": item.item_number, "text": text})
+
+        def on_item_error(self, item: ImportBatchItem, failure: Failure, ctx: ImportContext) -> None:
+            ctx.insert("shared", {"item": item.item_number, "text": "complaint"}, returning="id")
+
+    shared.registry.register(ComplainingProcessor)
+    summary = shared.process_batch(shared.create_batch("complaining", [{}] * 1000))
+
+    assert (summary.completed_items, summary.failed_items) == (800, 200)
+    assert sql("SELECT count(*) FROM shared WHERE text = 'complaint'") == [(200,)]
+    ((most,),) = sql(_MOST_SUBTRANSACTIONS)
+    assert 1 <= most <= 51
+
+
+def test_text_is_sent_as_it_is_whatever_the_dsn_asks_for(database: str, shared: BatchManager, sql: Sql) -> None:
+    latin = BatchManager(f"{database}{'&' if '?' in database else '?'}client_encoding=LATIN1")
+    latin.registry.register(SharedProcessor)
+    for how in ("own", "declared"):
+        assert latin.process_batch(latin.create_batch("shared", [{"text": "é'€", "how": how}])).completed_items == 1
+
+    assert sql("SELECT DISTINCT text FROM shared") == [("é'€",)]

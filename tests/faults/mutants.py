@@ -103,7 +103,7 @@ def _undo_neighbours_too() -> None:
 
     def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
         if self._savepoint is not None:
-            self._savepoint.items = 0
+            self._savepoint.sent = []
         sound(self, scope)
 
     _break_method(session.ChunkSession, "undo", undo)
