@@ -72,7 +72,7 @@ class ImportContext:
         "batch_type",
         "item_number",
         "run_id",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -175,7 +175,9 @@ class ImportContext:
         value = self._returning(statement, list(key.values()), writes=False).fetchone()
         value = None if value is None else value[0]
         if value is not None:
-            self._notes.lookups = {**(self._notes.lookups or {}), name: value}
+            if self._notes.lookups is None:
+                self._notes.lookups = {}
+            self._notes.lookups[name] = value
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:

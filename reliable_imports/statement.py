@@ -58,7 +58,8 @@ def changes_session(sql: str) -> bool:
     return bool(_SESSION_WORDS.search(sql)) or any(first not in _LEAVES_SESSION_ALONE for first, _ in _commands(sql))
 
 
-def _commands(sql: str) -> list[tuple[str, str]]:
+@lru_cache(maxsize=1024)
+def _commands(sql: str) -> tuple[tuple[str, str], ...]:
     """The first two words of each statement in *sql*, upper-case."""
     commands: list[list[str]] = [[]]
     for token in _TOKEN.finditer(sql):
@@ -66,4 +67,4 @@ def _commands(sql: str) -> list[tuple[str, str]]:
             commands.append([])
         elif token["word"] and len(commands[-1]) < 2:
             commands[-1].append(token["word"].upper())
-    return [(words[0], words[1] if len(words) > 1 else "") for words in commands if words]
+    return tuple((words[0], words[1] if len(words) > 1 else "") for words in commands if words)

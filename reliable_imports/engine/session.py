@@ -31,7 +31,6 @@ _WORK = load("work.sql")
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
 
-_MAX_GROUP = 50
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
 # What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
@@ -127,8 +126,8 @@ class ChunkSession:
         self._settle = settle
         self._careful = careful
         self._is_timed = is_timed
-        self._declared_together = max(1, min(declared_together, _MAX_GROUP))
-        self._own_together = 1 if careful else max(1, min(own_together, _MAX_GROUP))
+        self._declared_together = declared_together
+        self._own_together = 1 if careful else own_together
         self._pending = ""
         """SQL that closes the last savepoint, with its values in place; it is sent in front of the next statement."""
         self._savepoint: _Savepoint | None = None
