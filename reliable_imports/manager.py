@@ -313,9 +313,15 @@ class BatchManager:
             return orchestration.waiting_batches(connection, age, limit)
 
     def abandoned_batches(self, *, age: timedelta = timedelta(minutes=2), limit: int = 100) -> list[WaitingBatch]:
-        """Begun batches whose last run was lost, with no sign of life for *age*; not those that somebody stopped."""
+        """Begun batches whose last run was lost, with no sign of life for *age*, oldest first."""
         with self._connection() as connection:
             return orchestration.abandoned_batches(connection, age, limit)
+
+    def interrupted_batches(self, *, age: timedelta = timedelta(minutes=1), limit: int = 100) -> list[WaitingBatch]:
+        """Begun batches whose last run was Dagster's and had to stop, whatever the cause, more than *age* ago, newest
+        first."""
+        with self._connection() as connection:
+            return orchestration.interrupted_batches(connection, age, limit)
 
     def release_run(self, dagster_run_id: str, *, error: str) -> list[int]:
         """Say that the process of a Dagster run is gone; returns the batches that it worked. Open items are free."""

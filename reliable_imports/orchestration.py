@@ -20,7 +20,7 @@ class WaitingBatch:
     """A batch that nobody works, and that is waiting for a run.
 
     Attributes:
-        dagster_run_id: the Dagster run that worked it last and was lost, or None.
+        dagster_run_id: the Dagster run that worked it last, or None.
         generation: grows with every run of the batch.
     """
 
@@ -84,6 +84,10 @@ def waiting_batches(connection: Connection, age: timedelta, limit: int) -> list[
 
 def abandoned_batches(connection: Connection, age: timedelta, limit: int) -> list[WaitingBatch]:
     return [WaitingBatch(**row) for row in _ask(connection, "abandoned_batches", age=age, limit=limit)]
+
+
+def interrupted_batches(connection: Connection, age: timedelta, limit: int) -> list[WaitingBatch]:
+    return [WaitingBatch(**row) for row in _ask(connection, "interrupted_batches", age=age, limit=limit)]
 
 
 def release_run(connection: Connection, dagster_run_id: str, error: str) -> list[int]:

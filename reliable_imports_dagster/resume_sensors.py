@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BatchManager, BatchStatus, ProcessorRegistry, WaitingBatch
+from reliable_imports import BatchManager, ProcessorRegistry, WaitingBatch
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
@@ -62,7 +62,8 @@ def build_abandoned_batches_sensor(
     minimum_interval_seconds: int = 60,
     max_runs_per_tick: int = 10,
 ) -> dg.SensorDefinition:
-    """The sensor `resume_abandoned_batches_sensor`, for batches whose process died without a word.
+    """The sensor `resume_abandoned_batches_sensor`, for batches whose process died without a word, or was told to stop
+    by something that is not a person, such as the restart of its machine.
 
     It fails the Dagster run that still seems to be going on, such as one of `dagster job execute` that was killed, and
     resumes the batch at a later tick, unless Dagster retries the run itself. Batches that a person has stopped, and
@@ -76,6 +77,11 @@ def build_abandoned_batches_sensor(
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         abandoned = manager.abandoned_batches(age=age, limit=_MAX_BATCHES)
+        abandoned += [
+            batch
+            for batch in manager.interrupted_batches(limit=_MAX_BATCHES)
+            if batch.dagster_run_id is not None and _was_cut_off(context.instance.get_run_by_id(batch.dagster_run_id))
+        ]
         if not abandoned:
             return f"no batch has lost its process and been without a sign of life for {age}"
         failed = [batch for batch in abandoned if _fail_zombie(context, batch, age)]
@@ -96,7 +102,7 @@ def build_abandoned_batches_sensor(
         jobs=jobs,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        description="Resumes batches whose process died.",
+        description="Resumes batches whose process died or was made to stop.",
     )
 
 
@@ -106,7 +112,7 @@ def build_run_ended_sensors(
     *,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> list[dg.SensorDefinition]:
-    """The sensors `resume_crashed_runs_sensor` and `release_canceled_runs_sensor`: what the two above find after
+    """The sensors `resume_crashed_runs_sensor` and `release_canceled_runs_sensor`: what the sensor above finds after
     minutes, at once when Dagster has noticed that the process is gone.
 
     A crashed run's batch is resumed, a canceled one's waits for whoever canceled it. Runs that Dagster retries by
@@ -122,16 +128,17 @@ def build_run_ended_sensors(
         if run.tags.get(_WILL_RETRY) == "true":
             return dg.SkipReason(f"Dagster retries run {run.run_id} by itself")
         released = manager.release_run(run.run_id, error="the run failed without a word: its process is gone")
-        if not released:
-            return dg.SkipReason(f"run {run.run_id} left no batch open without saying so")
-        batch = manager.get_batch(released[-1])
-        if batch.status is not BatchStatus.PROCESSING or batch.batch_type not in registry:
-            return dg.SkipReason(f"batch {batch.id} is {batch.status}, and not to be resumed from here")
-        last = manager.list_runs(batch_id=batch.id)[-MAX_IDLE_RUNS:]
-        if len(last) == MAX_IDLE_RUNS and not any(run.completed + run.failed + run.skipped for run in last):
-            return dg.SkipReason(f"batch {batch.id}: its last {len(last)} runs came to no item; see why and resume")
-        waiting = WaitingBatch(batch.id, batch.batch_type, batch.first_batch_id, batch.metadata, run.run_id, len(last))
-        return _request(registry, waiting, f"crashed:{run.run_id}")
+        open_batches = manager.interrupted_batches(age=timedelta(0), limit=_MAX_BATCHES)
+        batch = next((batch for batch in open_batches if batch.dagster_run_id == run.run_id), None)
+        if batch is None:
+            return dg.SkipReason(f"run {run.run_id} left no batch open")
+        if not released and not _was_cut_off(run):
+            return dg.SkipReason(f"batch {batch.batch_id} waits for whoever stopped run {run.run_id}")
+        if batch.batch_type not in registry:
+            return dg.SkipReason(f"batch {batch.batch_id}: no processor for {batch.batch_type!r} in this code location")
+        if _makes_no_progress(manager, batch):
+            return dg.SkipReason(_no_progress(batch))
+        return _request(registry, batch, f"crashed:{run.run_id}")
 
     def canceled(context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource) -> dg.SkipReason:
         released = reliable_imports.manager(registry).release_run(
@@ -192,6 +199,8 @@ def _answer(
             )
         elif _is_retried(context.instance, batch):
             reasons.append(f"batch {batch.batch_id}: Dagster retries run {batch.dagster_run_id} by itself")
+        elif _makes_no_progress(manager, batch):
+            reasons.append(_no_progress(batch))
         else:
             requests.append(_request(registry, batch, f"{word}:{batch.batch_id}:{batch.generation + past.idle_runs}"))
     for reason in reasons:
@@ -230,6 +239,24 @@ def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: 
         f"no sign of life from the process for {age} while it worked batch {batch.batch_id}; it is taken for dead",
     )
     return True
+
+
+def _was_cut_off(run: dg.DagsterRun | None) -> bool:
+    """Whether a run that was told to stop was not told so by a person, who would have ended it as canceled, or at the
+    terminal where they had started it, which leaves a run without an origin."""
+    return run is not None and run.status is dg.DagsterRunStatus.FAILURE and run.remote_job_origin is not None
+
+
+def _makes_no_progress(manager: BatchManager, batch: WaitingBatch) -> bool:
+    last = manager.list_runs(batch_id=batch.batch_id)[-MAX_IDLE_RUNS:]
+    return len(last) == MAX_IDLE_RUNS and not any(run.completed + run.failed + run.skipped for run in last)
+
+
+def _no_progress(batch: WaitingBatch) -> str:
+    return (
+        f"batch {batch.batch_id}: its last {MAX_IDLE_RUNS} runs came to no item; see why, then launch "
+        f"{import_name(batch.batch_type)} for it"
+    )
 
 
 def _is_retried(instance: dg.DagsterInstance, batch: WaitingBatch) -> bool:

@@ -19,8 +19,7 @@ ORDER BY id
 LIMIT %(limit)s
 
 -- name: abandoned_batches
--- Begun, and the last run of them was lost: it did not end, and its heartbeat is old. One that a person has stopped has
--- an end, and is left alone. The generation grows with every run.
+-- Begun, and the last run of them was lost: it did not end, and its heartbeat is old. The generation grows with every run.
 SELECT
     batch.id AS batch_id,
     batch.batch_type,
@@ -45,6 +44,36 @@ WHERE batch.status = 'processing'
             AND run.heartbeat_at > pg_catalog.clock_timestamp() - %(age)s
     )
 ORDER BY batch.id
+LIMIT %(limit)s
+
+-- name: interrupted_batches
+-- Begun, and the last run of them was Dagster's and said that it had to stop. The newest first: those that a person has
+-- stopped stay, and must not hide the others.
+SELECT
+    batch.id AS batch_id,
+    batch.batch_type,
+    batch.first_batch_id,
+    batch.metadata,
+    last_run.dagster_run_id,
+    (SELECT count(*) FROM reliable_imports.import_runs AS run WHERE run.batch_id = batch.id) AS generation
+FROM reliable_imports.import_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT run.dagster_run_id, run.ended_at, run.outcome
+    FROM reliable_imports.import_runs AS run
+    WHERE run.batch_id = batch.id
+    ORDER BY run.id DESC
+    LIMIT 1
+) AS last_run
+WHERE batch.status = 'processing'
+    AND last_run.outcome = 'interrupted'
+    AND last_run.dagster_run_id IS NOT NULL
+    AND last_run.ended_at < pg_catalog.clock_timestamp() - %(age)s
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = batch.id
+            AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+    )
+ORDER BY last_run.ended_at DESC
 LIMIT %(limit)s
 
 -- name: release_run

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from pydantic import BaseModel
 
 from reliable_imports import (
@@ -72,6 +73,8 @@ class TasksProcessor(BaseProcessor):
             case "die" if not Path(item.source_data["until"]).exists():
                 Path(item.source_data["until"]).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGTERM)
             case "fail":
                 raise ValueError("no task")
         return {"since": self.params.since}
@@ -153,6 +156,7 @@ def daemon(instance: dg.DagsterInstance) -> Callable[[dg.SensorDefinition], Daem
 
 
 Start = Callable[[dg.SensorDefinition], Daemon]
+CutOff = Callable[..., int]
 
 
 def test_a_batch_that_an_application_created_is_worked(manager: BatchManager, daemon: Start, query: Query) -> None:
@@ -187,7 +191,7 @@ def test_a_batch_is_young_for_a_while(manager: BatchManager, daemon: Start) -> N
     assert daemon(build_waiting_batches_sensor(REGISTRY, JOBS, age=timedelta(hours=1))).requests() == []
 
 
-_DIES = """
+_WORKS = """
 import sys
 from tests.dagster import test_other_sensors as module
 from reliable_imports import BatchManager
@@ -205,7 +209,7 @@ def killed(manager: BatchManager, instance: dg.DagsterInstance, tmp_path: Path, 
     run = instance.create_run_for_job(import_tasks(), run_config=config, tags=tags)
     instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id)
     died = subprocess.run(
-        [sys.executable, "-c", _DIES, str(batch_id), run.run_id], cwd=Path(__file__).parents[2], check=False
+        [sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[2], check=False
     )
     assert died.returncode == -signal.SIGKILL
     query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
@@ -283,6 +287,87 @@ def test_a_batch_that_a_person_stopped_is_not_resumed(
     manager.release_run(killed[1], error="stopped")
 
     assert daemon(build_abandoned_batches_sensor(REGISTRY, JOBS)).requests() == []
+
+
+@pytest.fixture
+def cut_off(manager: BatchManager, instance: dg.DagsterInstance, query: Query) -> CutOff:
+    """Makes a batch whose run, launched by Dagster or at a terminal, was told to stop after its first item."""
+
+    def make(*, launched_by_dagster: bool = True, ends_as: dg.DagsterRunStatus = dg.DagsterRunStatus.FAILURE) -> int:
+        batch_id = manager.create_batch(
+            "tasks", [{"id": 1, "do": "stop"}, {"id": 2}, {"id": 3}], params={"since": "monday"}
+        )
+        server = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="imports")
+        origin = RemoteJobOrigin(RemoteRepositoryOrigin(server, "__repository__"), "import_tasks")
+        config = {"ops": {"tasks": {"config": {"batch_id": batch_id, "params": {"since": "monday"}}}}}
+        run = instance.create_run_for_job(
+            import_tasks(), run_config=config, remote_job_origin=origin if launched_by_dagster else None
+        )
+        instance.add_run_tags(run.run_id, {"reliable_imports/line": str(batch_id)})
+        ended = subprocess.run([sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[2])
+        assert ended.returncode == -signal.SIGTERM
+        assert query("SELECT completed, outcome FROM reliable_imports.import_runs") == [(1, "interrupted")]
+        event = {
+            dg.DagsterRunStatus.FAILURE: dg.DagsterEventType.RUN_FAILURE,
+            dg.DagsterRunStatus.CANCELED: dg.DagsterEventType.RUN_CANCELED,
+        }[ends_as]
+        instance.report_dagster_event(dg.DagsterEvent(event.value, run.job_name), run.run_id)
+        query("UPDATE reliable_imports.import_runs SET ended_at = ended_at - interval '2 minutes'")
+        return batch_id
+
+    return make
+
+
+def test_a_run_that_a_restart_cut_off_is_resumed(
+    cut_off: CutOff, daemon: Start, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
+    batch_id = cut_off()
+    abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
+    [run] = instance.get_runs()
+
+    at_once = _status_tick("resume_crashed_runs_sensor", run.run_id, instance)
+    assert at_once.run_key == f"crashed:{run.run_id}"
+
+    # Dagster meant to start it again, could not, and took the tag back.
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+    assert "Dagster retries run" in abandoned.reason()
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "false"})
+    [request] = abandoned.requests()
+    assert abandoned.run(request).success
+    assert manager.get_summary(batch_id).completed_items == 3
+    assert abandoned.requests() == []
+
+
+@pytest.mark.parametrize("by", ["a cancel", "a terminal"])
+def test_a_run_that_a_person_stopped_is_not_resumed(
+    cut_off: CutOff, daemon: Start, instance: dg.DagsterInstance, by: str
+) -> None:
+    if by == "a cancel":
+        cut_off(ends_as=dg.DagsterRunStatus.CANCELED)
+    else:
+        cut_off(launched_by_dagster=False)
+    [run] = instance.get_runs()
+
+    assert daemon(build_abandoned_batches_sensor(REGISTRY, JOBS)).requests() == []
+    assert "waits for whoever stopped" in _status_tick("resume_crashed_runs_sensor", run.run_id, instance).skip_message
+
+
+def test_a_batch_whose_runs_come_to_no_item_is_left_to_a_person(
+    cut_off: CutOff, daemon: Start, instance: dg.DagsterInstance, query: Query
+) -> None:
+    cut_off()
+    [run] = instance.get_runs()
+    query("UPDATE reliable_imports.import_runs SET completed = 0")
+    query(
+        "INSERT INTO reliable_imports.import_runs (batch_id, runner, dagster_run_id, mode, host, process_id,"
+        " outcome, error, started_at, heartbeat_at, ended_at)"
+        " SELECT batch_id, runner, dagster_run_id, mode, host, process_id, outcome, error, started_at, heartbeat_at,"
+        " ended_at FROM reliable_imports.import_runs, generate_series(1, 4)"
+    )
+
+    assert "its last 5 runs came to no item" in daemon(build_abandoned_batches_sensor(REGISTRY, JOBS)).reason()
+    told = _status_tick("resume_crashed_runs_sensor", run.run_id, instance).skip_message
+    assert "its last 5 runs came to no item" in told
 
 
 def _status_tick(name: str, run_id: str, instance: dg.DagsterInstance) -> Any:
