@@ -151,6 +151,10 @@ class SourceError(ReliableImportsError):
         super().__init__(f"{self.source}{place}: {problem}; no batch was created")
 
 
+class SourceUnavailable(SourceError):
+    """The source is out of reach now: the network, or what holds the file. It may be read another time."""
+
+
 class DatabaseError(ReliableImportsError):
     """The database cannot do its part now; what was accepted before is safe."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
@@ -76,11 +76,12 @@ class BatchManager:
 
     # Creating
 
-    def open_source(self, batch_type: str, path: str | Path) -> Source:
-        """A file as items for `create_batch`, read as the processor's `source_options` say.
+    def open_source(self, batch_type: str, path: str | os.PathLike[str]) -> Source:
+        """A file as items for `create_batch`, read as the processor's `source_options` say; a path or a URL.
 
         Raises:
             SourceError: there is no such file, or it cannot be read.
+            SourceUnavailable: it is out of reach now.
         """
         return open_source(path, self.registry.get(batch_type).source_options)
 
@@ -301,6 +302,11 @@ class BatchManager:
             return reprocess.lines_with_retryable_failures(connection)
 
     # For an orchestrator
+
+    def find_deliveries(self, batch_type: str, idempotency_keys: Collection[str]) -> dict[str, int]:
+        """The batches that were made under some of the keys, by their keys."""
+        with self._connection() as connection:
+            return orchestration.find_deliveries(connection, batch_type, idempotency_keys)
 
     def find_unfinished_batch(self, batch_type: str, *, partition: str) -> int | None:
         """The newest batch of a partition that has not ended; None if there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,6 +76,11 @@ def unfinished_batch(connection: Connection, batch_type: str, partition: str) ->
     """The newest batch of the partition that has not ended."""
     [row] = _ask(connection, "unfinished_batch", batch_type=batch_type, partition=partition)
     return None if row["max"] is None else int(row["max"])
+
+
+def find_deliveries(connection: Connection, batch_type: str, idempotency_keys: Collection[str]) -> dict[str, int]:
+    found = _ask(connection, "find_deliveries", batch_type=batch_type, idempotency_keys=list(idempotency_keys))
+    return {row["idempotency_key"]: row["batch_id"] for row in found}
 
 
 def waiting_batches(connection: Connection, age: timedelta, limit: int) -> list[WaitingBatch]:

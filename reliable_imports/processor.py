@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reliable_imports.errors import TransientError
 from reliable_imports.sources import SourceOptions
+from reliable_imports.sources.location import is_url, locate
 
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
@@ -32,7 +33,7 @@ class BaseProcessor(ABC):
     batch_type: ClassVar[str]
     """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
 
-    source: ClassVar[Path | None] = None
+    source: ClassVar[Path | str | None] = None
     """The file to import when none is named, so that a schedule or a click needs no configuration."""
 
     source_options: ClassVar[SourceOptions] = SourceOptions()
@@ -145,9 +146,10 @@ class BaseProcessor(ABC):
             found.append("transient_errors is not a tuple of exception classes")
         if cls.max_failed_share is not None and not 0 <= cls.max_failed_share <= 1:
             found.append("max_failed_share is not between 0 and 1")
-        for name in ("source", "setup_sql"):
-            if not isinstance(getattr(cls, name), Path | None):
-                found.append(f"{name} is not a pathlib.Path")
+        if not isinstance(cls.source, Path | None) and not is_url(cls.source):
+            found.append("source is no pathlib.Path, and no text with a URL in it")
+        if not isinstance(cls.setup_sql, Path | None):
+            found.append("setup_sql is not a pathlib.Path")
         if cls.Params is not None and not hasattr(cls.Params, "model_validate"):
             found.append("Params is not a pydantic model")
         if cls.partitions is not None and not PARTITIONS.fullmatch(cls.partitions):
@@ -157,11 +159,11 @@ class BaseProcessor(ABC):
         return found
 
     @classmethod
-    def source_for(cls, partition: str | None) -> Path | None:
-        """The source of one partition: `{partition}` in the path of `source` stands for its name."""
+    def source_for(cls, partition: str | None) -> Path | str | None:
+        """The source of one partition: `{partition}` in `source` stands for its name."""
         if cls.source is None or partition is None:
             return cls.source
-        return Path(str(cls.source).replace("{partition}", partition))
+        return locate(str(cls.source).replace("{partition}", partition))
 
     @classmethod
     def missing_parts(cls) -> list[str]:

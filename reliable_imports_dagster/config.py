@@ -18,7 +18,8 @@ class ImportConfig(dg.Config):
 
     path: str | None = Field(
         default=None,
-        description="A file, as the code location sees it: .csv, .tsv, .jsonl, .ndjson or .json, or any .gz.",
+        description="A file, as the code location sees it: .csv, .tsv, .jsonl, .ndjson or .json, or any .gz; or its "
+        "URL, such as s3://bucket/key.csv.",
     )
     batch_id: int | None = Field(
         default=None, description="A batch that exists already; what is left of it is processed."
@@ -31,6 +32,11 @@ class ImportConfig(dg.Config):
     new_batch: bool = Field(
         default=False,
         description="Make a new batch, also where a re-execution, or another run of the partition, would resume one.",
+    )
+    idempotency_key: str | None = Field(
+        default=None,
+        description="Names what is delivered. Another run with the same key works the batch that the first has made, "
+        "and reads nothing.",
     )
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError
+from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError, SourceUnavailable
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
@@ -26,14 +26,12 @@ def accept(
     if config.batch_id is not None:
         return _existing(manager, processor, config.batch_id)
     partition = _partition(context)
-    if partition is not None and not config.new_batch:
+    if partition is not None and not config.new_batch and config.idempotency_key is None:
         unfinished = manager.find_unfinished_batch(processor.batch_type, partition=partition)
         if unfinished is not None:
             return unfinished
     delivery: dict[str, Any] = {
-        "idempotency_key": key_of_run(context, _retried_runs(context)[-1])
-        if config.new_batch
-        else delivery_key(context),
+        "idempotency_key": _key_of(context, config),
         "requested_by": "dagster",
         "metadata": {"dagster_run_id": context.run_id},
         "params": config.params,
@@ -51,9 +49,17 @@ def accept(
         source = _refuse(error)
     try:
         return manager.create_batch(processor.batch_type, source, **delivery)
+    except SourceUnavailable:
+        raise  # it may be read another time
     except SourceError:
         tags.tag_run(context, {tags.OUTCOME: tags.REFUSED})
         raise
+
+
+def _key_of(context: dg.OpExecutionContext, config: ImportConfig) -> str:
+    if config.idempotency_key is not None:
+        return config.idempotency_key
+    return key_of_run(context, _retried_runs(context)[-1]) if config.new_batch else delivery_key(context)
 
 
 def delivery_key(context: dg.OpExecutionContext) -> str:
@@ -120,6 +126,9 @@ def _check(op: str, processor: type[BaseProcessor], config: ImportConfig) -> Non
         )
     if config.new_batch and config.batch_id is not None:
         raise ConfigurationError(f"{op} was given batch_id and new_batch: true; a batch is one or the other")
+    if config.idempotency_key is not None and (config.new_batch or config.batch_id is not None):
+        other = "new_batch: true" if config.new_batch else "batch_id"
+        raise ConfigurationError(f"{op} was given idempotency_key and {other}; each says which batch to work")
     if not given and processor.source is None:
         raise ConfigurationError(
             f"{op} does not know what to import: {processor.__qualname__} declares no `source`; "

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from reliable_imports import BaseProcessor, InvalidProcessor
+from reliable_imports.sources.location import file_name
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.params import required_params
@@ -33,7 +34,7 @@ def build_import_schedule(
         name=f"{job}_schedule",
         job_name=job,
         cron_schedule=processor.schedule,
-        description=f"Imports {processor.source.name} as {processor.batch_type}.",
+        description=f"Imports {file_name(processor.source)} as {processor.batch_type}.",
         default_status=default_status,
     )
     def import_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

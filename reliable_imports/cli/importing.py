@@ -137,7 +137,11 @@ def create_from_file(
     """Make a batch of a file's items; the second value is False if the key named a batch that there was already."""
     with _opened(manager, batch_type, file) as source, reading(source):
         # A file's name may hold bytes that are no text; the database keeps it readable.
-        name = "standard input" if file == _STANDARD_INPUT else os.fsencode(file).decode("utf-8", "backslashreplace")
+        name = (
+            "standard input"
+            if file == _STANDARD_INPUT
+            else os.fsencode(source.name).decode("utf-8", "backslashreplace")
+        )
         batch_id = manager.create_batch(
             batch_type,
             source,

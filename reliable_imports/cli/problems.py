@@ -11,7 +11,7 @@ import psycopg2.errors
 
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.text import one_line
-from reliable_imports.errors import ConfigurationError, ReliableImportsError, SourceError
+from reliable_imports.errors import ConfigurationError, ReliableImportsError, SourceError, SourceUnavailable
 
 _THE_DSN = "RELIABLE_IMPORTS_DSN or --dsn"
 _NOT_THERE = (
@@ -61,6 +61,8 @@ def explain(error: BaseException) -> Problem:
             return Problem(_wrong_use(error), ExitStatus.WRONG_USE)
         case click.ClickException():
             return Problem(one_line(error.format_message()), ExitStatus.WRONG_USE)
+        case SourceUnavailable():
+            return Problem(one_line(str(error)), ExitStatus.COULD_NOT)
         case ConfigurationError() | SourceError():
             return Problem(one_line(str(error)), ExitStatus.WRONG_USE)
         case ReliableImportsError():

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from reliable_imports.errors import SourceError
+from reliable_imports.sources.location import Location, open_location, shown, unreadable
 
 _BLOCK = 256 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def size_of(path: Path) -> int:
-    """The size of a file that can be read.
+def size_of(location: Location) -> int | None:
+    """The size of a file that can be read; None if that is known only when it has been.
 
-    Raises:
-        SourceError: *path* is no file, or this account may not read it.
+    Raises SourceError: there is no such file, or it cannot be read.
     """
-    with _open(path) as file:
-        return os.fstat(file.fileno()).st_size
+    file, size = open_location(location)
+    file.close()
+    return size
 
 
 class StoredFile:
@@ -34,10 +32,10 @@ class StoredFile:
         sha256: of the stored bytes, as hexadecimal digits; None until the last has been read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, location: Location) -> None:
         self.bytes_read = 0
         self.sha256: str | None = None
-        self._path = path
+        self._location = location
         self._hash = hashlib.sha256()
 
     def blocks(self) -> Iterator[bytes]:
@@ -46,7 +44,8 @@ class StoredFile:
         Raises:
             SourceError: it cannot be read, or its gzip data is damaged or cut short.
         """
-        with _open(self._path) as file:
+        file, _ = open_location(self._location)
+        with file:
             stored = self._stored_blocks(file)
             head = next(stored, b"")
             if head.startswith(_GZIP_MAGIC):
@@ -61,8 +60,8 @@ class StoredFile:
         while True:
             try:
                 block = file.read(_BLOCK)
-            except OSError as error:
-                raise SourceError(self._path, f"cannot be read: {error.strerror}") from None
+            except Exception as error:  # of whatever reads the file for fsspec
+                raise unreadable(self._location, error) from error
             if not block:
                 return
             self.bytes_read += len(block)
@@ -77,7 +76,7 @@ class StoredFile:
                 # Bounded output: a few kilobytes of gzip may hold gigabytes.
                 content = member.decompress(block, _BLOCK)
             except zlib.error:
-                raise SourceError(self._path, "the gzip data is damaged", offset=offset) from None
+                raise SourceError(shown(self._location), "the gzip data is damaged", offset=offset) from None
             offset += len(content)
             if content:
                 yield content
@@ -95,24 +94,4 @@ class StoredFile:
                 if following is not None:
                     block = following
                 elif not content:
-                    raise SourceError(self._path, "the gzip data is cut short", offset=offset)
-
-
-def _open(path: Path) -> BinaryIO:
-    # Without O_NONBLOCK, a pipe that nobody writes to would hold us up.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        raise SourceError(path, "there is no such file") from None
-    except OSError as error:
-        raise SourceError(path, f"cannot be opened: {error.strerror}") from None
-    except ValueError:
-        raise SourceError(path, "no file can have this name: it has a NUL character") from None
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise SourceError(
-        path, "this is a folder; name a file in it" if stat.S_ISDIR(mode) else "this is no file; write the data to one"
-    )
+                    raise SourceError(shown(self._location), "the gzip data is cut short", offset=offset)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.source_item import MAX_ITEM_BYTES
+from reliable_imports.sources.location import Location, file_name, shown
 
 Format = Literal["csv", "tsv", "jsonl", "json"]
 
@@ -46,19 +46,20 @@ class SourceOptions:
         if not 0 < self.max_item_bytes <= _LARGEST_LIMIT:
             raise ConfigurationError(f"max_item_bytes must be 1 to {_LARGEST_LIMIT}, not {self.max_item_bytes}")
 
-    def format_of(self, path: Path) -> Format:
-        """The format of the file *path*.
+    def format_of(self, location: Location) -> Format:
+        """The format of a file.
 
         Raises:
             SourceError: the options do not say it, and neither does the file's name.
         """
         if self.format is not None:
             return self.format
-        name = path.name.lower().removesuffix(".gz")
+        name = file_name(location).lower().removesuffix(".gz")
         for ending, known in _FORMATS.items():
             if name.endswith(ending):
                 return known
         endings = ", ".join(_FORMATS)
         raise SourceError(
-            path, f"the name does not say the format; name it {endings} (.gz may follow), or set SourceOptions.format"
+            shown(location),
+            f"the name does not say the format; name it {endings} (.gz may follow), or set SourceOptions.format",
         )

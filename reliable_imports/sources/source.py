@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources.content import open_content
@@ -12,6 +12,7 @@ from reliable_imports.sources.encodings import find_encoding
 from reliable_imports.sources.files import StoredFile, size_of
 from reliable_imports.sources.json_array import read_json_array
 from reliable_imports.sources.json_lines import read_json_lines
+from reliable_imports.sources.location import Location, locate, shown
 from reliable_imports.sources.options import SourceOptions
 
 _DEFAULTS = SourceOptions()
@@ -24,22 +25,22 @@ class Source:
     the limit, iterating raises SourceError.
 
     Attributes:
-        name: the path, as it was given.
+        name: the path or URL, as it was given, without passwords and signatures.
         options: how it is read.
-        total_bytes: the size of the file, to which `bytes_read` grows.
+        total_bytes: the size of the file, to which `bytes_read` grows; None if it is not known.
     """
 
-    def __init__(self, path: Path, options: SourceOptions) -> None:
-        self.name = str(path)
+    def __init__(self, location: Location, options: SourceOptions) -> None:
+        self.name = shown(location)
         self.options = options
-        self._path = path
-        self._format = options.format_of(path)
+        self._location = location
+        self._format = options.format_of(location)
         find_encoding(self.name, options.encoding, b"")
-        self.total_bytes = size_of(path)
-        self._file = StoredFile(path)
+        self.total_bytes = size_of(location)
+        self._file = StoredFile(location)
 
     def __iter__(self) -> Iterator[SourceItem]:
-        self._file = StoredFile(self._path)
+        self._file = StoredFile(self._location)
         content = open_content(self.name, self._file.blocks(), self.options.encoding)
         limit = self.options.max_item_bytes
         match self._format:
@@ -67,10 +68,15 @@ class Source:
         return self._file.bytes_read
 
 
-def open_source(path: str | Path, options: SourceOptions = _DEFAULTS) -> Source:
+def open_source(path: str | os.PathLike[str], options: SourceOptions = _DEFAULTS) -> Source:
     """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or gzip.
+
+    Args:
+        path: of this machine, or a URL that fsspec can read, such as `s3://bucket/key.csv`. What that takes is
+            fsspec's affair: its package for the kind of store, and credentials where that looks for them.
 
     Raises:
         SourceError: there is no such file, it cannot be read, or its format or encoding is unknown.
+        SourceUnavailable: it is out of reach now, and may be read later.
     """
-    return Source(Path(path), options)
+    return Source(locate(path), options)

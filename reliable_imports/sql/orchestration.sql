@@ -8,6 +8,12 @@ WHERE batch_type = %(batch_type)s
     AND reprocess_of IS NULL
     AND status IN ('pending', 'processing', 'paused')
 
+-- name: find_deliveries
+SELECT id AS batch_id, idempotency_key
+FROM reliable_imports.import_batches
+WHERE batch_type = %(batch_type)s
+    AND idempotency_key = ANY (%(idempotency_keys)s::text[])
+
 -- name: waiting_batches
 -- Accepted, and nobody has begun to work them. Reprocess batches are found with their lines.
 SELECT id AS batch_id, batch_type, first_batch_id, metadata, NULL::text AS dagster_run_id, 0::bigint AS generation

@@ -28,7 +28,6 @@ from reliable_imports_dagster import (
     build_abandoned_batches_sensor,
     build_all_failures_sensor,
     build_changed_code_sensor,
-    build_file_sensor,
     build_import_jobs,
     build_missing_references_sensor,
     build_reliable_imports_defs,
@@ -37,8 +36,8 @@ from reliable_imports_dagster import (
     build_waiting_batches_sensor,
 )
 from tests.dagster.conftest import Query
+from tests.dagster.daemon import Daemon
 
-Answer = dg.SensorResult | dg.SkipReason
 NOW = timedelta(0)
 
 
@@ -98,61 +97,9 @@ def manager(dsn: str, query: Query) -> BatchManager:
     return BatchManager(dsn, registry=REGISTRY)
 
 
-class Daemon:
-    """Does what Dagster's daemon does with a sensor: its cursor, each run key once, its runs and events."""
-
-    def __init__(self, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> None:
-        self.sensor = sensor
-        self.instance = instance
-        self.cursor: str | None = None
-        self.keys: list[str | None] = []
-
-    def tick(self) -> Answer:
-        with dg.build_sensor_context(
-            instance=self.instance,
-            definitions=DEFS,
-            sensor_name=self.sensor.name,
-            cursor=self.cursor,
-            resources={"reliable_imports": ReliableImportsResource()},
-        ) as context:
-            answer = self.sensor(context)
-        assert isinstance(answer, dg.SensorResult | dg.SkipReason)
-        if isinstance(answer, dg.SensorResult):
-            self.cursor = answer.cursor or self.cursor
-            self.keys += [request.run_key for request in answer.run_requests or []]
-            assert len(self.keys) == len(set(self.keys)), "a run key was repeated: its run would never start"
-        return answer
-
-    def requests(self) -> list[dg.RunRequest]:
-        answer = self.tick()
-        return list(answer.run_requests or []) if isinstance(answer, dg.SensorResult) else []
-
-    def reason(self) -> str:
-        answer = self.tick()
-        if isinstance(answer, dg.SensorResult):
-            assert not answer.run_requests
-            return str(answer.skip_reason.skip_message if answer.skip_reason else "")
-        return str(answer.skip_message)
-
-    def run(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        return DEFS.resolve_job_def(request.job_name or "reprocess_failed_items").execute_in_process(
-            instance=self.instance,
-            run_config=request.run_config,
-            tags={**request.tags, "dagster/sensor_name": self.sensor.name},
-            raise_on_error=False,
-        )
-
-    def crash(self, request: dg.RunRequest) -> None:
-        """A run that ends before it comes to its items."""
-        job = DEFS.resolve_job_def(request.job_name or "reprocess_failed_items")
-        tags = {**request.tags, "dagster/sensor_name": self.sensor.name}
-        run = self.instance.create_run_for_job(job, run_config=request.run_config, tags=tags)
-        self.instance.report_run_failed(run)
-
-
 @pytest.fixture
 def daemon(instance: dg.DagsterInstance) -> Callable[[dg.SensorDefinition], Daemon]:
-    return lambda sensor: Daemon(sensor, instance)
+    return lambda sensor: Daemon(sensor, instance, DEFS)
 
 
 Start = Callable[[dg.SensorDefinition], Daemon]
@@ -389,7 +336,7 @@ def test_a_crashed_run_is_resumed_at_once(
     request = _status_tick("resume_crashed_runs_sensor", run_id, instance)
 
     assert request.run_key == f"crashed:{run_id}"
-    assert Daemon(build_report_sensor(REGISTRY), instance).run(request).success
+    assert Daemon(build_report_sensor(REGISTRY), instance, DEFS).run(request).success
     assert manager.get_summary(batch_id).completed_items == 3
     again = _status_tick("resume_crashed_runs_sensor", run_id, instance)
     assert "left no batch open" in again.skip_message
@@ -551,61 +498,3 @@ def test_batches_worked_elsewhere_are_reported_once(
 
     assert told == ["2", "3", "4"]
     assert "no batch has ended outside Dagster" in report.reason()
-
-
-def _file_sensor(folder: Path, **options: Any) -> dg.SensorDefinition:
-    [job] = [job for job in JOBS if job.name == "import_shops"]
-    return build_file_sensor(ShopsProcessor, folder, job, **{"settled_after": NOW, **options})
-
-
-def test_a_file_that_arrives_is_imported_once_and_put_aside(
-    manager: BatchManager, daemon: Start, tmp_path: Path, query: Query
-) -> None:
-    (tmp_path / "shops.csv").write_text("code\na\nb\n")
-    (tmp_path / "later.csv.part").write_text("code\nx\n")
-    files = daemon(_file_sensor(tmp_path))
-
-    [request] = files.requests()
-    assert files.run(request).success
-
-    assert "shops.csv was imported" in files.reason()
-    assert (tmp_path / "imported" / "shops.csv").exists()
-    assert f"no file is in {tmp_path}" in files.reason()
-    assert query("SELECT code FROM shops ORDER BY code") == [("a",), ("b",)]
-
-    (tmp_path / "shops.csv").write_text("code\nc\n")  # a new delivery under the old name
-    [request] = files.requests()
-    assert files.run(request).success
-    assert "was imported" in files.reason()
-    assert len(list((tmp_path / "imported").iterdir())) == 2
-
-
-def test_a_file_that_cannot_be_read_is_put_aside_as_refused(
-    manager: BatchManager, daemon: Start, tmp_path: Path
-) -> None:
-    (tmp_path / "shops.json").write_text('[{"code": "a"}')
-    files = daemon(_file_sensor(tmp_path))
-
-    [request] = files.requests()
-    assert not files.run(request).success
-
-    assert "was refused" in files.reason()
-    assert (tmp_path / "refused" / "shops.json").exists()
-
-
-def test_a_file_whose_run_ended_early_gets_another(manager: BatchManager, daemon: Start, tmp_path: Path) -> None:
-    (tmp_path / "shops.csv").write_text("code\na\n")
-    files = daemon(_file_sensor(tmp_path, afterwards="keep"))
-    [request] = files.requests()
-    files.crash(request)
-
-    [request] = files.requests()
-    assert files.run(request).success
-    assert "was imported" in files.reason()
-    assert (tmp_path / "shops.csv").exists()
-
-
-def test_a_file_that_is_still_being_written_is_left_alone(manager: BatchManager, daemon: Start, tmp_path: Path) -> None:
-    (tmp_path / "shops.csv").write_text("code\na\n")
-
-    assert "has changed within" in daemon(_file_sensor(tmp_path, settled_after=timedelta(hours=1))).reason()
