@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import hypothesis
@@ -59,6 +60,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.0,
         help="let each random test of tests/faults go on for so many minutes (default: until it has done its share)",
     )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes that share the tests
+        session.config.workeroutput["faults"] = (dict(TOTALS.counts), TOTALS.not_run)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if told := getattr(node, "workeroutput", {}).get("faults"):
+        TOTALS.merge(*told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

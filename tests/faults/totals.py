@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 COUNTED = (
     "rounds",
@@ -29,6 +30,11 @@ class Totals:
         if what not in COUNTED:
             raise ValueError(f"nothing is counted as {what!r}; counted are {', '.join(COUNTED)}")
         self.counts[what] += number
+
+    def merge(self, counts: Mapping[str, int], not_run: Sequence[str]) -> None:
+        """Add what another process has counted."""
+        self.counts.update(counts)
+        self.not_run += [reason for reason in not_run if reason not in self.not_run]
 
     def lines(self) -> list[str]:
         """The report; empty if no test of the suite ran."""
