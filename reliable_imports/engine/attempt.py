@@ -61,25 +61,34 @@ class Attempt:
     earlier_tries: Sequence[Failure] = ()
 
     @property
-    def is_eventful(self) -> bool:
-        """Whether there is more to say than that it was completed."""
-        return self.outcome is not Outcome.COMPLETED or bool(self.notes.logs or self.earlier_tries)
+    def number(self) -> int:
+        """Of this attempt at the item, across all reprocessing."""
+        return self.stored.attempt + len(self.earlier_tries)
 
     @property
     def is_final(self) -> bool:
         return self.retry_pause is None
 
 
-def ended_json(attempt: Attempt) -> str:
-    """A completed or skipped item as JSON text; its result is kept as it was written."""
-    parts = [f'"n":{attempt.stored.item_number},"a":{attempt.stored.attempt + len(attempt.earlier_tries)}']
-    if attempt.notes.natural_key is not None:
-        parts.append(f'"k":{encode_basestring(attempt.notes.natural_key)}')
-    if attempt.result is not None:
-        parts.append(f'"r":{attempt.result}')
-    if attempt.skip_reason is not None:
-        parts.append(f'"s":{encode_basestring(clean_text(attempt.skip_reason))}')
-    return "{" + ",".join(parts) + "}"
+def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
+    """What `record_chunk` is told of completed items: four arrays, the first two as the server writes them, the others
+    with a line for each item, empty for NULL. Neither a key nor a JSON text has a line break or is empty."""
+    return {
+        "numbers": f"{{{','.join([str(each.stored.item_number) for each in attempts])}}}",
+        "tries": f"{{{','.join([str(each.number) for each in attempts])}}}",
+        "keys": "\n".join([each.notes.natural_key or "" for each in attempts]),
+        "results": "\n".join([each.result or "" for each in attempts]),
+    }
+
+
+def skip_record(attempt: Attempt) -> dict[str, Any]:
+    """The row of import_attempts for a skipped item."""
+    return {
+        "item_number": attempt.stored.item_number,
+        "attempt": attempt.number,
+        "natural_key": attempt.notes.natural_key,
+        "skip_reason": clean_text(attempt.skip_reason or ""),
+    }
 
 
 def failure_records(

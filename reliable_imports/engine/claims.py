@@ -149,13 +149,13 @@ class Claims:
         rows = cursor.fetchall()
         if not rows:
             return None, False, False
-        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][:6]
-        items = [StoredItem._make(row[6:]) for row in rows[1:]]
+        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][0]
+        items = [StoredItem._make(row[1:]) for row in rows[1:]]
         kept: list[StoredItem] = []
         if self._ahead and range_number == self._ahead_range:
             kept = [item for item in self._ahead if item.item_number >= next_item]
-        claim = Claim(transaction_id, range_number, next_item, kept + items, is_announced)
-        return claim, is_suspect, is_shared
+        claim = Claim(transaction_id, range_number, next_item, kept + items, bool(is_announced))
+        return claim, bool(is_suspect), bool(is_shared)
 
     def due_retries(self, cursor: Any, limit: int) -> Claim | None:
         """Items that wait for another try and are due."""

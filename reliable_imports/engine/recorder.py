@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from reliable_imports.engine.attempt import Attempt, ended_json, failure_records, log_json
+from reliable_imports.engine.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
 from reliable_imports.failure import Failure
 from reliable_imports.models import Batch
 from reliable_imports.processor import BaseProcessor
@@ -40,25 +40,31 @@ class Recorder:
         Args:
             first_item: where the range stood; None for items whose range has moved on (retries).
         """
-        outcomes = [attempt.outcome for attempt in attempts if attempt.is_final]
-        eventful = [attempt for attempt in attempts if attempt.is_eventful]
+        completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+        skipped = [attempt for attempt in attempts if attempt.outcome is Outcome.SKIPPED]
+        failed = [attempt for attempt in attempts if attempt.outcome is Outcome.FAILED and attempt.is_final]
+        eventful = [
+            attempt
+            for attempt in attempts
+            if attempt.outcome is not Outcome.COMPLETED or attempt.notes.logs or attempt.earlier_tries
+        ]
         failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
         retries = [_retry(attempt) for attempt in eventful if attempt.retry_pause is not None]
         logs = [line for attempt in eventful for line in log_json(attempt)]
-        numbers = [attempt.stored.item_number for attempt in attempts]
         reasons = self._new_reasons(eventful)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
             "transaction_id": transaction_id,
             "range_number": range_number,
-            "completed": outcomes.count(Outcome.COMPLETED),
-            "failed": outcomes.count(Outcome.FAILED),
-            "skipped": outcomes.count(Outcome.SKIPPED),
+            "completed": len(completed),
+            "failed": len(failed),
+            "skipped": len(skipped),
             "first_item": first_item,
-            "next_item": numbers[-1] + 1,
-            "retried": numbers if first_item is None else None,
-            "ended": f"[{','.join(ended_json(each) for each in attempts if each.failure is None)}]",
+            "next_item": attempts[-1].stored.item_number + 1,
+            "retried": [attempt.stored.item_number for attempt in attempts] if first_item is None else None,
+            **completed_columns(completed),
+            "skips": json.dumps([skip_record(each) for each in skipped]) if skipped else None,
             "failures": json.dumps(failures) if failures else None,
             "reasons": json.dumps(reasons) if reasons else None,
             "retries": json.dumps(retries) if retries else None,

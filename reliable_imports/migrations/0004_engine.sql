@@ -93,7 +93,8 @@ CREATE TABLE reliable_imports.import_duplicates (
 -- killed it. If such a run is still there, it may be preparing the range's items. is_announced tells whether the run that
 -- claims has said so itself.
 --
--- The first row tells of the claim, the others are the items. A function, so that its plans are made once in a session.
+-- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, is_announced), the others
+-- are the items. A function, so that its plans are made once in a session.
 CREATE FUNCTION reliable_imports.claim_chunk(
     the_batch   bigint,
     the_run     bigint,
@@ -104,12 +105,7 @@ CREATE FUNCTION reliable_imports.claim_chunk(
     max_bytes   bigint
 )
 RETURNS TABLE (
-    transaction_id      bigint,
-    range_number        integer,
-    next_item           bigint,
-    is_suspect          boolean,
-    is_shared           boolean,
-    is_announced        boolean,
+    claim               bigint[],
     item_number         bigint,
     source_data         text,
     source_raw          bytea,
@@ -128,6 +124,8 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     claimed         record;
+    from_item       bigint;
+    last_item       bigint;
     has_duplicates  boolean;
 BEGIN
     SELECT open_range.range_number, open_range.next_item, open_range.last_item
@@ -150,12 +148,14 @@ BEGIN
 
     RETURN QUERY
     SELECT
-        pg_catalog.txid_current(),
-        claimed.range_number,
-        claimed.next_item,
-        coalesce(pg_catalog.bool_or(run.id <> the_run AND NOT reliable_imports.run_has_session(run)), false),
-        coalesce(pg_catalog.bool_or(run.id <> the_run AND reliable_imports.run_has_session(run)), false),
-        coalesce(pg_catalog.bool_or(run.id = the_run), false),
+        ARRAY[
+            pg_catalog.txid_current(),
+            claimed.range_number,
+            claimed.next_item,
+            coalesce(pg_catalog.bool_or(run.id <> the_run AND NOT reliable_imports.run_has_session(run)), false)::integer,
+            coalesce(pg_catalog.bool_or(run.id <> the_run AND reliable_imports.run_has_session(run)), false)::integer,
+            coalesce(pg_catalog.bool_or(run.id = the_run), false)::integer
+        ],
         NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
         NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean
     FROM reliable_imports.import_runs AS run
@@ -163,46 +163,64 @@ BEGIN
         AND run.range_number = claimed.range_number
         AND run.ended_at IS NULL;
 
+    from_item := claimed.next_item;
+    last_item := least(claimed.last_item, claimed.next_item + max_items - 1);
+    IF claimed.range_number = have_range THEN
+        from_item := greatest(claimed.next_item, have_until + 1);
+        last_item := least(claimed.last_item, from_item + max_items - 1);
+    END IF;
+    -- Summed first, for a running sum costs as much as reading the items.
+    IF (
+        SELECT sum(coalesce(
+            pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+        ))
+        FROM reliable_imports.import_items AS stored
+        WHERE stored.batch_id = the_batch
+            AND stored.item_number BETWEEN from_item AND last_item
+    ) > max_bytes THEN
+        SELECT max(sized.item_number)
+        INTO last_item
+        FROM (
+            SELECT
+                stored.item_number,
+                sum(coalesce(
+                    pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+                )) OVER (
+                    ORDER BY stored.item_number
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM reliable_imports.import_items AS stored
+            WHERE stored.batch_id = the_batch
+                AND stored.item_number BETWEEN from_item AND last_item
+        ) AS sized
+        WHERE coalesce(sized.bytes_before, 0) < max_bytes;
+    END IF;
+
     has_duplicates := EXISTS (SELECT FROM reliable_imports.import_duplicates AS any_of WHERE any_of.batch_id = the_batch);
     RETURN QUERY
     SELECT
-        NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, NULL::boolean, NULL::boolean,
-        sized.item_number,
-        sized.source_data::text,
-        sized.source_raw,
-        sized.read_problem,
-        sized.read_problem_kind,
-        sized.source_line,
-        sized.source_offset,
-        sized.earlier_attempts,
-        sized.origin_batch_id,
-        sized.origin_item_number,
-        sized.earlier_attempts + 1,
+        NULL::bigint[],
+        stored.item_number,
+        stored.source_data::text,
+        stored.source_raw,
+        stored.read_problem,
+        stored.read_problem_kind,
+        stored.source_line,
+        stored.source_offset,
+        stored.earlier_attempts,
+        stored.origin_batch_id,
+        stored.origin_item_number,
+        stored.earlier_attempts + 1,
         duplicate.duplicate_of,
         duplicate.fails
-    FROM (
-        SELECT
-            stored.*,
-            sum(coalesce(
-                pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
-            )) OVER (
-                ORDER BY stored.item_number
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ) AS bytes_before
-        FROM reliable_imports.import_items AS stored
-        WHERE stored.batch_id = the_batch
-            AND stored.item_number >= claimed.next_item
-            AND stored.item_number <= claimed.last_item
-            AND (claimed.range_number <> have_range OR stored.item_number > have_until)
-        ORDER BY stored.item_number
-        LIMIT max_items
-    ) AS sized
+    FROM reliable_imports.import_items AS stored
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
         ON has_duplicates
         AND duplicate.batch_id = the_batch
-        AND duplicate.item_number = sized.item_number
-    WHERE coalesce(sized.bytes_before, 0) < max_bytes
-    ORDER BY sized.item_number;
+        AND duplicate.item_number = stored.item_number
+    WHERE stored.batch_id = the_batch
+        AND stored.item_number BETWEEN from_item AND last_item
+    ORDER BY stored.item_number;
 END
 $$;
 
@@ -361,7 +379,12 @@ CREATE FUNCTION reliable_imports.record_chunk(
     completed_n     integer,
     failed_n        integer,
     skipped_n       integer,
-    ended           json,
+    -- Of each completed item: number, attempt, natural key, and its result as JSON.
+    numbers         bigint[],
+    tries           integer[],
+    keys            text[],
+    results         text[],
+    skips           json,
     failures        json,
     reasons         json,
     retries         json,
@@ -388,15 +411,33 @@ BEGIN
     END IF;
 
     INSERT INTO reliable_imports.import_attempts (
-        batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, result, skip_reason
+        batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, result
     )
     SELECT
-        chunk_batch, ended.n, ended.a, chunk_run, CASE WHEN ended.s IS NULL THEN 'completed' ELSE 'skipped' END, true,
-        ended.k, ended.r, ended.s
-    FROM pg_catalog.json_to_recordset(record_chunk.ended) AS ended (n bigint, a integer, k text, r json, s text);
+        chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, completed.natural_key,
+        completed.result::json
+    FROM ROWS FROM (
+        pg_catalog.unnest(numbers), pg_catalog.unnest(tries), pg_catalog.unnest(keys), pg_catalog.unnest(results)
+    ) AS completed (item_number, attempt, natural_key, result);
     GET DIAGNOSTICS stored = ROW_COUNT;
-    IF stored <> completed_n + skipped_n THEN
-        RAISE EXCEPTION '% outcomes sent, % stored', completed_n + skipped_n, stored USING ERRCODE = 'RI001';
+    IF stored <> completed_n THEN
+        RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';
+    END IF;
+
+    stored := 0;
+    IF record_chunk.skips IS NOT NULL THEN
+        INSERT INTO reliable_imports.import_attempts (
+            batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, skip_reason
+        )
+        SELECT
+            chunk_batch, skip.item_number, skip.attempt, chunk_run, 'skipped', true, skip.natural_key, skip.skip_reason
+        FROM pg_catalog.json_to_recordset(record_chunk.skips) AS skip (
+            item_number bigint, attempt integer, natural_key text, skip_reason text
+        );
+        GET DIAGNOSTICS stored = ROW_COUNT;
+    END IF;
+    IF stored <> skipped_n THEN
+        RAISE EXCEPTION '% skipped items sent, % stored', skipped_n, stored USING ERRCODE = 'RI001';
     END IF;
 
     IF record_chunk.failures IS NOT NULL THEN

@@ -153,7 +153,7 @@ SELECT
     entry_index, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint,
     subtransactions
 FROM reliable_imports.apply_writes(
-    %(entries)s::text[], %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[],
+    pg_catalog.string_to_array(%(entries)s, %(separator)s), %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[],
     %(settle)s::text, %(room)s
 )
 
@@ -163,8 +163,9 @@ SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bi
 -- name: record_chunk
 SELECT reliable_imports.record_chunk(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
-    %(completed)s, %(failed)s, %(skipped)s, %(ended)s::json, %(failures)s::json, %(reasons)s::json, %(retries)s::json,
-    %(logs)s::json
+    %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
+    pg_catalog.string_to_array(%(keys)s, E'\n', ''), pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
+    %(failures)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json
 )
 
 -- name: insert_log
