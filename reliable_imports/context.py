@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from reliable_imports.database import one_row, rows
 from reliable_imports.errors import ContextMisuse
@@ -37,15 +39,31 @@ class LogLine:
     details: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class ItemNotes:
+class ItemNotes(msgspec.Struct, eq=False):
     """What an item leaves behind besides its writes."""
 
-    logs: list[LogLine] = field(default_factory=list)
+    logs: list[LogLine] = []  # a new one for each
     natural_key: str | None = None
     """What the item is about: its declared natural key, else the table and key of its first upsert."""
     writes: int = 0
     lookups: dict[tuple[Any, ...], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the contexts of a chunk have in common.
+
+    Attributes:
+        found: what earlier items of the run have looked up.
+        thread: the only one that may use them, as `threading.get_ident` names it.
+    """
+
+    session: ChunkSession
+    batch_id: int
+    batch_type: str
+    run_id: int
+    found: dict[tuple[Any, ...], Any]
+    thread: int
 
 
 class ImportContext:
@@ -60,43 +78,27 @@ class ImportContext:
         item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
     """
 
-    __slots__ = (
-        "_ended",
-        "_found",
-        "_is_hook",
-        "_notes",
-        "_scope",
-        "_session",
-        "_thread",
-        "batch_id",
-        "batch_type",
-        "item_number",
-        "run_id",
-    )
+    __slots__ = ("_ended", "_is_hook", "_notes", "_scope", "_setting", "item_number")
 
-    def __init__(
-        self,
-        session: ChunkSession,
-        scope: ItemScope,
-        *,
-        batch_id: int,
-        batch_type: str,
-        run_id: int,
-        item_number: int | None,
-        found: dict[tuple[Any, ...], Any],
-        is_hook: bool = False,
-    ) -> None:
-        self.batch_id = batch_id
-        self.batch_type = batch_type
-        self.run_id = run_id
+    def __init__(self, setting: Setting, scope: ItemScope, item_number: int | None, is_hook: bool = False) -> None:
         self.item_number = item_number
-        self._session = session
+        self._setting = setting
         self._scope = scope
         self._notes = ItemNotes()
-        self._found = found
         self._is_hook = is_hook
-        self._thread = threading.get_ident()
         self._ended = False
+
+    @property
+    def batch_id(self) -> int:
+        return self._setting.batch_id
+
+    @property
+    def batch_type(self) -> str:
+        return self._setting.batch_type
+
+    @property
+    def run_id(self) -> int:
+        return self._setting.run_id
 
     def execute(self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
         """Run one or more statements and return how many rows the last one touched."""
@@ -167,7 +169,7 @@ class ImportContext:
         self._check()
         # With the types, for 1 and True are equal in Python.
         name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
-        for known in (self._notes.lookups or {}, self._found):
+        for known in (self._notes.lookups or {}, self._setting.found):
             if name in known:
                 return known[name]
         conditions = " AND ".join(f"{quoted(each)} = %s" for each in key)
@@ -210,12 +212,12 @@ class ImportContext:
     def _check(self) -> None:
         if self._ended:
             raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._setting.thread:
             raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
 
     def _run(self, statement: str | sql.Composable, params: Any, *, writes: bool = True) -> Any:
         self._check()
-        cursor = self._session.execute(self._scope, statement, params)
+        cursor = self._setting.session.execute(self._scope, statement, params)
         self._notes.writes += writes and not str(cursor.statusmessage).startswith("SELECT")
         return cursor
 
@@ -229,7 +231,7 @@ class ImportContext:
         template = insert_template(table, tuple(row), key)
         if returning is not None:
             return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", adapted(list(row.values())))
-        literal = row_literal(row.values()) or self._session.mogrify(template.row, adapted(list(row.values())))
+        literal = row_literal(row.values()) or self._setting.session.mogrify(template.row, adapted(list(row.values())))
         self._scope.declared.append((template, literal))
         self._notes.writes += 1
         return None

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
 
 
-@dataclass(frozen=True, slots=True)
-class ImportBatchItem:
+class ImportBatchItem(msgspec.Struct, frozen=True):
     """One item of a batch, as a processor gets it.
 
     Attributes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
+
+import msgspec
 
 from reliable_imports.context import ItemNotes, LogLine
 from reliable_imports.engine.session import ItemScope
@@ -42,8 +43,7 @@ class StoredItem(NamedTuple):
     fails: bool | None
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """What became of one item; a failed write can still turn a completed one into a failed one."""
 
     item: ImportBatchItem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.context import ImportContext, ItemNotes, LogLine, SkipItem, logger
+from reliable_imports.context import ImportContext, ItemNotes, LogLine, Setting, SkipItem, logger
 from reliable_imports.engine.attempt import Attempt, StoredItem
 from reliable_imports.engine.preparation import Prepared
 from reliable_imports.engine.session import (
@@ -83,8 +84,7 @@ class Chunk:
         )
         self._processor = processor
         self._batch = batch
-        self._run_id = run_id
-        self._found = found
+        self._setting = Setting(self.session, batch.id, batch.batch_type, run_id, found, threading.get_ident())
         self._on_item = on_item
         self._parse = parser(processor)
         self._key_fields = tuple(processor.natural_key)
@@ -168,7 +168,7 @@ class Chunk:
     def run_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
         """Run a hook of the whole batch on this transaction; its errors come through as they are."""
         scope = ItemScope()
-        ctx = self._context(scope, None, is_hook=True)
+        ctx = ImportContext(self._setting, scope, None, is_hook=True)
         try:
             hook(ctx)
             self._complete_now(scope)
@@ -184,7 +184,7 @@ class Chunk:
 
     def _try(self, stored: StoredItem, prepared: Prepared | None) -> None:
         scope = ItemScope()
-        ctx = self._context(scope, stored.item_number)
+        ctx = ImportContext(self._setting, scope, stored.item_number)
         session = self.session
         self._is_validating = False
         notes = ctx._notes
@@ -234,7 +234,7 @@ class Chunk:
             self._book_failure(attempt, self._failure(stage, error, attempt.item), error)
             return
         if notes.lookups and attempt.outcome is Outcome.COMPLETED:
-            self._found.update(notes.lookups)
+            self._setting.found.update(notes.lookups)
         self.attempts.append(attempt)
 
     def _call(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
@@ -316,7 +316,7 @@ class Chunk:
             return
         assert attempt.failure is not None
         scope = ItemScope()
-        ctx = self._context(scope, attempt.item.item_number, is_hook=True)
+        ctx = ImportContext(self._setting, scope, attempt.item.item_number, is_hook=True)
         limit = self._processor.item_timeout
         if self._on_item is not None:
             self._on_item(attempt.item.item_number)  # the hook has as long as an item
@@ -371,18 +371,6 @@ class Chunk:
         if self._key_fields or notes.writes == 1:
             raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same key")
         raise NewerData(batch_id=newer[0], item_number=newer[1])
-
-    def _context(self, scope: ItemScope, item_number: int | None, *, is_hook: bool = False) -> ImportContext:
-        return ImportContext(
-            self.session,
-            scope,
-            batch_id=self._batch.id,
-            batch_type=self._batch.batch_type,
-            run_id=self._run_id,
-            item_number=item_number,
-            found=self._found,
-            is_hook=is_hook,
-        )
 
 
 def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:

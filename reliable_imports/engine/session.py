@@ -11,10 +11,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import msgspec
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
@@ -47,8 +48,7 @@ class ChunkTooLarge(Exception):
     """The chunk would need more subtransactions than one transaction should have: replay it in smaller ones."""
 
 
-@dataclass(slots=True)
-class ItemScope:
+class ItemScope(msgspec.Struct, eq=False):
     """What one item did in the chunk's transaction so far."""
 
     sent: list[tuple[str, int]] | None = None
@@ -57,7 +57,7 @@ class ItemScope:
     """A statement was begun, and what became of it is not known: the item was interrupted."""
     was_answered: bool = False
     """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
-    declared: list[tuple[InsertTemplate, str]] = field(default_factory=list)
+    declared: list[tuple[InsertTemplate, str]] = []  # a new one for each
     """Writes that were not sent yet: the template, and the row with its values in place."""
     key: str | None = None
     """What the first declared write is about; no two entries of one group may have the same."""
