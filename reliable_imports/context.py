@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reliable_imports.database import one_row, rows
+from reliable_imports.engine.columns import is_plain
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table, row_literal
+from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -231,7 +232,11 @@ class ImportContext:
         template = insert_template(table, tuple(row), key)
         if returning is not None:
             return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", adapted(list(row.values())))
-        literal = row_literal(row.values()) or self._setting.session.mogrify(template.row, adapted(list(row.values())))
-        self._scope.declared.append((template, literal))
+        values = tuple(row.values())
+        if is_plain(values):
+            self._scope.declared.append((template, values))
+        else:
+            literal = self._setting.session.mogrify(template.row, adapted(values))
+            self._scope.declared.append((template, literal))
         self._notes.writes += 1
         return None

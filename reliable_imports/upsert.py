@@ -21,8 +21,16 @@ _SCALARS = frozenset({str, int, float, bool, type(None), Decimal, date, datetime
 
 
 class InsertTemplate(NamedTuple):
-    """An INSERT in three parts: between *head* and *tail* may stand any number of rows, separated by commas."""
+    """An INSERT in three parts: between *head* and *tail* may stand any number of rows, separated by commas.
 
+    Attributes:
+        table: quoted.
+        into: the head without its VALUES.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    into: str
     head: str
     row: str
     """One `%s` for each column, in parentheses."""
@@ -59,10 +67,13 @@ def insert_template(table: str, columns: tuple[str, ...], key: tuple[str, ...] |
         changed = [column for column in columns if column not in key] or [key[0]]
         assignments = ", ".join(f"{quoted(column)} = EXCLUDED.{quoted(column)}" for column in changed)
         tail = f" ON CONFLICT ({', '.join(map(quoted, key))}) DO UPDATE SET {assignments}"
-    head = f"INSERT INTO {quoted_table(table)} ({names}) VALUES "
+    name = quoted_table(table)
+    into = f"INSERT INTO {name} ({names}) "
+    head = f"{into}VALUES "
     row = f"({', '.join(['%s'] * len(columns))})"
     # Head and tail are sent as they stand.
-    return InsertTemplate(head.replace("%%", "%"), row, tail.replace("%%", "%"), head + row + tail)
+    sent = [text.replace("%%", "%") for text in (name, into, head, tail)]
+    return InsertTemplate(sent[0], columns, sent[1], sent[2], row, sent[3], head + row + tail)
 
 
 def adapted(values: Sequence[Any]) -> list[Any]:
@@ -99,8 +110,11 @@ def natural_key(name: str, values: Sequence[Any]) -> str:
     Args:
         name: the table of an upsert, or the batch type of a declared key.
     """
-    parts = ["null" if value is None else encode_basestring(str(value)) for value in values]
-    text = f"{name}:[{', '.join(parts)}]"
+    if len(values) == 1 and values[0] is not None:
+        text = f"{name}:[{encode_basestring(str(values[0]))}]"
+    else:
+        parts = ["null" if value is None else encode_basestring(str(value)) for value in values]
+        text = f"{name}:[{', '.join(parts)}]"
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= _MAX_NATURAL_KEY and "\n" not in name else f"sha256:{sha256(text.encode()).hexdigest()}"

@@ -6,6 +6,7 @@ claims       which items come next: ranges that nobody else holds, and items tha
 shelter      a child process for items that may kill or outstay their worker
 chunk        one transaction's worth of items, each isolated from the others
 session      the transaction as its items see it: savepoints and declared writes
+columns      declared rows as a few long texts, which the server takes faster than many values
 attempt      what became of one item
 recorder     what became of a chunk, as one call of the server
 preparation  what items need from elsewhere, fetched before their transaction

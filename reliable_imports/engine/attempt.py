@@ -75,7 +75,7 @@ def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
     with a line for each item, empty for NULL. Neither a key nor a JSON text has a line break or is empty."""
     return {
         "numbers": f"{{{','.join([str(each.stored.item_number) for each in attempts])}}}",
-        "tries": f"{{{','.join([str(each.number) for each in attempts])}}}",
+        "tries": f"{{{','.join([str(each.stored.attempt + len(each.earlier_tries)) for each in attempts])}}}",
         "keys": "\n".join([each.notes.natural_key or "" for each in attempts]),
         "results": "\n".join([each.result or "" for each in attempts]),
     }

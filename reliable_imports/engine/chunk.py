@@ -35,7 +35,7 @@ from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.results import dumps_result
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.upsert import natural_key
+from reliable_imports.upsert import InsertTemplate, natural_key
 
 _WORK = load("work.sql")
 
@@ -65,6 +65,7 @@ class Chunk:
         declared_together: int,
         own_together: int,
         found: dict[tuple[Any, ...], Any],
+        column_types: dict[InsertTemplate, list[str] | None],
         on_item: Callable[[int], None] | None = None,
     ) -> None:
         """
@@ -81,6 +82,7 @@ class Chunk:
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             declared_together=declared_together,
             own_together=own_together,
+            column_types=column_types,
         )
         self._processor = processor
         self._batch = batch
@@ -93,12 +95,12 @@ class Chunk:
         self._has_time_limit = processor.item_timeout is not None
         self._is_validating = False
         self._unread = ImportBatchItem(batch.id, 0, None)
-        self._began = time.monotonic()
+        self._until = time.monotonic() + MAX_SECONDS
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
-        return self.changed_session or self.session.is_full or time.monotonic() - self._began > MAX_SECONDS
+        return self.changed_session or time.monotonic() > self._until or self.session.is_full
 
     def go_on(self, carried: Sequence[Attempt]) -> None:
         """Begin with items that were tried in an earlier chunk, which had no room for their writes."""
@@ -127,7 +129,9 @@ class Chunk:
         """
         if self._on_item is not None:
             self._on_item(stored.item_number)
-        if verdict is not None:
+        if verdict is None and stored.read_problem is None and stored.duplicate_of is None:
+            self._try(stored, prepared)
+        elif verdict is not None:
             attempt = Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes())
             self._book_failure(attempt, verdict, call_hook=not is_harmful)
         elif stored.read_problem is not None:
@@ -136,9 +140,8 @@ class Chunk:
             self._book_failure(Attempt(self._item(stored), stored, Outcome.FAILED, ItemScope(), ItemNotes()), failure)
         elif stored.duplicate_of is not None:
             self._book_duplicate(stored, stored.duplicate_of)
-        else:
-            self._try(stored, prepared)
-        self.changed_session = self.changed_session or self.attempts[-1].scope.changed_session
+        if self.attempts[-1].scope.changed_session:
+            self.changed_session = True
 
     def finish(self) -> list[Attempt]:
         """Send the declared writes, and book as failed the items whose writes were refused.
@@ -379,7 +382,8 @@ def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     decimals = processor.decimals
 
     def parse(stored: StoredItem) -> Any:
-        value = loads(stored.text if stored.text is not None else bytes(stored.raw or b""), decimals=decimals)
+        text = stored.text
+        value = loads(bytes(stored.raw or b"") if text is None else text, decimals=decimals)
         if tokens and isinstance(value, dict):
             return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}
         return value

@@ -18,7 +18,7 @@ from reliable_imports.queries import load
 
 _WORK = load("work.sql")
 
-MAX_ITEMS = 500
+MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
 
 _MAX_IDLE = timedelta(minutes=15)

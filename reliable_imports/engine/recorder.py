@@ -41,13 +41,14 @@ class Recorder:
             first_item: where the range stood; None for items whose range has moved on (retries).
         """
         completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
-        skipped = [attempt for attempt in attempts if attempt.outcome is Outcome.SKIPPED]
-        failed = [attempt for attempt in attempts if attempt.outcome is Outcome.FAILED and attempt.is_final]
+        # Most have nothing more to say than that they were completed.
         eventful = [
             attempt
             for attempt in attempts
             if attempt.outcome is not Outcome.COMPLETED or attempt.notes.logs or attempt.earlier_tries
         ]
+        skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
+        failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
         failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
         retries = [_retry(attempt) for attempt in eventful if attempt.retry_pause is not None]
         logs = [line for attempt in eventful for line in log_json(attempt)]

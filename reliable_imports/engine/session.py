@@ -21,17 +21,19 @@ from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
+from reliable_imports.engine.columns import NULL, SEPARATOR, selected, texts_of
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.faults import Fault, fault_of
 from reliable_imports.queries import load
 from reliable_imports.statement import changes_session, is_blind_write, transaction_command
-from reliable_imports.upsert import InsertTemplate
+from reliable_imports.upsert import InsertTemplate, row_literal
 
 _WORK = load("work.sql")
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
 
+_FEWEST_ROWS = 10
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
 # What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
@@ -48,6 +50,10 @@ class ChunkTooLarge(Exception):
     """The chunk would need more subtransactions than one transaction should have: replay it in smaller ones."""
 
 
+Declared = tuple[InsertTemplate, str | tuple[Any, ...]]
+"""A declared write: its template, and its row as SQL, or as values where all of them are plain."""
+
+
 class ItemScope(msgspec.Struct, eq=False):
     """What one item did in the chunk's transaction so far."""
 
@@ -57,8 +63,8 @@ class ItemScope(msgspec.Struct, eq=False):
     """A statement was begun, and what became of it is not known: the item was interrupted."""
     was_answered: bool = False
     """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
-    declared: list[tuple[InsertTemplate, str]] = []  # a new one for each
-    """Writes that were not sent yet: the template, and the row with its values in place."""
+    declared: list[Declared] = []  # a new one for each
+    """Writes that were not sent yet."""
     key: str | None = None
     """What the first declared write is about; no two entries of one group may have the same."""
     error: psycopg2.Error | None = None
@@ -112,6 +118,7 @@ class ChunkSession:
         is_timed: bool,
         declared_together: int,
         own_together: int,
+        column_types: dict[InsertTemplate, list[str] | None],
     ) -> None:
         """
         Args:
@@ -120,6 +127,7 @@ class ChunkSession:
             is_timed: an item, or each of its statements, has only so much time.
             declared_together: how many declared writes are tried in one subtransaction at first.
             own_together: how many items with statements of their own share a savepoint.
+            column_types: what is known of the columns that declared writes go to; more is added.
         """
         self.connection = connection
         self._cursor = connection.cursor()
@@ -128,6 +136,7 @@ class ChunkSession:
         self._is_timed = is_timed
         self._declared_together = declared_together
         self._own_together = 1 if careful else own_together
+        self._column_types = column_types
         self._pending = ""
         """SQL that closes the last savepoint, with its values in place; it is sent in front of the next statement."""
         self._savepoint: _Savepoint | None = None
@@ -170,7 +179,7 @@ class ChunkSession:
                 self._release()
         self._open(scope)
         if scope.declared:
-            declared, scope.declared = _statements(scope.declared), []
+            declared, scope.declared = self._statements(scope.declared), []
             self._send(scope, declared)
         self._send(scope, text)
         scope.was_answered = scope.was_answered or self._cursor.description is not None
@@ -223,7 +232,7 @@ class ChunkSession:
             self._open(scope)
         else:
             self._require_transaction()
-        last = [_statements(scope.declared)] if scope.declared else []
+        last = [self._statements(scope.declared)] if scope.declared else []
         if self._settle:
             last.append(self._settle)
         scope.declared = []
@@ -289,10 +298,12 @@ class ChunkSession:
         if not self._waiting:
             return []
         waiting, self._waiting = self._waiting, []
+        if self._write_as_columns(waiting):
+            return []
         groups = _groups(waiting, self._declared_together)
         templates = list(dict.fromkeys(template for template, _ in groups if template is not None))
         numbers = {template: number for number, template in enumerate(templates, 1)}
-        entries, separator = _joined([_entry(scope) for scope in waiting])
+        entries, separator = _joined([self._entry(scope.declared) for scope in waiting])
         parameters = {
             "entries": entries,
             "separator": separator,
@@ -310,6 +321,75 @@ class ChunkSession:
         self.declared_entries += tried
         self.subtransactions += subtransactions
         return waiting[tried:]
+
+    def _write_as_columns(self, waiting: Sequence[ItemScope]) -> bool:
+        """Try all writes as one statement, where they are alike and few have been refused of late.
+
+        If the server refuses it, nothing has happened: then row after row tells which.
+        """
+        if self._declared_together < MAX_SUBTRANSACTIONS or len(waiting) < _FEWEST_ROWS:
+            return False
+        rows = _alike(waiting)
+        if rows is None:
+            return False
+        template = waiting[0].declared[0][0]
+        types = self._types_of(template)
+        texts = None if types is None else texts_of(rows, types)
+        if types is None or texts is None:
+            return False
+        self._send_for_all(self._take_pending())
+        savepoint = f"{self._savepoints}{next(self._numbers)}"
+        if self._is_written(f"SAVEPOINT {savepoint}; {self._as_columns(template, types, texts)}", len(rows)):
+            self._pending = f"RELEASE SAVEPOINT {savepoint}; "
+            self.subtransactions += 1
+            self.declared_entries += len(rows)
+            return True
+        self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+        return False
+
+    def _is_written(self, text: str, rows: int) -> bool:
+        try:
+            self._cursor.execute(text)
+            written = self._cursor.rowcount
+            if self._settle:
+                self._cursor.execute(self._settle)
+        except psycopg2.Error as error:
+            if error.pgcode in _NOT_OUR_TRANSACTION:
+                raise ChunkSpoiled from error
+            if fault_of(error, self.connection) is not Fault.ITEM:
+                self.error = self.error or error
+                raise
+            return False
+        return bool(written == rows)
+
+    def _types_of(self, template: InsertTemplate) -> list[str] | None:
+        if template not in self._column_types:
+            parameters = {"table": template.table, "columns": list(template.columns)}
+            self._send_for_all(self._take_pending() + self.mogrify(_WORK["column_types"], parameters))
+            ((types,),) = self._cursor.fetchall()
+            self._column_types[template] = types if types and len(types) == len(template.columns) else None
+        return self._column_types[template]
+
+    def _as_columns(self, template: InsertTemplate, types: Sequence[str], texts: Sequence[str]) -> str:
+        cut = "pg_catalog.unnest(pg_catalog.string_to_array(%s, %s, %s))"
+        columns = [f"{self.mogrify(cut, (text, SEPARATOR, NULL))} AS c{number}" for number, text in enumerate(texts, 1)]
+        # Somebody may have altered the table since its columns were looked at.
+        known = {"table": template.table, "columns": list(template.columns), "types": list(types)}
+        return (
+            f"{template.into}SELECT {selected(types)} FROM (SELECT {', '.join(columns)}) AS given "
+            f"WHERE {self.mogrify(_WORK['has_column_types'], known)}{template.tail}"
+        )
+
+    def _statements(self, declared: Sequence[Declared]) -> str:
+        return "; ".join(f"{template.head}{self._row(template, row)}{template.tail}" for template, row in declared)
+
+    def _entry(self, declared: Sequence[Declared]) -> str:
+        return self._row(*declared[0]) if len(declared) == 1 else self._statements(declared)
+
+    def _row(self, template: InsertTemplate, row: str | tuple[Any, ...]) -> str:
+        if type(row) is str:
+            return row
+        return row_literal(row) or self.mogrify(template.row, row)
 
     def _open(self, scope: ItemScope) -> None:
         if scope.sent is not None:
@@ -382,12 +462,22 @@ class ChunkSession:
             raise scope.error
 
 
-def _statements(declared: Sequence[tuple[InsertTemplate, str]]) -> str:
-    return "; ".join(f"{template.head}{row}{template.tail}" for template, row in declared)
-
-
-def _entry(scope: ItemScope) -> str:
-    return scope.declared[0][1] if len(scope.declared) == 1 else _statements(scope.declared)
+def _alike(waiting: Sequence[ItemScope]) -> list[tuple[Any, ...]] | None:
+    """The rows of items that have declared one write each, all of one template and each of another key."""
+    template = waiting[0].declared[0][0]
+    rows = []
+    keys = set()
+    for scope in waiting:
+        declared = scope.declared
+        if len(declared) != 1:
+            return None
+        its_template, row = declared[0]
+        if its_template is not template or type(row) is not tuple or scope.key in keys:
+            return None
+        if scope.key is not None:
+            keys.add(scope.key)
+        rows.append(row)
+    return rows
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:
@@ -407,16 +497,18 @@ def _groups(waiting: Sequence[ItemScope], size: int) -> list[tuple[InsertTemplat
     keys: set[str] = set()
     members = 0
     for position, scope in enumerate(waiting):
-        template = scope.declared[0][0] if len(scope.declared) == 1 else None
+        declared = scope.declared
+        template = declared[0][0] if len(declared) == 1 else None
+        key = scope.key
         # One INSERT cannot touch a row twice, so the later one of the same key begins a group of its own.
-        if members and (template is not current or members == size or (template and scope.key in keys)):
+        if members and (template is not current or members == size or (key in keys and template is not None)):
             groups.append((current, position))
-            keys.clear()
+            keys = set()
             members = 0
         current = template
         members += 1
-        if scope.key is not None:
-            keys.add(scope.key)
+        if key is not None:
+            keys.add(key)
     groups.append((current, len(waiting)))
     return groups
 

@@ -29,6 +29,7 @@ from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.statuses import Stage
+from reliable_imports.upsert import InsertTemplate
 
 _WORK = load("work.sql")
 
@@ -106,6 +107,7 @@ class Worker:
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
         self._connection: Connection
         self._found: dict[tuple[Any, ...], Any] = {}
+        self._column_types: dict[InsertTemplate, list[str] | None] = {}
         self._in_hand = 0
         self._carried: list[Attempt] = []
         self._prepared: dict[int, Prepared] = {}
@@ -239,11 +241,11 @@ class Worker:
             items = items[len(self._carried) :]
             self._trying = [attempt.stored for attempt in self._carried]
         for item in items[: max(0, limit - len(self._trying))]:
-            prepared = self._prepared.get(item.item_number)
-            if self._prepares and prepared is None:
+            prepared = None
+            if self._prepares and (prepared := self._prepared.get(item.item_number)) is None:
                 break
             self._trying.append(item)
-            doubt = self.doubts.get(item.item_number)
+            doubt = self.doubts.get(item.item_number) if self.doubts else None
             if doubt is None:
                 chunk.add(item, prepared=prepared)
             else:
@@ -256,10 +258,11 @@ class Worker:
         self._on_tried()
         carried = chunk.finish()
         self._on_tried()  # again: hooks of refused writes were timed
-        for attempt in chunk.attempts:
-            doubt = self.doubts.get(attempt.item.item_number)
-            if doubt is not None:
-                attempt.earlier_tries = doubt.tries
+        if self.doubts:
+            for attempt in chunk.attempts:
+                doubt = self.doubts.get(attempt.item.item_number)
+                if doubt is not None:
+                    attempt.earlier_tries = doubt.tries
         return chunk, carried
 
     def _raise_if_cancelled(self, attempt: Attempt) -> None:
@@ -271,11 +274,10 @@ class Worker:
         self._carried = carried
         self._trying = []
         self._claims.went_on(claim, len(chunk.attempts))
-        for attempt in chunk.attempts:
-            if self.doubts:
-                self.doubts.pop(attempt.item.item_number, None)
-            if self._prepared:
-                self._prepared.pop(attempt.item.item_number, None)
+        for known in (self.doubts, self._prepared):
+            if known:
+                for attempt in chunk.attempts:
+                    known.pop(attempt.item.item_number, None)
         self._careful_items = max(0, self._careful_items - 1)
         self._small_chunks = max(0, self._small_chunks - 1)
         session = chunk.session
@@ -328,6 +330,7 @@ class Worker:
     def _forget(self) -> None:
         """What undone items had looked up, or were the first to fail for, may never have existed."""
         self._found.clear()
+        self._column_types.clear()
         self._recorder.forget()
         self._breaker.forget()
         self._carried = []
@@ -344,6 +347,7 @@ class Worker:
             declared_together=_group_size(self._refusals),
             own_together=_group_size(self._undone),
             found=self._found,
+            column_types=self._column_types,
             on_item=self._on_item,
         )
 

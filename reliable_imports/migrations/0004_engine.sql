@@ -347,6 +347,30 @@ BEGIN
 END
 $$;
 
+-- The types of columns of a table, as PostgreSQL names its own; fewer than columns where there are others, and NULL where
+-- this role may not look. As a condition of an INSERT, which has locked the table by then, it says whether they are still
+-- the same.
+CREATE FUNCTION reliable_imports.column_types(of_table text, of_columns text[])
+RETURNS text[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT kind.typname::text
+        FROM pg_catalog.unnest(of_columns) WITH ORDINALITY AS named (name, place)
+        JOIN pg_catalog.pg_attribute AS of_column
+            ON of_column.attrelid = pg_catalog.to_regclass(of_table)
+            AND of_column.attname = named.name
+            AND NOT of_column.attisdropped
+        JOIN pg_catalog.pg_type AS kind
+            ON kind.oid = of_column.atttypid
+            AND kind.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
+        ORDER BY named.place
+    );
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN NULL;
+END
+$$;
+
 -- Repeats what completed items have sent, after their savepoint was rolled back because of another item. Each statement
 -- must touch as many rows as the first time, for that is what its item was told.
 CREATE FUNCTION reliable_imports.repeat_statements(statements text[], counts bigint[])
@@ -416,9 +440,13 @@ BEGIN
     SELECT
         chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, completed.natural_key,
         completed.result::json
-    FROM ROWS FROM (
-        pg_catalog.unnest(numbers), pg_catalog.unnest(tries), pg_catalog.unnest(keys), pg_catalog.unnest(results)
-    ) AS completed (item_number, attempt, natural_key, result);
+    FROM (
+        SELECT
+            pg_catalog.unnest(numbers) AS item_number,
+            pg_catalog.unnest(tries) AS attempt,
+            pg_catalog.unnest(keys) AS natural_key,
+            pg_catalog.unnest(results) AS result
+    ) AS completed;
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';

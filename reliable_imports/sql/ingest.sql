@@ -40,7 +40,7 @@ SELECT
     number,
     (number - 1) * size.items + 1,
     least(number * size.items, %(total_items)s)
-FROM (SELECT least(500, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
+FROM (SELECT least(1000, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(1, ceil(%(total_items)s::numeric / size.items)::integer) AS number
 
 -- name: mark_duplicates

@@ -157,6 +157,12 @@ FROM reliable_imports.apply_writes(
     %(settle)s::text, %(room)s
 )
 
+-- name: column_types
+SELECT reliable_imports.column_types(%(table)s, %(columns)s::text[])
+
+-- name: has_column_types
+reliable_imports.column_types(%(table)s, %(columns)s::text[]) = %(types)s::text[]
+
 -- name: repeat_statements
 SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bigint[])
 

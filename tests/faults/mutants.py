@@ -217,8 +217,8 @@ _NO_FENCE = (
     ("record_chunk", "IF stored <> completed_n THEN", "IF false THEN"),
     (
         "record_chunk",
-        ") AS completed (item_number, attempt, natural_key, result);",
-        ") AS completed (item_number, attempt, natural_key, result) ON CONFLICT DO NOTHING;",
+        ") AS completed;",
+        ") AS completed ON CONFLICT DO NOTHING;",
     ),
 )
 

@@ -1,0 +1,220 @@
+"""Declared rows that travel as columns: what arrives is what arrives row by row, and what is refused is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
+from tests.core.conftest import Sql
+
+ROWS: list[dict[str, Any]] = []
+"""What the items declare; JSON could not hold all of it."""
+
+Import = Callable[..., Any]
+
+
+class RowsProcessor(BaseProcessor):
+    table = "target"
+    key: tuple[str, ...] = ()
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        row = ROWS[item.source_data["row"]]
+        if self.key:
+            ctx.upsert(self.table, row, key=self.key)
+        else:
+            ctx.insert(self.table, row)
+
+
+@pytest.fixture
+def import_rows(manager: BatchManager, sql: Sql) -> Import:
+    """Declares the rows as items of one batch; the statements that write them are counted."""
+    sql("CREATE TABLE statements (rows bigint)")
+    sql(
+        "CREATE FUNCTION count_rows() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO statements SELECT count(*) FROM new_rows; RETURN NULL; END $$"
+    )
+
+    def run(rows: list[dict[str, Any]], *, key: tuple[str, ...] = (), table: str = "target") -> Any:
+        class ThisProcessor(RowsProcessor):
+            batch_type = "rows"
+
+        ThisProcessor.key, ThisProcessor.table = key, table
+        ROWS[:] = rows
+        manager.registry = type(manager.registry)()
+        manager.registry.register(ThisProcessor)
+        return manager.process_batch(manager.create_batch("rows", ({"row": row} for row in range(len(rows)))))
+
+    return run
+
+
+def _create(sql: Sql, columns: str) -> None:
+    sql(f"CREATE TABLE target ({columns})")
+    sql(
+        "CREATE TRIGGER counted AFTER INSERT ON target REFERENCING NEW TABLE AS new_rows "
+        "FOR EACH STATEMENT EXECUTE FUNCTION count_rows()"
+    )
+
+
+def test_rows_of_one_kind_are_one_statement(import_rows: Import, sql: Sql) -> None:
+    _create(
+        sql, "id integer PRIMARY KEY, name text, amount numeric, ratio float8, is_new boolean, day date, nothing text"
+    )
+    rows = [
+        {
+            "id": number,
+            "name": f"'{number}'\\ \"%s\" é\n",
+            "amount": Decimal("1.50"),
+            "ratio": number / 7,
+            "is_new": number % 2 == 0,
+            "day": date(2024, 2, 29),
+            "nothing": None,
+        }
+        for number in range(100)
+    ]
+
+    assert import_rows(rows, key=("id",)).completed_items == 100
+
+    assert sql("SELECT rows FROM statements") == [(50,), (50,)], "the batch has two ranges"
+    assert sql("SELECT * FROM target ORDER BY id") == [tuple(row.values()) for row in rows]
+
+
+# For each type of a column, values that a program might have for it, and some that the type refuses.
+_TEXTS = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
+    st.sampled_from(["", "NULL", "\x1e", "\x1f", "a\x1eb", "\\N", "{}", "'", '"', "%s", "nan", "1.5", "007", "true"]),
+)
+_NUMBERS = st.one_of(st.integers(-(2**70), 2**70), st.integers(-5, 5))
+_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "text": _TEXTS,
+    "varchar(3)": _TEXTS,
+    "char(3)": _TEXTS,
+    "integer": st.one_of(_NUMBERS, st.sampled_from(["7", "007", "x", "", " 8 "]), st.booleans(), st.floats(-9, 9)),
+    "bigint": _NUMBERS,
+    "smallint": _NUMBERS,
+    "numeric": st.one_of(_NUMBERS, st.floats(), st.decimals(allow_nan=True, allow_infinity=False), st.just("1e3")),
+    "numeric(5,2)": st.one_of(st.floats(-2000, 2000), st.decimals(-2000, 2000), st.just("12.345")),
+    "double precision": st.one_of(st.floats(), _NUMBERS, st.sampled_from(["NaN", "-inf", "1e-400"])),
+    "real": st.floats(width=32),
+    "boolean": st.one_of(st.booleans(), st.integers(0, 1), st.sampled_from(["yes", "off", "2"])),
+    "date": st.one_of(st.dates(), st.sampled_from(["2024-02-30", "2024-02-29", "infinity"])),
+    "timestamp(0)": st.one_of(st.datetimes(), st.dates(), st.just("2024-01-01 00:00:00.7+09")),
+    "timestamptz": st.one_of(st.datetimes(), st.just("2024-01-01 00:00:00.7+09")),
+    "uuid": st.one_of(st.uuids().map(str), st.just("no")),
+    "json": st.sampled_from(['{"a": 1e2}', "[1,", "null", '"x"']),
+    "jsonb": st.sampled_from(['{"a": 1e2}', "[1,", "null", '"x"']),
+    "integer[]": st.sampled_from(["{1,2}", "{", [1, 2], []]),
+    "bit(2)": st.sampled_from(["10", "101", "1"]),
+    "interval": st.sampled_from(["1 day", "x"]),
+    "positive": st.one_of(st.integers(-2, 5), st.just("3")),
+    "three": _TEXTS,
+}
+
+
+@pytest.mark.parametrize("column", _VALUES)
+def test_what_arrives_is_what_arrives_row_by_row(import_rows: Import, sql: Sql, database: str, column: str) -> None:
+    sql("CREATE DOMAIN positive AS integer CHECK (VALUE > 0)")
+    sql("CREATE DOMAIN three AS varchar(3)")
+    sql(f"CREATE TABLE target (id integer, value {column})")
+    sql(f"CREATE TABLE one_by_one (id integer, value {column})")
+    connection = psycopg2.connect(database)
+    connection.autocommit = True
+    cursor = connection.cursor()
+
+    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.one_of(st.none(), _VALUES[column]), min_size=12, max_size=20))
+    def same(values: list[Any]) -> None:
+        sql("TRUNCATE target, one_by_one")
+        for number, value in enumerate(values):
+            try:
+                cursor.execute("INSERT INTO one_by_one VALUES (%s, %s)", [number, value])
+            except (psycopg2.Error, ValueError, OverflowError):
+                continue
+        summary = import_rows([{"id": number, "value": value} for number, value in enumerate(values)])
+
+        by_rows = sql("SELECT id, value::text FROM one_by_one ORDER BY id")
+        assert sql("SELECT id, value::text FROM target ORDER BY id") == by_rows
+        assert summary.completed_items == len(by_rows)
+
+    same()
+    connection.close()
+
+
+def test_a_refused_row_is_found_and_the_others_arrive(import_rows: Import, sql: Sql) -> None:
+    _create(sql, "id integer PRIMARY KEY, n integer CHECK (n >= 0)")
+
+    summary = import_rows([{"id": number, "n": -1 if number in (3, 77) else number} for number in range(100)])
+
+    assert (summary.completed_items, summary.failed_items) == (98, 2)
+    assert sql("SELECT count(*) FROM target WHERE n = id") == [(98,)]
+    failed = sql("SELECT item_number, sqlstate, constraint_name FROM reliable_imports.import_attempts "
+                 "WHERE outcome = 'failed' ORDER BY item_number")  # fmt: skip
+    assert failed == [(4, "23514", "target_n_check"), (78, "23514", "target_n_check")]
+
+
+def test_a_deferred_constraint_refuses_its_row_too(import_rows: Import, sql: Sql) -> None:
+    _create(sql, "id integer PRIMARY KEY, other integer REFERENCES target DEFERRABLE INITIALLY DEFERRED")
+
+    summary = import_rows([{"id": number, "other": 1_000 if number == 50 else None} for number in range(100)])
+
+    assert (summary.completed_items, summary.failed_items) == (99, 1)
+    assert sql("SELECT count(*), count(*) FILTER (WHERE id = 50) FROM target") == [(99, 0)]
+
+
+def test_rows_of_one_key_are_written_in_their_order(import_rows: Import, sql: Sql) -> None:
+    _create(sql, "id integer PRIMARY KEY, n integer")
+
+    summary = import_rows([{"id": number % 10, "n": number} for number in range(100)], key=("id",))
+
+    assert summary.completed_items == 100
+    assert sql("SELECT id, n FROM target ORDER BY id") == [(number, 90 + number) for number in range(10)]
+
+
+def test_a_row_that_a_trigger_leaves_out_completes_its_item(import_rows: Import, sql: Sql) -> None:
+    _create(sql, "id integer PRIMARY KEY")
+    sql("CREATE FUNCTION no_odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.id % 2 = 1 THEN RETURN NULL; END IF; RETURN NEW; END $$")  # fmt: skip
+    sql("CREATE TRIGGER no_odd BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION no_odd()")
+
+    assert import_rows([{"id": number} for number in range(100)]).completed_items == 100
+    assert sql("SELECT count(*) FROM target") == [(50,)]
+
+
+def test_names_are_quoted(import_rows: Import, sql: Sql) -> None:
+    sql('CREATE SCHEMA "100% ""mine"""')
+    sql('CREATE TABLE "100% ""mine"""."a ""t%s" ("the id" integer PRIMARY KEY, "%(n)s" text)')
+
+    rows = [{"the id": number, "%(n)s": "x"} for number in range(100)]
+    assert import_rows(rows, table='100% "mine".a "t%s', key=("the id",)).completed_items == 100
+
+    assert sql('SELECT count(*) FROM "100% ""mine"""."a ""t%s"') == [(100,)]
+
+
+def test_a_column_that_is_altered_meanwhile_gets_what_was_declared(manager: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE target (id integer PRIMARY KEY, code integer)")
+
+    class AlteringProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("target", {"id": item.item_number, "code": "007"})
+
+    def alter(summary: Any) -> None:
+        sql("ALTER TABLE target ALTER COLUMN code TYPE text USING lpad(code::text, 3, '0')")
+
+    manager.registry.register(AlteringProcessor)
+    summary = manager.process_batch(manager.create_batch("altering", ({} for _ in range(5_000))), on_progress=alter)
+
+    assert summary.status is BatchStatus.COMPLETED
+    assert sql("SELECT code, count(*) FROM target GROUP BY 1") == [("007", 5_000)]
+
+
+def test_a_schema_that_this_role_may_not_use_fails_its_items(import_rows: Import, sql: Sql) -> None:
+    summary = import_rows([{"id": number} for number in range(15)], table="nowhere.target")
+
+    assert summary.failed_items == 15
