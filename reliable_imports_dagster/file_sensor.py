@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 import dagster as dg
 import fsspec.core
+from fsspec import AbstractFileSystem
 
-from reliable_imports import BaseProcessor, BatchManager
+from reliable_imports import BaseProcessor, BatchManager, SourceError
 from reliable_imports.sources.location import is_url, shown
+from reliable_imports.sources.options import SourceOptions
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import asset_op_name, import_name
@@ -24,7 +26,6 @@ Afterwards = Literal["move", "rename", "keep"]
 
 IMPORTED = "imported"
 REFUSED = "refused"
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
 _MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 """Where the file systems of fsspec tell when a file has changed."""
@@ -35,8 +36,8 @@ _MAX_PUT_ASIDE = 100
 def build_file_sensor(
     processor: type[BaseProcessor],
     folder: str | Path,
-    job: Any,
     *,
+    name: str | None = None,
     pattern: str = "*",
     afterwards: Afterwards = "move",
     settled_after: timedelta = timedelta(seconds=10),
@@ -45,18 +46,20 @@ def build_file_sensor(
     minimum_interval_seconds: int = 30,
     max_runs_per_tick: int = 10,
 ) -> dg.SensorDefinition:
-    """The sensor `import_<type>_files_sensor`: launches the import of each file that arrives in *folder*.
+    """The sensor `import_<type>_files_sensor`: launches the job `import_<type>` for each file that arrives in *folder*.
 
     A file is known by name, size, version and time of change, so one that is delivered anew under its old name is
     imported again. That is the batch's idempotency key, so two runs that are given one file make one batch.
 
     In a bucket an object appears when it is complete. In a folder, one that is being written is left alone: whoever
-    can should write under another name (`.tmp`, `.part`, or with a leading dot) and rename, which is atomic.
+    can should write under another name (`.tmp`, `.part`, or with a leading dot) and rename, which is atomic. Symbolic
+    links are left alone too: whoever may deliver is not to choose what else of this machine is read.
 
     Args:
         folder: of this machine, or a URL that fsspec can read and write, such as `s3://bucket/incoming`.
-        job: the processor's import job, as `build_import_job` makes it.
-        pattern: of the names of files, as a shell has it; folders below are not looked into.
+        name: of the sensor, where a processor has two folders, with a sensor each.
+        pattern: of the names of files, as a shell has it; folders below are not looked into. Files whose names do not
+            say a format are taken if the processor's `source_options` do.
         afterwards: `move` puts the file into `imported/` below the folder when its items are stored, or into
             `refused/` if it cannot be read; `rename` leaves it there with `.imported` or `.refused` after its name;
             `keep` leaves it as it is. In a bucket the first two copy, and delete then.
@@ -64,8 +67,9 @@ def build_file_sensor(
         params: values for the processor's `Params`, as the run config takes them.
     """
     registry = only(processor)
-    incoming = _Incoming(folder, pattern)
+    incoming = _Incoming(folder, pattern, processor.source_options)
     extra = {} if params is None else {"params": dict(params)}
+    job_name = import_name(processor.batch_type)
     op = asset_op_name(processor.batch_type)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
@@ -76,7 +80,7 @@ def build_file_sensor(
         refused: list[_File] = []
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
-        for file, runs in _with_runs(context.instance, waiting):
+        for file, runs in _with_runs(context.instance, job_name, waiting):
             if len(requests) == max_runs_per_tick:
                 reasons.append(f"the others wait for the next tick: {max_runs_per_tick} runs are the most for one")
                 break
@@ -93,7 +97,7 @@ def build_file_sensor(
                 requests.append(
                     dg.RunRequest(
                         run_key=f"{file.identity}:{len(runs)}",
-                        job_name=import_name(processor.batch_type),
+                        job_name=job_name,
                         run_config={"ops": {op: {"config": config}}},
                         tags={tags.FILE: file.identity},
                     )
@@ -110,10 +114,10 @@ def build_file_sensor(
         return dg.SensorResult(run_requests=requests)
 
     return build_sensor(
-        f"{import_name(processor.batch_type)}_files_sensor",
+        name or f"{job_name}_files_sensor",
         registry,
         decide,
-        job=job,
+        job_name=job_name,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description=f"Imports files that arrive in {incoming}.",
@@ -126,17 +130,29 @@ class _File:
     Attributes:
         path: as its file system names it.
         location: as a run is told it.
+        version: what its file system calls this content; empty if it does not tell.
         identity: which file, and which content of it.
     """
 
     path: str
     location: str
+    size: int
+    version: str
     identity: str
     changed_at: datetime
 
     @property
     def name(self) -> str:
         return posixpath.basename(self.path)
+
+    def is_content_of(self, filesystem: Any) -> bool:
+        """Whether the file holds still what it held when it was listed.
+
+        Raises FileNotFoundError: it is not there any more.
+        """
+        filesystem.invalidate_cache()
+        now = filesystem.info(self.path)
+        return bool(now["size"] == self.size and (not self.version or _version(now) == self.version))
 
     @property
     def key(self) -> str:
@@ -147,9 +163,10 @@ class _File:
 class _Incoming:
     """The folder, or the part of a bucket, in which files arrive."""
 
-    def __init__(self, folder: str | Path, pattern: str) -> None:
+    def __init__(self, folder: str | Path, pattern: str, options: SourceOptions) -> None:
         self._folder = folder
         self._pattern = pattern
+        self._options = options
 
     def __str__(self) -> str:
         return shown(self._folder)
@@ -166,22 +183,17 @@ class _Incoming:
         return sorted(files, key=lambda file: (file.changed_at, file.path))
 
     def put_aside(self, file: _File, outcome: str, afterwards: Literal["move", "rename"]) -> str:
-        """Mark a file as *outcome*, as it was declared; says what was done."""
+        """Mark a file as *outcome*, as it was declared; says what was done, or why it was not."""
         filesystem, _ = self._opened()
-        parent = posixpath.dirname(file.path)
-        if afterwards == "move":
-            parent = posixpath.join(parent, outcome)
-            filesystem.makedirs(parent, exist_ok=True)
-            name = file.name
-        else:
-            name = f"{file.name}.{outcome}"
-        place = posixpath.join(parent, name)
-        if filesystem.exists(place):  # an earlier delivery of that name
-            place = posixpath.join(parent, f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}-{name}")
         try:
-            filesystem.mv(file.path, place)
+            if not file.is_content_of(filesystem):
+                return f"{file.name} was {outcome}, and has been delivered anew since"
+            place = _place(filesystem, file, outcome, afterwards)
+            _move(filesystem, file.path, place)
         except FileNotFoundError:  # another tick, or somebody else, was faster
             return f"{file.name} was {outcome}, and is gone"
+        except OSError as error:
+            return f"{file.name} was {outcome}, and stays where it is, for it cannot be moved: {error}"
         return f"{file.name} was {outcome}, and is {filesystem.unstrip_protocol(place)} now"
 
     def _opened(self) -> tuple[Any, str]:
@@ -196,17 +208,57 @@ class _Incoming:
             info["type"] == "file"
             and fnmatchcase(name, self._pattern)
             and not name.startswith(".")
-            and not name.endswith(_UNFINISHED)
-            and name.removesuffix(".gz").endswith(_SUFFIXES)
+            and not name.endswith((*_UNFINISHED, f".{IMPORTED}", f".{REFUSED}"))
+            and self._has_format(name)
         )
+
+    def _has_format(self, name: str) -> bool:
+        try:
+            name.encode()
+            self._options.format_of(Path(name))
+        except (UnicodeEncodeError, SourceError):  # Dagster could not be told a name that is no text
+            return False
+        return True
 
     def _file(self, filesystem: Any, info: Mapping[str, Any]) -> _File:
         path = info["name"]
         location = filesystem.unstrip_protocol(path) if is_url(self._folder) else path
         changed_at = next((info[key] for key in _MODIFIED if info.get(key)), 0)
-        version = info.get("ETag") or info.get("etag") or info.get("ino") or ""
+        version = _version(info)
         identity = f"{location}:{info['size']}:{changed_at}:{version}"
-        return _File(path, location, identity, _time(changed_at))
+        return _File(path, location, info["size"], version, identity, _time(changed_at))
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    return str(info.get("ETag") or info.get("etag") or info.get("ino") or "")
+
+
+def _place(filesystem: Any, file: _File, outcome: str, afterwards: Literal["move", "rename"]) -> str:
+    """Where a file goes: one of two places, so that a store which forbids to delete does not fill up."""
+    parent = posixpath.dirname(file.path)
+    if afterwards == "move":
+        parent = posixpath.join(parent, outcome)
+        filesystem.makedirs(parent, exist_ok=True)
+        name = file.name
+    else:
+        name = f"{file.name}.{outcome}"
+    place = posixpath.join(parent, name)
+    if not filesystem.exists(place):
+        return place
+    # An earlier delivery of that name.
+    return posixpath.join(parent, f"{file.changed_at:%Y%m%dT%H%M%S}-{file.key[-8:]}-{name}")
+
+
+def _move(filesystem: Any, path: str, place: str) -> None:
+    """Move one file, whatever is in its name.
+
+    Where fsspec copies and deletes, its `mv` takes the name for a pattern, and hides that nothing could be deleted.
+    """
+    if type(filesystem).mv is not AbstractFileSystem.mv:
+        filesystem.mv(path, place)
+        return
+    filesystem.cp_file(path, place)
+    filesystem.rm_file(path)
 
 
 def _time(told: Any) -> datetime:
@@ -219,16 +271,15 @@ def _time(told: Any) -> datetime:
 
 def _stored(manager: BatchManager, batch_type: str, files: Sequence[_File]) -> set[str]:
     """The keys of files whose items are stored: what becomes of them is the batch's affair."""
-    keys: set[str] = set()
-    for start in range(0, len(files), _PAGE):
-        keys |= manager.find_deliveries(batch_type, [file.key for file in files[start : start + _PAGE]]).keys()
-    return keys
+    return set(manager.find_deliveries(batch_type, [file.key for file in files]))
 
 
-def _with_runs(instance: dg.DagsterInstance, files: Sequence[_File]) -> Iterator[tuple[_File, Sequence[dg.DagsterRun]]]:
-    """Each file with the runs that were launched for it; Dagster is asked for many files at once."""
+def _with_runs(
+    instance: dg.DagsterInstance, job_name: str, files: Sequence[_File]
+) -> Iterator[tuple[_File, Sequence[dg.DagsterRun]]]:
+    """Each file with the job's runs that were launched for it; Dagster is asked for many files at once."""
     for start in range(0, len(files), _PAGE):
         page = files[start : start + _PAGE]
-        runs = instance.get_runs(dg.RunsFilter(tags={tags.FILE: [file.identity for file in page]}))
+        runs = instance.get_runs(dg.RunsFilter(job_name=job_name, tags={tags.FILE: [file.identity for file in page]}))
         for file in page:
             yield file, [run for run in runs if run.tags[tags.FILE] == file.identity]
