@@ -28,7 +28,7 @@ from reliable_imports import (
     TableProcessor,
 )
 from reliable_imports_dagster import build_file_sensor, build_reliable_imports_defs
-from reliable_imports_dagster.file_sensor import _Incoming
+from reliable_imports_dagster.arrivals import Arrivals
 from reliable_imports_dagster.sensors import MAX_IDLE_RUNS
 from tests.dagster.conftest import Query
 from tests.dagster.daemon import Daemon
@@ -331,12 +331,12 @@ def test_a_bucket_that_lets_nobody_delete_is_not_filled_with_copies(watch: Start
 
 
 def test_a_file_that_has_been_replaced_since_is_not_put_aside_unread(place: Place) -> None:
-    incoming = _Incoming(place.url, "*", SourceOptions())
+    arrivals = Arrivals(place.url, "*", SourceOptions())
     place.put("shops.csv", "code\na\n")
-    [file] = incoming.arrived()
+    [file] = arrivals.listed()
     place.put("shops.csv", "code\na\nb\n")
 
-    assert "has been delivered anew since" in incoming.put_aside(file, "imported", "move")
+    assert "has been delivered anew since" in arrivals.put_aside(file, "imported", "move")
     assert place.names() == ["shops.csv"]
 
 
