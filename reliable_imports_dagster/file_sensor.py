@@ -63,16 +63,15 @@ def build_file_sensor(
         files = arrivals.listed()
         stored = _stored(manager, processor.batch_type, files)
         waiting = [file for file in files if file.key not in stored]
+        settled = [file for file in waiting if now - file.changed_at >= settled_after]
         refused: list[ArrivedFile] = []
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
-        for file, runs in _with_runs(context.instance, job_name, waiting):
+        for file, runs in _with_runs(context.instance, job_name, settled):
             if len(requests) == max_runs_per_tick:
                 reasons.append(f"the others wait for the next tick: {max_runs_per_tick} runs are the most for one")
                 break
-            if now - file.changed_at < settled_after:
-                reasons.append(f"{file.name} has changed within {settled_after}")
-            elif any(run.status in IN_PROGRESS for run in runs):
+            if any(run.status in IN_PROGRESS for run in runs):
                 reasons.append(f"{file.name} is being imported")
             elif any(run.tags.get(tags.OUTCOME) == tags.REFUSED for run in runs):
                 refused.append(file)
@@ -88,6 +87,8 @@ def build_file_sensor(
                         tags={tags.FILE: file.identity},
                     )
                 )
+        if len(settled) < len(waiting):
+            reasons.append(f"{len(waiting) - len(settled)} changed within {settled_after}, the last {waiting[-1].name}")
         for outcome, ended in ((IMPORTED, [file for file in files if file.key in stored]), (REFUSED, refused)):
             if afterwards != "keep":
                 reasons += [arrivals.put_aside(file, outcome, afterwards) for file in ended[:_MAX_PUT_ASIDE]]
@@ -122,5 +123,8 @@ def _with_runs(
     for start in range(0, len(files), _PAGE):
         page = files[start : start + _PAGE]
         runs = instance.get_runs(dg.RunsFilter(job_name=job_name, tags={tags.FILE: [file.identity for file in page]}))
+        runs_of: dict[str, list[dg.DagsterRun]] = {file.identity: [] for file in page}
+        for run in runs:
+            runs_of[run.tags[tags.FILE]].append(run)
         for file in page:
-            yield file, [run for run in runs if run.tags[tags.FILE] == file.identity]
+            yield file, runs_of[file.identity]

@@ -239,10 +239,11 @@ def test_a_file_whose_items_were_stored_by_a_run_that_died_is_not_read_again(
     assert "shops.csv was imported" in files.reason()
 
 
-def test_a_file_that_is_still_being_written_is_left_alone(daemon: Start, place: Place) -> None:
-    place.put("shops.csv", "code\na\n")
+def test_files_that_are_still_being_written_are_left_alone_and_counted(daemon: Start, place: Place) -> None:
+    for name in ("shops-1.csv", "shops-2.csv"):
+        place.put(name, "code\na\n")
 
-    assert "has changed within" in daemon(settled_after=timedelta(hours=1)).reason()
+    assert daemon(settled_after=timedelta(hours=1)).reason().startswith("2 changed within 1:00:00, the last shops-")
 
 
 def test_names_that_do_not_match_are_left_alone(daemon: Start, place: Place) -> None:
