@@ -1,11 +1,13 @@
 """Which batch an import run works: one that exists, one that an earlier try of this run made, or a new one."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError, SourceUnavailable
+from reliable_imports.sources.location import locate, shown
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
@@ -48,12 +50,15 @@ def accept(
         # Gone or changed since an earlier try has stored it: then its items are not asked for.
         source = _refuse(error)
     try:
-        return manager.create_batch(processor.batch_type, source, **delivery)
+        batch_id = manager.create_batch(processor.batch_type, source, **delivery)
     except SourceUnavailable:
         raise  # it may be read another time
     except SourceError:
         tags.tag_run(context, {tags.OUTCOME: tags.REFUSED})
         raise
+    if config.idempotency_key is not None:
+        _warn_of_another_source(context, manager, batch_id, path)
+    return batch_id
 
 
 def _key_of(context: dg.OpExecutionContext, config: ImportConfig) -> str:
@@ -150,6 +155,18 @@ def _existing(manager: BatchManager, processor: type[BaseProcessor], batch_id: i
             f"{processor.batch_type!r}; launch {import_name(found)} for it"
         )
     return batch_id
+
+
+def _warn_of_another_source(
+    context: dg.OpExecutionContext, manager: BatchManager, batch_id: int, path: str | os.PathLike[str]
+) -> None:
+    """A key that was copied along with a run's config would make a new file look as if it had been imported."""
+    held = manager.get_batch(batch_id).source
+    if held not in (None, shown(locate(path))):
+        context.log.warning(
+            f"{path} was not read: the idempotency_key is that of batch {batch_id}, which holds {held}; to import "
+            "the file, launch a run without the key"
+        )
 
 
 def _refuse(error: SourceError) -> Iterator[object]:

@@ -1,33 +1,20 @@
 """Files that arrive in a folder or in a bucket: each is imported once, and then put aside."""
 
-import hashlib
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
-import fsspec.core
 
 from reliable_imports import BaseProcessor, BatchManager
-from reliable_imports.sources.location import is_url, shown
 from reliable_imports_dagster import tags
+from reliable_imports_dagster.arrivals import IMPORTED, REFUSED, Afterwards, Arrivals, ArrivedFile
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS
 
-Afterwards = Literal["move", "rename", "keep"]
-
-IMPORTED = "imported"
-REFUSED = "refused"
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
-_UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
-_MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
-"""Where the file systems of fsspec tell when a file has changed."""
 _PAGE = 500
 _MAX_PUT_ASIDE = 100
 
@@ -35,8 +22,8 @@ _MAX_PUT_ASIDE = 100
 def build_file_sensor(
     processor: type[BaseProcessor],
     folder: str | Path,
-    job: Any,
     *,
+    name: str | None = None,
     pattern: str = "*",
     afterwards: Afterwards = "move",
     settled_after: timedelta = timedelta(seconds=10),
@@ -45,18 +32,20 @@ def build_file_sensor(
     minimum_interval_seconds: int = 30,
     max_runs_per_tick: int = 10,
 ) -> dg.SensorDefinition:
-    """The sensor `import_<type>_files_sensor`: launches the import of each file that arrives in *folder*.
+    """The sensor `import_<type>_files_sensor`: launches the job `import_<type>` for each file that arrives in *folder*.
 
     A file is known by name, size, version and time of change, so one that is delivered anew under its old name is
     imported again. That is the batch's idempotency key, so two runs that are given one file make one batch.
 
     In a bucket an object appears when it is complete. In a folder, one that is being written is left alone: whoever
-    can should write under another name (`.tmp`, `.part`, or with a leading dot) and rename, which is atomic.
+    can should write under another name (`.tmp`, `.part`, or with a leading dot) and rename, which is atomic. Symbolic
+    links are left alone too: whoever may deliver is not to choose what else of this machine is read.
 
     Args:
         folder: of this machine, or a URL that fsspec can read and write, such as `s3://bucket/incoming`.
-        job: the processor's import job, as `build_import_job` makes it.
-        pattern: of the names of files, as a shell has it; folders below are not looked into.
+        name: of the sensor, where a processor has two folders, with a sensor each.
+        pattern: of the names of files, as a shell has it; folders below are not looked into. Files whose names do not
+            say a format are taken if the processor's `source_options` do.
         afterwards: `move` puts the file into `imported/` below the folder when its items are stored, or into
             `refused/` if it cannot be read; `rename` leaves it there with `.imported` or `.refused` after its name;
             `keep` leaves it as it is. In a bucket the first two copy, and delete then.
@@ -64,25 +53,25 @@ def build_file_sensor(
         params: values for the processor's `Params`, as the run config takes them.
     """
     registry = only(processor)
-    incoming = _Incoming(folder, pattern)
+    arrivals = Arrivals(folder, pattern, processor.source_options)
     extra = {} if params is None else {"params": dict(params)}
+    job_name = import_name(processor.batch_type)
     op = asset_op_name(processor.batch_type)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         now = datetime.now(timezone.utc)
-        files = incoming.arrived()
+        files = arrivals.listed()
         stored = _stored(manager, processor.batch_type, files)
         waiting = [file for file in files if file.key not in stored]
-        refused: list[_File] = []
+        settled = [file for file in waiting if now - file.changed_at >= settled_after]
+        refused: list[ArrivedFile] = []
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
-        for file, runs in _with_runs(context.instance, waiting):
+        for file, runs in _with_runs(context.instance, job_name, settled):
             if len(requests) == max_runs_per_tick:
                 reasons.append(f"the others wait for the next tick: {max_runs_per_tick} runs are the most for one")
                 break
-            if now - file.changed_at < settled_after:
-                reasons.append(f"{file.name} has changed within {settled_after}")
-            elif any(run.status in IN_PROGRESS for run in runs):
+            if any(run.status in IN_PROGRESS for run in runs):
                 reasons.append(f"{file.name} is being imported")
             elif any(run.tags.get(tags.OUTCOME) == tags.REFUSED for run in runs):
                 refused.append(file)
@@ -93,142 +82,49 @@ def build_file_sensor(
                 requests.append(
                     dg.RunRequest(
                         run_key=f"{file.identity}:{len(runs)}",
-                        job_name=import_name(processor.batch_type),
+                        job_name=job_name,
                         run_config={"ops": {op: {"config": config}}},
                         tags={tags.FILE: file.identity},
                     )
                 )
+        if len(settled) < len(waiting):
+            reasons.append(f"{len(waiting) - len(settled)} changed within {settled_after}, the last {waiting[-1].name}")
         for outcome, ended in ((IMPORTED, [file for file in files if file.key in stored]), (REFUSED, refused)):
             if afterwards != "keep":
-                reasons += [incoming.put_aside(file, outcome, afterwards) for file in ended[:_MAX_PUT_ASIDE]]
+                reasons += [arrivals.put_aside(file, outcome, afterwards) for file in ended[:_MAX_PUT_ASIDE]]
             elif ended:
                 reasons.append(f"{outcome} before: {len(ended)}, the last of them {ended[-1].name}")
         for reason in reasons:
             context.log.info(reason)
         if not requests:
-            return "; ".join(reasons[:10]) or f"no file is in {incoming}"
+            return "; ".join(reasons[:10]) or f"no file is in {arrivals}"
         return dg.SensorResult(run_requests=requests)
 
     return build_sensor(
-        f"{import_name(processor.batch_type)}_files_sensor",
+        name or f"{job_name}_files_sensor",
         registry,
         decide,
-        job=job,
+        job_name=job_name,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        description=f"Imports files that arrive in {incoming}.",
+        description=f"Imports files that arrive in {arrivals}.",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """
-    Attributes:
-        path: as its file system names it.
-        location: as a run is told it.
-        identity: which file, and which content of it.
-    """
-
-    path: str
-    location: str
-    identity: str
-    changed_at: datetime
-
-    @property
-    def name(self) -> str:
-        return posixpath.basename(self.path)
-
-    @property
-    def key(self) -> str:
-        """The idempotency key of its batch; the identity may be too long for one, or not printable."""
-        return f"file:{hashlib.sha256(self.identity.encode(errors='surrogateescape')).hexdigest()}"
-
-
-class _Incoming:
-    """The folder, or the part of a bucket, in which files arrive."""
-
-    def __init__(self, folder: str | Path, pattern: str) -> None:
-        self._folder = folder
-        self._pattern = pattern
-
-    def __str__(self) -> str:
-        return shown(self._folder)
-
-    def arrived(self) -> list[_File]:
-        """Files that are meant for us, the oldest first."""
-        filesystem, folder = self._opened()
-        filesystem.invalidate_cache()  # some remember what they have listed
-        try:
-            listed = filesystem.ls(folder, detail=True)
-        except FileNotFoundError:  # which is also what an empty part of a bucket is
-            return []
-        files = [self._file(filesystem, info) for info in listed if self._is_meant(info)]
-        return sorted(files, key=lambda file: (file.changed_at, file.path))
-
-    def put_aside(self, file: _File, outcome: str, afterwards: Literal["move", "rename"]) -> str:
-        """Mark a file as *outcome*, as it was declared; says what was done."""
-        filesystem, _ = self._opened()
-        parent = posixpath.dirname(file.path)
-        if afterwards == "move":
-            parent = posixpath.join(parent, outcome)
-            filesystem.makedirs(parent, exist_ok=True)
-            name = file.name
-        else:
-            name = f"{file.name}.{outcome}"
-        place = posixpath.join(parent, name)
-        if filesystem.exists(place):  # an earlier delivery of that name
-            place = posixpath.join(parent, f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}-{name}")
-        try:
-            filesystem.mv(file.path, place)
-        except FileNotFoundError:  # another tick, or somebody else, was faster
-            return f"{file.name} was {outcome}, and is gone"
-        return f"{file.name} was {outcome}, and is {filesystem.unstrip_protocol(place)} now"
-
-    def _opened(self) -> tuple[Any, str]:
-        if is_url(self._folder):
-            filesystem, folder = fsspec.core.url_to_fs(self._folder)
-            return filesystem, folder
-        return fsspec.filesystem("file"), str(Path(self._folder).absolute())
-
-    def _is_meant(self, info: Mapping[str, Any]) -> bool:
-        name = posixpath.basename(info["name"])
-        return (
-            info["type"] == "file"
-            and fnmatchcase(name, self._pattern)
-            and not name.startswith(".")
-            and not name.endswith(_UNFINISHED)
-            and name.removesuffix(".gz").endswith(_SUFFIXES)
-        )
-
-    def _file(self, filesystem: Any, info: Mapping[str, Any]) -> _File:
-        path = info["name"]
-        location = filesystem.unstrip_protocol(path) if is_url(self._folder) else path
-        changed_at = next((info[key] for key in _MODIFIED if info.get(key)), 0)
-        version = info.get("ETag") or info.get("etag") or info.get("ino") or ""
-        identity = f"{location}:{info['size']}:{changed_at}:{version}"
-        return _File(path, location, identity, _time(changed_at))
-
-
-def _time(told: Any) -> datetime:
-    if isinstance(told, str):
-        told = datetime.fromisoformat(told.replace("Z", "+00:00"))
-    if not isinstance(told, datetime):
-        return datetime.fromtimestamp(told, timezone.utc)
-    return told if told.tzinfo is not None else told.replace(tzinfo=timezone.utc)
-
-
-def _stored(manager: BatchManager, batch_type: str, files: Sequence[_File]) -> set[str]:
+def _stored(manager: BatchManager, batch_type: str, files: Sequence[ArrivedFile]) -> set[str]:
     """The keys of files whose items are stored: what becomes of them is the batch's affair."""
-    keys: set[str] = set()
-    for start in range(0, len(files), _PAGE):
-        keys |= manager.find_deliveries(batch_type, [file.key for file in files[start : start + _PAGE]]).keys()
-    return keys
+    return set(manager.find_deliveries(batch_type, [file.key for file in files]))
 
 
-def _with_runs(instance: dg.DagsterInstance, files: Sequence[_File]) -> Iterator[tuple[_File, Sequence[dg.DagsterRun]]]:
-    """Each file with the runs that were launched for it; Dagster is asked for many files at once."""
+def _with_runs(
+    instance: dg.DagsterInstance, job_name: str, files: Sequence[ArrivedFile]
+) -> Iterator[tuple[ArrivedFile, Sequence[dg.DagsterRun]]]:
+    """Each file with the job's runs that were launched for it; Dagster is asked for many files at once."""
     for start in range(0, len(files), _PAGE):
         page = files[start : start + _PAGE]
-        runs = instance.get_runs(dg.RunsFilter(tags={tags.FILE: [file.identity for file in page]}))
+        runs = instance.get_runs(dg.RunsFilter(job_name=job_name, tags={tags.FILE: [file.identity for file in page]}))
+        runs_of: dict[str, list[dg.DagsterRun]] = {file.identity: [] for file in page}
+        for run in runs:
+            runs_of[run.tags[tags.FILE]].append(run)
         for file in page:
-            yield file, [run for run in runs if run.tags[tags.FILE] == file.identity]
+            yield file, runs_of[file.identity]

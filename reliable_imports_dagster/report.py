@@ -10,7 +10,7 @@ import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason
 from reliable_imports_dagster import tags
-from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS
+from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.row_count import rows_in_table
 
 FailRunOn = Literal["failed", "any_failure", "never"]
@@ -114,7 +114,7 @@ def report_of(
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
-        metadata["reprocess"] = _ways_to_reprocess(module, summary.batch_id)
+        metadata["reprocess"] = _ways_to_reprocess(module, summary)
     metadata["runs"] = _runs_links(manager.get_batch(summary.batch_id))
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
@@ -246,8 +246,9 @@ def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
     )
 
 
-def _ways_to_reprocess(module: str | None, batch_id: int) -> dg.MarkdownMetadataValue:
+def _ways_to_reprocess(module: str | None, summary: BatchSummary) -> dg.MarkdownMetadataValue:
     """A link to the launchpad, filled in, and commands to paste, in lines so short that the UI shows all of them."""
+    batch_id = summary.batch_id
     config = json.dumps({"ops": {REPROCESS: {"config": {"batch_id": batch_id}}}}).replace(": {", ":\n  {")
     commands = [
         f"reliable-imports reprocess {batch_id}",
@@ -259,13 +260,18 @@ def _ways_to_reprocess(module: str | None, batch_id: int) -> dg.MarkdownMetadata
             f"  -m {module} \\\n  -j {REPROCESS} \\\n  -c reprocess.yaml"
         )
     blocks = "\n\nor\n\n".join(f"```\n{command}\n```" for command in commands)
-    return dg.MetadataValue.md(f"[in the launchpad]({_launchpad(batch_id)}), or from a shell\n\n{blocks}")
+    return dg.MetadataValue.md(f"[in the launchpad]({_launchpad(summary)}), or from a shell\n\n{blocks}")
 
 
-def _launchpad(batch_id: int) -> str:
-    """`/guess` leads to the job whatever the code location is called: a run in a process of its own does not know."""
-    config = f"ops:\n  {REPROCESS}:\n    config:\n      batch_id: {batch_id}\n"
-    return f"/guess/{REPROCESS}/playground/setup?config={quote(config, safe='')}"
+def _launchpad(summary: BatchSummary) -> str:
+    """`/guess` leads to the job whatever the code location is called: a run in a process of its own does not know.
+
+    To the job of one batch type, for that of all is in each code location, and between several jobs of a name
+    Dagster lets people choose and forgets the config.
+    """
+    job = reprocess_name(summary.batch_type)
+    config = f"ops:\n  {job}:\n    config:\n      batch_id: {summary.batch_id}\n"
+    return f"/guess/{job}/playground/setup?config={quote(config, safe='')}"
 
 
 def _runs_links(batch: Batch) -> dg.MarkdownMetadataValue:

@@ -17,6 +17,9 @@ Location = Path | str
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _COLLAPSED_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
 _WEB = ("http", "https")
+_USER = re.compile(r"(?<=://)[^/]*@")
+_VERSION = re.compile(r"(\?versionid=[^/]*|#\d+)$", re.IGNORECASE)
+"""After the name in a bucket: which version of the object. Anything else that stands there is part of the name."""
 _READ_AHEAD = 8 * 1024 * 1024
 
 
@@ -33,16 +36,23 @@ def locate(given: str | os.PathLike[str]) -> Location:
 
 def file_name(location: Location) -> str:
     """The last part, which says the format."""
-    return location.name if isinstance(location, Path) else PurePosixPath(urlsplit(location).path).name
+    if isinstance(location, Path):
+        return location.name
+    return PurePosixPath(urlsplit(location).path if _is_web(location) else _VERSION.sub("", location)).name
 
 
 def shown(location: Location) -> str:
     """The location as it may be stored and told: without a password, and without what gives a signed URL its power."""
     if isinstance(location, Path):
         return str(location)
+    if not _is_web(location):
+        return _USER.sub("", location, count=1)
     parts = urlsplit(location)
-    query = "" if parts.scheme.lower() in _WEB else parts.query
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme.lower() in _WEB
 
 
 def open_location(location: Location) -> tuple[BinaryIO, int | None]:
@@ -83,11 +93,10 @@ def _open_path(path: Path) -> tuple[BinaryIO, int]:
 def _open_url(url: str) -> tuple[BinaryIO, int | None]:
     import fsspec.core
 
-    web = urlsplit(url).scheme.lower() in _WEB
     try:
         # A server of the web need not know ranges; other stores are read ahead, and not in blocks of 50 MB.
         filesystem, path = fsspec.core.url_to_fs(url)
-        file: Any = filesystem.open(path, "rb", block_size=0 if web else _READ_AHEAD)
+        file: Any = filesystem.open(path, "rb", block_size=0 if _is_web(url) else _READ_AHEAD)
     except ImportError as error:
         raise SourceError(shown(url), f"another package is needed to read it: {error}") from None
     except FileNotFoundError:

@@ -6,6 +6,7 @@ import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 import psycopg2
@@ -237,6 +238,9 @@ def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch,
     assert "this is no note" in first["title"]
     assert (second["items"], second["sample_item"]) == (1, 4)
     assert f"tag%3Areliable_imports%2Fbatch_id%3D{batch_id}" in told["runs"]
+    # The job of this type alone: one of that name is in one code location, where a link can lead to it.
+    config = quote(f"ops:\n  reprocess_notes:\n    config:\n      batch_id: {batch_id}\n", safe="")
+    assert f"(/guess/reprocess_notes/playground/setup?config={config})" in told["reprocess"]
     blocks = re.findall(r"```\n(.*?)\n```", told["reprocess"], re.DOTALL)
     ours, dagsters = (shlex.split(block.replace("\\\n", "")) for block in blocks)
     assert ours == ["reliable-imports", "reprocess", str(batch_id)]

@@ -1,5 +1,7 @@
 """Files that arrive in a folder, and in a bucket of a real server that speaks S3: each imported once, and put aside."""
 
+import functools
+import json
 import os
 import posixpath
 import signal
@@ -16,8 +18,18 @@ import fsspec
 import pytest
 from pydantic import BaseModel
 
-from reliable_imports import BatchManager, ProcessorRegistry, SourceError, SourceUnavailable, TableProcessor
-from reliable_imports_dagster import build_file_sensor, build_import_jobs, build_reliable_imports_defs
+from reliable_imports import (
+    BaseProcessor,
+    BatchManager,
+    ProcessorRegistry,
+    SourceError,
+    SourceOptions,
+    SourceUnavailable,
+    TableProcessor,
+)
+from reliable_imports_dagster import build_file_sensor, build_reliable_imports_defs
+from reliable_imports_dagster.arrivals import Arrivals
+from reliable_imports_dagster.sensors import MAX_IDLE_RUNS
 from tests.dagster.conftest import Query
 from tests.dagster.daemon import Daemon
 from tests.running import free_port, until
@@ -35,10 +47,16 @@ class ShopsProcessor(TableProcessor):
     model = Shop
 
 
+class BranchesProcessor(ShopsProcessor):
+    """Of files whose names do not say how they are to be read."""
+
+    source_options = SourceOptions(format="csv")
+
+
 REGISTRY = ProcessorRegistry()
 REGISTRY.register(ShopsProcessor)
+REGISTRY.register(BranchesProcessor)
 DEFS = build_reliable_imports_defs(REGISTRY)
-[JOB] = [job for job in build_import_jobs(REGISTRY) if job.name == "import_shops"]
 
 
 @pytest.fixture
@@ -113,12 +131,16 @@ Start = Callable[..., Daemon]
 
 
 @pytest.fixture
-def daemon(manager: BatchManager, instance: dg.DagsterInstance, place: Place) -> Start:
-    def start(**options: Any) -> Daemon:
-        sensor = build_file_sensor(ShopsProcessor, place.url, JOB, **{"settled_after": NOW, **options})
-        return Daemon(sensor, instance, DEFS)
+def watch(manager: BatchManager, instance: dg.DagsterInstance) -> Start:
+    def start(processor: type[BaseProcessor], folder: str | Path, **options: Any) -> Daemon:
+        return Daemon(build_file_sensor(processor, folder, **{"settled_after": NOW, **options}), instance, DEFS)
 
     return start
+
+
+@pytest.fixture
+def daemon(watch: Start, place: Place) -> Start:
+    return functools.partial(watch, ShopsProcessor, place.url)
 
 
 def test_a_file_that_arrives_is_imported_once_and_moved(daemon: Start, place: Place, query: Query) -> None:
@@ -217,10 +239,11 @@ def test_a_file_whose_items_were_stored_by_a_run_that_died_is_not_read_again(
     assert "shops.csv was imported" in files.reason()
 
 
-def test_a_file_that_is_still_being_written_is_left_alone(daemon: Start, place: Place) -> None:
-    place.put("shops.csv", "code\na\n")
+def test_files_that_are_still_being_written_are_left_alone_and_counted(daemon: Start, place: Place) -> None:
+    for name in ("shops-1.csv", "shops-2.csv"):
+        place.put(name, "code\na\n")
 
-    assert "has changed within" in daemon(settled_after=timedelta(hours=1)).reason()
+    assert daemon(settled_after=timedelta(hours=1)).reason().startswith("2 changed within 1:00:00, the last shops-")
 
 
 def test_names_that_do_not_match_are_left_alone(daemon: Start, place: Place) -> None:
@@ -232,12 +255,137 @@ def test_names_that_do_not_match_are_left_alone(daemon: Start, place: Place) -> 
     assert request.run_config["ops"]["shops"]["config"]["path"] == f"{place.url}/shops-1.csv"
 
 
+def test_a_name_may_have_any_characters(daemon: Start, place: Place, manager: BatchManager, query: Query) -> None:
+    # As a pattern, three of these are names of others, and two would be cut in a URL of the web.
+    names = ["%20.csv", "A.CSV.GZ", "[x].csv", "a#b.csv", "a*.csv", "a?b=1.csv", "abc.csv", "x y.csv", "x.csv", "ü.csv"]
+    for name in names:
+        place.put(name, "code\na\n")
+    files = daemon()
+    for request in files.requests():
+        config = request.run_config["ops"]["shops"]["config"]
+        source = manager.open_source("shops", config["path"])
+        manager.create_batch("shops", source, idempotency_key=config["idempotency_key"])
+
+    files.reason()
+
+    assert place.names() == [f"imported/{name}" for name in names]
+    assert sorted(query("SELECT source FROM reliable_imports.import_batches")) == [(f"{place.url}/{n}",) for n in names]
+
+
+def test_a_name_that_is_no_text_does_not_hold_up_others(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"shops-\xff.csv")).write_text("code\na\n")
+    (tmp_path / "shops.csv").write_text("code\na\n")
+
+    [request] = watch(ShopsProcessor, tmp_path).requests()
+
+    assert request.run_config["ops"]["shops"]["config"]["path"] == str(tmp_path / "shops.csv")
+
+
+def test_a_link_is_left_alone(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("code\na\n")
+    (tmp_path / "shops.csv").symlink_to(tmp_path / "secret.txt")
+
+    assert "no file is in" in watch(ShopsProcessor, tmp_path).reason()
+
+
+def test_files_of_any_name_are_taken_where_their_format_is_declared(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / "branches.txt").write_text("code\na\n")
+    files = watch(BranchesProcessor, tmp_path, pattern="branches*", afterwards="rename")
+    [request] = files.requests()
+    assert files.run(request).success
+
+    assert "branches.txt was imported" in files.reason()
+
+    assert (tmp_path / "branches.txt.imported").exists()
+    assert "no file is in" in files.reason()
+
+
+def test_a_folder_that_cannot_be_written_holds_up_nothing(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / "imported").write_text("where the folder of that name would be made")
+    (tmp_path / "shops-1.csv").write_text("code\na\n")
+    files = watch(ShopsProcessor, tmp_path)
+    [request] = files.requests()
+    assert files.run(request).success
+    assert "shops-1.csv was imported, and stays where it is, for it cannot be moved" in files.reason()
+
+    (tmp_path / "shops-2.csv").write_text("code\nb\n")
+
+    assert len(files.requests()) == 1
+
+
+def test_a_bucket_that_lets_nobody_delete_is_not_filled_with_copies(watch: Start, bucket: str, query: Query) -> None:
+    name = bucket.removeprefix("s3://")
+    denied = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{name}/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [denied]})
+    fsspec.filesystem("s3").call_s3("put_bucket_policy", Bucket=name, Policy=policy)
+    place = Place(f"{bucket}/incoming")
+    place.put("shops.csv", "code\na\n")
+    files = watch(ShopsProcessor, place.url)
+    [request] = files.requests()
+    assert files.run(request).success
+
+    told = [files.reason() for _ in range(4)]
+
+    assert all("shops.csv was imported, and stays where it is, for it cannot be moved" in reason for reason in told)
+    assert len(place.names()) == 3  # itself, and a copy under each of the two names that it can get
+    assert query("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
+
+
+def test_a_file_that_has_been_replaced_since_is_not_put_aside_unread(place: Place) -> None:
+    arrivals = Arrivals(place.url, "*", SourceOptions())
+    place.put("shops.csv", "code\na\n")
+    [file] = arrivals.listed()
+    place.put("shops.csv", "code\na\nb\n")
+
+    assert "has been delivered anew since" in arrivals.put_aside(file, "imported", "move")
+    assert place.names() == ["shops.csv"]
+
+
+def test_what_another_job_did_with_a_file_is_not_counted(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\n")
+    shops, branches = (
+        watch(processor, tmp_path, afterwards="keep") for processor in (ShopsProcessor, BranchesProcessor)
+    )
+    [request] = shops.requests()
+    for _ in range(MAX_IDLE_RUNS):
+        shops.crash(request)
+    assert f"{MAX_IDLE_RUNS} runs ended before they had read it" in shops.reason()
+
+    assert len(branches.requests()) == 1
+
+
+def test_a_key_that_another_file_was_imported_under_is_told(
+    watch: Start, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\n")
+    files = watch(ShopsProcessor, tmp_path)
+    [request] = files.requests()
+    files.run(request)
+    assert "was not read" not in capfd.readouterr().err
+    request.run_config["ops"]["shops"]["config"]["path"] = str(tmp_path / "others.csv")
+
+    files.run(request)
+
+    assert f"others.csv was not read: the idempotency_key is that of batch 1, which holds {tmp_path}/shops.csv" in (
+        capfd.readouterr().err
+    )
+
+
+def test_sensors_of_two_folders_go_with_the_definitions_of_the_processor(tmp_path: Path) -> None:
+    sensors = [
+        build_file_sensor(ShopsProcessor, tmp_path / "one"),
+        build_file_sensor(ShopsProcessor, tmp_path / "two", name="import_shops_from_two"),
+    ]
+
+    dg.Definitions.validate_loadable(dg.Definitions.merge(DEFS, dg.Definitions(sensors=sensors)))
+
+
 def test_a_file_that_is_out_of_reach_is_not_refused(
     manager: BatchManager, instance: dg.DagsterInstance, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(f"{bucket}/incoming")
     place.put("shops.csv", "code\na\n")
-    files = Daemon(build_file_sensor(ShopsProcessor, place.url, JOB, settled_after=NOW), instance, DEFS)
+    files = Daemon(build_file_sensor(ShopsProcessor, place.url, settled_after=NOW), instance, DEFS)
     [request] = files.requests()
     server = os.environ["AWS_ENDPOINT_URL"]
     _reach(monkeypatch, f"http://127.0.0.1:{free_port()}")
