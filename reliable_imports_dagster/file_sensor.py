@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager
+from reliable_imports import BaseProcessor, BatchManager, ConfigurationError
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.arrivals import IMPORTED, REFUSED, Afterwards, Arrivals, ArrivedFile
 from reliable_imports_dagster.discovery import only
@@ -51,7 +51,14 @@ def build_file_sensor(
             `keep` leaves it as it is. In a bucket the first two copy, and delete then.
         settled_after: how long a file must not have changed.
         params: values for the processor's `Params`, as the run config takes them.
+
+    Raises ConfigurationError: the processor has partitions, and nothing says which of them a file is for.
     """
+    if processor.partitions is not None:
+        raise ConfigurationError(
+            f"{processor.__qualname__} has partitions, and a file that arrives does not say which it is for; "
+            "let a schedule or a backfill import its `source`, with {partition} in it"
+        )
     registry = only(processor)
     arrivals = Arrivals(folder, pattern, processor.source_options)
     extra = {} if params is None else {"params": dict(params)}
@@ -73,7 +80,7 @@ def build_file_sensor(
                 break
             if any(run.status in IN_PROGRESS for run in runs):
                 reasons.append(f"{file.name} is being imported")
-            elif any(run.tags.get(tags.OUTCOME) == tags.REFUSED for run in runs):
+            elif any(run.tags.get(tags.OUTCOME) == tags.REFUSED and _path_of(run, op) == file.location for run in runs):
                 refused.append(file)
             elif len(runs) >= MAX_IDLE_RUNS:
                 reasons.append(f"{file.name}: {len(runs)} runs ended before they had read it; see why")
@@ -109,6 +116,12 @@ def build_file_sensor(
         default_status=default_status,
         description=f"Imports files that arrive in {arrivals}.",
     )
+
+
+def _path_of(run: dg.DagsterRun, op: str) -> str | None:
+    """What the run was told to import: one that a person executes again with another path keeps the tag of the file."""
+    path = run.run_config.get("ops", {}).get(op, {}).get("config", {}).get("path")
+    return None if path is None else str(path)
 
 
 def _stored(manager: BatchManager, batch_type: str, files: Sequence[ArrivedFile]) -> set[str]:

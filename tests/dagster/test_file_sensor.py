@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from reliable_imports import (
     BaseProcessor,
     BatchManager,
+    ConfigurationError,
     ProcessorRegistry,
     SourceError,
     SourceOptions,
@@ -424,3 +425,28 @@ class TestSourcesInABucket:
         _reach(monkeypatch, f"http://127.0.0.1:{free_port()}")
         with pytest.raises(SourceUnavailable, match="cannot be opened"):
             manager.open_source("shops", f"{bucket}/shops.csv")
+
+
+def test_a_run_that_was_given_another_path_says_nothing_of_the_file(
+    daemon: Start, place: Place, tmp_path: Path
+) -> None:
+    place.put("shops.csv", "code\na\n")
+    files = daemon()
+    [request] = files.requests()
+    other = tmp_path / "elsewhere" / "other.json"
+    other.parent.mkdir()
+    other.write_text("[{")
+    config = {"ops": {"shops": {"config": {"path": str(other), "idempotency_key": "another"}}}}
+    assert not files.run(dg.RunRequest(job_name=request.job_name, run_config=config, tags=request.tags)).success
+
+    [request] = files.requests()
+    assert files.run(request).success
+    assert "shops.csv was imported" in files.reason()
+
+
+def test_a_processor_with_partitions_is_refused() -> None:
+    class DailyProcessor(ShopsProcessor):
+        partitions = "daily from 2024-01-01"
+
+    with pytest.raises(ConfigurationError, match="has partitions"):
+        build_file_sensor(DailyProcessor, "incoming")
