@@ -120,8 +120,10 @@ def build_file_sensor(
 
 def _path_of(run: dg.DagsterRun, op: str) -> str | None:
     """What the run was told to import: one that a person executes again with another path keeps the tag of the file."""
-    path = run.run_config.get("ops", {}).get(op, {}).get("config", {}).get("path")
-    return None if path is None else str(path)
+    config: Any = run.run_config
+    for name in ("ops", op, "config"):
+        config = config.get(name) or {}
+    return None if config.get("path") is None else str(config["path"])
 
 
 def _stored(manager: BatchManager, batch_type: str, files: Sequence[ArrivedFile]) -> set[str]:
