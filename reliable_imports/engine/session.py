@@ -33,6 +33,9 @@ _WORK = load("work.sql")
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
 
+LARGEST_GROUP = 50
+"""Items that share a subtransaction, where hardly any fails."""
+
 _FEWEST_ROWS = 10
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
@@ -327,7 +330,9 @@ class ChunkSession:
 
         If the server refuses it, nothing has happened: then row after row tells which.
         """
-        if self._declared_together < MAX_SUBTRANSACTIONS or len(waiting) < _FEWEST_ROWS:
+        if self._declared_together < LARGEST_GROUP or len(waiting) < _FEWEST_ROWS:
+            return False
+        if self.subtransactions >= MAX_SUBTRANSACTIONS:
             return False
         rows = _alike(waiting)
         if rows is None:

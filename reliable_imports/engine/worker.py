@@ -19,7 +19,7 @@ from reliable_imports.engine.chunk import Chunk, parser
 from reliable_imports.engine.claims import MAX_ITEMS, Claim, Claims
 from reliable_imports.engine.preparation import Prepared, Preparer
 from reliable_imports.engine.recorder import Recorder
-from reliable_imports.engine.session import MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.session import LARGEST_GROUP, MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
 from reliable_imports.engine.stop import StopSignal
 from reliable_imports.engine.tolerance import CircuitBreaker, excess
 from reliable_imports.errors import ContextMisuse
@@ -422,4 +422,4 @@ def _group_size(refusals: float) -> int:
 
     A subtransaction costs a fiftieth of a commit, about as much as two statements; so `failures * size ** 2 / 2 = 2`.
     """
-    return MAX_SUBTRANSACTIONS if refusals < 0.0016 else max(1, round(2 / math.sqrt(refusals)))
+    return LARGEST_GROUP if refusals < 0.0016 else max(1, round(2 / math.sqrt(refusals)))
