@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--faults-release",
         action="store_true",
-        help="let the random tests of tests/faults do what is asked for before a release (half an hour)",
+        help="let the random tests of tests/faults do what is asked for before a release (a quarter of an hour)",
     )
     parser.addoption(
         "--faults-minutes",
