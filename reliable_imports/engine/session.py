@@ -148,8 +148,8 @@ class ChunkSession:
         self._numbers = count()
         self._waiting: list[ItemScope] = []
         self._lost: ChunkSpoiled | ChunkTooLarge | None = None
-        """Declared writes of several items were not sent, or nobody knows: the item that caused it to be sent was
-        interrupted meanwhile. Kept, for its processor may catch what it was told."""
+        """Set while declared writes are sent, and for good if the item whose statement sent them was interrupted
+        meanwhile, or told that there was no room for some: its processor may have caught that."""
         self.write_errors: list[WriteError] = []
         self.subtransactions = 0
         self.declared_entries = 0
@@ -374,7 +374,7 @@ class ChunkSession:
         except psycopg2.Error as error:
             if error.pgcode in _NOT_OUR_TRANSACTION:
                 raise ChunkSpoiled from error
-            # One that was cancelled would be waited for a second time.
+            # After a cancelled statement nobody wants to wait for the same rows once more.
             if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
                 self.error = self.error or error
                 raise
