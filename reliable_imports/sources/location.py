@@ -99,19 +99,27 @@ def _open_url(url: str) -> tuple[BinaryIO, int | None]:
         # A server of the web need not know ranges; other stores are read ahead, and not in blocks of 50 MB.
         filesystem, path = fsspec.core.url_to_fs(url)
         file: Any = filesystem.open(path, "rb", block_size=0 if _is_web(url) else _READ_AHEAD)
-    except ImportError as error:
-        raise SourceError(shown(url), f"another package is needed to read it: {error}") from None
-    except FileNotFoundError as error:
-        cause = error.__cause__
-        # Of the web fsspec says so whatever went wrong.
-        if _is_web(url) and isinstance(cause, Exception) and not isinstance(cause, FileNotFoundError):
-            raise SourceUnavailable(shown(url), f"cannot be opened: {_reason(url, cause)}") from None
-        raise SourceError(shown(url), "there is no such file") from None
-    except (IsADirectoryError, PermissionError, ValueError) as error:
-        raise SourceError(shown(url), f"cannot be opened: {_reason(url, error)}") from None
     except Exception as error:
-        raise SourceUnavailable(shown(url), f"cannot be opened: {_reason(url, error)}") from error
+        # What a client of the web says names the whole URL.
+        raise _not_opened(url, error) from None if _is_web(url) else error
     return cast(BinaryIO, file), getattr(file, "size", None)
+
+
+def _not_opened(url: str, error: Exception) -> SourceError:
+    match error:
+        case FileNotFoundError(__cause__=Exception() as cause) if _is_web(url) and not _says_missing(cause):
+            return _not_opened(url, cause)  # of the web, fsspec says so whatever went wrong
+        case FileNotFoundError():
+            return SourceError(shown(url), "there is no such file")
+        case ImportError():
+            return SourceError(shown(url), f"another package is needed to read it: {error}")
+        case IsADirectoryError() | PermissionError() | ValueError():
+            return SourceError(shown(url), f"cannot be opened: {_reason(url, error)}")
+    return SourceUnavailable(shown(url), f"cannot be opened: {_reason(url, error)}")
+
+
+def _says_missing(error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
 
 
 def _reason(location: Location, error: Exception) -> str:

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from reliable_imports import SourceUnavailable
+from reliable_imports import SourceError, SourceUnavailable
 from reliable_imports.sources import open_source
 from reliable_imports.sources.location import file_name, shown
 
@@ -43,7 +43,7 @@ def test_a_url_is_told_without_secrets(url: str, told: str) -> None:
 
 class _Refuses(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_error(403)
+        self.send_error(404 if "missing" in self.path else 403)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -65,3 +65,10 @@ def test_a_refusal_is_told_without_the_signature(refusing_server: str) -> None:
 
     assert "403" in str(told.value)
     assert "secret" not in str(told.value)
+
+
+def test_a_file_that_a_server_does_not_have_is_missing_for_good(refusing_server: str) -> None:
+    with pytest.raises(SourceError, match="there is no such file") as told:
+        open_source(f"{refusing_server}/missing.csv")
+
+    assert not isinstance(told.value, SourceUnavailable)
