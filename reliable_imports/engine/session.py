@@ -285,6 +285,7 @@ class ChunkSession:
         """
         self._release()
         unsent = self._flush()
+        self._lost = None  # whoever called this is told of them
         self._send_for_all(self._take_pending())
         self._require_transaction()
         return unsent
@@ -298,8 +299,7 @@ class ChunkSession:
         if self._waiting:
             self._release()
         if self._flush():
-            self._lost = ChunkTooLarge()
-            raise self._lost
+            raise ChunkTooLarge
 
     def _flush(self) -> list[ItemScope]:
         if not self._waiting:
@@ -307,7 +307,7 @@ class ChunkSession:
         self._lost = ChunkSpoiled()
         waiting, self._waiting = self._waiting, []
         unsent = [] if self._write_as_columns(waiting) else self._write_in_groups(waiting)
-        self._lost = None
+        self._lost = ChunkTooLarge() if unsent else None
         return unsent
 
     def _write_in_groups(self, waiting: Sequence[ItemScope]) -> list[ItemScope]:
