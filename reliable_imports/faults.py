@@ -22,6 +22,8 @@ class Fault(Enum):
     """Of the server, the network or the disk. The run stops, and no item is blamed."""
 
 
+QUERY_CANCELED = "57014"
+
 _TRANSACTION_STATES = frozenset({"40001", "40P01", "55P03"})
 _INFRASTRUCTURE_CLASSES = frozenset({"08", "53", "58", "XX"})
 # Class 57 is "operator intervention": 57014 (a statement was cancelled, as by statement_timeout) is the statement's.

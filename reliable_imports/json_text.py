@@ -9,7 +9,7 @@
     datetime, date, time                     string, `isoformat()`
     UUID, pathlib paths                      string, `str()`
     Enum                                     as its value
-    dataclass, pydantic model                object by field name; for pydantic by alias, as the model validates it
+    dataclass, msgspec.Struct, pydantic      object by field name; for pydantic by alias, as the model validates it
 
 Whatever else there is (bytes, sets, NaN, keys that are no strings) is not guessed at: see `dumps_item`.
 """
@@ -326,6 +326,8 @@ def _write(value: Any, depth: int) -> str:
             return encode_basestring(str(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _write_object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, depth)
+    if isinstance(value, msgspec.Struct):
+        return _write_object({name: getattr(value, name) for name in value.__struct_fields__}, depth)
     pydantic = sys.modules.get("pydantic")  # if nobody has imported it, this is no model of it
     if pydantic is not None and isinstance(value, pydantic.BaseModel):
         return _write_object(value.model_dump(by_alias=True), depth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reliable_imports.errors import InvalidRow
@@ -76,7 +77,9 @@ class TableProcessor(BaseProcessor):
         from pydantic import TypeAdapter, ValidationError
 
         adapter: TypeAdapter[Any] = TypeAdapter(cls.model)
-        cls._model = _Model(adapter.validator.validate_python, adapter.serializer.to_python, ValidationError)
+        # Before pydantic 2.11 the serializer goes by alias unless it is told, and the columns are the fields.
+        dump = partial(adapter.serializer.to_python, by_alias=False)
+        cls._model = _Model(adapter.validator.validate_python, dump, ValidationError)
         return cls._model
 
 

@@ -105,7 +105,7 @@ def row_literal(values: Iterable[Any]) -> str | None:
 
 
 def natural_key(name: str, values: Sequence[Any]) -> str:
-    """What an item is about as one line of text, the same for 7 and "7"; long ones are hashed.
+    """What an item is about as one line of text, the same for 7 and "7"; long ones are hashed, and those of odd names.
 
     Args:
         name: the table of an upsert, or the batch type of a declared key.
@@ -117,7 +117,9 @@ def natural_key(name: str, values: Sequence[Any]) -> str:
         text = f"{name}:[{', '.join(parts)}]"
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= _MAX_NATURAL_KEY and "\n" not in name else f"sha256:{sha256(text.encode()).hexdigest()}"
+    if len(text) > _MAX_NATURAL_KEY or not name.isprintable():
+        return f"sha256:{sha256(text.encode()).hexdigest()}"
+    return text
 
 
 def _adapted(value: dict[str, Any] | list[Any]) -> Any:

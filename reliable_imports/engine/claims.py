@@ -23,6 +23,7 @@ MAX_ITEMS = 1000
 
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
+"""Of source data, as the database stores it, in memory at once; but for the first item, which may be larger."""
 
 
 class Suspected(Exception):
@@ -134,6 +135,7 @@ class Claims:
 
     def _query_range(self, cursor: Any, from_range: int) -> tuple[Claim | None, bool, bool]:
         have_until = self._ahead[-1].item_number if self._ahead else 0
+        have_bytes = sum([len(item.text or item.raw or b"") for item in self._ahead])
         cursor.execute(
             f"{BEGIN}; {self.settings}{_WORK['claim_chunk']}",
             {
@@ -143,7 +145,8 @@ class Claims:
                 "have_range": self._ahead_range if self._ahead else -1,
                 "have_until": have_until,
                 "limit": MAX_ITEMS,
-                "max_bytes": _MAX_BYTES,
+                # At least one: those that are held may be of another range, or done by others meanwhile.
+                "max_bytes": max(1, _MAX_BYTES - have_bytes),
             },
         )
         rows = cursor.fetchall()

@@ -26,7 +26,7 @@ _TAKEN_AS_TEXT = frozenset(
 _KINDS: dict[type, tuple[frozenset[str], Callable[[Any], str]]] = {
     str: (_TAKEN_AS_TEXT, str),
     int: (_WHOLE_NUMBERS | {"numeric"}, str),
-    float: (frozenset({"numeric", "float8"}), repr),
+    float: (frozenset({"numeric", "float8"}), lambda value: repr(value + 0.0)),  # a number in SQL has no -0.0
     bool: (frozenset({"bool"}), str),
     Decimal: (frozenset({"numeric"}), str),
     date: (frozenset({"date"}), date.isoformat),

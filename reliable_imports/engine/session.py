@@ -23,7 +23,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports.engine.columns import NULL, SEPARATOR, selected, texts_of
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.faults import Fault, fault_of
+from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.queries import load
 from reliable_imports.statement import changes_session, is_blind_write, transaction_command
 from reliable_imports.upsert import InsertTemplate, row_literal
@@ -147,6 +147,9 @@ class ChunkSession:
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
         self._waiting: list[ItemScope] = []
+        self._lost: ChunkSpoiled | ChunkTooLarge | None = None
+        """Set while declared writes are sent, and for good if the item whose statement sent them was interrupted
+        meanwhile, or told that there was no room for some: its processor may have caught that."""
         self.write_errors: list[WriteError] = []
         self.subtransactions = 0
         self.declared_entries = 0
@@ -282,6 +285,7 @@ class ChunkSession:
         """
         self._release()
         unsent = self._flush()
+        self._lost = None  # whoever called this is told of them
         self._send_for_all(self._take_pending())
         self._require_transaction()
         return unsent
@@ -300,9 +304,13 @@ class ChunkSession:
     def _flush(self) -> list[ItemScope]:
         if not self._waiting:
             return []
+        self._lost = ChunkSpoiled()
         waiting, self._waiting = self._waiting, []
-        if self._write_as_columns(waiting):
-            return []
+        unsent = [] if self._write_as_columns(waiting) else self._write_in_groups(waiting)
+        self._lost = ChunkTooLarge() if unsent else None
+        return unsent
+
+    def _write_in_groups(self, waiting: Sequence[ItemScope]) -> list[ItemScope]:
         groups = _groups(waiting, self._declared_together)
         templates = list(dict.fromkeys(template for template, _ in groups if template is not None))
         numbers = {template: number for number, template in enumerate(templates, 1)}
@@ -323,7 +331,7 @@ class ChunkSession:
             self.write_errors.append(WriteError(waiting[index], *facts))
         self.declared_entries += tried
         self.subtransactions += subtransactions
-        return waiting[tried:]
+        return list(waiting[tried:])
 
     def _write_as_columns(self, waiting: Sequence[ItemScope]) -> bool:
         """Try all writes as one statement, where they are alike and few have been refused of late.
@@ -344,15 +352,20 @@ class ChunkSession:
             return False
         self._send_for_all(self._take_pending())
         savepoint = f"{self._savepoints}{next(self._numbers)}"
-        if self._is_written(f"SAVEPOINT {savepoint}; {self._as_columns(template, types, texts)}", len(rows)):
+        written = self._rows_written(f"SAVEPOINT {savepoint}; {self._as_columns(template, types, texts)}")
+        if written == len(rows):
             self._pending = f"RELEASE SAVEPOINT {savepoint}; "
             self.subtransactions += 1
             self.declared_entries += len(rows)
             return True
+        if written is not None:
+            # A trigger or a rule leaves rows out, and would again; or the table was altered.
+            self._column_types[template] = None
         self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
         return False
 
-    def _is_written(self, text: str, rows: int) -> bool:
+    def _rows_written(self, text: str) -> int | None:
+        """How many rows a statement for several items has written; None if one of them was refused."""
         try:
             self._cursor.execute(text)
             written = self._cursor.rowcount
@@ -361,11 +374,12 @@ class ChunkSession:
         except psycopg2.Error as error:
             if error.pgcode in _NOT_OUR_TRANSACTION:
                 raise ChunkSpoiled from error
-            if fault_of(error, self.connection) is not Fault.ITEM:
+            # After a cancelled statement nobody wants to wait for the same rows once more.
+            if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
                 self.error = self.error or error
                 raise
-            return False
-        return bool(written == rows)
+            return None
+        return int(written)
 
     def _types_of(self, template: InsertTemplate) -> list[str] | None:
         if template not in self._column_types:
@@ -463,6 +477,8 @@ class ChunkSession:
         """Whatever the processor made of it: an error of the server that is not the item's is not booked as its own."""
         if self.error is not None:
             raise self.error
+        if self._lost is not None:
+            raise self._lost
         if scope.error is not None and fault_of(scope.error, self.connection) is not Fault.ITEM:
             raise scope.error
 

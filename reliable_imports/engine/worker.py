@@ -24,7 +24,7 @@ from reliable_imports.engine.stop import StopSignal
 from reliable_imports.engine.tolerance import CircuitBreaker, excess
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.failure import Failure, exception_failure
-from reliable_imports.faults import Fault, fault_of
+from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
@@ -42,7 +42,6 @@ MAX_LONE_LOSSES = 5
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
 _MAX_REMEMBERED = 100_000
-_QUERY_CANCELED = "57014"
 
 
 class Ending(Enum):
@@ -267,7 +266,7 @@ class Worker:
 
     def _raise_if_cancelled(self, attempt: Attempt) -> None:
         """The statement was cancelled because we must stop: no item's fault."""
-        if attempt.failure is not None and attempt.failure.sqlstate == _QUERY_CANCELED:
+        if attempt.failure is not None and attempt.failure.sqlstate == QUERY_CANCELED:
             raise ChunkSpoiled
 
     def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:
@@ -305,7 +304,7 @@ class Worker:
         discard_session(self._connection)
         if self._stop.received is not None:
             return
-        is_shared = fault is Fault.TRANSACTION or getattr(error, "pgcode", None) == _QUERY_CANCELED
+        is_shared = fault is Fault.TRANSACTION or getattr(error, "pgcode", None) == QUERY_CANCELED
         if isinstance(error, ChunkTooLarge) or (is_shared and len(self._trying) > MAX_SUBTRANSACTIONS):
             # Hundreds of items one by one would be dear; first in smaller chunks.
             self._small_chunks = MAX_ITEMS // _SMALL_CHUNK

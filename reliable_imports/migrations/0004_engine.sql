@@ -348,8 +348,8 @@ END
 $$;
 
 -- The types of columns of a table, as PostgreSQL names its own; fewer than columns where there are others, and NULL where
--- this role may not look. As a condition of an INSERT, which has locked the table by then, it says whether they are still
--- the same.
+-- this role may not look, or no table can have such a name. As a condition of an INSERT, which has locked the table by
+-- then, it says whether they are still the same.
 CREATE FUNCTION reliable_imports.column_types(of_table text, of_columns text[])
 RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
@@ -366,7 +366,7 @@ BEGIN
             AND kind.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
         ORDER BY named.place
     );
-EXCEPTION WHEN insufficient_privilege THEN
+EXCEPTION WHEN insufficient_privilege OR syntax_error OR feature_not_supported THEN
     RETURN NULL;
 END
 $$;

@@ -7,7 +7,6 @@ import re
 import stat
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
-from urllib.parse import urlsplit, urlunsplit
 
 from reliable_imports.errors import SourceError, SourceUnavailable
 
@@ -16,8 +15,12 @@ Location = Path | str
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _COLLAPSED_URL = re.compile(r"[a-z][a-z0-9+.-]+:/[^/]", re.IGNORECASE)
-_WEB = ("http", "https")
+_WEB_URL = re.compile(r"https?://", re.IGNORECASE)
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_QUERY_IN_TEXT = re.compile(r"(://[^\s'\"?#]*)[?#][^\s'\"]*")
 _USER = re.compile(r"(?<=://)[^/]*@")
+_USER_AND_PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/]*@")
+"""In the URL of a bucket: what stands there without a password may be the name of the bucket, as Azure writes it."""
 _VERSION = re.compile(r"(\?versionid=[^/]*|#\d+)$", re.IGNORECASE)
 """After the name in a bucket: which version of the object. Anything else that stands there is part of the name."""
 _READ_AHEAD = 8 * 1024 * 1024
@@ -38,7 +41,7 @@ def file_name(location: Location) -> str:
     """The last part, which says the format."""
     if isinstance(location, Path):
         return location.name
-    return PurePosixPath(urlsplit(location).path if _is_web(location) else _VERSION.sub("", location)).name
+    return PurePosixPath((_QUERY if _is_web(location) else _VERSION).sub("", location)).name
 
 
 def shown(location: Location) -> str:
@@ -46,13 +49,12 @@ def shown(location: Location) -> str:
     if isinstance(location, Path):
         return str(location)
     if not _is_web(location):
-        return _USER.sub("", location, count=1)
-    parts = urlsplit(location)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return _USER_AND_PASSWORD.sub("", location, count=1)
+    return _USER.sub("", _QUERY.sub("", location), count=1)
 
 
 def _is_web(url: str) -> bool:
-    return urlsplit(url).scheme.lower() in _WEB
+    return _WEB_URL.match(url) is not None
 
 
 def open_location(location: Location) -> tuple[BinaryIO, int | None]:
@@ -97,19 +99,33 @@ def _open_url(url: str) -> tuple[BinaryIO, int | None]:
         # A server of the web need not know ranges; other stores are read ahead, and not in blocks of 50 MB.
         filesystem, path = fsspec.core.url_to_fs(url)
         file: Any = filesystem.open(path, "rb", block_size=0 if _is_web(url) else _READ_AHEAD)
-    except ImportError as error:
-        raise SourceError(shown(url), f"another package is needed to read it: {error}") from None
-    except FileNotFoundError:
-        raise SourceError(shown(url), "there is no such file") from None
-    except (IsADirectoryError, PermissionError, ValueError) as error:
-        raise SourceError(shown(url), f"cannot be opened: {_reason(url, error)}") from None
     except Exception as error:
-        raise SourceUnavailable(shown(url), f"cannot be opened: {_reason(url, error)}") from error
+        # What a client of the web says names the whole URL.
+        raise _not_opened(url, error) from None if _is_web(url) else error
     return cast(BinaryIO, file), getattr(file, "size", None)
+
+
+def _not_opened(url: str, error: Exception) -> SourceError:
+    match error:
+        case FileNotFoundError(__cause__=Exception() as cause) if _is_web(url) and not _says_missing(cause):
+            return _not_opened(url, cause)  # of the web, fsspec says so whatever went wrong
+        case FileNotFoundError():
+            return SourceError(shown(url), "there is no such file")
+        case ImportError():
+            return SourceError(shown(url), f"another package is needed to read it: {error}")
+        case IsADirectoryError() | PermissionError() | ValueError():
+            return SourceError(shown(url), f"cannot be opened: {_reason(url, error)}")
+    return SourceUnavailable(shown(url), f"cannot be opened: {_reason(url, error)}")
+
+
+def _says_missing(error: Exception) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
 
 
 def _reason(location: Location, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     told = str(error).replace(str(location), shown(location)).strip()
+    if isinstance(location, str) and _is_web(location):
+        told = _QUERY_IN_TEXT.sub(r"\1", told)  # a client may quote the URL in another way
     return told or type(error).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
+from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ContextMisuse, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
 ROWS: list[dict[str, Any]] = []
@@ -84,6 +86,13 @@ def test_rows_of_one_kind_are_one_statement(import_rows: Import, sql: Sql) -> No
 
     assert sql("SELECT rows FROM statements") == [(50,), (50,)], "the batch has two ranges"
     assert sql("SELECT * FROM target ORDER BY id") == [tuple(row.values()) for row in rows]
+
+
+@pytest.fixture
+def ignored_sigterm() -> Iterator[None]:
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, previous)
 
 
 # For each type of a column, values that a program might have for it, and some that the type refuses.
@@ -218,3 +227,72 @@ def test_a_schema_that_this_role_may_not_use_fails_its_items(import_rows: Import
     summary = import_rows([{"id": number} for number in range(15)], table="nowhere.target")
 
     assert summary.failed_items == 15
+
+
+def test_minus_zero_is_what_a_number_in_sql_is(import_rows: Import, sql: Sql) -> None:
+    sql("CREATE TABLE target (id integer, value float8)")
+    sql("INSERT INTO target VALUES (%s, %s)", 0, -0.0)
+
+    import_rows([{"id": number, "value": -0.0} for number in range(1, 15)])
+
+    assert sql("SELECT value::text, count(*) FROM target GROUP BY 1") == [("0", 15)]
+
+
+def test_rows_are_not_tried_as_columns_for_ever_where_a_trigger_leaves_some_out(import_rows: Import, sql: Sql) -> None:
+    sql("CREATE TABLE target (id integer)")
+    sql("CREATE SEQUENCE firings")
+    sql("CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM nextval('firings'); RETURN NULL; END $$")  # fmt: skip
+    sql("CREATE TRIGGER dropped BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION drop_row()")
+
+    assert import_rows([{"id": number} for number in range(200)]).completed_items == 200
+
+    assert sql("SELECT last_value FROM firings") == [(250,)], "only the first of four chunks was tried twice"
+
+
+@pytest.mark.parametrize("table", ["another.database.target", "a.b.c.d"])
+def test_a_table_that_cannot_be_fails_each_item_once(manager: BatchManager, table: str) -> None:
+    tried = []
+
+    class UnnameableProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            tried.append(item.item_number)
+            ctx.insert(table, {"id": item.item_number})
+
+    manager.registry.register(UnnameableProcessor)
+
+    assert manager.process_batch(manager.create_batch("unnameable", ({} for _ in range(15)))).failed_items == 15
+    assert tried == list(range(1, 16))
+
+
+def test_a_name_that_no_table_can_have_ends_no_run(manager: BatchManager) -> None:
+    class StubbornProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            with suppress(ContextMisuse):
+                ctx.upsert("a\0b", {"id": 1}, key="id")
+
+    manager.registry.register(StubbornProcessor)
+
+    assert manager.process_batch(manager.create_batch("stubborn", [{}])).completed_items == 1
+
+
+def test_a_statement_that_is_cancelled_because_we_must_stop_is_not_sent_again(
+    manager: BatchManager, sql: Sql, ignored_sigterm: None
+) -> None:
+    sql("CREATE TABLE target (id integer)")
+    sql("CREATE SEQUENCE firings")
+    sql("CREATE FUNCTION cancel_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF nextval('firings') = 1 THEN PERFORM pg_cancel_backend(pg_backend_pid()), pg_sleep(60); END IF; "
+        "RETURN NULL; END $$")  # fmt: skip
+    sql("CREATE TRIGGER cancelled BEFORE INSERT ON target FOR EACH STATEMENT EXECUTE FUNCTION cancel_first()")
+
+    class TerminatedProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("target", {"id": item.item_number})
+            if item.item_number == 15:
+                signal.raise_signal(signal.SIGTERM)
+
+    manager.registry.register(TerminatedProcessor)
+
+    assert manager.process_batch(manager.create_batch("terminated", ({} for _ in range(15)))).open_items == 15
+    assert sql("SELECT last_value FROM firings") == [(1,)]

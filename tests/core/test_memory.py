@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from reliable_imports.database import connect, roll_back
+from reliable_imports.engine.claims import Claims
 from tests.core.conftest import Sql
-from tests.core.doubles import NOTES
+from tests.core.doubles import NOTES, PlainProcessor
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +70,23 @@ def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: 
 
     assert gc.get_threshold() == before
     assert min(seen) > before[0]
+
+
+def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
+    manager: BatchManager, sql: Sql, database: str
+) -> None:
+    text = random.Random(1).randbytes(50_000).hex()  # nothing that the database could compress
+    batch_id = manager.create_batch("plain", ({"id": number, "text": text} for number in range(50)))
+    sql("UPDATE reliable_imports.import_batches SET status = 'processing', started_at = now()")
+    held = []
+    with connect(database) as connection, connection.cursor() as cursor:
+        claims = Claims(manager.get_batch(batch_id), PlainProcessor(), 0, is_prepared=None)
+        claims.attach(connection)
+        for _ in range(5):
+            claim = claims.next_range(cursor, 1_000)
+            assert claim is not None
+            held.append(sum(len(item.text or "") for item in claim.items))
+            roll_back(connection)
+            claims.went_on(claim, 1)
+
+    assert max(held) < 1_200_000

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -13,6 +14,7 @@ from reliable_imports import BaseProcessor, BatchManager, BatchSummary, Failure,
 from tests.core.conftest import Sql
 
 _OWN = "INSERT INTO shared (item, text) VALUES (%s, %s)"
+_FAILED = "SELECT item_number, sqlstate FROM reliable_imports.import_attempts WHERE outcome = 'failed'"
 _MOST_SUBTRANSACTIONS = """
     SELECT max(used)
     FROM (
@@ -252,3 +254,45 @@ def test_text_is_sent_as_it_is_whatever_the_dsn_asks_for(database: str, shared: 
         assert latin.process_batch(latin.create_batch("shared", [{"text": "é'€", "how": how}])).completed_items == 1
 
     assert sql("SELECT DISTINCT text FROM shared") == [("é'€",)]
+
+
+def test_declared_writes_are_not_lost_when_who_sends_them_is_interrupted(manager: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE shared (item integer CHECK (item <> 5), at timestamp)")
+    sql("CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$")  # fmt: skip
+    sql("CREATE TRIGGER slow BEFORE INSERT ON shared FOR EACH STATEMENT EXECUTE FUNCTION slow()")
+
+    class InterruptedProcessor(BaseProcessor):
+        item_timeout = timedelta(minutes=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 21:
+                signal.setitimer(signal.ITIMER_REAL, 0.05)  # as if nearly all of the minute had passed
+                ctx.fetch_value("SELECT 1")
+            else:
+                ctx.insert("shared", {"item": item.item_number, "at": datetime(2024, 1, 1)})
+
+    manager.registry.register(InterruptedProcessor)
+    manager.process_batch(manager.create_batch("interrupted", ({} for _ in range(30))))
+
+    assert sql("SELECT count(*) FROM shared") == [(28,)]
+    assert (5, "23514") in sql(_FAILED)
+
+
+def test_declared_writes_are_not_lost_when_their_lack_of_room_is_swallowed(manager: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE shared (item integer, other integer)")
+
+    class SwallowingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            number = item.item_number
+            if number <= 60:  # neighbours of different shapes, each of which needs a subtransaction
+                ctx.insert("shared", {"item": number, "other": 1} if number % 2 else {"other": 1, "item": number})
+            elif number == 61:
+                with suppress(Exception):
+                    ctx.fetch_value("SELECT 1")
+
+    manager.registry.register(SwallowingProcessor)
+    summary = manager.process_batch(manager.create_batch("swallowing", ({} for _ in range(3_200))))
+
+    assert summary.completed_items == 3_200
+    assert sql("SELECT count(*) FROM shared") == [(60,)]

@@ -98,3 +98,16 @@ def test_an_item_that_is_no_object_fails_alone(tables: BatchManager) -> None:
     summary = tables.process_batch(tables.create_batch("points", [[1, 2], "text", None, 7, {"x": 1, "y": 2}]))
 
     assert (summary.completed_items, summary.failed_items) == (1, 4)
+
+
+def test_columns_are_the_fields_also_where_the_model_is_written_by_alias(tables: BatchManager, sql: Sql) -> None:
+    class ByAlias(Order):
+        model_config = pydantic.ConfigDict(serialize_by_alias=True)
+
+    class ByAliasProcessor(OrdersProcessor):
+        model = ByAlias
+
+    tables.registry.register(ByAliasProcessor)
+    items = [{"Order No": "7", "day": "2013-01-01", "amount": "1.10"}]
+
+    assert tables.process_batch(tables.create_batch("by_alias", items)).completed_items == 1

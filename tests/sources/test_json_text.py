@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reliable_imports import ImportBatchItem
 from reliable_imports.errors import SourceError
 from reliable_imports.json_text import MAX_NESTING, check, dumps_item, loads
 from tests.sources.files import unhurried
@@ -72,6 +73,11 @@ def nested(levels: int, innermost: Any = 1) -> Any:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
+        (
+            {"item": ImportBatchItem(1, 2, {"a": 1})},
+            '{"item":{"batch_id":1,"item_number":2,"source_data":{"a":1},'
+            '"line":null,"offset":null,"attempt":1,"prepared":null}}',
+        ),
         ({"b": 1, "a": [True, None, 1.5, "é\n"]}, '{"b":1,"a":[true,null,1.5,"é\\n"]}'),
         ((1, (2,)), "[1,[2]]"),
         ("x", '"x"'),

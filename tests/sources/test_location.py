@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
+from reliable_imports import SourceError, SourceUnavailable
+from reliable_imports.sources import open_source
 from reliable_imports.sources.location import file_name, shown
 
 
@@ -13,6 +19,7 @@ from reliable_imports.sources.location import file_name, shown
         ("s3://bucket/in/a.csv?versionId=x.y", "a.csv"),
         ("gs://bucket/in/a.csv#1700000000000000", "a.csv"),
         ("file:///in/a\nb.csv", "a\nb.csv"),
+        ("memory://a[1].csv", "a[1].csv"),
         ("https://host/in/a.csv?signature=x#part", "a.csv"),
     ],
 )
@@ -25,8 +32,43 @@ def test_what_a_url_names(url: str, name: str) -> None:
     [
         ("s3://key:secret@bucket/in/a@b#1?.csv", "s3://bucket/in/a@b#1?.csv"),
         ("memory:///in/a.csv", "memory:///in/a.csv"),
+        ("memory://a[1].csv", "memory://a[1].csv"),
+        ("abfss://bucket@account.dfs.core.windows.net/a.csv", "abfss://bucket@account.dfs.core.windows.net/a.csv"),
         ("https://user:secret@host/in/a.csv?signature=x", "https://host/in/a.csv"),
     ],
 )
 def test_a_url_is_told_without_secrets(url: str, told: str) -> None:
     assert shown(url) == told
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(404 if "missing" in self.path else 403)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_refusal_is_told_without_the_signature(refusing_server: str) -> None:
+    with pytest.raises(SourceUnavailable) as told:
+        open_source(f"{refusing_server}/a.csv?credential=key%2Fday&signature=secret")
+
+    assert "403" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+def test_a_file_that_a_server_does_not_have_is_missing_for_good(refusing_server: str) -> None:
+    with pytest.raises(SourceError, match="there is no such file") as told:
+        open_source(f"{refusing_server}/missing.csv")
+
+    assert not isinstance(told.value, SourceUnavailable)
