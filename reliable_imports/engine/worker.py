@@ -41,6 +41,9 @@ MAX_LONE_LOSSES = 5
 
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
+_MAX_GROUPED = 500
+"""Items of a chunk whose declared writes go in groups: the server's work for each group grows with their number."""
+
 _MAX_REMEMBERED = 100_000
 
 
@@ -355,8 +358,9 @@ class Worker:
             return _SMALL_CHUNK
         if self._mixes:
             return MAX_SUBTRANSACTIONS
+        group = _group_size(self._refusals)
         # A group needs one subtransaction, however many of it are refused.
-        return min(MAX_ITEMS, MAX_SUBTRANSACTIONS * _group_size(self._refusals))
+        return MAX_ITEMS if group == LARGEST_GROUP else min(_MAX_GROUPED, MAX_SUBTRANSACTIONS * group)
 
     def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
         """Run a hook of the whole batch in a transaction of its own; return what it logged."""
