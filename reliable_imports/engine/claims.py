@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ _WORK = load("work.sql")
 
 MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
+
+_DEATH_SECONDS = 0.1
+"""How long the server may show the session of a dead worker after it has let go of its locks."""
 
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
@@ -40,6 +44,9 @@ class Claim(NamedTuple):
     Attributes:
         range_number: 0 for items that are tried again after their range has moved on.
         first_item: where the range stands; None for such items.
+        is_suspect: one of the items may have killed a worker.
+        is_shared: another run that lives is about to take this range, or did.
+        has_elder: one of those began before this run.
         is_announced: the run has said before that it would take this range, so it will be known where it died.
     """
 
@@ -47,6 +54,9 @@ class Claim(NamedTuple):
     range_number: int
     first_item: int | None
     items: list[StoredItem]
+    is_suspect: bool
+    is_shared: bool = False
+    has_elder: bool = False
     is_announced: bool = True
 
 
@@ -59,18 +69,20 @@ class Claims:
         processor: BaseProcessor,
         run_id: int,
         *,
-        is_prepared: Callable[[Sequence[StoredItem]], bool] | None,
+        prepares: bool,
     ) -> None:
         """
         Args:
-            is_prepared: whether items that were claimed may be tried at once; None if they need no preparation.
+            prepares: items are prepared before they are tried, without a lock.
         """
         self.settings = ""
         """SQL that settles a chunk's transaction, and leaves nothing behind in the session."""
+        self.left: set[int] = set()
+        """Suspect ranges in which another worker looks for the killer; 0 for the items that wait for another try."""
         self._batch = batch
         self._processor = processor
         self._run_id = run_id
-        self._is_prepared = is_prepared
+        self._prepares = prepares
         self._from_range = 0
         self._ahead: list[StoredItem] = []
         self._ahead_range = -1
@@ -99,32 +111,41 @@ class Claims:
         cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
 
     def next_range(self, cursor: Any, limit: int) -> Claim | None:
-        """The next open range that nobody holds, from the last one on and then from the beginning."""
-        for from_range in dict.fromkeys((self._from_range, 0)):
-            while True:
-                claim, is_suspect, is_shared = self._query_range(cursor, from_range)
-                if claim is None:
-                    break
-                if is_suspect:
-                    raise Suspected(claim.range_number)
-                if is_shared and self._is_prepared is not None and not self._is_prepared(claim.items):
-                    # Another worker is about to prepare these; there may be others for this one.
-                    roll_back(self._connection)
-                    from_range = claim.range_number + 1
-                    continue
+        """The next open range that nobody holds or has announced, from the last one on and then from the beginning.
+
+        If there are only ranges that others have announced, one whose worker is slow, where that is safe: a range that
+        is being prepared belongs to its oldest run.
+        """
+        are_shared = False
+        for claim in self._free_ranges(cursor):
+            if not claim.is_shared:
                 return claim
-            roll_back(self._connection)
-        if self._is_prepared is not None:
-            # All that is left is in preparation elsewhere; whoever is first records it.
-            claim, _, _ = self._query_range(cursor, 0)
-            return claim
+            are_shared = True
+        if are_shared:
+            time.sleep(_DEATH_SECONDS)
+            for claim in self._free_ranges(cursor, take_anyway=True):
+                if not claim.is_shared or not self._prepares or (claim.is_announced and not claim.has_elder):
+                    return claim
         return None
 
+    def _free_ranges(self, cursor: Any, *, take_anyway: bool = False) -> Iterator[Claim]:
+        """One after the other; each is let go when the next one is asked for."""
+        for from_range in dict.fromkeys((self._from_range, 0)):
+            next_range = from_range
+            while claim := self._query_range(cursor, next_range, take_anyway=take_anyway):
+                if claim.is_suspect and claim.range_number not in self.left:
+                    raise Suspected(claim.range_number)
+                if not claim.is_suspect:
+                    yield claim
+                next_range = claim.range_number + 1
+                roll_back(self._connection)
+            roll_back(self._connection)
+
     def of_range(self, range_number: int, until: int | None) -> Callable[[Any, int], Claim | None]:
-        """What claims the items of one range, up to *until*."""
+        """What claims the items of one range, up to *until*; it waits for whoever holds the range."""
 
         def claim_of(cursor: Any, limit: int) -> Claim | None:
-            claim, _, _ = self._query_range(cursor, range_number)
+            claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
             if claim is None or claim.range_number != range_number:
                 return None
             if until is not None and claim.items[0].item_number > until:
@@ -133,13 +154,15 @@ class Claims:
 
         return claim_of
 
-    def _query_range(self, cursor: Any, from_range: int) -> tuple[Claim | None, bool, bool]:
+    def _query_range(self, cursor: Any, from_range: int, *, take_anyway: bool, wait: bool = False) -> Claim | None:
+        waiting = f"{_WORK['wait_for_range']}; " if wait else ""
         have_until = self._ahead[-1].item_number if self._ahead else 0
         have_bytes = sum([len(item.text or item.raw or b"") for item in self._ahead])
         cursor.execute(
-            f"{BEGIN}; {self.settings}{_WORK['claim_chunk']}",
+            f"{BEGIN}; {self.settings}{waiting}{_WORK['claim_chunk']}",
             {
                 "batch_id": self._batch.id,
+                "range_number": from_range,
                 "run_id": self._run_id,
                 "from_range": from_range,
                 "have_range": self._ahead_range if self._ahead else -1,
@@ -147,39 +170,48 @@ class Claims:
                 "limit": MAX_ITEMS,
                 # At least one: those that are held may be of another range, or done by others meanwhile.
                 "max_bytes": max(1, _MAX_BYTES - have_bytes),
+                "take_anyway": take_anyway,
             },
         )
         rows = cursor.fetchall()
         if not rows:
-            return None, False, False
-        transaction_id, range_number, next_item, is_suspect, is_shared, is_announced = rows[0][0]
+            return None
+        transaction_id, range_number, next_item, *is_which = rows[0][0]
         items = [StoredItem._make(row[1:]) for row in rows[1:]]
         kept: list[StoredItem] = []
         if self._ahead and range_number == self._ahead_range:
             kept = [item for item in self._ahead if item.item_number >= next_item]
-        claim = Claim(transaction_id, range_number, next_item, kept + items, bool(is_announced))
-        return claim, bool(is_suspect), bool(is_shared)
+        return Claim(transaction_id, range_number, next_item, kept + items, *map(bool, is_which))
 
     def due_retries(self, cursor: Any, limit: int) -> Claim | None:
         """Items that wait for another try and are due."""
-        claim, is_suspect = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
-        if claim is not None and is_suspect:
-            raise Suspected(0)
-        return claim
+        claim = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
+        if claim is None or not claim.is_suspect:
+            return claim
+        if claim.range_number not in self.left:
+            raise Suspected(claim.range_number)
+        return None
 
     def one_retry(self, cursor: Any, limit: int) -> Claim | None:
-        """Likewise, one item alone."""
-        return self._query_retries(cursor, 1)[0]
+        """Likewise, one item alone; it waits for whoever holds the last ones."""
+        while (claim := self._query_retries(cursor, 1)) is None:
+            roll_back(self._connection)
+            cursor.execute(_WORK["due_retry"], {"batch_id": self._batch.id})
+            if (due := cursor.fetchone()) is None:
+                return None
+            cursor.execute(_WORK["wait_for_retries"], {"batch_id": self._batch.id, "items": list(due)})
+        return claim
 
-    def _query_retries(self, cursor: Any, limit: int) -> tuple[Claim | None, bool]:
+    def _query_retries(self, cursor: Any, limit: int) -> Claim | None:
         cursor.execute(
             f"{BEGIN}; {self.settings}{_WORK['claim_retries']}",
             {"batch_id": self._batch.id, "run_id": self._run_id, "limit": limit},
         )
         rows = cursor.fetchall()
         if not rows:
-            return None, False
-        return Claim(rows[0][0], 0, None, [StoredItem._make(row[2:]) for row in rows]), rows[0][1]
+            return None
+        transaction_id, are_suspect = rows[0][:2]
+        return Claim(transaction_id, 0, None, [StoredItem._make(row[2:]) for row in rows], are_suspect)
 
 
 def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:

@@ -203,8 +203,12 @@ class Run:
         try:
             while True:
                 ending = self._keep_working()
-                if ending is Ending.STOPPED or self._kept(self._close) or not self._kept(self._is_left_behind):
+                if ending is Ending.STOPPED or self._kept(self._close):
                     return ending
+                if not self._worker.left and not self._kept(self._is_left_behind):
+                    return ending
+                self._worker.left.clear()
+                time.sleep(_TURN_SECONDS)
         except MustPause as cause:
             reason = str(cause)
             self._kept(lambda: self._pause(reason))
@@ -249,8 +253,8 @@ class Run:
             self._open_again(cause, until)
             try:
                 with transaction(self._connection) as cursor:
-                    cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                     cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
+                    cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
                     range_number, items = worker.in_hand
                     held = {"batch_id": self._batch.id, "range_number": range_number, "items": items}
                     cursor.execute(_WORK["wait_for_range" if range_number else "wait_for_retries"], held)
@@ -290,31 +294,45 @@ class Run:
         """Work the batch in a child; None if it died and what it died of has been dealt with."""
         end = self._fork(work)
         if not end.died:
+            self._kept(self._move_here)
             return self._ending_of(end)
         if end.item is None:
             self._deaths[None] += 1
             if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
                 raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
             # It may have been preparing several: alone, each of them is known.
-            announced = self._announced_range()
-            return None if announced is None else self._work_suspects(announced, None)
-        if end.outstayed:
+            suspect = self._kept(self._announced_range)
+        elif end.outstayed:
             self._set_aside(end.item, _outstayed(self._processor))
+            suspect = None
+        else:
+            suspect = self._range_of(end.item)
+        if suspect is None:
+            self._kept(self._move_here)
             return None
-        return self._work_suspects(self._range_of(end.item), end.item)
+        # Together, for until then the run looks dead, which makes the range suspect as well.
+        self._kept(lambda: self._suspect(suspect, end.item or 0))
+        return self._work_suspects(suspect, end.item)
 
     def _work_suspects(self, range_number: int, until: int | None) -> Ending | None:
         """Try the items of a range one by one in a child, up to *until*, until all that kill it are known.
 
-        An item is charged only when it dies alone, while this process lives to see it.
+        An item is charged only when it dies alone, while this process lives to see it. Each worker that looks for it
+        would have to see it kill a child twice, so they take turns, and the others work elsewhere meanwhile.
         """
         if not shelter.POSSIBLE:
             return self._through_lost_connections(self._worker, lambda worker: worker.work_alone(range_number, until))
         with self._turn(range_number) as is_ours:
-            if is_ours:
-                return self._work_suspects_in_children(range_number, until)
-        time.sleep(_TURN_SECONDS)
-        return None
+            if not is_ours:
+                self._worker.left.add(range_number)
+                return None
+            self._kept(lambda: self._suspect(range_number, 0))
+            for item_number, deaths, how in self._kept(lambda: self._lone_deaths(range_number)):
+                self._died_alone(item_number, deaths, how)
+            if self._work_suspects_in_children(range_number, until) is Ending.STOPPED:
+                return Ending.STOPPED
+            self._kept(lambda: self._trust(range_number))
+            return None
 
     @contextlib.contextmanager
     def _turn(self, range_number: int) -> Iterator[bool]:
@@ -329,32 +347,54 @@ class Run:
                 is_ours = True
             yield is_ours
 
-    def _work_suspects_in_children(self, range_number: int, until: int | None) -> Ending | None:
+    def _work_suspects_in_children(self, range_number: int, until: int | None) -> Ending:
         while self._stop.received is None:
             end = self._fork(lambda worker: worker.work_alone(range_number, until))
+            self._kept(self._move_here)
             if not end.died:
-                ending = self._ending_of(end)
-                return ending if ending is Ending.STOPPED else None
+                return self._ending_of(end)
             # Where there was one there may be more: from now on they kill a child only.
             self._sheltered = True
-            self._deaths[end.item] += 1
             if end.item is None:
+                self._deaths[None] += 1
                 if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
                     raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
             elif end.outstayed:
                 self._set_aside(end.item, _outstayed(self._processor))
-            elif self._deaths[end.item] >= MAX_LONE_DEATHS:
-                self._set_aside(end.item, KilledWorker(f"killed its worker ({end.how})"))
+            else:
+                self._died_alone(end.item, self._deaths[end.item] + 1, end.how)
+                # For the next one that looks for it, if this one is stopped.
+                self._kept(lambda: self._suspect(range_number, end.item, self._deaths[end.item], end.how))
         return Ending.STOPPED
 
+    def _died_alone(self, item_number: int, deaths: int, how: str) -> None:
+        self._deaths[item_number] = deaths
+        if deaths >= MAX_LONE_DEATHS:
+            self._set_aside(item_number, KilledWorker(f"killed its worker ({how})"))
+
     def _fork(self, work: Callable[[Worker], Ending]) -> ChildEnd:
-        end = self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
-        self._kept(self._move_here)
-        return end
+        return self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
 
     def _move_here(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
+
+    def _suspect(self, range_number: int, item_number: int, deaths: int = 0, how: str | None = None) -> None:
+        """Say that a range is suspect (0: items that wait for another try) and, with that, that the run goes on here."""
+        known = {"range_number": range_number, "item_number": item_number, "deaths": deaths, "how": how}
+        with transaction(self._connection) as cursor:
+            cursor.execute(_WORK["suspect"], {"batch_id": self._batch.id, **known})
+            cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
+
+    def _lone_deaths(self, range_number: int) -> list[tuple[int, int, str]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["lone_deaths"], {"batch_id": self._batch.id, "range_number": range_number})
+            found: list[tuple[int, int, str]] = cursor.fetchall()
+        return found
+
+    def _trust(self, range_number: int) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["trust"], {"batch_id": self._batch.id, "range_number": range_number})
 
     def _be_the_child(self, work: Callable[[Worker], Ending]) -> Ending:
         """In the child: the same run, on a connection and with threads and signal handlers of its own."""

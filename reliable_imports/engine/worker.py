@@ -105,7 +105,7 @@ class Worker:
         self._breaker = CircuitBreaker(processor)
         self._preparer = Preparer(processor)
         self._prepares = self._preparer.is_wanted
-        self._claims = Claims(batch, processor, run_id, is_prepared=self._has_prepared if self._prepares else None)
+        self._claims = Claims(batch, processor, run_id, prepares=self._prepares)
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
         self._connection: Connection
         self._found: dict[tuple[Any, ...], Any] = {}
@@ -145,7 +145,13 @@ class Worker:
             on_tried=on_tried,
         )
         worker.doubts = self.doubts
+        worker.left.update(self.left)
         return worker
+
+    @property
+    def left(self) -> set[int]:
+        """Suspect ranges that are left to another worker, which looks for the killer; 0 for items to be tried again."""
+        return self._claims.left
 
     def work(self) -> Ending:
         """Work until nothing is left to claim, or until told to stop.
@@ -158,7 +164,7 @@ class Worker:
         while self._stop.received is None:
             if self._work_chunk(self._claims.next_range) or self._work_chunk(self._claims.due_retries):
                 self._check_tolerance()
-            elif not self._wait_for_retries():
+            elif 0 in self.left or not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
 

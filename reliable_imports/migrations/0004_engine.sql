@@ -76,6 +76,17 @@ CREATE TABLE reliable_imports.import_retries (
     PRIMARY KEY (batch_id, item_number)
 );
 
+-- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
+CREATE TABLE reliable_imports.import_suspects (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    range_number  integer NOT NULL,  -- 0: items that are tried again after their range has moved on
+    item_number   bigint NOT NULL,   -- 0: any of the range
+    -- Of child processes, while the item was tried alone; and how the last one died.
+    deaths        integer NOT NULL DEFAULT 0,
+    how           text,
+    PRIMARY KEY (batch_id, range_number, item_number)
+);
+
 -- Items that share their natural key with another one of their batch, and do not win; decided when the batch is made.
 CREATE TABLE reliable_imports.import_duplicates (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
@@ -90,11 +101,13 @@ CREATE TABLE reliable_imports.import_duplicates (
 -- change, so those that this worker has read already (up to have_until) are not read again.
 --
 -- A range is suspect if a run that has no end was about to work on it, or did, and is gone: one of its items may have
--- killed it. If such a run is still there, it may be preparing the range's items. is_announced tells whether the run that
--- claims has said so itself.
+-- killed it. If such a run is still there, the range is shared: that run may be preparing the range's items, or be
+-- between two chunks, or have died this moment. has_elder tells whether one of those is older than the run that claims,
+-- and is_announced whether this run has announced the range itself.
 --
--- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, is_announced), the others
--- are the items. A function, so that its plans are made once in a session.
+-- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_announced),
+-- the others are the items; there are none for a range that is suspect or shared, unless it is to be taken anyway. A
+-- function, so that its plans are made once in a session.
 CREATE FUNCTION reliable_imports.claim_chunk(
     the_batch   bigint,
     the_run     bigint,
@@ -102,7 +115,8 @@ CREATE FUNCTION reliable_imports.claim_chunk(
     have_range  integer,
     have_until  bigint,
     max_items   integer,
-    max_bytes   bigint
+    max_bytes   bigint,
+    take_anyway boolean
 )
 RETURNS TABLE (
     claim               bigint[],
@@ -124,6 +138,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     claimed         record;
+    announced       record;
     from_item       bigint;
     last_item       bigint;
     has_duplicates  boolean;
@@ -146,22 +161,40 @@ BEGIN
         RETURN;
     END IF;
 
+    SELECT
+        coalesce(pg_catalog.bool_or(NOT lives), false) OR EXISTS (
+            SELECT FROM reliable_imports.import_suspects AS suspect
+            WHERE suspect.batch_id = the_batch
+                AND suspect.range_number = claimed.range_number
+        ) AS is_suspect,
+        coalesce(pg_catalog.bool_or(lives), false) AND claimed.range_number <> have_range AS is_shared,
+        coalesce(pg_catalog.bool_or(lives AND id < the_run), false) AS has_elder,
+        coalesce(pg_catalog.bool_or(id = the_run), false) AS is_announced
+    INTO announced
+    FROM (
+        SELECT run.id, CASE WHEN run.id <> the_run THEN reliable_imports.run_has_session(run) END AS lives
+        FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = the_batch
+            AND run.range_number = claimed.range_number
+            AND run.ended_at IS NULL
+        OFFSET 0  -- looks for each session once
+    ) AS run;
     RETURN QUERY
     SELECT
         ARRAY[
             pg_catalog.txid_current(),
             claimed.range_number,
             claimed.next_item,
-            coalesce(pg_catalog.bool_or(run.id <> the_run AND NOT reliable_imports.run_has_session(run)), false)::integer,
-            coalesce(pg_catalog.bool_or(run.id <> the_run AND reliable_imports.run_has_session(run)), false)::integer,
-            coalesce(pg_catalog.bool_or(run.id = the_run), false)::integer
+            announced.is_suspect::integer,
+            announced.is_shared::integer,
+            announced.has_elder::integer,
+            announced.is_announced::integer
         ],
         NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
-        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean
-    FROM reliable_imports.import_runs AS run
-    WHERE run.batch_id = the_batch
-        AND run.range_number = claimed.range_number
-        AND run.ended_at IS NULL;
+        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean;
+    IF NOT take_anyway AND (announced.is_suspect OR announced.is_shared) THEN
+        RETURN;
+    END IF;
 
     from_item := claimed.next_item;
     last_item := least(claimed.last_item, claimed.next_item + max_items - 1);

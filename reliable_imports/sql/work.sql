@@ -74,7 +74,7 @@ WHERE id = %(run_id)s
 -- name: claim_chunk
 SELECT *
 FROM reliable_imports.claim_chunk(
-    %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s
+    %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s, %(take_anyway)s
 )
 
 -- name: claim_retries
@@ -102,6 +102,11 @@ SELECT
             AND run.ended_at IS NULL
             AND run.id <> %(run_id)s
             AND NOT reliable_imports.run_has_session(run)
+    )
+    OR EXISTS (
+        SELECT FROM reliable_imports.import_suspects AS suspect
+        WHERE suspect.batch_id = %(batch_id)s
+            AND suspect.range_number = 0
     ) AS are_suspect,
     item.item_number,
     item.source_data::text,
@@ -122,6 +127,16 @@ JOIN reliable_imports.import_items AS item
     AND item.item_number = due.item_number
 ORDER BY item.item_number
 
+-- name: due_retry
+SELECT retry.item_number
+FROM reliable_imports.import_retries AS retry
+JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
+WHERE retry.batch_id = %(batch_id)s
+    AND retry.not_before <= pg_catalog.clock_timestamp()
+    AND batch.status = 'processing'
+ORDER BY retry.item_number
+LIMIT 1
+
 -- name: take_turn
 -- Of several workers one looks for a killer: each of them would have to see it kill a child twice.
 SELECT pg_catalog.pg_try_advisory_xact_lock(
@@ -129,6 +144,26 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(
         pg_catalog.format('reliable_imports suspects %%s %%s', %(batch_id)s, %(range_number)s), 0
     )
 )
+
+-- name: suspect
+INSERT INTO reliable_imports.import_suspects AS suspect (batch_id, range_number, item_number, deaths, how)
+VALUES (%(batch_id)s, %(range_number)s, %(item_number)s, %(deaths)s, %(how)s)
+ON CONFLICT (batch_id, range_number, item_number) DO UPDATE
+SET deaths = excluded.deaths,
+    how = excluded.how
+WHERE suspect.deaths < excluded.deaths
+
+-- name: lone_deaths
+SELECT item_number, deaths, how
+FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+    AND deaths > 0
+
+-- name: trust
+DELETE FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
 
 -- name: announce
 UPDATE reliable_imports.import_runs
