@@ -122,11 +122,32 @@ class DeadlyRetryProcessor(BaseProcessor):
             print("waiting", flush=True)
             while not Path(data["waits"]).exists():
                 time.sleep(0.01)
-        if "dies" in data:
-            with Path(data["dies"]).open("a") as deaths:
-                deaths.write("x")
-            os._exit(1)
+        _die_of(data)
         return None
+
+
+def _die_of(data: Mapping[str, Any]) -> None:
+    if "dies" in data:
+        with Path(data["dies"]).open("a") as deaths:
+            deaths.write("x")
+        os._exit(1)
+
+
+class ShelteredDeadlyRetryProcessor(DeadlyRetryProcessor):
+    item_timeout = timedelta(seconds=60)
+
+
+class DeadlyPreparationProcessor(BaseProcessor):
+    def prepare_item(self, item: ImportBatchItem) -> None:
+        _die_of(item.source_data)
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        return None
+
+
+class ShelteredDeadlyPreparationProcessor(DeadlyPreparationProcessor):
+    item_timeout = timedelta(seconds=60)
 
 
 class LimitedProcessor(BaseProcessor):
@@ -201,6 +222,9 @@ PROCESSORS = (
     PatientProcessor,
     TransientProcessor,
     DeadlyRetryProcessor,
+    ShelteredDeadlyRetryProcessor,
+    DeadlyPreparationProcessor,
+    ShelteredDeadlyPreparationProcessor,
     LimitedProcessor,
     FetchingProcessor,
     AsyncFetchingProcessor,

@@ -303,7 +303,7 @@ def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
     sql("ANALYZE reliable_imports.import_ranges, reliable_imports.import_items")
     parameters = {
         "batch_id": 2, "run_id": 0, "from_range": 0, "have_range": -1, "have_until": 0, "limit": 50,
-        "max_bytes": 1_000_000,
+        "max_bytes": 1_000_000, "take_anyway": False,
     }  # fmt: skip
     sql(load("work.sql")["start_batch"].replace("%(batch_id)s", "2"))
     connection = psycopg2.connect(manager.dsn)

@@ -80,7 +80,7 @@ def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
     sql("UPDATE reliable_imports.import_batches SET status = 'processing', started_at = now()")
     held = []
     with connect(database) as connection, connection.cursor() as cursor:
-        claims = Claims(manager.get_batch(batch_id), PlainProcessor(), 0, is_prepared=None)
+        claims = Claims(manager.get_batch(batch_id), PlainProcessor(), 0, prepares=False)
         claims.attach(connection)
         for _ in range(5):
             claim = claims.next_range(cursor, 1_000)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -140,6 +141,56 @@ def test_workers_that_look_for_a_killer_together_find_it_as_soon(
     assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == [10]
     assert manager.get_summary(batch_id).status is BatchStatus.COMPLETED_WITH_FAILURES
     assert len(deaths.read_text()) == 3
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+@pytest.mark.parametrize(
+    "batch_type",
+    ["deadly_retry", "sheltered_deadly_retry", "deadly_preparation", "sheltered_deadly_preparation"],
+)
+def test_a_killer_costs_three_processes_however_many_workers_meet_it(
+    manager: BatchManager, database: str, sql: Sql, tmp_path: Path, batch_type: str, busy: int
+) -> None:
+    items: list[dict[str, Any]] = [{} for _ in range(150)]
+    killers = [20, 70, 71, 140]
+    for killer in killers:
+        items[killer - 1] = {"busy": busy, "dies": str(tmp_path / str(killer))}
+    batch_id = manager.create_batch(batch_type, items)
+
+    with ExitStack() as stack:
+        crew = [stack.enter_context(child_working(database, batch_id)) for _ in range(4)]
+        until = time.monotonic() + 60
+        while not manager.get_summary(batch_id).status.is_final:
+            assert time.monotonic() < until
+            for place, worker in enumerate(crew):
+                if worker.poll() is not None:
+                    crew[place] = stack.enter_context(child_working(database, batch_id))
+            time.sleep(0.02)
+
+    deaths = {killer: len((tmp_path / str(killer)).read_text()) for killer in killers}
+    assert all(2 <= count <= 3 for count in deaths.values()), deaths
+    assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == killers
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(146, 146)]
+    assert sql("SELECT count(*) FROM reliable_imports.import_suspects") == [(0,)]
+
+
+def test_deaths_are_remembered_when_the_search_is_stopped(
+    manager: BatchManager, database: str, sql: Sql, tmp_path: Path
+) -> None:
+    deaths = tmp_path / "deaths"
+    items: list[dict[str, Any]] = [{} for _ in range(20)]
+    items[9]["dies"] = str(deaths)
+    batch_id = manager.create_batch("sheltered_deadly_retry", items)
+    # As a worker leaves it that is told to stop when it has seen the item kill one child among others, and two alone.
+    sql(f"INSERT INTO reliable_imports.import_suspects VALUES ({batch_id}, 1, 10, 2, 'signal 9, SIGKILL')")
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (19, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_message) == (10, "killed its worker (signal 9, SIGKILL)")
+    assert not deaths.exists()
+    assert sql("SELECT count(*) FROM reliable_imports.import_suspects") == [(0,)]
 
 
 def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:
