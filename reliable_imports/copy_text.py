@@ -39,33 +39,23 @@ def line(*values: object) -> str:
     return "\t".join([column(value) for value in values]) + "\n"
 
 
-class LineReader:
-    """A file object for `copy_expert` over generated lines; holds about one buffer of them at a time.
+class BlockReader:
+    """A file object for `copy_expert` over generated text; holds one block of it at a time.
 
     psycopg2 swallows an exception of the generator into an error of its own, so it is kept in `error`.
     """
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines: Iterator[str] = iter(lines)
+    def __init__(self, blocks: Iterable[str]) -> None:
+        self._blocks: Iterator[str] = iter(blocks)
         self._rest = b""
         self.error: BaseException | None = None
 
     def read(self, size: int = 65536) -> bytes:
+        """At most *size* bytes; none at the end."""
         try:
-            return self._read(size)
+            rest = self._rest or next(self._blocks, "").encode()
         except BaseException as error:
             self.error = error
             raise
-
-    def _read(self, size: int) -> bytes:
-        pending: list[str] = []
-        length = len(self._rest)
-        if length < size:
-            for text in self._lines:
-                pending.append(text)
-                length += len(text)
-                if length >= size:
-                    break
-        block = self._rest + "".join(pending).encode()
-        self._rest = block[size:]
-        return block[:size]
+        self._rest = rest[size:]
+        return rest[:size]

@@ -60,13 +60,19 @@ class Problem(NamedTuple):
 
 def plain_object(value: object) -> str | None:
     """What `dumps_item` would give as text, for a flat object of scalars, as most are; None for all others."""
-    if type(value) is not dict or not _ONLY_STR.issuperset(map(type, value)) or not _are_scalars(value.values()):
+    if type(value) is not dict:
         return None
+    for key, each in value.items():
+        kind = type(each)
+        if type(key) is not str or (kind not in _NO_FLOATS and (kind is not float or not math.isfinite(each))):
+            return None
     try:
         text = _encode(value).decode()
     except _NOT_ENCODED:
         return None
-    return text if len(text) <= _MAX_PLAIN and "\\u" not in text else None
+    if len(text) > _MAX_PLAIN or ("\\" in text and "\\u" in text):
+        return None
+    return text
 
 
 def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 MAX_ITEM_BYTES = 16 * 1024 * 1024
 """What one item may hold unless a source is told otherwise."""
 
 
-class SourceItem(NamedTuple):
-    """One item of a source. Exactly one of `text` and `raw` is set. (A tuple, because a million of them are made.)
+class SourceItem(msgspec.Struct, frozen=True, gc=False):
+    """One item of a source. Exactly one of `text` and `raw` is set. (A Struct, because a million of them are made.)
 
     Attributes:
         text: the item as JSON that PostgreSQL reads, in its `json` type and in the operators on it.

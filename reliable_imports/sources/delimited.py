@@ -23,35 +23,47 @@ def read_delimited(content: Content, *, delimiter: str, quotechar: str | None, l
     records = read_records(content, delimiter=delimiter, quotechar=quotechar, limit=limit)
     header = _header(content, next(records, None))
     width = len(header)
-    names = [encode_basestring(name).replace("%", "%%") for name in header]
-    template = "{" + ",".join(f"{name}:%s" for name in names) + "}"
-    plain_template = "{" + ",".join(f'{name}:"%s"' for name in names) + "}"
-    for cells, raw, line, offset, problem, is_plain in records:
+    names = [encode_basestring(name) for name in header]
+    pieces = _pieces(names, "")
+    plain_pieces = _pieces(names, '"')
+    for record in records:
+        cells = record.cells
+        problem = record.problem
         if problem is None:
             if len(cells) != width:
                 cell_count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
                 problem = Problem("ragged-row", f"the row has {cell_count}, the header {width}")
             elif cells == header:
                 problem = Problem("repeated-header", "the row repeats the header")
-            elif is_plain:
-                yield SourceItem(plain_template % tuple(cells), None, None, line, offset)
+            elif record.is_plain:
+                plain_pieces[1::2] = cells
+                yield SourceItem("".join(plain_pieces), None, None, record.line, record.offset)
                 continue
             else:
-                text = template % tuple(map(encode_basestring, cells))
+                pieces[1::2] = map(encode_basestring, cells)
+                text = "".join(pieces)
                 # Decoded text holds no lone surrogates, so NUL is all that the server could refuse.
                 if "\\u0000" not in text or server_can_read(text):
-                    yield SourceItem(text, None, None, line, offset)
+                    yield SourceItem(text, None, None, record.line, record.offset)
                 else:
-                    yield SourceItem(None, text.encode(), None, line, offset)
+                    yield SourceItem(None, text.encode(), None, record.line, record.offset)
                 continue
-        if len(cells) != width and _holds_whole_row(raw, content.encoding.codec, width, delimiter, quotechar):
+        if len(cells) != width and _holds_whole_row(record.raw, content.encoding.codec, width, delimiter, quotechar):
             raise SourceError(
                 content.source,
                 "a quoted cell of the row is not closed: it goes on over lines that are rows of their own",
-                line=line,
-                offset=offset,
+                line=record.line,
+                offset=record.offset,
             )
-        yield SourceItem(None, without_end(raw, content.encoding), problem.text, line, offset, problem.kind)
+        raw = without_end(record.raw, content.encoding)
+        yield SourceItem(None, raw, problem.text, record.line, record.offset, problem.kind)
+
+
+def _pieces(names: list[str], quote: str) -> list[str]:
+    """A JSON object in pieces, of which every second one is a value's place."""
+    before = [f"{',' if place else '{'}{name}:{quote}" for place, name in enumerate(names)]
+    before = [f"{quote if place else ''}{piece}" for place, piece in enumerate(before)]
+    return [piece for each in before for piece in (each, "")] + [f"{quote}}}"]
 
 
 def _header(content: Content, record: Record | None) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from reliable_imports.errors import SourceError
 from reliable_imports.json_text import Problem
@@ -16,7 +17,7 @@ _NUL_STAND_IN = "\udc00"
 """For the csv module, which refuses NUL before Python 3.11; decoded text never holds a lone surrogate."""
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True):
     """One row, or what should be one.
 
     Attributes:
@@ -41,6 +42,7 @@ def read_records(content: Content, *, delimiter: str, quotechar: str | None, lim
     """
     lines = split_lines(content, limit=limit, carriage_return_ends=True)
     quoted = _QuotedRecords(content, lines, delimiter, quotechar, limit) if quotechar is not None else None
+    codec = content.encoding.codec
     line = 1
     offset = content.start
     for raw in lines:
@@ -48,7 +50,11 @@ def read_records(content: Content, *, delimiter: str, quotechar: str | None, lim
             raise SourceError(
                 content.source, f"the row holds more than {limit} bytes, the limit of an item", line=line, offset=offset
             )
-        text, problem = _decoded(raw, content.encoding.codec)
+        try:
+            text = raw.decode(codec)
+            problem = None
+        except UnicodeDecodeError:
+            text, problem = _decoded(raw, codec)
         if quoted is not None and quotechar in text:  # type: ignore[operator]  # the two are None together
             record, lines_read = quoted.read(raw, text, problem, line, offset)
             yield record
