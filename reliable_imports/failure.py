@@ -7,8 +7,9 @@ import linecache
 import os
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -174,10 +175,15 @@ def exception_failure(
     )
 
 
+# These are remembered, for thousands of items fail in one way.
+
+
+@lru_cache(maxsize=256)
 def _fingerprint(*facts: str) -> str:
     return hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
+@lru_cache(maxsize=256)
 def _sqlstate_name(sqlstate: str) -> str:
     try:
         return str(psycopg2.errors.lookup(sqlstate).__name__)
@@ -202,25 +208,30 @@ def _text_of(error: BaseException) -> str:
 
 def _replace_values(message: str, source_data: object) -> str:
     """Put field names for the item's own values: `unknown plan gold` becomes `unknown plan {plan}`."""
-    for value, field in sorted(set(_values(source_data, "item")), key=lambda pair: (-len(pair[0]), pair)):
-        # Whole words only, and nothing that is too short to be told from ordinary text.
-        if len(value) > 1 and value in message:
-            message = f"{{{field}}}".join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message))
+    # Whole words only, and nothing that is too short to be told from ordinary text.
+    found = {(value, field) for value, field in _values(source_data, "item") if len(value) > 1 and value in message}
+    for value, field in sorted(found, key=lambda pair: (-len(pair[0]), pair)):
+        message = f"{{{field}}}".join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message))
     return message
 
 
 def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text and number in *data*, with the name of the field that it stands in."""
-    if isinstance(data, Mapping) and depth < _MAX_DEPTH:
-        for name, value in data.items():
-            yield from _values(value, str(name), depth + 1)
-    elif isinstance(data, list) and depth < _MAX_DEPTH:
-        for value in data:
-            yield from _values(value, field, depth + 1)
-    elif isinstance(data, str | int | float) and not isinstance(data, bool):
-        yield str(data), field
+    """Every text and number in *data*, as JSON is parsed, with the name of the field that it stands in."""
+    if isinstance(data, dict):
+        inner = [(value, str(name)) for name, value in data.items()]
+    else:
+        inner = [(value, field) for value in data] if isinstance(data, list) else [(data, field)]
+    for value, name in inner:
+        if isinstance(value, str):
+            yield value, name
+        elif isinstance(value, dict | list):
+            if depth < _MAX_DEPTH:
+                yield from _values(value, name, depth + 1)
+        elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            yield str(value), name
 
 
+@lru_cache(maxsize=256)
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:
     """Text that PostgreSQL can store and a terminal can show, on one line."""
     text = text.encode("utf-8", "replace").decode("utf-8")
@@ -241,7 +252,7 @@ def _frames(trace: TracebackType | None) -> str | None:
 
 @lru_cache(maxsize=256)
 def _format_calls(calls: tuple[tuple[CodeType, int], ...]) -> str | None:
-    """The calls as text. Remembered, for thousands of items fail in one way, and reading the code costs most."""
+    """The calls as text."""
     # The engine's own frames come first and help nobody; the processor's and its libraries' follow.
     frames = [
         traceback.FrameSummary(code.co_filename, line, code.co_name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from reliable_imports.failure import Failure, exception_failure, server_failure
@@ -24,6 +26,12 @@ def violation(**facts: str | None) -> Failure:
 def test_values_of_the_item_become_field_names() -> None:
     failure = failure_of(ValueError("no plan gold for eve@example.com"), {"plan": "gold", "email": "eve@example.com"})
     assert failure.message == "no plan {plan} for {email}"
+
+
+def test_numbers_and_values_within_others_become_field_names_too() -> None:
+    data = {"order": {"lines": [{"amount": Decimal("12.50")}, 4711]}, "paid": True}
+    failure = failure_of(ValueError("line 4711: 12.50 is True"), data)
+    assert failure.message == "line {lines}: {amount} is True"
 
 
 def test_different_values_are_one_reason_and_different_lines_are_two() -> None:
