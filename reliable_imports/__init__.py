@@ -31,6 +31,7 @@ from reliable_imports.errors import (
     UnknownBatch,
     UnknownBatchType,
     UnknownReason,
+    UnsupportedDatabase,
 )
 from reliable_imports.failure import Failure
 from reliable_imports.manager import BatchManager
@@ -106,6 +107,7 @@ __all__ = [
     "UnknownBatch",
     "UnknownBatchType",
     "UnknownReason",
+    "UnsupportedDatabase",
     "Verification",
     "WaitingBatch",
     "batch_type_of",

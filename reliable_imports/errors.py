@@ -11,7 +11,8 @@
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
     │   ├── DiscoveryError
-    │   └── InvalidDsn
+    │   ├── InvalidDsn
+    │   └── UnsupportedDatabase
     ├── SourceError               the source as a whole is refused, and no batch was made
     ├── DatabaseError             the database cannot do its part now; nothing was lost
     │   ├── SchemaNotReady
@@ -128,6 +129,17 @@ class InvalidDsn(ConfigurationError):
         self.problem = problem
         super().__init__(
             f"the database DSN cannot be read: {problem}; expected postgresql://user:password@host:5432/database"
+        )
+
+
+class UnsupportedDatabase(ConfigurationError):
+    """A database in which items would not be kept as they came."""
+
+    def __init__(self, name: str, encoding: str) -> None:
+        self.encoding = encoding
+        super().__init__(
+            f"database {name} is in {encoding}, which cannot hold every text; create one in UTF8: "
+            "CREATE DATABASE imports ENCODING 'UTF8' TEMPLATE template0"
         )
 
 

@@ -1,8 +1,8 @@
 """The yardstick: one INSERT ... ON CONFLICT DO UPDATE for each row, all in one transaction, by psycopg2.
 
-Nothing is tracked. Without bad rows there are no savepoints. With bad rows, each upsert
-is sent between SAVEPOINT and RELEASE in the same string, so that it still is one round trip; a refused row is rolled
-back to its savepoint and forgotten.
+Nothing is tracked. Without bad rows there are no savepoints. With bad rows, each upsert is sent between SAVEPOINT and
+RELEASE in the same string, so that it still is one round trip; a refused row is rolled back to its savepoint and
+forgotten.
 """
 
 from __future__ import annotations

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 import msgspec
 
-from reliable_imports.context import ItemNotes, LogLine
+from reliable_imports.context import ItemNotes
 from reliable_imports.engine.session import ItemScope
 from reliable_imports.failure import Failure
 from reliable_imports.json_text import dumps_item
 from reliable_imports.models import ImportBatchItem
-from reliable_imports.statuses import Outcome
+from reliable_imports.statuses import Outcome, Stage
 
 _MAX_PRINTED = 2_000
 
@@ -132,23 +133,33 @@ def _failure_record(
 
 def log_json(attempt: Attempt) -> Iterator[str]:
     """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
-    lines = list(attempt.notes.logs)
-    if attempt.failure is not None:
-        failure = attempt.failure
-        details = {"reason": failure.reason, "stage": failure.stage.value}
-        if attempt.retry_pause is None:
-            lines.append(LogLine("error", failure.title, details))
-        else:
-            seconds = round(attempt.retry_pause.total_seconds(), 3)
-            lines.append(LogLine("warning", f"tried again: {failure.title}", {**details, "pause_seconds": seconds}))
+    lines = [_line_json(line.level, line.message, line.details) for line in attempt.notes.logs]
+    failure = attempt.failure
+    if failure is not None and attempt.retry_pause is None:
+        lines.append(_failure_json(failure.title, failure.reason, failure.stage))
+    elif failure is not None and attempt.retry_pause is not None:
+        details = {
+            "reason": failure.reason,
+            "stage": failure.stage.value,
+            "pause_seconds": round(attempt.retry_pause.total_seconds(), 3),
+        }
+        lines.append(_line_json("warning", f"tried again: {failure.title}", details))
     elif attempt.skip_reason is not None:
-        lines.append(LogLine("info", f"skipped: {attempt.skip_reason}", {}))
+        lines.append(_line_json("info", f"skipped: {attempt.skip_reason}", {}))
     for line in lines:
-        message = encode_basestring(clean_text(line.message))
-        yield (
-            f'{{"item_number":{attempt.item.item_number},"level":"{line.level}","message":{message},'
-            f'"details":{details_json(line.details) or "null"}}}'
-        )
+        yield f'{{"item_number":{attempt.item.item_number},{line}'
+
+
+@lru_cache(maxsize=256)
+def _failure_json(title: str, reason: str, stage: Stage) -> str:
+    """Remembered, for thousands of items fail in one way."""
+    return _line_json("error", title, {"reason": reason, "stage": stage.value})
+
+
+def _line_json(level: str, message: str, details: Mapping[str, Any]) -> str:
+    """A row of import_logs as JSON, from after its item number."""
+    text = encode_basestring(clean_text(message))
+    return f'"level":"{level}","message":{text},"details":{details_json(details) or "null"}}}'
 
 
 def clean_text(text: str) -> str:

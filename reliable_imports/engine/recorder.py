@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from reliable_imports.engine.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
 from reliable_imports.failure import Failure
@@ -15,6 +16,7 @@ from reliable_imports.queries import load
 from reliable_imports.statuses import Outcome
 
 _WORK = load("work.sql")
+_encode = msgspec.json.Encoder().encode
 _MAX_DOUBLINGS = 16
 
 
@@ -65,10 +67,10 @@ class Recorder:
             "next_item": attempts[-1].stored.item_number + 1,
             "retried": [attempt.stored.item_number for attempt in attempts] if first_item is None else None,
             **completed_columns(completed),
-            "skips": json.dumps([skip_record(each) for each in skipped]) if skipped else None,
-            "failures": json.dumps(failures) if failures else None,
-            "reasons": json.dumps(reasons) if reasons else None,
-            "retries": json.dumps(retries) if retries else None,
+            "skips": _json([skip_record(each) for each in skipped]),
+            "failures": _json(failures),
+            "reasons": _json(reasons),
+            "retries": _json(retries),
             "logs": f"[{','.join(logs)}]" if logs else None,
         }
         cursor.execute(f"{self._reset}{_WORK['record_chunk']}; COMMIT", parameters)
@@ -105,3 +107,7 @@ def _retry(attempt: Attempt) -> dict[str, Any]:
         "next_attempt": attempt.item.attempt + len(attempt.earlier_tries) + 1,
         "pause": f"{attempt.retry_pause.total_seconds()} seconds",
     }
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str | None:
+    return _encode(rows).decode() if rows else None

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -311,7 +312,7 @@ class Run:
             self._kept(self._move_here)
             return None
         # Together, for until then the run looks dead, which makes the range suspect as well.
-        self._kept(lambda: self._suspect(suspect, end.item or 0))
+        self._kept(partial(self._suspect, suspect, end.item or 0))
         return self._work_suspects(suspect, end.item)
 
     def _work_suspects(self, range_number: int, until: int | None) -> Ending | None:
@@ -326,12 +327,12 @@ class Run:
             if not is_ours:
                 self._worker.left.add(range_number)
                 return None
-            self._kept(lambda: self._suspect(range_number, 0))
-            for item_number, deaths, how in self._kept(lambda: self._lone_deaths(range_number)):
+            self._kept(partial(self._suspect, range_number, 0))
+            for item_number, deaths, how in self._kept(partial(self._lone_deaths, range_number)):
                 self._died_alone(item_number, deaths, how)
             if self._work_suspects_in_children(range_number, until) is Ending.STOPPED:
                 return Ending.STOPPED
-            self._kept(lambda: self._trust(range_number))
+            self._kept(partial(self._trust, range_number))
             return None
 
     @contextlib.contextmanager
@@ -364,7 +365,7 @@ class Run:
             else:
                 self._died_alone(end.item, self._deaths[end.item] + 1, end.how)
                 # For the next one that looks for it, if this one is stopped.
-                self._kept(lambda: self._suspect(range_number, end.item, self._deaths[end.item], end.how))
+                self._kept(partial(self._suspect, range_number, end.item, self._deaths[end.item], end.how))
         return Ending.STOPPED
 
     def _died_alone(self, item_number: int, deaths: int, how: str) -> None:
@@ -380,7 +381,7 @@ class Run:
             cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
 
     def _suspect(self, range_number: int, item_number: int, deaths: int = 0, how: str | None = None) -> None:
-        """Say that a range is suspect (0: items that wait for another try) and, with that, that the run goes on here."""
+        """Say that a range is suspect (0: items that wait for another try) and, with that, that the run is here."""
         known = {"range_number": range_number, "item_number": item_number, "deaths": deaths, "how": how}
         with transaction(self._connection) as cursor:
             cursor.execute(_WORK["suspect"], {"batch_id": self._batch.id, **known})

@@ -273,7 +273,7 @@ class ChunkSession:
 
         Certain only after the refusal of a row. An error of another kind may have refused the string whole.
         """
-        if self.connection.info.transaction_status == TRANSACTION_STATUS_INTRANS:
+        if self.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS:
             return True
         return scope.error is not None and (scope.error.pgcode or "").startswith(_INTEGRITY)
 
@@ -470,7 +470,7 @@ class ChunkSession:
     def _require_transaction(self) -> None:
         if self.connection.closed:
             raise psycopg2.InterfaceError("connection already closed")
-        if self.connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+        if self.connection.get_transaction_status() != TRANSACTION_STATUS_INTRANS:
             raise ChunkSpoiled
 
     def raise_if_not_the_items(self, scope: ItemScope) -> None:

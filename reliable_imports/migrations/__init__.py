@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.errors
 
 from reliable_imports.database import connect, transaction
-from reliable_imports.errors import SchemaNotReady
+from reliable_imports.errors import SchemaNotReady, UnsupportedDatabase
 
 # One lock for all that changes the schema; the number is arbitrary and must stay the same for ever.
 ADVISORY_LOCK = 7_205_759_403
@@ -43,6 +43,7 @@ def migrate(dsn: str) -> list[str]:
     two seconds, so that nobody queues behind it, and tried again for a minute.
 
     Raises:
+        UnsupportedDatabase: the database is not in UTF8.
         psycopg2.errors.LockNotAvailable: a table was in use all that time; nothing was changed.
     """
     until = time.monotonic() + PATIENCE_SECONDS
@@ -60,6 +61,10 @@ def _migrate(dsn: str) -> list[str]:
     with connect(dsn) as connection, transaction(connection) as cursor:
         if _applied(cursor) == {number for number, _, _ in scripts()}:
             return []
+        cursor.execute("SELECT current_database(), pg_catalog.current_setting('server_encoding')")
+        database, encoding = cursor.fetchone()
+        if encoding != "UTF8":
+            raise UnsupportedDatabase(database, encoding)
         cursor.execute("SET LOCAL lock_timeout = '2s'")
         cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
         cursor.execute(_BOOKKEEPING)

@@ -25,61 +25,33 @@ ORDER BY id
 LIMIT %(limit)s
 
 -- name: abandoned_batches
--- Begun, and the last run of them was lost: it did not end, and its heartbeat is old. The generation grows with every run.
-SELECT
-    batch.id AS batch_id,
-    batch.batch_type,
-    batch.first_batch_id,
-    batch.metadata,
-    last_run.dagster_run_id,
-    (SELECT count(*) FROM reliable_imports.import_runs AS run WHERE run.batch_id = batch.id) AS generation
-FROM reliable_imports.import_batches AS batch
-CROSS JOIN LATERAL (
-    SELECT run.dagster_run_id, run.ended_at
-    FROM reliable_imports.import_runs AS run
-    WHERE run.batch_id = batch.id
-    ORDER BY run.id DESC
-    LIMIT 1
-) AS last_run
-WHERE batch.status = 'processing'
-    AND last_run.ended_at IS NULL
+-- The last run was lost: it did not end, and its heartbeat is old.
+SELECT begun.batch_id, begun.batch_type, begun.first_batch_id, begun.metadata, begun.dagster_run_id, begun.generation
+FROM reliable_imports.begun_batches AS begun
+WHERE begun.ended_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_runs AS run
-        WHERE run.batch_id = batch.id
+        WHERE run.batch_id = begun.batch_id
             AND run.ended_at IS NULL
             AND run.heartbeat_at > pg_catalog.clock_timestamp() - %(age)s
     )
-ORDER BY batch.id
+ORDER BY begun.batch_id
 LIMIT %(limit)s
 
 -- name: interrupted_batches
--- Begun, and the last run of them was Dagster's and said that it had to stop. The newest first: those that a person has
--- stopped stay, and must not hide the others.
-SELECT
-    batch.id AS batch_id,
-    batch.batch_type,
-    batch.first_batch_id,
-    batch.metadata,
-    last_run.dagster_run_id,
-    (SELECT count(*) FROM reliable_imports.import_runs AS run WHERE run.batch_id = batch.id) AS generation
-FROM reliable_imports.import_batches AS batch
-CROSS JOIN LATERAL (
-    SELECT run.dagster_run_id, run.ended_at, run.outcome
-    FROM reliable_imports.import_runs AS run
-    WHERE run.batch_id = batch.id
-    ORDER BY run.id DESC
-    LIMIT 1
-) AS last_run
-WHERE batch.status = 'processing'
-    AND last_run.outcome = 'interrupted'
-    AND last_run.dagster_run_id IS NOT NULL
-    AND last_run.ended_at < pg_catalog.clock_timestamp() - %(age)s
+-- The last run was Dagster's and said that it had to stop. The newest first: those that a person has stopped stay, and
+-- must not hide the others.
+SELECT begun.batch_id, begun.batch_type, begun.first_batch_id, begun.metadata, begun.dagster_run_id, begun.generation
+FROM reliable_imports.begun_batches AS begun
+WHERE begun.outcome = 'interrupted'
+    AND begun.dagster_run_id IS NOT NULL
+    AND begun.ended_at < pg_catalog.clock_timestamp() - %(age)s
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_runs AS run
-        WHERE run.batch_id = batch.id
+        WHERE run.batch_id = begun.batch_id
             AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
     )
-ORDER BY last_run.ended_at DESC
+ORDER BY begun.ended_at DESC
 LIMIT %(limit)s
 
 -- name: release_run

@@ -5,8 +5,9 @@ import time
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
-from reliable_imports import BatchManager, SchemaNotReady
+from reliable_imports import BatchManager, SchemaNotReady, UnsupportedDatabase
 from reliable_imports.migrations import _BOOKKEEPING, migrate, scripts
 from reliable_imports.statuses import BATCH_MOVES, BatchStatus, Outcome, RunMode, Runner, RunOutcome, Stage
 
@@ -18,6 +19,22 @@ def test_migrations_are_numbered_without_gaps() -> None:
 def test_migrating_twice_changes_nothing(empty_database: str) -> None:
     assert migrate(empty_database) == [name for _, name, _ in scripts()]
     assert migrate(empty_database) == []
+
+
+def test_a_database_in_another_encoding_is_refused(empty_database: str) -> None:
+    server = psycopg2.connect(empty_database)
+    server.autocommit = True
+    cursor = server.cursor()
+    cursor.execute("CREATE DATABASE in_latin1 ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    try:
+        dsn = make_dsn(empty_database, dbname="in_latin1")
+        with pytest.raises(UnsupportedDatabase, match=r"database in_latin1 is in LATIN1.* ENCODING 'UTF8'"):
+            migrate(dsn)
+        with pytest.raises(SchemaNotReady):
+            BatchManager(dsn).list_batches()
+    finally:
+        cursor.execute("DROP DATABASE in_latin1")
+        server.close()
 
 
 def test_four_processes_may_migrate_at_once(empty_database: str) -> None:
