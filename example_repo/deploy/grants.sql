@@ -11,6 +11,7 @@ GRANT INSERT ON
     reliable_imports.import_attempts,
     reliable_imports.import_ranges,
     reliable_imports.import_retries,
+    reliable_imports.import_suspects,
     reliable_imports.import_duplicates,
     reliable_imports.import_runs,
     reliable_imports.import_logs,
@@ -25,6 +26,8 @@ GRANT UPDATE (last_seen) ON reliable_imports.import_failure_reasons TO imports_w
 -- An item that is tried again is locked by its row (FOR UPDATE, which asks for UPDATE of some column), and the row
 -- goes when the item has ended.
 GRANT UPDATE (not_before), DELETE ON reliable_imports.import_retries TO imports_worker;
+-- Where an item killed a worker, until it is known which.
+GRANT UPDATE (deaths, how), DELETE ON reliable_imports.import_suspects TO imports_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA reliable_imports TO imports_worker;
 
 -- The targets: rows are written and read, never deleted.

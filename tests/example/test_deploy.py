@@ -27,7 +27,7 @@ from psycopg2 import sql
 
 from example_repo.deploy.__main__ import FOLDER, ROLES, make_roles, prepare
 from example_repo.processors.airlines import AirlinesProcessor
-from reliable_imports import BatchManager, ImportBatchItem, ImportContext, TransientError
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.dsn import parse_dsn
 from tests.running import ask, processes, until
 
@@ -182,6 +182,25 @@ def test_the_worker_does_all_that_an_import_needs(worker: BatchManager, deployme
         ("DL", "Delta Air Lines Inc."),
         ("UA", "United Air Lines Inc."),
     ]
+
+
+def test_the_worker_finds_out_which_item_kills_its_process(worker: BatchManager, deployment: Deployment) -> None:
+    class DeadlyAirlinesProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=60)  # so that only a child dies of it
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 2:
+                os._exit(1)
+            ctx.upsert("example.airlines", item.source_data, key="carrier")
+
+    worker.registry.register(DeadlyAirlinesProcessor)
+    items = [{"carrier": carrier, "name": carrier} for carrier in ("AA", "BB", "CC")]
+    done = worker.process_batch(worker.create_batch("deadly_airlines", items))
+
+    assert (done.completed_items, done.failed_items) == (2, 1)
+    assert [item.error_type for item in worker.list_items(done.batch_id, status="failed")] == ["KilledWorker"]
+    found = "SELECT carrier FROM example.airlines ORDER BY carrier"
+    assert select(deployment.dsn("worker"), found) == [("AA",), ("CC",)]
 
 
 def test_the_worker_answers_every_question_of_dagsters_sensors(worker: BatchManager) -> None:
