@@ -8,10 +8,9 @@ import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +25,7 @@ from reliable_imports.engine.claims import Suspected
 from reliable_imports.engine.garbage import fewer_collections
 from reliable_imports.engine.shelter import ChildEnd, Shelter
 from reliable_imports.engine.stop import StopSignal
+from reliable_imports.engine.suspects import Suspects
 from reliable_imports.engine.watch import Watch
 from reliable_imports.engine.worker import Doubt, Ending, MustPause, Worker
 from reliable_imports.errors import ItemError, ItemTimeout, KilledWorker, RunInterrupted, SetupFailed
@@ -50,8 +50,6 @@ _MAX_DEATHS_BETWEEN_ITEMS = 5
 _PROGRESS_SECONDS = 0.5
 _LOCK_SECONDS = 60
 _TURN_SECONDS = 0.2
-# A worker that is frozen gives its turn back.
-_TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 
 T = TypeVar("T")
 ProgressCallback = Callable[[BatchSummary], None]
@@ -91,6 +89,7 @@ class Run:
         self._stop = StopSignal(self._cancel_statement)
         self._watch: Watch | None = None
         self._worker: Worker
+        self._suspects: Suspects
         self._shelter = Shelter(
             item_timeout=processor.item_timeout, stop_received=lambda: self._stop.received is not None
         )
@@ -166,6 +165,7 @@ class Run:
             self._run_id, mode = cursor.fetchone()
             settle = _settling_statement(cursor)
             self._log(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
+        self._suspects = Suspects(self._dsn, self._batch.id, self._run_id)
         self._watch = Watch(self._dsn, self._run_id, lambda: self._connection, self._shelter.forking)
         self._watch.start()
         self._worker = Worker(
@@ -302,17 +302,17 @@ class Run:
             if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
                 raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
             # It may have been preparing several: alone, each of them is known.
-            suspect = self._kept(self._announced_range)
+            suspect = self._kept(lambda: self._suspects.announced_range(self._connection))
         elif end.outstayed:
             self._set_aside(end.item, _outstayed(self._processor))
             suspect = None
         else:
-            suspect = self._range_of(end.item)
+            killer = end.item
+            suspect = self._kept(lambda: self._suspects.range_of(self._connection, killer))
         if suspect is None:
             self._kept(self._move_here)
             return None
-        # Together, for until then the run looks dead, which makes the range suspect as well.
-        self._kept(partial(self._suspect, suspect, end.item or 0))
+        self._note_suspect(suspect, end.item or 0)
         return self._work_suspects(suspect, end.item)
 
     def _work_suspects(self, range_number: int, until: int | None) -> Ending | None:
@@ -323,30 +323,22 @@ class Run:
         """
         if not shelter.POSSIBLE:
             return self._through_lost_connections(self._worker, lambda worker: worker.work_alone(range_number, until))
-        with self._turn(range_number) as is_ours:
+        with self._suspects.turn(range_number) as is_ours:
             if not is_ours:
                 self._worker.left.add(range_number)
                 return None
-            self._kept(partial(self._suspect, range_number, 0))
-            for item_number, deaths, how in self._kept(partial(self._lone_deaths, range_number)):
+            self._note_suspect(range_number)
+            for item_number, deaths, how in self._kept(
+                lambda: self._suspects.lone_deaths(self._connection, range_number)
+            ):
                 self._died_alone(item_number, deaths, how)
             if self._work_suspects_in_children(range_number, until) is Ending.STOPPED:
                 return Ending.STOPPED
-            self._kept(partial(self._trust, range_number))
+            self._kept(lambda: self._suspects.clear(self._connection, range_number))
             return None
 
-    @contextlib.contextmanager
-    def _turn(self, range_number: int) -> Iterator[bool]:
-        """Whether no other worker looks for a killer in this range; none will, until the block is left."""
-        wanted = {"batch_id": self._batch.id, "range_number": range_number}
-        with ExitStack() as opened:
-            try:
-                cursor = opened.enter_context(connect(self._dsn)).cursor()
-                cursor.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", wanted)
-                is_ours = cursor.fetchone() == (True,)
-            except psycopg2.Error:  # two that look for it only cost a child or two more
-                is_ours = True
-            yield is_ours
+    def _note_suspect(self, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None) -> None:
+        self._kept(lambda: self._suspects.add(self._connection, range_number, item_number, deaths, how))
 
     def _work_suspects_in_children(self, range_number: int, until: int | None) -> Ending:
         while self._stop.received is None:
@@ -365,7 +357,7 @@ class Run:
             else:
                 self._died_alone(end.item, self._deaths[end.item] + 1, end.how)
                 # For the next one that looks for it, if this one is stopped.
-                self._kept(partial(self._suspect, range_number, end.item, self._deaths[end.item], end.how))
+                self._note_suspect(range_number, end.item, self._deaths[end.item], end.how)
         return Ending.STOPPED
 
     def _died_alone(self, item_number: int, deaths: int, how: str) -> None:
@@ -379,23 +371,6 @@ class Run:
     def _move_here(self) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
-
-    def _suspect(self, range_number: int, item_number: int, deaths: int = 0, how: str | None = None) -> None:
-        """Say that a range is suspect (0: items that wait for another try) and, with that, that the run is here."""
-        known = {"range_number": range_number, "item_number": item_number, "deaths": deaths, "how": how}
-        with transaction(self._connection) as cursor:
-            cursor.execute(_WORK["suspect"], {"batch_id": self._batch.id, **known})
-            cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
-
-    def _lone_deaths(self, range_number: int) -> list[tuple[int, int, str]]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(_WORK["lone_deaths"], {"batch_id": self._batch.id, "range_number": range_number})
-            found: list[tuple[int, int, str]] = cursor.fetchall()
-        return found
-
-    def _trust(self, range_number: int) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.execute(_WORK["trust"], {"batch_id": self._batch.id, "range_number": range_number})
 
     def _be_the_child(self, work: Callable[[Worker], Ending]) -> Ending:
         """In the child: the same run, on a connection and with threads and signal handlers of its own."""
@@ -426,21 +401,6 @@ class Run:
     def _set_aside(self, item_number: int, error: ItemError) -> None:
         failure = exception_failure(self._batch.batch_type, Stage.PROCESS, error)
         self._worker.doubts[item_number] = Doubt(verdict=failure, is_harmful=True)
-
-    def _announced_range(self) -> int | None:
-        with self._connection.cursor() as cursor:
-            cursor.execute(_WORK["announced_range"], {"run_id": self._run_id})
-            found = cursor.fetchone()
-        return None if found is None else found[0]
-
-    def _range_of(self, item_number: int) -> int:
-        def ask() -> int:
-            with self._connection.cursor() as cursor:
-                cursor.execute(_WORK["range_of"], {"batch_id": self._batch.id, "item_number": item_number})
-                found = cursor.fetchone()
-            return 0 if found is None else int(found[0])
-
-        return self._kept(ask)
 
     # Ending
 
