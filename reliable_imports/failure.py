@@ -149,7 +149,7 @@ def exception_failure(
         )
     name = type(error).__name__
     if isinstance(error, InvalidRow):
-        fields = ", ".join(error.kinds)
+        fields = _clean(", ".join(error.kinds))
         return Failure(
             stage=Stage.VALIDATE,
             error_type=name,
@@ -231,11 +231,14 @@ def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str
             yield str(value), name
 
 
-@lru_cache(maxsize=256)
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:
     """Text that PostgreSQL can store and a terminal can show, on one line."""
+    return _on_one_line(text[: limit * 2], limit)
+
+
+@lru_cache(maxsize=256)
+def _on_one_line(text: str, limit: int) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
-    text = text[: limit * 2]
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())

@@ -334,7 +334,9 @@ class Run:
                 self._died_alone(item_number, deaths, how)
             if self._work_suspects_in_children(range_number, until) is Ending.STOPPED:
                 return Ending.STOPPED
-            self._kept(lambda: self._suspects.clear(self._connection, range_number))
+            # Items that wait for another try have all been tried, in whatever order they were due.
+            searched = until if range_number else None
+            self._kept(lambda: self._suspects.clear(self._connection, range_number, searched))
             return None
 
     def _note_suspect(self, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None) -> None:
@@ -366,7 +368,11 @@ class Run:
             self._set_aside(item_number, KilledWorker(f"killed its worker ({how})"))
 
     def _fork(self, work: Callable[[Worker], Ending]) -> ChildEnd:
-        return self._shelter.run(lambda: self._be_the_child(work), tick=self._report_progress)
+        return self._shelter.run(lambda: self._be_the_child(work), tick=self._tick)
+
+    def _tick(self) -> None:
+        self._suspects.keep_turn()
+        self._report_progress()
 
     def _move_here(self) -> None:
         with self._connection.cursor() as cursor:
@@ -419,6 +425,7 @@ class Run:
             if closed is None:
                 return False
             status, total = closed
+            cursor.execute(_WORK["trust_all"], {"batch_id": self._batch.id})
             level = "info" if total and status == BatchStatus.COMPLETED else "warning"
             message = "batch closed" if total else "batch closed without items"
             self._log(cursor, level, message, {"status": status})

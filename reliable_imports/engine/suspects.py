@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
@@ -17,6 +18,7 @@ _WORK = load("work.sql")
 
 # A worker that is frozen gives its turn back.
 _TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
+_TOUCH_SECONDS = 60.0
 
 
 class LoneDeaths(NamedTuple):
@@ -34,6 +36,8 @@ class Suspects:
         self._dsn = dsn
         self._batch_id = batch_id
         self._run_id = run_id
+        self._turn: Any = None
+        self._touch_turn_at = 0.0
 
     @contextlib.contextmanager
     def turn(self, range_number: int) -> Iterator[bool]:
@@ -43,9 +47,20 @@ class Suspects:
                 cursor = opened.enter_context(connect(self._dsn)).cursor()
                 cursor.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", self._of(range_number))
                 is_ours = cursor.fetchone() == (True,)
+                self._turn = cursor
             except psycopg2.Error:  # two that look for it only cost a child or two more
                 is_ours = True
-            yield is_ours
+            try:
+                yield is_ours
+            finally:
+                self._turn = None
+
+    def keep_turn(self) -> None:
+        """Called while somebody looks for a killer: whoever is slow keeps the turn, and only who is frozen loses it."""
+        if self._turn is not None and time.monotonic() > self._touch_turn_at:
+            self._touch_turn_at = time.monotonic() + _TOUCH_SECONDS
+            with contextlib.suppress(psycopg2.Error):
+                self._turn.execute("SELECT")
 
     def add(
         self, connection: Connection, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None
@@ -65,10 +80,10 @@ class Suspects:
             cursor.execute(_WORK["lone_deaths"], self._of(range_number))
             return [LoneDeaths._make(row) for row in cursor.fetchall()]
 
-    def clear(self, connection: Connection, range_number: int) -> None:
-        """All killers of the range are known."""
+    def clear(self, connection: Connection, range_number: int, until: int | None) -> None:
+        """All killers of the range are known; with *until*, up to that item."""
         with connection.cursor() as cursor:
-            cursor.execute(_WORK["trust"], self._of(range_number))
+            cursor.execute(_WORK["trust"], {**self._of(range_number), "until": until})
 
     def range_of(self, connection: Connection, item_number: int) -> int:
         """The open range that holds the item; 0 if it waits for another try."""

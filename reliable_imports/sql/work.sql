@@ -164,6 +164,11 @@ WHERE batch_id = %(batch_id)s
 DELETE FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
+    AND (%(until)s::bigint IS NULL OR item_number <= %(until)s)
+
+-- name: trust_all
+DELETE FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
 
 -- name: announce
 UPDATE reliable_imports.import_runs

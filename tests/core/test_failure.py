@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from reliable_imports.errors import InvalidRow
 from reliable_imports.failure import Failure, exception_failure, server_failure
 from reliable_imports.statement import changes_session, transaction_command
 from reliable_imports.statuses import Stage
@@ -32,6 +33,11 @@ def test_numbers_and_values_within_others_become_field_names_too() -> None:
     data = {"order": {"lines": [{"amount": Decimal("12.50")}, 4711]}, "paid": True}
     failure = failure_of(ValueError("line 4711: 12.50 is True"), data)
     assert failure.message == "line {lines}: {amount} is True"
+
+
+def test_field_names_that_the_database_cannot_hold_are_cleaned() -> None:
+    failure = failure_of(InvalidRow({"a\ud800": "bad", "b\0": "bad"}, {"a\ud800": "type", "b\0": "type"}))
+    assert failure.field == "a?, b"
 
 
 def test_different_values_are_one_reason_and_different_lines_are_two() -> None:
