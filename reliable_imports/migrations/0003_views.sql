@@ -80,7 +80,8 @@ SELECT
     )::bigint AS open_items,
     batch.created_at,
     batch.started_at,
-    batch.finished_at
+    batch.finished_at,
+    batch.pause_reason
 FROM reliable_imports.import_batches AS batch
 LEFT JOIN LATERAL (
     SELECT
@@ -89,7 +90,7 @@ LEFT JOIN LATERAL (
         sum(counts.skipped) AS skipped
     FROM reliable_imports.import_ranges AS counts
     WHERE counts.batch_id = batch.id
-        AND batch.finished_at IS NULL
+        AND batch.completed_items IS NULL
 ) AS counted ON true;
 
 CREATE VIEW reliable_imports.failed_items AS
@@ -143,7 +144,8 @@ WHERE failure.is_final
     AND failure.outcome = 'failed'
 GROUP BY failure.batch_id, failure.reason, known.fingerprint;
 
--- Failed items that no later item repeats, across the whole line of a batch.
+-- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
+-- which has no reason.
 CREATE VIEW reliable_imports.outstanding_failures AS
 SELECT
     batch.first_batch_id,
@@ -163,6 +165,40 @@ WHERE failure.is_final
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = failure.batch_id
             AND repeat.repeats_item_number = failure.item_number
+    )
+UNION ALL
+SELECT
+    batch.first_batch_id,
+    batch.batch_type,
+    item.batch_id,
+    item.item_number,
+    NULL::text AS reason,
+    item.earlier_attempts AS attempts,
+    false AS retryable,
+    NULL::timestamptz AS retry_at,
+    batch.finished_at AS failed_at
+FROM reliable_imports.import_batches AS batch
+CROSS JOIN LATERAL (
+    SELECT undone.first_item, undone.last_item
+    FROM (
+        SELECT next_item AS first_item, last_item
+        FROM reliable_imports.import_ranges
+        WHERE batch_id = batch.id
+        UNION ALL
+        SELECT item_number, item_number
+        FROM reliable_imports.import_retries
+        WHERE batch_id = batch.id
+    ) AS undone
+    WHERE undone.first_item <= undone.last_item
+) AS undone
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = batch.id
+    AND item.item_number BETWEEN undone.first_item AND undone.last_item
+WHERE batch.status = 'cancelled'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS repeat
+        WHERE repeat.repeats_batch_id = item.batch_id
+            AND repeat.repeats_item_number = item.item_number
     );
 
 CREATE VIEW reliable_imports.run_history AS

@@ -1,40 +1,53 @@
 -- The tables. Queries name the schema, so no search_path can mislead them.
 
 CREATE TABLE reliable_imports.import_batches (
-    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    batch_type       text NOT NULL,
-    status           text NOT NULL DEFAULT 'pending',
+    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    batch_type          text NOT NULL,
+    status              text NOT NULL DEFAULT 'pending',
+    -- A person's or the engine's word that nothing more is to be claimed for now, and why.
+    pause_reason        text,
     -- Where the items came from, as a person would name it, and the evidence of what it held then.
-    source           text,
-    source_sha256    text,
-    source_bytes     bigint,
+    source              text,
+    source_sha256       text,
+    source_bytes        bigint,
     -- Names one delivery: a second create with the same key finds the first batch.
-    idempotency_key  text,
+    idempotency_key     text,
     -- The batch that this one repeats, and the first of their line (a first batch names itself).
-    reprocess_of     bigint REFERENCES reliable_imports.import_batches,
-    first_batch_id   bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    reprocess_of        bigint REFERENCES reliable_imports.import_batches,
+    first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
-    overwrite_newer  boolean NOT NULL DEFAULT false,
-    requested_by     text,
-    note             text,
-    metadata         jsonb NOT NULL DEFAULT '{}',
-    total_items      bigint NOT NULL DEFAULT 0,
+    overwrite_newer     boolean NOT NULL DEFAULT false,
+    requested_by        text,
+    note                text,
+    metadata            jsonb NOT NULL DEFAULT '{}',
+    total_items         bigint NOT NULL DEFAULT 0,
     -- Written once, when the batch is closed; until then the ranges hold the counts.
-    completed_items  bigint,
-    failed_items     bigint,
-    skipped_items    bigint,
-    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    started_at       timestamptz,
-    finished_at      timestamptz,
+    completed_items     bigint,
+    failed_items        bigint,
+    skipped_items       bigint,
+    -- Failed items when the batch was last begun or resumed: only what fails after that counts against a tolerance.
+    tolerated_failures  bigint NOT NULL DEFAULT 0,
+    tolerated_items     bigint NOT NULL DEFAULT 0,
+    created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at          timestamptz,
+    finished_at         timestamptz,
     CONSTRAINT import_batches_status_known CHECK (
-        status IN ('pending', 'processing', 'completed', 'completed_with_failures', 'failed')
+        status IN ('pending', 'processing', 'paused', 'completed', 'completed_with_failures', 'failed', 'cancelled')
     ),
-    CONSTRAINT import_batches_started_once_processing CHECK ((status = 'pending') = (started_at IS NULL)),
+    CONSTRAINT import_batches_paused_with_reason CHECK ((status = 'paused') = (pause_reason IS NOT NULL)),
+    CONSTRAINT import_batches_started_once_processing CHECK (
+        CASE
+            WHEN status = 'pending' THEN started_at IS NULL
+            WHEN status IN ('paused', 'cancelled') THEN true
+            ELSE started_at IS NOT NULL
+        END
+    ),
     CONSTRAINT import_batches_finished_when_final CHECK (
-        (status IN ('pending', 'processing')) = (finished_at IS NULL)
+        (status IN ('pending', 'processing', 'paused')) = (finished_at IS NULL)
     ),
+    -- A cancelled batch keeps its counts in its ranges: a chunk that was under way is still committed.
     CONSTRAINT import_batches_counted_when_final CHECK (
-        status IN ('pending', 'processing')
+        status IN ('pending', 'processing', 'paused', 'cancelled')
         OR completed_items + failed_items + skipped_items = total_items
     ),
     CONSTRAINT import_batches_status_tells_losses CHECK (
@@ -52,9 +65,11 @@ CREATE INDEX import_batches_line ON reliable_imports.import_batches (first_batch
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
 
--- What was accepted: written once, never changed.
+-- What was accepted: written once, never changed. There is no foreign key to the batch, for a check for each item costs
+-- more than storing it. Items come with their batch, in one transaction; and a batch that has items has ranges, whose
+-- foreign key keeps it from being deleted.
 CREATE TABLE reliable_imports.import_items (
-    batch_id             bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id             bigint NOT NULL,
     item_number          bigint NOT NULL,
     -- json, not jsonb: jsonb would rewrite 1e2 as 100 and drop a repeated key.
     source_data          json,
@@ -91,10 +106,21 @@ CREATE TABLE reliable_imports.import_ranges (
     failed        integer NOT NULL DEFAULT 0,
     skipped       integer NOT NULL DEFAULT 0,
     PRIMARY KEY (batch_id, range_number),
-    CONSTRAINT import_ranges_open_until_done CHECK (is_open = (next_item <= last_item))
+    -- The ranges of a cancelled batch are closed before they are done when its items are taken by another batch.
+    CONSTRAINT import_ranges_open_until_done CHECK (NOT is_open OR next_item <= last_item)
 );
 -- The claim. next_item stays out of it, so that progress within a range touches no index.
 CREATE INDEX import_ranges_open ON reliable_imports.import_ranges (batch_id, range_number) WHERE is_open;
+
+-- Items that share their natural key with another one of their batch, and do not win; decided when the batch is made.
+CREATE TABLE reliable_imports.import_duplicates (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number   bigint NOT NULL,
+    -- The item that wins, or another one of the same key where none does.
+    duplicate_of  bigint NOT NULL,
+    fails         boolean NOT NULL,
+    PRIMARY KEY (batch_id, item_number)
+);
 
 CREATE TABLE reliable_imports.import_runs (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -104,6 +130,9 @@ CREATE TABLE reliable_imports.import_runs (
     mode            text NOT NULL,
     host            text NOT NULL,
     process_id      integer NOT NULL,
+    -- The session that works for the run: while it is there, the run lives.
+    backend_pid     integer,
+    backend_start   timestamptz,
     -- The range that the run works on now; says which items are processing.
     range_number    integer,
     completed       bigint NOT NULL DEFAULT 0,
@@ -122,6 +151,26 @@ CREATE TABLE reliable_imports.import_runs (
 );
 CREATE INDEX import_runs_batch ON reliable_imports.import_runs (batch_id);
 CREATE INDEX import_runs_dagster ON reliable_imports.import_runs (dagster_run_id) WHERE dagster_run_id IS NOT NULL;
+
+-- Items that met a transient error and are tried again by the same run, or by the next one that comes.
+CREATE TABLE reliable_imports.import_retries (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    item_number   bigint NOT NULL,
+    next_attempt  integer NOT NULL,
+    not_before    timestamptz NOT NULL,
+    PRIMARY KEY (batch_id, item_number)
+);
+
+-- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
+CREATE TABLE reliable_imports.import_suspects (
+    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    range_number  integer NOT NULL,  -- 0: items that are tried again after their range has moved on
+    item_number   bigint NOT NULL,   -- 0: any of the range
+    -- Of child processes, while the item was tried alone; and how the last one died.
+    deaths        integer NOT NULL DEFAULT 0,
+    how           text,
+    PRIMARY KEY (batch_id, range_number, item_number)
+);
 
 -- What happened to items: only ever added to. The key is the fence: a second outcome of one attempt is refused.
 CREATE TABLE reliable_imports.import_attempts (
@@ -151,7 +200,7 @@ CREATE TABLE reliable_imports.import_attempts (
     retry_after      interval,
     PRIMARY KEY (batch_id, item_number, attempt),
     CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
-    CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'process', 'write')),
+    CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
     CONSTRAINT import_attempts_failure_explained CHECK (
         (outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)
     ),
@@ -163,8 +212,10 @@ CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_i
 -- Failures that are to be tried again without a person.
 CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
     WHERE is_final AND retry_after IS NOT NULL;
--- Is there newer data of the same key?
-CREATE INDEX import_attempts_natural_key ON reliable_imports.import_attempts (natural_key, batch_id)
+-- Is there newer data of the same key? A key is only ever looked up whole. An index of four bytes costs a third of one
+-- of texts, hardly grows dearer with its size, and takes the same key in every batch as it comes, which a hash index
+-- does not.
+CREATE INDEX import_attempts_natural_key ON reliable_imports.import_attempts (pg_catalog.hashtext(natural_key))
     WHERE outcome = 'completed' AND natural_key IS NOT NULL;
 
 CREATE TABLE reliable_imports.import_failure_reasons (
