@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from reliable_imports.database import BEGIN, roll_back
 from reliable_imports.engine.attempt import StoredItem
 from reliable_imports.engine.session import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.suspects import DEATH_SECONDS
 from reliable_imports.models import Batch
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
@@ -21,9 +22,6 @@ _WORK = load("work.sql")
 
 MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
-
-_DEATH_SECONDS = 0.1
-"""How long the server may show the session of a dead worker after it has let go of its locks."""
 
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
@@ -110,6 +108,14 @@ class Claims:
         self._from_range = claim.range_number
         cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
 
+    def go_alone(self, range_number: int, until: int | None) -> None:
+        """Say which item is tried alone next, in case this process is lost with the one that watches it."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                _WORK["go_alone"],
+                {"batch_id": self._batch.id, "run_id": self._run_id, "range_number": range_number, "until": until},
+            )
+
     def next_range(self, cursor: Any, limit: int) -> Claim | None:
         """The next open range that nobody holds or has announced, from the last one on and then from the beginning.
 
@@ -122,7 +128,7 @@ class Claims:
                 return claim
             are_shared = True
         if are_shared:
-            time.sleep(_DEATH_SECONDS)
+            time.sleep(DEATH_SECONDS)
             for claim in self._free_ranges(cursor, take_anyway=True):
                 if not claim.is_shared or not self._prepares or (claim.is_announced and not claim.has_elder):
                     return claim

@@ -129,6 +129,8 @@ class Shelter:
 
 def _be_the_child(work: Callable[[], Any], writer: int, parent: int) -> None:
     try:
+        # What an item sends to its whole process group does not reach the parent, which passes signals on.
+        os.setpgid(0, 0)
         _die_with(parent)
         try:
             message: tuple[Any, BaseException | None] = (work(), None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from reliable_imports.database import connect, transaction
 from reliable_imports.queries import load
 
 _WORK = load("work.sql")
+
+DEATH_SECONDS = 0.1
+"""How long the server may show the session of a dead worker after it has let go of its locks."""
 
 # A worker that is frozen gives its turn back.
 _TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
@@ -79,6 +83,32 @@ class Suspects:
         with connection.cursor() as cursor:
             cursor.execute(_WORK["lone_deaths"], self._of(range_number))
             return [LoneDeaths._make(row) for row in cursor.fetchall()]
+
+    def losses(self, connection: Connection, range_number: int) -> list[tuple[int, int]]:
+        """Items of the range that were tried alone when their worker was lost, and how many workers that were."""
+        for is_last_look in (False, True):
+            with connection.cursor() as cursor:
+                cursor.execute(_WORK["losses"], {**self._of(range_number), "run_id": self._run_id})
+                found = cursor.fetchall()
+            if not any(lives for _, lives in found) or is_last_look:
+                break
+            time.sleep(DEATH_SECONDS)  # nobody else tries them alone while it is our turn
+        return sorted(Counter(item_number for item_number, lives in found if not lives).items())
+
+    @contextlib.contextmanager
+    def putting_off(self, connection: Connection, range_number: int, item_number: int) -> Iterator[Any]:
+        """Let the range go on without the item that comes next in it, which is tried after all others.
+
+        The block may write more on the cursor that it is given.
+        """
+        with transaction(connection) as cursor:
+            cursor.execute(_WORK["put_off"], {**self._of(range_number), "item_number": item_number})
+            yield cursor
+
+    def forget_losses(self, connection: Connection, item_numbers: Sequence[int]) -> None:
+        """Begin to count the workers that are lost with these items anew."""
+        with connection.cursor() as cursor:
+            cursor.execute(_WORK["forget_losses"], {"batch_id": self._batch_id, "items": list(item_numbers)})
 
     def clear(self, connection: Connection, range_number: int, until: int | None) -> None:
         """All killers of the range are known; with *until*, up to that item."""

@@ -177,6 +177,7 @@ class Worker:
         while self._stop.received is None:
             self._careful_items = 1
             claims = self._claims
+            claims.go_alone(range_number, until)
             if not self._work_chunk(claims.one_retry if range_number == 0 else claims.of_range(range_number, until)):
                 return Ending.NOTHING_LEFT
             self._check_tolerance()

@@ -135,6 +135,8 @@ CREATE TABLE reliable_imports.import_runs (
     backend_start   timestamptz,
     -- The range that the run works on now; says which items are processing.
     range_number    integer,
+    -- The item that is tried alone now, because a worker died in its range.
+    lone_item       bigint,
     completed       bigint NOT NULL DEFAULT 0,
     failed          bigint NOT NULL DEFAULT 0,
     skipped         bigint NOT NULL DEFAULT 0,

@@ -146,8 +146,13 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(
 )
 
 -- name: suspect
+-- Not of a batch that has ended meanwhile: whoever closes it forgets its suspects, under the same lock.
 INSERT INTO reliable_imports.import_suspects AS suspect (batch_id, range_number, item_number, deaths, how)
-VALUES (%(batch_id)s, %(range_number)s, %(item_number)s, %(deaths)s, %(how)s)
+SELECT batch.id, %(range_number)s, %(item_number)s, %(deaths)s, %(how)s
+FROM reliable_imports.import_batches AS batch
+WHERE batch.id = %(batch_id)s
+    AND batch.status IN ('processing', 'paused')
+FOR SHARE
 ON CONFLICT (batch_id, range_number, item_number) DO UPDATE
 SET deaths = excluded.deaths,
     how = excluded.how
@@ -159,6 +164,83 @@ FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
     AND deaths > 0
+
+-- name: go_alone
+-- Of no use after a crash of the server, so its disk is not waited for.
+BEGIN;
+SET LOCAL synchronous_commit = off;
+UPDATE reliable_imports.import_runs
+SET lone_item = CASE
+        WHEN %(range_number)s > 0 THEN (
+            SELECT next_item
+            FROM reliable_imports.import_ranges
+            WHERE batch_id = %(batch_id)s
+                AND range_number = %(range_number)s
+                AND is_open
+                AND (%(until)s::bigint IS NULL OR next_item <= %(until)s)
+        )
+        ELSE (
+            SELECT min(item_number)
+            FROM reliable_imports.import_retries
+            WHERE batch_id = %(batch_id)s
+                AND not_before <= pg_catalog.clock_timestamp()
+        )
+    END
+WHERE id = %(run_id)s;
+COMMIT
+
+-- name: losses
+-- Items without an outcome that another run tried alone and left without its end.
+SELECT run.lone_item, reliable_imports.run_has_session(run)
+FROM reliable_imports.import_runs AS run
+WHERE run.batch_id = %(batch_id)s
+    AND run.id <> %(run_id)s
+    AND run.ended_at IS NULL
+    AND CASE
+        WHEN %(range_number)s > 0 THEN EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS held
+            WHERE held.batch_id = %(batch_id)s
+                AND held.range_number = %(range_number)s
+                AND run.lone_item BETWEEN held.next_item AND held.last_item
+        )
+        ELSE EXISTS (
+            SELECT FROM reliable_imports.import_retries AS retry
+            WHERE retry.batch_id = %(batch_id)s
+                AND retry.item_number = run.lone_item
+        )
+    END
+
+-- name: put_off
+WITH moved AS (
+    UPDATE reliable_imports.import_ranges
+    SET next_item = next_item + 1,
+        is_open = next_item < last_item
+    WHERE batch_id = %(batch_id)s
+        AND range_number = %(range_number)s
+        AND is_open
+        AND next_item = %(item_number)s
+    RETURNING batch_id
+)
+INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
+SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
+FROM moved
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = moved.batch_id
+    AND item.item_number = %(item_number)s;
+UPDATE reliable_imports.import_suspects
+SET range_number = 0
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+    AND item_number = %(item_number)s;
+INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number)
+VALUES (%(batch_id)s, 0, %(item_number)s)
+ON CONFLICT DO NOTHING
+
+-- name: forget_losses
+UPDATE reliable_imports.import_runs
+SET lone_item = NULL
+WHERE batch_id = %(batch_id)s
+    AND lone_item = ANY (%(items)s::bigint[])
 
 -- name: trust
 DELETE FROM reliable_imports.import_suspects

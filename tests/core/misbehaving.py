@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 from reliable_imports import BaseProcessor, BatchManager, Failure, ImportBatchItem, ImportContext, TransientError
 
+_MAIN = os.getpid()
+
 
 def _die(how: str) -> None:
     if how == "exit":
@@ -26,6 +28,11 @@ def _die(how: str) -> None:
     elif how == "segfault":
         ctypes.string_at(0)
     elif how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "kill the group":
+        os.killpg(0, signal.SIGKILL)
+    elif how == "kill the watcher":
+        os.kill(_MAIN, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -158,7 +158,7 @@ def test_a_connection_that_is_lost_once_costs_nothing(
 def test_a_server_that_stays_away_interrupts_the_run(
     manager: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.run.RECONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("reliable_imports.engine.link.RECONNECT_SECONDS", 0.3)
     name = sql("SELECT current_database()")[0][0]
     elsewhere = psycopg2.connect(database, dbname="postgres")
     elsewhere.autocommit = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -41,12 +42,18 @@ def child_working(dsn: str, batch_id: int) -> Iterator[subprocess.Popen[str]]:
 
 def work_in_child(dsn: str, batch_id: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.core.misbehaving", dsn, str(batch_id)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    # In a process group of its own, for there are items that kill their group.
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, start_new_session=True)
 
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("exit", "exit status 0"), ("segfault", "signal 11, SIGSEGV"), ("kill", "signal 9, SIGKILL")],
+    [
+        ("exit", "exit status 0"),
+        ("segfault", "signal 11, SIGSEGV"),
+        ("kill", "signal 9, SIGKILL"),
+        ("kill the group", "signal 9, SIGKILL"),
+    ],
 )
 def test_an_item_that_kills_its_worker_is_set_aside(
     manager: BatchManager, database: str, sql: Sql, how: str, words: str
@@ -169,7 +176,8 @@ def test_a_killer_costs_three_processes_however_many_workers_meet_it(
 
     deaths = {killer: len((tmp_path / str(killer)).read_text()) for killer in killers}
     assert all(2 <= count <= 3 for count in deaths.values()), deaths
-    assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == killers
+    failed = {item.item_number: item.error_message for item in manager.list_items(batch_id, status="failed")}
+    assert failed == dict.fromkeys(killers, "killed its worker (exit status 1)")
     assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(146, 146)]
     assert sql("SELECT count(*) FROM reliable_imports.import_suspects") == [(0,)]
 
@@ -191,6 +199,35 @@ def test_deaths_are_remembered_when_the_search_is_stopped(
     assert (failed.item_number, failed.error_message) == (10, "killed its worker (signal 9, SIGKILL)")
     assert not deaths.exists()
     assert sql("SELECT count(*) FROM reliable_imports.import_suspects") == [(0,)]
+
+
+def test_an_item_that_takes_the_whole_worker_along_is_put_off_and_left_to_a_person(
+    manager: BatchManager, database: str, sql: Sql
+) -> None:
+    items: list[dict[str, Any]] = [{"id": number} for number in range(1, 101)]
+    items[19]["die"] = items[59]["die"] = "kill the watcher"
+    batch_id = manager.create_batch("deadly", items)
+
+    def work_until_told() -> int:
+        lost = 0
+        while (worker := work_in_child(database, batch_id)).returncode == -signal.SIGKILL:
+            lost += 1
+        assert worker.stdout.strip() == "paused", worker.stderr
+        return lost
+
+    assert work_until_told() == 6  # each of the two is found in one of them, and alone in two
+    summary = manager.get_summary(batch_id)
+    assert "items 20, 60 were each tried alone 2 times" in (summary.pause_reason or "")
+    assert (summary.completed_items, summary.failed_items, summary.open_items) == (98, 0, 2)
+    assert {item.attempts for item in manager.list_items(batch_id, status="completed")} == {1}
+    assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(98, 98)]
+    assert manager.verify(batch_id)[0].problems == ()
+
+    assert work_until_told() == 2  # a person said that they should be tried again
+    manager.cancel_batch(batch_id)
+    repeat = manager.create_reprocess_batch(batch_id)
+    assert repeat is not None
+    assert [json.loads(item.source_data) for item in manager.list_items(repeat)] == [items[19], items[59]]
 
 
 def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:

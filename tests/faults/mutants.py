@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports import database, failure, faults
-from reliable_imports.engine import attempt, chunk, run, session, worker
+from reliable_imports.engine import attempt, chunk, link, run, session, worker
 from reliable_imports.engine.recorder import Recorder
 
 
@@ -110,7 +110,7 @@ def _undo_neighbours_too() -> None:
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, session, worker, run):
+    for module in (faults, session, worker, link, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 
