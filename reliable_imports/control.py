@@ -35,6 +35,8 @@ def _move(connection: Connection, batch_id: int, status: BatchStatus, reason: st
         cursor.execute(_WORK[query], {"batch_id": batch_id, "reason": reason})
         if cursor.fetchone() is None:
             raise BatchFinished(batch_id, found[0], status.value)
+        if status is BatchStatus.CANCELLED:
+            cursor.execute(_WORK["trust_all"], {"batch_id": batch_id})
         details = {} if reason is None else {"reason": reason}
         cursor.execute(
             _WORK["insert_log"],

@@ -90,7 +90,7 @@ def create_reprocess_batch(
         new_batch_id = int(cursor.fetchone()[0])
         # Waits for chunks that are under way; after this nobody else works on what a cancelled batch left undone.
         cursor.execute(_REPROCESS["close_cancelled_ranges"], line)
-        cursor.execute(_REPROCESS["lock_cancelled_retries"], line)
+        cursor.execute(_REPROCESS["close_cancelled_retries"], line)
         take = "take_failures" if request.failed_items_only else "take_all"
         cursor.execute(_REPROCESS[take], {**line, "new_batch_id": new_batch_id})
         taken = cursor.rowcount

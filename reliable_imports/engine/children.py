@@ -58,7 +58,7 @@ class Children:
         self._trail = trail
         self._shelter = shelter
         self._on_tick = on_tick
-        self._suspects = Suspects(dsn, batch.id, trail.run_id)
+        self._suspects = Suspects(dsn, link, trail)
         self._deaths: Counter[int | None] = Counter()
 
     def work(self) -> Ending | None:
@@ -70,17 +70,16 @@ class Children:
         if end.item is None:
             self._died_between(end)
             # It may have been preparing several: alone, each of them is known.
-            suspect = self._link.kept(lambda: self._suspects.announced_range(self._link.connection))
+            suspect = self._suspects.announced_range()
         elif end.outstayed:
             self._set_aside(end.item, _outstayed(self._processor))
             suspect = None
         else:
-            killer = end.item
-            suspect = self._link.kept(lambda: self._suspects.range_of(self._link.connection, killer))
+            suspect = self._suspects.range_of(end.item)
         if suspect is None:
             self._link.kept(self._link.move_run)
             return None
-        self._note(suspect, end.item or 0)
+        self._suspects.add(suspect, end.item or 0)
         return self.search(suspect, end.item)
 
     def search(self, range_number: int, until: int | None = None) -> Ending | None:
@@ -99,24 +98,20 @@ class Children:
             if not is_ours:
                 self._worker.left.add(range_number)
                 return None
-            self._note(range_number)
-            for item_number, deaths, how in self._link.kept(
-                lambda: self._suspects.lone_deaths(self._link.connection, range_number)
-            ):
-                self._died_alone(item_number, deaths, how)
-            self._link.kept(lambda: self._put_off(range_number))
+            self._suspects.add(range_number)
+            self._set_killers_aside(range_number)
+            self._put_off(range_number)
             if POSSIBLE:
                 ending = self._work_alone_in_children(range_number, until)
             else:
                 ending = self._link.kept(lambda: self._worker.work_alone(range_number, until))
-            if ending is Ending.STOPPED:
-                return ending
-            # Items that wait for another try have all been tried, in whatever order they were due.
-            searched = until if range_number else None
-            self._link.kept(lambda: self._suspects.clear(self._link.connection, range_number, searched))
-            return None
+            if ending is Ending.NOTHING_LEFT:
+                # Items that wait for another try have all been tried, in whatever order they were due.
+                self._suspects.clear(range_number, until if range_number else None)
+            return Ending.STOPPED if ending is Ending.STOPPED else None
 
-    def _work_alone_in_children(self, range_number: int, until: int | None) -> Ending:
+    def _work_alone_in_children(self, range_number: int, until: int | None) -> Ending | None:
+        """The end of a child that came to one; None if there is somebody else who may look now."""
         while self._link.stop.received is None:
             end = self._run(lambda worker: worker.work_alone(range_number, until))
             self._link.kept(self._link.move_run)
@@ -129,27 +124,26 @@ class Children:
             elif end.outstayed:
                 self._set_aside(end.item, _outstayed(self._processor))
             else:
-                self._died_alone(end.item, self._deaths[end.item] + 1, end.how)
-                # For the next one that looks for it, if this one is stopped.
-                self._note(range_number, end.item, self._deaths[end.item], end.how)
+                self._deaths[end.item] += 1
+                self._suspects.add(range_number, end.item, self._deaths[end.item], end.how)
+                self._set_killers_aside(range_number)
+            if not self._suspects.has_turn():
+                return None
         return Ending.STOPPED
 
-    def _note(self, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None) -> None:
-        self._link.kept(lambda: self._suspects.add(self._link.connection, range_number, item_number, deaths, how))
+    def _set_killers_aside(self, range_number: int) -> None:
+        for item_number, deaths, how in self._suspects.lone_deaths(range_number):
+            if deaths >= MAX_LONE_DEATHS:
+                self._set_aside(item_number, KilledWorker(f"killed its worker ({how})"))
+
+    def _set_aside(self, item_number: int, error: ItemError) -> None:
+        failure = exception_failure(self._batch.batch_type, Stage.PROCESS, error)
+        self._worker.doubts[item_number] = Doubt(verdict=failure, is_harmful=True)
 
     def _died_between(self, end: ChildEnd) -> None:
         self._deaths[None] += 1
         if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
             raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
-
-    def _died_alone(self, item_number: int, deaths: int, how: str) -> None:
-        self._deaths[item_number] = deaths
-        if deaths >= MAX_LONE_DEATHS:
-            self._set_aside(item_number, KilledWorker(f"killed its worker ({how})"))
-
-    def _set_aside(self, item_number: int, error: ItemError) -> None:
-        failure = exception_failure(self._batch.batch_type, Stage.PROCESS, error)
-        self._worker.doubts[item_number] = Doubt(verdict=failure, is_harmful=True)
 
     def _put_off(self, range_number: int) -> None:
         """Leave items that took whole workers along to the end, and then to a person.
@@ -157,16 +151,12 @@ class Children:
         Nobody saw what happened. It may have been the item, which used up the memory of a container, say, or someone
         outside who stopped the worker each time. So the item is not charged.
         """
-        connection = self._link.connection
-        losses = self._suspects.losses(connection, range_number)
-        suspects = [item_number for item_number, lost in losses if lost >= MAX_LONE_DEATHS]
+        suspects = [item for item, lost in self._suspects.losses(range_number).items() if lost >= MAX_LONE_DEATHS]
         if range_number:
             for item_number in suspects:
-                with self._suspects.putting_off(connection, range_number, item_number) as cursor:
-                    facts = {"item_number": item_number}
-                    self._trail.say(cursor, "warning", "item put off until the others are done", facts)
+                self._suspects.put_off(range_number, item_number)
         elif suspects:
-            self._suspects.forget_losses(connection, suspects)
+            self._suspects.forget_losses(suspects)
             raise MustPause(
                 f"{_items(suspects)} tried alone {MAX_LONE_DEATHS} times, and each time the worker was lost together "
                 "with the process that watched it, as when a container runs out of memory; nobody saw whether that was "

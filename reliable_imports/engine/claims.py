@@ -13,7 +13,6 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from reliable_imports.database import BEGIN, roll_back
 from reliable_imports.engine.attempt import StoredItem
 from reliable_imports.engine.session import MAX_SUBTRANSACTIONS
-from reliable_imports.engine.suspects import DEATH_SECONDS
 from reliable_imports.models import Batch
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
@@ -22,6 +21,9 @@ _WORK = load("work.sql")
 
 MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
+
+DEATH_SECONDS = 0.1
+"""How long the server may show the session of a dead worker after it has let go of its locks."""
 
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
@@ -104,8 +106,9 @@ class Claims:
 
     def announce(self, cursor: Any, claim: Claim) -> None:
         """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
-        self._ahead, self._ahead_range = claim.items, claim.range_number
-        self._from_range = claim.range_number
+        if claim.range_number:
+            self._ahead, self._ahead_range = claim.items, claim.range_number
+            self._from_range = claim.range_number
         cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
 
     def go_alone(self, range_number: int, until: int | None) -> None:
@@ -216,8 +219,9 @@ class Claims:
         rows = cursor.fetchall()
         if not rows:
             return None
-        transaction_id, are_suspect = rows[0][:2]
-        return Claim(transaction_id, 0, None, [StoredItem._make(row[2:]) for row in rows], are_suspect)
+        transaction_id, are_suspect, are_announced = rows[0][:3]
+        items = [StoredItem._make(row[3:]) for row in rows]
+        return Claim(transaction_id, 0, None, items, are_suspect, is_announced=are_announced)
 
 
 def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:

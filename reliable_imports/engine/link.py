@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TypeVar
 
 import psycopg2
+import psycopg2.errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.context import logger
@@ -36,12 +37,13 @@ class Link:
 
     Attributes:
         connection: what to work on; another one after each loss.
-        stop: once it has received a signal, a lost connection is not made again.
+        stop: once it has received a signal, a lost connection is not made again. By default one of its own, which
+            also cancels what the connection is at when its grace is over.
     """
 
-    def __init__(self, dsn: str, batch_id: int) -> None:
+    def __init__(self, dsn: str, batch_id: int, stop: StopSignal | None = None) -> None:
         self.connection: Connection
-        self.stop = StopSignal(self._cancel_statement)
+        self.stop = stop or StopSignal(self._cancel_statement)
         self._dsn = dsn
         self._batch_id = batch_id
         self._opened = ExitStack()
@@ -59,6 +61,7 @@ class Link:
     def open(self) -> None:
         self._opened.close()
         self.connection = self._opened.enter_context(connect(self._dsn))
+        self._session_pid = self.connection.info.backend_pid
 
     def open_patiently(self) -> None:
         """As `open`, but wait for a server that is away now."""
@@ -112,22 +115,35 @@ class Link:
 
     def _reconnect(self, cause: psycopg2.Error) -> None:
         """Get the server back, and wait until what was under way on the old connection has ended there."""
+        lost_pid = self._session_pid
         until = time.monotonic() + RECONNECT_SECONDS
         while True:
             self.open_again(cause, until)
             try:
+                self._wait_for(lost_pid)
                 with transaction(self.connection) as cursor:
                     cursor.execute(_WORK["move_run"], {"run_id": self._trail.run_id})
-                    cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-                    range_number, items = self._worker.in_hand
-                    held = {"batch_id": self._batch_id, "range_number": range_number, "items": items}
-                    cursor.execute(_WORK["wait_for_range" if range_number else "wait_for_retries"], held)
                     self._trail.say(cursor, "warning", "connection lost and made again", {"error": first_line(cause)})
                 self._worker.attach(self.connection)
                 return
             except psycopg2.Error as error:
                 if time.monotonic() > until or self.stop.received is not None:
                     raise cause from error
+
+    def _wait_for(self, lost_pid: int) -> None:
+        """Wait until the lost session has let go of what the worker had in hand: what it was committing is seen then."""
+        range_number, items = self._worker.in_hand
+        held = {"batch_id": self._batch_id, "range_number": range_number, "items": items}
+        try:
+            with transaction(self.connection) as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+                cursor.execute(_WORK["wait_for_range" if range_number else "wait_for_retries"], held)
+        except psycopg2.errors.LockNotAvailable:
+            with self.connection.cursor() as cursor:
+                cursor.execute(_WORK["has_session"], {"pid": lost_pid})
+                if cursor.fetchone() == (True,):
+                    raise
+            # Another worker has taken it over meanwhile, and takes long.
 
     def _cancel_statement(self) -> None:
         with contextlib.suppress(psycopg2.Error):  # nothing is under way

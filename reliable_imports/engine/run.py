@@ -36,6 +36,7 @@ _WORK = load("work.sql")
 
 _PROGRESS_SECONDS = 0.5
 _TURN_SECONDS = 0.2
+_LONGEST_TURN_SECONDS = 1.0
 
 ProgressCallback = Callable[[BatchSummary], None]
 
@@ -81,34 +82,39 @@ class Run:
         Raises:
             RunInterrupted: the database was lost for too long; open items stay pending.
         """
+        try:
+            with self._link, self._link.stop, fewer_collections():
+                self._link.open()
+                try:
+                    return self._execute()
+                finally:
+                    if self._has_begun:
+                        self._watch.stop()
+                        self._worker.close()
+        finally:
+            self._link.stop.obey()
+
+    def _execute(self) -> BatchSummary:
         link = self._link
-        with link, link.stop, fewer_collections():
-            link.open()
-            try:
-                self._begin()
-                ending = self._work_until_paused()
-                if ending is Ending.STOPPED:
-                    link.kept(lambda: self._end(RunOutcome.INTERRUPTED, "stopped by a signal"))
-                else:
-                    link.kept(lambda: self._end(*self._outcome()))
-                summary = link.kept(lambda: get_summary(link.connection, self._batch.id))
-            except psycopg2.Error as error:
-                self._abandon(first_line(error))
-                if fault_of(error, link.connection) is Fault.INFRASTRUCTURE:
-                    raise RunInterrupted(self._batch.id, first_line(error)) from error
-                raise
-            except MustPause as cause:  # and not even that could be written down
-                self._abandon(str(cause))
-                raise RunInterrupted(self._batch.id, str(cause)) from cause
-            except BaseException as error:
-                self._abandon(type(error).__name__)
-                raise
-            finally:
-                if self._has_begun:
-                    self._watch.stop()
-                    self._worker.close()
-        link.stop.obey()
-        return summary
+        try:
+            self._begin()
+            ending = self._work_until_paused()
+            if ending is Ending.STOPPED:
+                link.kept(lambda: self._end(RunOutcome.INTERRUPTED, "stopped by a signal"))
+            else:
+                link.kept(lambda: self._end(*self._outcome()))
+            return link.kept(lambda: get_summary(link.connection, self._batch.id))
+        except psycopg2.Error as error:
+            self._abandon(first_line(error))
+            if fault_of(error, link.connection) is Fault.INFRASTRUCTURE:
+                raise RunInterrupted(self._batch.id, first_line(error)) from error
+            raise
+        except MustPause as cause:  # and not even that could be written down
+            self._abandon(str(cause))
+            raise RunInterrupted(self._batch.id, str(cause)) from cause
+        except BaseException as error:
+            self._abandon(type(error).__name__)
+            raise
 
     # Beginning
 
@@ -197,6 +203,7 @@ class Run:
 
     def _work_until_paused(self) -> Ending:
         kept = self._link.kept
+        pause = _TURN_SECONDS
         try:
             while True:
                 ending = self._keep_working()
@@ -204,8 +211,9 @@ class Run:
                     return ending
                 if not self._worker.left and not kept(self._is_left_behind):
                     return ending
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_TURN_SECONDS) if self._worker.left else _TURN_SECONDS
                 self._worker.left.clear()
-                time.sleep(_TURN_SECONDS)
         except MustPause as cause:
             reason = str(cause)
             kept(lambda: self._pause(reason))

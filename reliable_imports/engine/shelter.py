@@ -9,7 +9,6 @@ import mmap
 import os
 import pickle
 import signal
-import struct
 import sys
 import threading
 import time
@@ -24,8 +23,6 @@ POSSIBLE = hasattr(os, "fork")
 _POLL_SECONDS = 0.02
 _TIMEOUT_GRACE = 2.0
 _PR_SET_PDEATHSIG = 1
-_CELL = struct.Struct("qd")
-_SINCE = struct.Struct("d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +51,27 @@ class Shelter:
     def __init__(self, *, item_timeout: timedelta | None, stop_received: Callable[[], bool]) -> None:
         self._limit = None if item_timeout is None else item_timeout.total_seconds() + _TIMEOUT_GRACE
         self._stop_received = stop_received
-        self._cell = mmap.mmap(-1, _CELL.size)
+        shared = memoryview(mmap.mmap(-1, 16))
+        # Each is written at once, so that the parent reads what it was before or what it is then.
+        self._item = shared[:8].cast("q")
+        self._since = shared[8:].cast("d")
         self.forking = threading.Lock()
         """Held at a fork, and by threads in the middle of what a child must not inherit half done."""
 
     def tell_item(self, number: int) -> None:
         """Called in the child: this item's code is about to run, and its time begins."""
-        _CELL.pack_into(self._cell, 0, number, time.monotonic())
+        self._since[0] = math.inf  # never the time of one item with the number of another
+        self._item[0] = number
+        self._since[0] = time.monotonic()
 
     def tell_tried(self) -> None:
         """Called in the child: the items' code has ended. Their chunk may take as long as it takes from now on."""
-        _SINCE.pack_into(self._cell, _CELL.size - _SINCE.size, math.inf)
+        self._since[0] = math.inf
 
     def tell_between(self) -> None:
         """Called in the child: no item is being tried."""
-        # Never a time in the past: the parent may read the number of one item with the time of another.
-        _CELL.pack_into(self._cell, 0, 0, math.inf)
+        self._since[0] = math.inf
+        self._item[0] = 0
 
     def run(self, work: Callable[[], Any], *, tick: Callable[[], None]) -> ChildEnd:
         """Run *work* in a child and wait for its end.
@@ -100,18 +102,19 @@ class Shelter:
             os.close(reader)
 
     def _wait(self, child: int, reader: int, tick: Callable[[], None]) -> ChildEnd:
-        outstayed = told = False
+        late: tuple[int, float] | None = None
+        told = False
         next_tick = time.monotonic() + 0.5
         sent = bytearray()
         os.set_blocking(reader, False)
         while True:
-            ended, status = os.waitpid(child, os.WNOHANG)
+            ended, status = _reaped(child)
             _drain(reader, sent)  # while it lives too: what it sends may be more than a pipe holds
             if ended:
                 break
-            item, since = _CELL.unpack_from(self._cell, 0)
-            if self._limit is not None and item and time.monotonic() - since > self._limit and not outstayed:
-                outstayed = True
+            trying = self._trying
+            if self._limit is not None and late is None and time.monotonic() - trying[1] > self._limit:
+                late = trying
                 os.kill(child, signal.SIGKILL)
             if self._stop_received() and not told:
                 told = True
@@ -123,8 +126,16 @@ class Shelter:
         message = _message(bytes(sent))
         if message is not None:
             return ChildEnd(value=message[0], error=message[1])
-        item, _ = _CELL.unpack_from(self._cell, 0)
-        return ChildEnd(died=True, how=_how(status), item=item or None, outstayed=outstayed)
+        died_at = self._trying
+        if late is not None and died_at != late:
+            return ChildEnd(died=True, how=_how(status))  # it came to its end at the last moment: no item's fault
+        return ChildEnd(died=True, how=_how(status), item=died_at[0] or None, outstayed=late is not None)
+
+    @property
+    def _trying(self) -> tuple[int, float]:
+        """The item that is being tried, and since when: for ever, if its time does not run."""
+        since = self._since[0]
+        return self._item[0], since
 
 
 def _be_the_child(work: Callable[[], Any], writer: int, parent: int) -> None:
@@ -173,12 +184,21 @@ def _drain(reader: int, sent: bytearray) -> None:
             sent += data
 
 
+def _reaped(child: int) -> tuple[bool, int]:
+    """Whether the child has ended, and its exit status."""
+    try:
+        ended, status = os.waitpid(child, os.WNOHANG)
+    except ChildProcessError:  # where SIGCHLD is ignored the kernel keeps no status
+        return True, 0
+    return ended != 0, status
+
+
 def _message(data: bytes) -> tuple[Any, BaseException | None] | None:
     """What the child sent, or None if it did not come to the end of it."""
     try:
         message: tuple[Any, BaseException | None] = pickle.loads(data)
         return message
-    except (EOFError, pickle.UnpicklingError):
+    except Exception:  # whatever pickle makes of half a message
         return None
 
 

@@ -5,28 +5,28 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.database import connect, transaction
+from reliable_imports.database import transaction
+from reliable_imports.engine.claims import DEATH_SECONDS
+from reliable_imports.engine.link import Link
+from reliable_imports.engine.trail import Trail
 from reliable_imports.queries import load
 
 _WORK = load("work.sql")
-
-DEATH_SECONDS = 0.1
-"""How long the server may show the session of a dead worker after it has let go of its locks."""
 
 # A worker that is frozen gives its turn back.
 _TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 _TOUCH_SECONDS = 60.0
 
+T = TypeVar("T")
+
 
 class LoneDeaths(NamedTuple):
-    """Child processes that died while an item was tried alone in them, and how the last one did."""
+    """Child processes that died while an item was tried alone in them, and how one of them did."""
 
     item_number: int
     deaths: int
@@ -34,26 +34,32 @@ class LoneDeaths(NamedTuple):
 
 
 class Suspects:
-    """The suspects of one batch, as one run sees and tells them. Range 0: items that wait for another try."""
+    """The suspects of one batch, as one run sees and tells them. Range 0: items that wait for another try.
 
-    def __init__(self, dsn: str, batch_id: int, run_id: int) -> None:
+    Everything is asked and told through lost connections, as `Link.kept` has it.
+    """
+
+    def __init__(self, dsn: str, link: Link, trail: Trail) -> None:
         self._dsn = dsn
-        self._batch_id = batch_id
-        self._run_id = run_id
+        self._link = link
+        self._trail = trail
         self._turn: Any = None
         self._touch_turn_at = 0.0
 
     @contextlib.contextmanager
     def turn(self, range_number: int) -> Iterator[bool]:
         """Whether no other worker looks for a killer in this range; none will, until the block is left."""
-        with ExitStack() as opened:
+        if not self._fetch("take_turn", self._of(range_number))[0][0]:  # taken for the moment of asking
+            yield False
+            return
+        with Link(self._dsn, self._trail.batch_id, self._link.stop) as own:
+            own.open_patiently()
+            self._turn = own.connection.cursor()
             try:
-                cursor = opened.enter_context(connect(self._dsn)).cursor()
-                cursor.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", self._of(range_number))
-                is_ours = cursor.fetchone() == (True,)
-                self._turn = cursor
-            except psycopg2.Error:  # two that look for it only cost a child or two more
-                is_ours = True
+                self._turn.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", self._of(range_number))
+                is_ours = self._turn.fetchone() == (True,)
+            except psycopg2.Error:
+                is_ours = False
             try:
                 yield is_ours
             finally:
@@ -63,71 +69,85 @@ class Suspects:
         """Called while somebody looks for a killer: whoever is slow keeps the turn, and only who is frozen loses it."""
         if self._turn is not None and time.monotonic() > self._touch_turn_at:
             self._touch_turn_at = time.monotonic() + _TOUCH_SECONDS
-            with contextlib.suppress(psycopg2.Error):
-                self._turn.execute("SELECT")
+            self.has_turn()
 
-    def add(
-        self, connection: Connection, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None
-    ) -> None:
-        """Say that a range is suspect, or what is known of one of its items, and that the run goes on in this session.
+    def has_turn(self) -> bool:
+        """Whether it is still ours: a restart of the server, for one, takes it away."""
+        try:
+            self._turn.execute("SELECT")
+        except psycopg2.Error:
+            return False
+        return True
+
+    def add(self, range_number: int, item_number: int = 0, deaths: int = 0, how: str | None = None) -> None:
+        """Say that a range is suspect, or what this run has seen of one of its items, and that the run goes on here.
 
         Both at once: until then the run looks dead to others, which makes the range suspect as well.
         """
         known = {**self._of(range_number), "item_number": item_number, "deaths": deaths, "how": how}
-        with transaction(connection) as cursor:
-            cursor.execute(_WORK["suspect"], known)
-            cursor.execute(_WORK["move_run"], {"run_id": self._run_id})
 
-    def lone_deaths(self, connection: Connection, range_number: int) -> list[LoneDeaths]:
-        """What whoever looked for the killer before has seen."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WORK["lone_deaths"], self._of(range_number))
-            return [LoneDeaths._make(row) for row in cursor.fetchall()]
+        def add() -> None:
+            with transaction(self._link.connection) as cursor:
+                cursor.execute(_WORK["suspect"], known)
+                cursor.execute(_WORK["move_run"], known)
 
-    def losses(self, connection: Connection, range_number: int) -> list[tuple[int, int]]:
-        """Items of the range that were tried alone when their worker was lost, and how many workers that were."""
-        for is_last_look in (False, True):
-            with connection.cursor() as cursor:
-                cursor.execute(_WORK["losses"], {**self._of(range_number), "run_id": self._run_id})
-                found = cursor.fetchall()
-            if not any(lives for _, lives in found) or is_last_look:
-                break
+        self._link.kept(add)
+
+    def lone_deaths(self, range_number: int) -> list[LoneDeaths]:
+        """What all that have looked for the killer have seen."""
+        return [LoneDeaths._make(row) for row in self._fetch("lone_deaths", self._of(range_number))]
+
+    def losses(self, range_number: int) -> dict[int, int]:
+        """How many workers were lost while an item of the range was tried alone, by the item's number."""
+        found = self._fetch("losses", self._of(range_number))
+        if any(lives for _, lives in found):
             time.sleep(DEATH_SECONDS)  # nobody else tries them alone while it is our turn
-        return sorted(Counter(item_number for item_number, lives in found if not lives).items())
+            found = self._fetch("losses", self._of(range_number))
+        return dict(sorted(Counter(item_number for item_number, lives in found if not lives).items()))
 
-    @contextlib.contextmanager
-    def putting_off(self, connection: Connection, range_number: int, item_number: int) -> Iterator[Any]:
-        """Let the range go on without the item that comes next in it, which is tried after all others.
+    def put_off(self, range_number: int, item_number: int) -> None:
+        """Let the range go on without the item that comes next in it, which is tried after all others."""
+        item = {**self._of(range_number), "item_number": item_number}
 
-        The block may write more on the cursor that it is given.
-        """
-        with transaction(connection) as cursor:
-            cursor.execute(_WORK["put_off"], {**self._of(range_number), "item_number": item_number})
-            yield cursor
+        def put_off() -> None:
+            with transaction(self._link.connection) as cursor:
+                cursor.execute(_WORK["put_off"], item)
+                details = {"item_number": item_number}
+                self._trail.say(cursor, "warning", "item put off until the others are done", details)
 
-    def forget_losses(self, connection: Connection, item_numbers: Sequence[int]) -> None:
+        self._link.kept(put_off)
+
+    def forget_losses(self, item_numbers: Sequence[int]) -> None:
         """Begin to count the workers that are lost with these items anew."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WORK["forget_losses"], {"batch_id": self._batch_id, "items": list(item_numbers)})
+        self._run("forget_losses", {"batch_id": self._trail.batch_id, "items": list(item_numbers)})
 
-    def clear(self, connection: Connection, range_number: int, until: int | None) -> None:
+    def clear(self, range_number: int, until: int | None) -> None:
         """All killers of the range are known; with *until*, up to that item."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WORK["trust"], {**self._of(range_number), "until": until})
+        self._run("trust", {**self._of(range_number), "until": until})
 
-    def range_of(self, connection: Connection, item_number: int) -> int:
+    def range_of(self, item_number: int) -> int:
         """The open range that holds the item; 0 if it waits for another try."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WORK["range_of"], {"batch_id": self._batch_id, "item_number": item_number})
-            found = cursor.fetchone()
-        return 0 if found is None else int(found[0])
+        found = self._fetch("range_of", {"batch_id": self._trail.batch_id, "item_number": item_number})
+        return int(found[0][0]) if found else 0
 
-    def announced_range(self, connection: Connection) -> int | None:
+    def announced_range(self) -> int | None:
         """The range that the run has said it works on."""
-        with connection.cursor() as cursor:
-            cursor.execute(_WORK["announced_range"], {"run_id": self._run_id})
-            found = cursor.fetchone()
-        return None if found is None else found[0]
+        ((range_number,),) = self._fetch("announced_range", {"run_id": self._trail.run_id})
+        return None if range_number is None else int(range_number)
+
+    def _fetch(self, name: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        return self._execute(name, parameters, lambda cursor: cursor.fetchall())
+
+    def _run(self, name: str, parameters: dict[str, object]) -> None:
+        self._execute(name, parameters, lambda cursor: None)
+
+    def _execute(self, name: str, parameters: dict[str, object], read: Callable[[Any], T]) -> T:
+        def execute() -> T:
+            with self._link.connection.cursor() as cursor:
+                cursor.execute(_WORK[name], parameters)
+                return read(cursor)
+
+        return self._link.kept(execute)
 
     def _of(self, range_number: int) -> dict[str, object]:
-        return {"batch_id": self._batch_id, "range_number": range_number}
+        return {"batch_id": self._trail.batch_id, "range_number": range_number, "run_id": self._trail.run_id}

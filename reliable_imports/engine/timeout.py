@@ -26,14 +26,20 @@ def time_limit(limit: timedelta) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
         yield
         return
-    previous = signal.signal(signal.SIGALRM, _raise)
+    is_over = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        # Not once the block has ended: that would keep the timer from being stopped.
+        if not is_over:
+            raise TimedOut
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, limit.total_seconds(), _AGAIN_SECONDS)
     try:
-        yield
+        try:
+            yield
+        finally:
+            is_over = True  # if it rings right before, the next time is half a second away
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    raise TimedOut

@@ -276,7 +276,8 @@ class Worker:
 
     def _raise_if_cancelled(self, attempt: Attempt) -> None:
         """The statement was cancelled because we must stop: no item's fault."""
-        if attempt.failure is not None and attempt.failure.sqlstate == QUERY_CANCELED:
+        error = attempt.scope.error
+        if attempt.failure is not None and error is not None and error.pgcode == QUERY_CANCELED:
             raise ChunkSpoiled
 
     def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:

@@ -133,7 +133,7 @@ CREATE TABLE reliable_imports.import_runs (
     -- The session that works for the run: while it is there, the run lives.
     backend_pid     integer,
     backend_start   timestamptz,
-    -- The range that the run works on now; says which items are processing.
+    -- The range that the run works on now; says which items are processing. 0: items that are tried again.
     range_number    integer,
     -- The item that is tried alone now, because a worker died in its range.
     lone_item       bigint,
@@ -162,16 +162,18 @@ CREATE TABLE reliable_imports.import_retries (
     not_before    timestamptz NOT NULL,
     PRIMARY KEY (batch_id, item_number)
 );
+CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, not_before, item_number);
 
 -- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
 CREATE TABLE reliable_imports.import_suspects (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     range_number  integer NOT NULL,  -- 0: items that are tried again after their range has moved on
     item_number   bigint NOT NULL,   -- 0: any of the range
-    -- Of child processes, while the item was tried alone; and how the last one died.
+    run_id        bigint NOT NULL,   -- whose word this is
+    -- Of the run's child processes, while the item was tried alone; and how the last one died.
     deaths        integer NOT NULL DEFAULT 0,
     how           text,
-    PRIMARY KEY (batch_id, range_number, item_number)
+    PRIMARY KEY (batch_id, range_number, item_number, run_id)
 );
 
 -- What happened to items: only ever added to. The key is the fence: a second outcome of one attempt is refused.

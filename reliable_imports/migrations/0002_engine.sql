@@ -483,16 +483,19 @@ BEGIN
         );
     END IF;
 
-    -- The run lives, and goes on in this range or in the next open one.
+    -- The run lives, and goes on in this range or in the next open one; or with more items that are tried again.
     UPDATE reliable_imports.import_runs
     SET heartbeat_at = pg_catalog.clock_timestamp(),
-        range_number = (
-            SELECT min(open_range.range_number)
-            FROM reliable_imports.import_ranges AS open_range
-            WHERE open_range.batch_id = chunk_batch
-                AND open_range.is_open
-                AND open_range.range_number >= chunk_range
-        ),
+        range_number = CASE
+            WHEN retried IS NOT NULL THEN 0
+            ELSE (
+                SELECT min(open_range.range_number)
+                FROM reliable_imports.import_ranges AS open_range
+                WHERE open_range.batch_id = chunk_batch
+                    AND open_range.is_open
+                    AND open_range.range_number >= chunk_range
+            )
+        END,
         completed = completed + completed_n,
         failed = failed + failed_n,
         skipped = skipped + skipped_n

@@ -47,14 +47,23 @@ FROM held
 WHERE ranges.batch_id = held.batch_id
     AND ranges.range_number = held.range_number
 
--- name: lock_cancelled_retries
--- A worker that is trying one of them again ends first; then it is gone from here.
-SELECT FROM reliable_imports.import_batches AS batch
-JOIN reliable_imports.import_retries AS retry ON retry.batch_id = batch.id
-WHERE batch.first_batch_id = %(first_batch_id)s
-    AND batch.status = 'cancelled'
-ORDER BY retry.batch_id, retry.item_number
-FOR UPDATE OF retry
+-- name: close_cancelled_retries
+-- A worker that is trying one of them again ends first; then it is gone from here. A claim that began before the batch
+-- was cancelled finds them changed, and leaves them.
+WITH held AS MATERIALIZED (
+    SELECT retry.batch_id, retry.item_number
+    FROM reliable_imports.import_batches AS batch
+    JOIN reliable_imports.import_retries AS retry ON retry.batch_id = batch.id
+    WHERE batch.first_batch_id = %(first_batch_id)s
+        AND batch.status = 'cancelled'
+    ORDER BY retry.batch_id, retry.item_number
+    FOR UPDATE OF retry
+)
+UPDATE reliable_imports.import_retries AS retry
+SET not_before = 'infinity'
+FROM held
+WHERE retry.batch_id = held.batch_id
+    AND retry.item_number = held.item_number
 
 -- name: take_failures
 -- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
@@ -127,18 +136,18 @@ FROM reliable_imports.import_batches AS open_batch
 WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.reprocess_of IS NOT NULL
     AND open_batch.finished_at IS NULL
-    AND (
-        %(reason)s::text IS NULL
-        OR EXISTS (
-            SELECT
-            FROM reliable_imports.import_items AS item
-            JOIN reliable_imports.import_attempts AS repeated
-                ON repeated.batch_id = item.repeats_batch_id
-                AND repeated.item_number = item.repeats_item_number
-            WHERE item.batch_id = open_batch.id
-                AND repeated.is_final
-                AND repeated.reason = %(reason)s
-        )
+    AND EXISTS (
+        SELECT
+        FROM reliable_imports.import_items AS item
+        LEFT JOIN reliable_imports.import_attempts AS repeated
+            ON repeated.batch_id = item.repeats_batch_id
+            AND repeated.item_number = item.repeats_item_number
+            AND repeated.is_final
+        WHERE item.batch_id = open_batch.id
+            AND (%(reason)s::text IS NULL OR repeated.reason = %(reason)s)
+            AND (NOT %(retryable_only)s OR repeated.retryable)
+            AND coalesce(item.origin_item_number, item.item_number)
+                BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     )
 ORDER BY open_batch.id
 LIMIT 1

@@ -89,16 +89,16 @@ WITH due AS MATERIALIZED (
             WHERE batch.id = %(batch_id)s
                 AND batch.status = 'processing'
         )
-    ORDER BY retry.item_number
+    ORDER BY retry.not_before, retry.item_number
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 SELECT
     pg_catalog.txid_current(),
     EXISTS (
-        -- Died perhaps of one of these: the range that a run goes to next may have been another's all the time.
         SELECT FROM reliable_imports.import_runs AS run
         WHERE run.batch_id = %(batch_id)s
+            AND run.range_number = 0
             AND run.ended_at IS NULL
             AND run.id <> %(run_id)s
             AND NOT reliable_imports.run_has_session(run)
@@ -108,6 +108,11 @@ SELECT
         WHERE suspect.batch_id = %(batch_id)s
             AND suspect.range_number = 0
     ) AS are_suspect,
+    (
+        SELECT coalesce(run.range_number = 0, false)
+        FROM reliable_imports.import_runs AS run
+        WHERE run.id = %(run_id)s
+    ) AS are_announced,
     item.item_number,
     item.source_data::text,
     item.source_raw,
@@ -134,7 +139,7 @@ JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
     AND retry.not_before <= pg_catalog.clock_timestamp()
     AND batch.status = 'processing'
-ORDER BY retry.item_number
+ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: take_turn
@@ -147,23 +152,24 @@ SELECT pg_catalog.pg_try_advisory_xact_lock(
 
 -- name: suspect
 -- Not of a batch that has ended meanwhile: whoever closes it forgets its suspects, under the same lock.
-INSERT INTO reliable_imports.import_suspects AS suspect (batch_id, range_number, item_number, deaths, how)
-SELECT batch.id, %(range_number)s, %(item_number)s, %(deaths)s, %(how)s
+INSERT INTO reliable_imports.import_suspects AS suspect (batch_id, range_number, item_number, run_id, deaths, how)
+SELECT batch.id, %(range_number)s, %(item_number)s, %(run_id)s, %(deaths)s, %(how)s
 FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
     AND batch.status IN ('processing', 'paused')
 FOR SHARE
-ON CONFLICT (batch_id, range_number, item_number) DO UPDATE
+ON CONFLICT (batch_id, range_number, item_number, run_id) DO UPDATE
 SET deaths = excluded.deaths,
     how = excluded.how
 WHERE suspect.deaths < excluded.deaths
 
 -- name: lone_deaths
-SELECT item_number, deaths, how
+SELECT item_number, sum(deaths)::integer, max(how)
 FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
     AND deaths > 0
+GROUP BY item_number
 
 -- name: go_alone
 -- Of no use after a crash of the server, so its disk is not waited for.
@@ -180,10 +186,12 @@ SET lone_item = CASE
                 AND (%(until)s::bigint IS NULL OR next_item <= %(until)s)
         )
         ELSE (
-            SELECT min(item_number)
+            SELECT item_number
             FROM reliable_imports.import_retries
             WHERE batch_id = %(batch_id)s
                 AND not_before <= pg_catalog.clock_timestamp()
+            ORDER BY not_before, item_number
+            LIMIT 1
         )
     END
 WHERE id = %(run_id)s;
@@ -232,8 +240,8 @@ SET range_number = 0
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
     AND item_number = %(item_number)s;
-INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number)
-VALUES (%(batch_id)s, 0, %(item_number)s)
+INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id)
+VALUES (%(batch_id)s, 0, %(item_number)s, %(run_id)s)
 ON CONFLICT DO NOTHING
 
 -- name: forget_losses
@@ -246,7 +254,16 @@ WHERE batch_id = %(batch_id)s
 DELETE FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
-    AND (%(until)s::bigint IS NULL OR item_number <= %(until)s)
+    AND (%(until)s::bigint IS NULL OR item_number <= %(until)s);
+-- A range ends, and with it what runs have said of it; items that are tried again come anew.
+UPDATE reliable_imports.import_runs AS run
+SET range_number = NULL
+WHERE run.batch_id = %(batch_id)s
+    AND run.range_number = 0
+    AND %(range_number)s = 0
+    AND run.ended_at IS NULL
+    AND run.id <> %(run_id)s
+    AND NOT reliable_imports.run_has_session(run)
 
 -- name: trust_all
 DELETE FROM reliable_imports.import_suspects
@@ -340,6 +357,9 @@ WHERE batch_id = %(batch_id)s
     )
 LIMIT 1
 FOR UPDATE SKIP LOCKED
+
+-- name: has_session
+SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s)
 
 -- name: wait_for_range
 -- After a lost connection: a COMMIT that was under way on it has ended once the range can be locked.

@@ -190,7 +190,7 @@ def test_deaths_are_remembered_when_the_search_is_stopped(
     items[9]["dies"] = str(deaths)
     batch_id = manager.create_batch("sheltered_deadly_retry", items)
     # As a worker leaves it that is told to stop when it has seen the item kill one child among others, and two alone.
-    sql(f"INSERT INTO reliable_imports.import_suspects VALUES ({batch_id}, 1, 10, 2, 'signal 9, SIGKILL')")
+    sql(f"INSERT INTO reliable_imports.import_suspects VALUES ({batch_id}, 1, 10, 0, 2, 'signal 9, SIGKILL')")
 
     summary = manager.process_batch(batch_id)
 
