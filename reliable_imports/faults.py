@@ -51,9 +51,7 @@ def fault_of(error: psycopg2.Error, connection: Connection) -> Fault:
 def is_item_fault(error: BaseException) -> bool:
     """Whether an exception of user code fails the item; if not, it stops the run.
 
-    SystemExit, GeneratorExit, asyncio's CancelledError and the panics of native extensions are no `Exception`, yet say
-    nothing about the run. KeyboardInterrupt, and the interrupts that an orchestrator raises, do.
+    Only an interrupt says something about the run: KeyboardInterrupt, and those of orchestrators, which are named so.
+    What else is no `Exception` (SystemExit, CancelledError, time-outs of some libraries) is the item's all the same.
     """
-    if isinstance(error, Exception | SystemExit | GeneratorExit):
-        return True
-    return type(error).__name__ in {"CancelledError", "PanicException"}
+    return not isinstance(error, KeyboardInterrupt) and "Interrupt" not in type(error).__name__

@@ -13,7 +13,8 @@ from psycopg2.extras import Json
 from reliable_imports import copy_text
 from reliable_imports.database import transaction
 from reliable_imports.duplicates import Keying
-from reliable_imports.json_text import dumps_item, plain_object
+from reliable_imports.errors import SourceError
+from reliable_imports.json_text import TooLarge, dumps_item, plain_object
 from reliable_imports.queries import load
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import Source
@@ -101,7 +102,7 @@ def _blocks(batch_id: int, items: Iterable[object], counter: list[int]) -> Itera
                 text = escape(text)
             line = f"{batch_id}\t{number}\t{text}\t\\N\t\\N\t\\N\t\\N\t\\N\n"
         else:
-            line = _line(batch_id, number, dumps_item(value))
+            line = _line(batch_id, number, _stored(number, value))
         lines.append(line)
         length += len(line)
         if length >= _BLOCK_LENGTH:
@@ -109,6 +110,13 @@ def _blocks(batch_id: int, items: Iterable[object], counter: list[int]) -> Itera
             lines.clear()
             length = 0
     yield "".join(lines)
+
+
+def _stored(number: int, value: object) -> SourceItem:
+    try:
+        return dumps_item(value)
+    except TooLarge as error:
+        raise SourceError("the items", f"item {number} holds {error}") from None
 
 
 def _line(batch_id: int, number: int, item: SourceItem) -> str:

@@ -32,7 +32,6 @@ from uuid import UUID
 
 import msgspec
 
-from reliable_imports.errors import SourceError
 from reliable_imports.source_item import MAX_ITEM_BYTES, SourceItem
 
 MAX_NESTING = 200
@@ -49,6 +48,10 @@ _ESCAPES = re.compile(
 _BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
 _encode = msgspec.json.Encoder().encode
 _NOT_ENCODED = (ValueError, OverflowError, msgspec.MsgspecError)
+
+
+class TooLarge(ValueError):
+    """A value has more JSON than there is room for; how much, in words."""
 
 
 class Problem(NamedTuple):
@@ -79,7 +82,7 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
     """One Python object as an item. What JSON cannot hold becomes an item with a problem that names where it is.
 
     Raises:
-        SourceError: the item is larger than *max_bytes*, so the source it belongs to is refused whole.
+        TooLarge: it is larger than *max_bytes*.
     """
     try:
         try:
@@ -93,7 +96,7 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
     except Exception as error:  # the objects' own code runs here, and may raise anything
         return _refused(value, "not-json-value", f"$: reading the item raised {type(error).__name__}")
     if len(text) * 4 > max_bytes and (size := len(text.encode("utf-8", "backslashreplace"))) > max_bytes:
-        raise SourceError("the items", f"one of them holds {size} bytes of JSON, and the limit is {max_bytes}")
+        raise TooLarge(f"{size} bytes of JSON, and the limit is {max_bytes}")
     if (text.isascii() or is_utf8(text)) and server_can_read(text):
         return SourceItem(text, None, None)
     return SourceItem(None, text.encode("utf-8", "backslashreplace"), None)

@@ -118,7 +118,7 @@ class BatchManager:
             SourceError: the source cannot be split into items; nothing was stored.
         """
         processor = self.registry.get(batch_type)
-        if isinstance(items, str | bytes | Mapping):
+        if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise ConfigurationError(
                 f"items is a {type(items).__name__}, not an iterable of items; for a file pass "
                 "manager.open_source(batch_type, path), for one item a list of it"

@@ -197,7 +197,10 @@ class BaseProcessor(ABC):
         """
 
     def on_batch_complete(self, summary: BatchSummary, ctx: ImportContext) -> None:
-        """Called once, by the run that has closed the batch. Raising is logged and changes nothing."""
+        """Called by the run that has closed the batch. Raising is logged and changes nothing.
+
+        Once, but again if its connection was lost in it, and not at all if the process ends right after the closing.
+        """
 
 
 def batch_type_of(class_name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reliable_imports.errors import ItemError
-from reliable_imports.json_text import dumps_item, plain_object
+from reliable_imports.json_text import TooLarge, dumps_item, plain_object
 
 
 def dumps_result(result: object) -> str | None:
@@ -20,7 +20,10 @@ def dumps_result(result: object) -> str | None:
         return text
     if not isinstance(result, Mapping):
         raise ItemError(f"process_item returned {type(result).__name__}; return a dict such as target_id, or None")
-    stored = dumps_item(result)
+    try:
+        stored = dumps_item(result)
+    except TooLarge as error:
+        raise ItemError(f"what process_item returned holds {error}") from None
     if stored.text is None:
         raise ItemError(f"what process_item returned cannot be kept as JSON: {stored.problem or 'a NUL character'}")
     return stored.text

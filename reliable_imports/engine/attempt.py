@@ -14,7 +14,7 @@ import msgspec
 from reliable_imports.context import ItemNotes
 from reliable_imports.engine.session import ItemScope
 from reliable_imports.failure import Failure
-from reliable_imports.json_text import dumps_item
+from reliable_imports.json_text import TooLarge, dumps_item
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.statuses import Outcome, Stage
 
@@ -168,8 +168,11 @@ def clean_text(text: str) -> str:
 
 
 def details_json(details: Mapping[str, Any]) -> str | None:
-    """Details as jsonb takes them; those that JSON cannot hold are kept as they print."""
+    """Details as jsonb takes them; those that JSON cannot hold, or that are too large, are kept as they print, cut."""
     if not details:
         return None
-    text = dumps_item(details).text
+    try:
+        text = dumps_item(details).text
+    except TooLarge:
+        text = None
     return text if text is not None else json.dumps({"details": ascii(details)[:_MAX_PRINTED]})

@@ -42,6 +42,7 @@ class Children:
         trail: Trail,
         shelter: Shelter,
         *,
+        expects_killers: bool,
         on_tick: Callable[[], None],
     ) -> None:
         """
@@ -49,7 +50,7 @@ class Children:
             worker: the one of this process; a child's knows what it knows.
             on_tick: called about twice a second while a child works.
         """
-        self.are_wanted = processor.item_timeout is not None and POSSIBLE
+        self.are_wanted = POSSIBLE and (expects_killers or processor.item_timeout is not None)
         self._dsn = dsn
         self._batch = batch
         self._processor = processor
@@ -59,7 +60,8 @@ class Children:
         self._shelter = shelter
         self._on_tick = on_tick
         self._suspects = Suspects(dsn, link, trail)
-        self._deaths: Counter[int | None] = Counter()
+        self._deaths: Counter[int] = Counter()
+        self._deaths_between = 0
 
     def work(self) -> Ending | None:
         """Work the batch in a child; None if it died and what it died of has been dealt with."""
@@ -68,9 +70,10 @@ class Children:
             self._link.kept(self._link.move_run)
             return _ending_of(end)
         if end.item is None:
-            self._died_between(end)
             # It may have been preparing several: alone, each of them is known.
             suspect = self._suspects.announced_range()
+            if suspect is None:
+                self._died_between(end)
         elif end.outstayed:
             self._set_aside(end.item, _outstayed(self._processor))
             suspect = None
@@ -106,6 +109,7 @@ class Children:
             else:
                 ending = self._link.kept(lambda: self._worker.work_alone(range_number, until))
             if ending is Ending.NOTHING_LEFT:
+                self._deaths_between = 0
                 # Items that wait for another try have all been tried, in whatever order they were due.
                 self._suspects.clear(range_number, until if range_number else None)
             return Ending.STOPPED if ending is Ending.STOPPED else None
@@ -141,9 +145,9 @@ class Children:
         self._worker.doubts[item_number] = Doubt(verdict=failure, is_harmful=True)
 
     def _died_between(self, end: ChildEnd) -> None:
-        self._deaths[None] += 1
-        if self._deaths[None] > _MAX_DEATHS_BETWEEN_ITEMS:
-            raise MustPause(f"its worker died {self._deaths[None]} times between two items ({end.how})")
+        self._deaths_between += 1
+        if self._deaths_between > _MAX_DEATHS_BETWEEN_ITEMS:
+            raise MustPause(f"its worker died {self._deaths_between} times between two items ({end.how})")
 
     def _put_off(self, range_number: int) -> None:
         """Leave items that took whole workers along to the end, and then to a person.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +75,8 @@ class Chunk:
             on_item: told the number of each item before its code runs.
         """
         self.attempts: list[Attempt] = []
+        self.retry_pauses: list[float] = []
+        """Seconds until items that met a transient error may be tried again."""
         self.changed_session = False
         """An item or a hook may have left something behind in the session."""
         self.session = ChunkSession(
@@ -88,6 +92,7 @@ class Chunk:
         self._batch = batch
         self._setting = Setting(self.session, batch.id, batch.batch_type, run_id, found, threading.get_ident())
         self._on_item = on_item
+        self._process_id = os.getpid()
         self._parse = parser(processor)
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
@@ -203,11 +208,13 @@ class Chunk:
                 raise prepared.error
             stage = Stage.PROCESS
             process = self._call_in_time if self._has_time_limit else self._call
-            attempt.result = dumps_result(process(item, ctx))
+            returned = process(item, ctx)
+            self._end_if_forked()
+            attempt.result = dumps_result(returned)
             stage = Stage.WRITE
             session.raise_if_not_the_items(scope)
             ctx._end()
-            if stored.origin_batch_id is not None:
+            if stored.origin_batch_id is not None:  # repeated, by another batch or within its own
                 self._guard_newer(stored, scope, notes)
             session.complete(scope)
         except SkipItem as skip:
@@ -222,6 +229,7 @@ class Chunk:
             self._book_failure(attempt, rejection(self._batch.batch_type))
             return
         except BaseException as error:  # the one place where user code's errors are caught
+            self._end_if_forked()
             if stage is Stage.PROCESS and self._is_validating:
                 stage = Stage.VALIDATE
             ctx._end()
@@ -239,6 +247,12 @@ class Chunk:
         if notes.lookups and attempt.outcome is Outcome.COMPLETED:
             self._setting.found.update(notes.lookups)
         self.attempts.append(attempt)
+
+    def _end_if_forked(self) -> None:
+        """A process that an item has forked, and in which it came back, is not to work the batch a second time."""
+        if os.getpid() != self._process_id:
+            sys.stderr.write("an item came back in a process that it had forked; end it by os._exit\n")
+            os._exit(1)
 
     def _call(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
         if self._validates:
@@ -310,6 +324,7 @@ class Chunk:
             # Full jitter: items that failed together do not come back together.
             longest = min(_MAX_PAUSE, self._processor.retry_pause * float(2 ** (tries - 1)))
             attempt.retry_pause = longest * random.uniform(0.5, 1)
+            self.retry_pauses.append(attempt.retry_pause.total_seconds())
         self.attempts.append(attempt)
         if attempt.is_final and call_hook:
             self._call_error_hook(attempt)

@@ -131,7 +131,7 @@ class Link:
                     raise cause from error
 
     def _wait_for(self, lost_pid: int) -> None:
-        """Wait until the lost session has let go of what the worker had in hand: what it was committing is seen then."""
+        """Wait until the lost session has let go of what the worker had in hand, and what it was committing is seen."""
         range_number, items = self._worker.in_hand
         held = {"batch_id": self._batch_id, "range_number": range_number, "items": items}
         try:

@@ -35,6 +35,7 @@ from reliable_imports.statuses import BatchStatus, Runner, RunOutcome
 _WORK = load("work.sql")
 
 _PROGRESS_SECONDS = 0.5
+_MAX_LOST_COMPLETIONS = 3
 _TURN_SECONDS = 0.2
 _LONGEST_TURN_SECONDS = 1.0
 
@@ -71,6 +72,7 @@ class Run:
         self._next_progress = 0.0
         self._link = Link(dsn, batch.id)
         self._has_begun = False
+        self._lost_completions = 0
         self._trail: Trail
         self._watch: Watch
         self._worker: Worker
@@ -123,7 +125,7 @@ class Run:
         until = time.monotonic() + RECONNECT_SECONDS
         while True:
             try:
-                settle = self._start()
+                settle, has_killers = self._start()
                 break
             except psycopg2.Error as error:  # it was not committed, or nobody knows
                 if not self._link.connection.closed or time.monotonic() > until:
@@ -149,6 +151,7 @@ class Run:
             self._worker,
             self._trail,
             shelter,
+            expects_killers=has_killers,
             on_tick=self._report_progress,
         )
         self._watch.start()
@@ -157,8 +160,11 @@ class Run:
         if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
 
-    def _start(self) -> str | None:
-        """Write down that the run begins; return SQL that settles an item's deferred constraints, if there are such."""
+    def _start(self) -> tuple[str | None, bool]:
+        """Write down that the run begins.
+
+        Returns SQL that settles an item's deferred constraints, if there are such, and whether items are known to kill.
+        """
         if self._may_set_up and self._processor.setup_sql is not None:
             self._set_up(self._processor.setup_sql)
         with transaction(self._link.connection) as cursor:
@@ -175,9 +181,13 @@ class Run:
             )
             run_id, mode = cursor.fetchone()
             settle = _settling_statement(cursor)
+            has_killers = False
+            if self._batch.reprocess_of is not None:
+                cursor.execute(_WORK["repeats_killers"], {"batch_id": self._batch.id})
+                ((has_killers,),) = cursor.fetchall()
             self._trail = Trail(self._batch.id, run_id)
             self._trail.say(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
-        return settle
+        return settle, has_killers
 
     def _set_up(self, path: Path) -> None:
         connection = self._link.connection
@@ -207,7 +217,10 @@ class Run:
         try:
             while True:
                 ending = self._keep_working()
-                if ending is Ending.STOPPED or kept(self._close):
+                if ending is Ending.STOPPED:
+                    return ending
+                if kept(self._close):
+                    kept(self._tell_of_completion)
                     return ending
                 if not self._worker.left and not kept(self._is_left_behind):
                     return ending
@@ -251,20 +264,29 @@ class Run:
             level = "info" if total and status == BatchStatus.COMPLETED else "warning"
             message = "batch closed" if total else "batch closed without items"
             self._trail.say(cursor, level, message, {"status": status})
+        return True
+
+    def _tell_of_completion(self) -> None:
         if type(self._processor).on_batch_complete is BaseProcessor.on_batch_complete:
-            return True
-        summary = get_summary(self._link.connection, self._batch.id)
+            return
+        connection = self._link.connection
+        summary = get_summary(connection, self._batch.id)
         try:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
         except BaseException as error:  # user code; the batch is closed and stays so
-            if not is_item_fault(error):
+            if isinstance(error, psycopg2.Error) and fault_of(error, connection) is Fault.INFRASTRUCTURE:
+                self._lost_completions += 1
+                if self._lost_completions < _MAX_LOST_COMPLETIONS:
+                    raise
+                self._link.open_again(error, time.monotonic() + RECONNECT_SECONDS)
+                connection = self._link.connection
+            elif not is_item_fault(error):
                 raise
-            roll_back(self._link.connection)
+            roll_back(connection)
             facts = {"batch_id": self._batch.id, "error_type": type(error).__name__}
             logger.error("on_batch_complete failed", extra=facts)
-            with transaction(self._link.connection) as cursor:
-                self._trail.say(cursor, "error", f"on_batch_complete failed: {type(error).__name__}", {})
-        return True
+            with transaction(connection) as cursor:
+                self._trail.add(cursor, "error", f"on_batch_complete failed: {type(error).__name__}", {})
 
     def _is_left_behind(self) -> bool:
         """Whether a range came free since the last claim: its worker may have died meanwhile."""

@@ -34,9 +34,9 @@ def time_limit(limit: timedelta) -> Iterator[None]:
             raise TimedOut
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, limit.total_seconds(), _AGAIN_SECONDS)
     try:
         try:
+            signal.setitimer(signal.ITIMER_REAL, limit.total_seconds(), _AGAIN_SECONDS)
             yield
         finally:
             is_over = True  # if it rings right before, the next time is half a second away

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -41,6 +42,7 @@ class Watch:
         self._working = working
         self._beaten_at = time.monotonic()
         self._ended = threading.Event()
+        self._touching: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -65,6 +67,7 @@ class Watch:
                     cursor.execute("SET statement_timeout = '10s'; " + _WORK["beat"], {"run_id": self._run_id})
                 self.beaten()
                 missed = 0
+                self._touch()
             except psycopg2.Error as error:
                 # A refusal (too many connections, a lock that takes long) is an answer too; only silence counts.
                 is_silence = error.pgcode is None and time.monotonic() - asked_at > _SILENCE_SECONDS
@@ -73,6 +76,22 @@ class Watch:
                     # Nobody answers, and the work has waited for a minute and more: let it notice.
                     _shut(self._working())
                     missed = 0
+
+    def _touch(self) -> None:
+        """Show the server that the session is not frozen, whose item's code takes longer than one may be idle.
+
+        In a thread of its own, for the driver lets one at a time: if a statement is under way, this waits for its end.
+        """
+        if self._touching is None or not self._touching.is_alive():
+            self._touching = threading.Thread(target=_ask_nothing, args=(self._working(),), daemon=True)
+            self._touching.start()
+
+
+def _ask_nothing(connection: Connection | None) -> None:
+    """Whatever the transaction is at, this changes nothing in it."""
+    with contextlib.suppress(psycopg2.Error):  # the work itself will tell
+        if connection is not None and not connection.closed:
+            connection.cursor().execute("SELECT")
 
 
 def _shut(connection: Connection | None) -> None:

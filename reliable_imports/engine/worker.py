@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 import time
@@ -45,6 +46,8 @@ _MAX_GROUPED = 500
 """Items of a chunk whose declared writes go in groups: the server's work for each group grows with their number."""
 
 _MAX_REMEMBERED = 100_000
+_MAX_TIMED_RETRIES = 10_000
+_RETRIES_APART_SECONDS = 0.2
 
 
 class Ending(Enum):
@@ -119,6 +122,8 @@ class Worker:
         self._refusals = 0.0
         self._undone = 0.0
         self._mixes = False
+        self._retries_due: list[float] = []
+        self._retries_looked_at = 0.0
 
     def attach(self, connection: Connection) -> None:
         """Work on *connection* from now on; whatever was under way on another one has been undone."""
@@ -162,7 +167,9 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            if self._work_chunk(self._claims.next_range) or self._work_chunk(self._claims.due_retries):
+            if self._is_retry_due():
+                self._work_due_retries()
+            if self._work_chunk(self._claims.next_range) or self._work_due_retries():
                 self._check_tolerance()
             elif 0 in self.left or not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
@@ -277,7 +284,7 @@ class Worker:
     def _raise_if_cancelled(self, attempt: Attempt) -> None:
         """The statement was cancelled because we must stop: no item's fault."""
         error = attempt.scope.error
-        if attempt.failure is not None and error is not None and error.pgcode == QUERY_CANCELED:
+        if error is not None and error.pgcode == QUERY_CANCELED:
             raise ChunkSpoiled
 
     def _committed(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> None:
@@ -290,6 +297,8 @@ class Worker:
                     known.pop(attempt.item.item_number, None)
         self._careful_items = max(0, self._careful_items - 1)
         self._small_chunks = max(0, self._small_chunks - 1)
+        for pause in chunk.retry_pauses[: _MAX_TIMED_RETRIES - len(self._retries_due)]:
+            heapq.heappush(self._retries_due, time.monotonic() + pause)
         session = chunk.session
         if session.declared_entries:
             share = len(session.write_errors) / session.declared_entries
@@ -377,6 +386,25 @@ class Worker:
             logs = self._chunk(careful=True).run_hook(hook)
         discard_session(self._connection)
         return logs
+
+    def _work_due_retries(self) -> bool:
+        """Whether there were any."""
+        found = False
+        while self._stop.received is None and self._work_chunk(self._claims.due_retries):
+            self._check_tolerance()
+            found = True
+        return found
+
+    def _is_retry_due(self) -> bool:
+        """Whether to look for retries before the next range: now and then, while ones of our own are due."""
+        now = time.monotonic()
+        due = self._retries_due
+        if not due or due[0] > now or now - self._retries_looked_at < _RETRIES_APART_SECONDS:
+            return False
+        self._retries_looked_at = now
+        while due and due[0] <= now:
+            heapq.heappop(due)
+        return True
 
     def _wait_for_retries(self) -> bool:
         """Sleep until an item may be tried again, or a second; False if there is none that nobody else is at."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from json.encoder import encode_basestring
 
@@ -86,7 +87,7 @@ def _header_problem(content: Content, record: Record | None) -> str | None:
         return f"the header cannot be read: {record.problem.text}"
     if not any(record.cells):
         return "the header names no columns"
-    repeated = sorted({name for name in record.cells if record.cells.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(record.cells).items() if times > 1)
     return f"the header names a column twice: {', '.join(map(shortened, repeated[:5]))}" if repeated else None
 
 

@@ -130,12 +130,14 @@ WHERE batch.first_batch_id = %(first_batch_id)s
     )
 
 -- name: find_open_reprocess
--- The oldest open reprocess batch of the line that holds what was asked for.
+-- The oldest open reprocess batch of the line that holds what was asked for. One that a person has paused is for
+-- whoever asks for all of it, not for those that repeat what may be repeated without a person.
 SELECT open_batch.id
 FROM reliable_imports.import_batches AS open_batch
 WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.reprocess_of IS NOT NULL
     AND open_batch.finished_at IS NULL
+    AND (open_batch.status <> 'paused' OR NOT (%(retryable_only)s OR %(due_only)s))
     AND EXISTS (
         SELECT
         FROM reliable_imports.import_items AS item

@@ -121,8 +121,8 @@ SELECT
     item.source_line,
     item.source_offset,
     item.earlier_attempts,
-    item.origin_batch_id,
-    item.origin_item_number,
+    coalesce(item.origin_batch_id, item.batch_id),
+    coalesce(item.origin_item_number, item.item_number),
     due.next_attempt,
     NULL::bigint AS duplicate_of,
     NULL::boolean AS fails
@@ -375,6 +375,18 @@ WHERE batch_id = %(batch_id)s
     AND item_number = ANY (%(items)s)
 ORDER BY item_number
 FOR UPDATE
+
+-- name: repeats_killers
+-- Is one of the items known to kill its worker?
+SELECT EXISTS (
+    SELECT
+    FROM reliable_imports.import_items AS item
+    JOIN reliable_imports.import_attempts AS repeated
+        ON repeated.batch_id = item.repeats_batch_id
+        AND repeated.item_number = item.repeats_item_number
+    WHERE item.batch_id = %(batch_id)s
+        AND repeated.error_type = 'KilledWorker'
+)
 
 -- name: has_deferrable_constraints
 SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -122,11 +123,25 @@ class _Unprintable(Exception):
         raise RuntimeError("no text for you")
 
 
+class _LibraryTimeout(BaseException):
+    """As some libraries have it, so that `except Exception` lets it pass."""
+
+
+def _come_back_twice(item: ImportBatchItem, ctx: ImportContext) -> None:
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        raise ValueError("it has forked")
+
+
 ACTIONS: dict[str, Action] = {
     "raise": _raise(ValueError("it is broken")),
     "raise unprintable": _raise(_Unprintable()),
     "exit": _raise(SystemExit(3)),
     "generator exit": _raise(GeneratorExit()),
+    "library timeout": _raise(_LibraryTimeout("too long")),
+    "fork": _come_back_twice,
+    "return too much": lambda item, ctx: {"text": "x" * 17_000_000},
     "recurse": _recurse,
     "commit": _run("COMMIT"),
     "hidden commit": _run("SELECT 1; /* tidy up */ commit; begin"),

@@ -90,6 +90,8 @@ class PatientProcessor(BaseProcessor):
         ctx.execute("INSERT INTO writes (batch, item) VALUES (%s, %s)", [item.batch_id, item.item_number])
         if item.item_number == 5:
             print("working", flush=True)
+        if item.source_data.get("tells"):
+            print("trying", flush=True)
         if item.source_data.get("sleep"):
             print("sleeping", flush=True)
             ctx.execute("SELECT pg_sleep(60)")

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg2
 import pytest
 
-from reliable_imports import BatchManager, BatchStatus, UnknownBatchType
+from reliable_imports import BatchManager, BatchStatus, ConfigurationError, SourceError, UnknownBatchType
 from tests.core.conftest import Sql
 
 
@@ -84,6 +85,18 @@ def test_an_unknown_batch_type_is_refused_and_the_known_ones_are_named(manager: 
         UnknownBatchType, match=r"no processor for batch type 'note'; registered: flaky, immediate, notes, plain"
     ):
         manager.create_batch("note", [])
+
+
+@pytest.mark.parametrize("items", [None, 5, "text", {"id": 1}])
+def test_what_is_no_series_of_items_is_refused(manager: BatchManager, items: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"items is a {type(items).__name__}, not an iterable of items"):
+        manager.create_batch("notes", items)
+
+
+def test_an_item_that_is_too_large_is_named(manager: BatchManager) -> None:
+    with pytest.raises(SourceError, match=r"item 3 holds \d+ bytes of JSON, and the limit is 16777216; no batch was"):
+        manager.create_batch("notes", [{"id": 1}, {"id": 2}, {"id": 3, "text": "x" * 17_000_000}])
+    assert manager.list_batches() == []
 
 
 def test_an_empty_batch_is_completed_with_a_warning(manager: BatchManager) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.engine import shelter
+from reliable_imports.engine.timeout import TimedOut, time_limit
 from tests.core.conftest import Sql
 
 
@@ -217,3 +218,186 @@ def test_a_refused_heartbeat_leaves_the_work_alone(
     finally:
         elsewhere.close()
     assert manager.list_items(batch_id)[0].result == {"calls": 1}
+
+
+def test_an_item_is_not_mistaken_for_late_between_two_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelter, "_POLL_SECONDS", 0.00002)
+    home = shelter.Shelter(item_timeout=timedelta(minutes=1), stop_received=lambda: False)
+
+    def work() -> str:
+        for number in range(1, 100_001):
+            home.tell_item(number)
+            home.tell_tried()
+            if number % 100 == 0:
+                home.tell_between()
+        return "done"
+
+    assert home.run(work, tick=lambda: None).value == "done"
+
+
+def test_an_item_does_not_pay_for_one_that_ended_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.0)
+    home = shelter.Shelter(item_timeout=timedelta(seconds=0.2), stop_received=lambda: False)
+    reader, writer = os.pipe()
+    kill = os.kill
+
+    def kill_late(pid: int, number: int) -> None:
+        os.read(reader, 1)
+        kill(pid, number)
+
+    def work() -> None:
+        home.tell_item(1)
+        time.sleep(0.5)
+        home.tell_item(2)
+        os.write(writer, b"x")
+        time.sleep(10)
+
+    monkeypatch.setattr(os, "kill", kill_late)
+    end = home.run(work, tick=lambda: None)
+
+    assert (end.died, end.item, end.outstayed) == (True, None, False)
+
+
+def test_a_child_is_seen_to_end_where_its_signal_is_ignored(manager: BatchManager) -> None:
+    class IgnoredProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=30)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(IgnoredProcessor)
+    batch_id = manager.create_batch("ignored", [{}] * 10)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_time_limit_that_is_met_at_the_last_moment_leaves_no_timer() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    met = 0
+    for number in range(3_000):
+        try:
+            with time_limit(timedelta(microseconds=40 + number % 40)):
+                met += sum(range(300)) > 0
+        except TimedOut:
+            pass
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        assert signal.getsignal(signal.SIGALRM) is before
+    assert met
+
+
+def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
+    manager: BatchManager, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.link._LOCK_SECONDS", 0.3)
+    other = psycopg2.connect(database)
+    cursor = other.cursor()
+
+    class LosingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            pid = ctx.fetch_value("SELECT pg_backend_pid()")
+            cursor.execute("SELECT pg_terminate_backend(%s)", [pid])
+            cursor.execute("SELECT FROM reliable_imports.import_ranges WHERE batch_id = %s FOR UPDATE", [item.batch_id])
+            ctx.fetch_value("SELECT 1")
+
+    manager.registry.register(LosingProcessor)
+    batch_id = manager.create_batch("losing", [{}] * 10)
+
+    assert manager.process_batch(batch_id).status is BatchStatus.PROCESSING  # and left to whoever holds it
+    other.close()
+    assert [run.state for run in manager.list_runs(batch_id=batch_id)] == ["finished"]
+
+
+def test_an_item_may_take_longer_than_a_session_may_be_idle(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.claims._MAX_IDLE", timedelta(seconds=1))
+    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.2)
+
+    class LongProcessor(BaseProcessor):
+        tries = 0
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            type(self).tries += 1
+            time.sleep(2)
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(LongProcessor)
+
+    assert manager.process_batch(manager.create_batch("long", [{}])).completed_items == 1
+    assert LongProcessor.tries == 1
+
+
+def test_a_signal_is_obeyed_when_the_run_ends_with_an_error(manager: BatchManager) -> None:
+    class BrokenStartProcessor(BaseProcessor):
+        def on_batch_start(self, batch: Any, ctx: ImportContext) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise LookupError("no calendar for today")
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            raise AssertionError("never begun")
+
+    manager.registry.register(BrokenStartProcessor)
+    batch_id = manager.create_batch("broken_start", [{}])
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(LookupError):
+            manager.process_batch(batch_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_a_statement_that_is_cancelled_by_a_signal_leaves_its_item_pending(
+    manager: BatchManager, monkeypatch: pytest.MonkeyPatch, swallows: bool
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.stop.GRACE_SECONDS", 0.2)
+
+    class HidingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            try:
+                ctx.execute("SELECT pg_sleep(30)")
+            except psycopg2.Error as error:
+                if not swallows:
+                    raise RuntimeError("the shop does not answer") from error
+
+    manager.registry.register(HidingProcessor)
+    batch_id = manager.create_batch("hiding", [{}])
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        summary = manager.process_batch(batch_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert (summary.status, summary.open_items) == (BatchStatus.PROCESSING, 1)
+
+
+def test_the_end_of_a_batch_is_told_although_the_connection_is_lost_in_it(manager: BatchManager, sql: Sql) -> None:
+    class EndingProcessor(BaseProcessor):
+        losses = 1
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+        def on_batch_complete(self, summary: Any, ctx: ImportContext) -> None:
+            if self.losses:
+                type(self).losses -= 1
+                ctx.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            ctx.execute("INSERT INTO notes (id, text) VALUES (1, 'told')")
+
+    manager.registry.register(EndingProcessor)
+    manager.process_batch(manager.create_batch("ending", [{}]))
+    assert sql("SELECT text FROM notes") == [("told",)]
+
+    EndingProcessor.losses = 99
+    batch_id = manager.create_batch("ending", [{}])
+    assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+    assert EndingProcessor.losses == 96
+    errors = [entry.message for entry in manager.list_logs(batch_id, levels=["error"])]
+    assert [message.partition(":")[0] for message in errors] == ["on_batch_complete failed"]

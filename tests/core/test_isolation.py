@@ -15,6 +15,8 @@ MISBEHAVIOUR = {
     "raise unprintable": ("_Unprintable", ""),
     "exit": ("SystemExit", ""),
     "generator exit": ("GeneratorExit", ""),
+    "library timeout": ("_LibraryTimeout", "too long"),
+    "fork": ("ValueError", "it has forked"),
     "recurse": ("RecursionError", "recursion"),
     "commit": ("ContextMisuse", "COMMIT is not for a processor"),
     "hidden commit": ("ContextMisuse", "COMMIT is not for a processor"),
@@ -30,6 +32,7 @@ MISBEHAVIOUR = {
     "thread": ("ContextMisuse", "thread"),
     "return text": ("ItemError", "process_item returned str"),
     "return set": ("ItemError", "cannot be kept as JSON"),
+    "return too much": ("ItemError", "what process_item returned holds 17000011 bytes of JSON"),
 }
 
 
@@ -54,7 +57,7 @@ def test_a_misbehaving_item_fails_alone(
     assert [row[0] for row in sql("SELECT item FROM writes ORDER BY 1")] == [n for n in range(1, 8) if n != bad]
 
 
-@pytest.mark.parametrize("do", ["return text", "return set"])
+@pytest.mark.parametrize("do", [name for name in MISBEHAVIOUR if name.startswith("return")])
 def test_a_result_that_cannot_be_kept_fails_its_item(manager: BatchManager, do: str) -> None:
     batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok"}, {"id": 2, "text": "ok", "do": do}])
     manager.process_batch(batch_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -182,6 +181,32 @@ def test_a_killer_costs_three_processes_however_many_workers_meet_it(
     assert sql("SELECT count(*) FROM reliable_imports.import_suspects") == [(0,)]
 
 
+def test_one_killer_after_the_other_is_found_while_items_are_prepared(
+    manager: BatchManager, sql: Sql, tmp_path: Path
+) -> None:
+    items: list[dict[str, Any]] = [{} for _ in range(500)]
+    killers = list(range(25, 500, 50))  # one in each range
+    for killer in killers:
+        items[killer - 1] = {"dies": str(tmp_path / str(killer))}
+
+    summary = manager.process_batch(manager.create_batch("sheltered_deadly_preparation", items))
+
+    assert summary.pause_reason is None
+    assert [item.item_number for item in manager.list_items(summary.batch_id, status="failed")] == killers
+    assert {len((tmp_path / str(killer)).read_text()) for killer in killers} == {3}
+
+
+def test_known_killers_are_run_again_in_a_child(manager: BatchManager, database: str, tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+    batch_id = manager.create_batch("deadly_retry", [{}, {"dies": str(deaths)}])
+    work_in_child(database, batch_id)
+    work_in_child(database, batch_id)
+
+    repeat = manager.create_reprocess_batch(batch_id)
+    assert work_in_child(database, repeat or 0).stdout == "failed\n"
+    assert len(deaths.read_text()) == 6
+
+
 def test_deaths_are_remembered_when_the_search_is_stopped(
     manager: BatchManager, database: str, sql: Sql, tmp_path: Path
 ) -> None:
@@ -231,11 +256,12 @@ def test_an_item_that_takes_the_whole_worker_along_is_put_off_and_left_to_a_pers
 
 
 def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, database: str, sql: Sql) -> None:
-    batch_id = manager.create_batch("patient", [{"id": number} for number in range(1, 41)])
-    for _ in range(4):
+    batch_id = manager.create_batch("patient", [{"id": number, "tells": True} for number in range(1, 41)])
+    for tried in (3, 1, 5, 2):
         with child_working(database, batch_id) as child:
-            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            sql("SELECT pg_sleep(0.6)")
+            assert child.stdout is not None
+            while tried:
+                tried -= child.stdout.readline() == "trying\n"
             child.send_signal(signal.SIGKILL)
             child.wait()
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 import pytest
 
-from reliable_imports import BatchFinished, BatchManager, BatchStatus
+from reliable_imports import (
+    BaseProcessor,
+    BatchFinished,
+    BatchManager,
+    BatchStatus,
+    ImportBatchItem,
+    ImportContext,
+    TransientError,
+)
 from tests.core.conftest import Sql
 from tests.core.misbehaving import (
     PROCESSORS,
@@ -41,6 +50,82 @@ def test_a_transient_error_is_tried_again_within_the_run(manager: BatchManager, 
     assert sql("SELECT item FROM writes ORDER BY 1") == [(1,), (2,), (3,), (5,)]
     assert sql("SELECT count(*) FROM reliable_imports.import_retries") == [(0,)]
     assert not manager.verify(batch_id)[0].problems
+
+
+def test_an_item_that_is_tried_again_does_not_overwrite_newer_data(manager: BatchManager, sql: Sql) -> None:
+    class LateProcessor(BaseProcessor):
+        retry_pause = timedelta(milliseconds=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.source_data["text"] == "old" and item.attempt == 1:
+                raise TransientError("busy")
+            ctx.upsert("notes", item.source_data, key="id")
+
+    manager.registry.register(LateProcessor)
+    batch_id = manager.create_batch("late", [{"id": 1, "text": "old"}, {"id": 1, "text": "new"}])
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.skipped_items) == (1, 1)
+    assert sql("SELECT text FROM notes") == [("new",)]
+
+
+def test_items_are_tried_again_before_a_long_batch_ends(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.chunk.MAX_SECONDS", 0.05)
+
+    class BusyProcessor(BaseProcessor):
+        retry_pause = timedelta(milliseconds=50)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1 and item.attempt == 1:
+                raise TransientError("busy")
+            time.sleep(0.005)
+            ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+
+    manager.registry.register(BusyProcessor)
+    batch_id = manager.create_batch("busy", [{}] * 400)
+    assert manager.process_batch(batch_id).completed_items == 400
+
+    finished = (
+        "SELECT finished_at FROM reliable_imports.import_attempts WHERE outcome = 'completed' AND item_number = %s"
+    )
+    assert sql(finished, 1) < sql(finished, 400)
+
+
+def test_a_worker_that_died_elsewhere_makes_no_retries_suspect(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork(*arguments: object, **named: object) -> None:
+        raise AssertionError("nothing is suspect here")
+
+    monkeypatch.setattr("reliable_imports.engine.shelter.Shelter.run", fork)
+    batch_id = manager.create_batch("transient", [{"failures": 1}] * 20)
+    sql(
+        "INSERT INTO reliable_imports.import_runs (batch_id, runner, mode, host, process_id, range_number) "
+        f"VALUES ({batch_id}, 'python', 'import', 'elsewhere', 1, 7)"
+    )
+
+    assert manager.process_batch(batch_id).completed_items == 20
+
+
+def test_a_claim_that_began_before_the_batch_was_cancelled_gets_no_retry_that_was_taken(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = manager.create_batch("transient", [{"failures": 1}])
+    monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
+    manager.process_batch(batch_id)
+    manager.cancel_batch(batch_id)
+    taken = manager.create_reprocess_batch(batch_id)
+    assert taken is not None
+    # What such a claim sees: the batch as it was.
+    sql("UPDATE reliable_imports.import_batches SET status = 'processing', finished_at = NULL WHERE id = %s", batch_id)
+    manager.process_batch(batch_id)
+    sql("UPDATE reliable_imports.import_batches SET status = 'cancelled', finished_at = now() WHERE id = %s", batch_id)
+
+    assert manager.get_summary(batch_id).completed_items == 0
+    assert manager.process_batch(taken).completed_items == 1
 
 
 def test_an_item_that_waits_for_its_next_try_survives_a_run(

@@ -183,6 +183,28 @@ def test_an_open_batch_for_another_reason_is_not_taken_for_an_answer(manager: Ba
     manager.process_batch(other or 0)
 
 
+def test_an_open_batch_of_other_items_is_not_taken_for_an_answer(manager: BatchManager, failed_batch: int) -> None:
+    opened = manager.create_reprocess_batch(failed_batch, to_item=5)
+    assert manager.create_reprocess_batch(failed_batch, from_item=5, to_item=5) == opened
+    assert manager.create_reprocess_batch(failed_batch, from_item=20, to_item=30) is None
+    assert manager.create_reprocess_batch(failed_batch, retryable_only=True) is None
+    manager.process_batch(opened or 0)
+
+
+def test_a_batch_that_a_person_has_paused_is_not_resumed_by_a_request_without_one(
+    manager: BatchManager, sql: Sql
+) -> None:
+    flaky = manager.create_batch("flaky", [{"id": 1}])
+    manager.process_batch(flaky)
+    opened = manager.create_reprocess_batch(flaky)
+    assert manager.create_reprocess_batch(flaky, retryable_only=True) == opened
+    manager.pause_batch(opened or 0)
+
+    assert manager.create_reprocess_batch(flaky, retryable_only=True) is None
+    assert manager.create_reprocess_batch(flaky, due_only=True) is None
+    assert manager.create_reprocess_batch(flaky) == opened
+
+
 def test_all_items_on_request_are_a_new_wish_each_time(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
     add_the_place(sql)
     NotesProcessor.fixed = True

@@ -20,8 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_imports import ImportBatchItem
-from reliable_imports.errors import SourceError
-from reliable_imports.json_text import MAX_NESTING, check, dumps_item, loads
+from reliable_imports.json_text import MAX_NESTING, TooLarge, check, dumps_item, loads
 from tests.sources.files import unhurried
 from tests.sources.test_json_lines import JSON_VALUES
 
@@ -167,9 +166,9 @@ def test_text_that_only_looks_like_an_escape_is_text() -> None:
     assert dumps_item("\\u0000 \\ud800").text == '"\\\\u0000 \\\\ud800"'
 
 
-def test_an_item_over_the_limit_refuses_its_source() -> None:
+def test_an_item_over_the_limit_is_refused() -> None:
     assert dumps_item("é" * 50, max_bytes=102).text is not None
-    with pytest.raises(SourceError, match="103 bytes of JSON, and the limit is 102"):
+    with pytest.raises(TooLarge, match="103 bytes of JSON, and the limit is 102"):
         dumps_item("é" * 50 + "x", max_bytes=102)
 
 
