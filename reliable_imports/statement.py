@@ -24,7 +24,9 @@ _ENDS_TRANSACTION = frozenset(
 )
 _WRITES = frozenset({"DELETE", "INSERT", "MERGE", "UPDATE"})
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
-_SESSION_WORDS = re.compile(r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary)\b", re.IGNORECASE)
+_SESSION_WORDS = re.compile(
+    r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary|pg_temp|pg_settings)\b", re.IGNORECASE
+)
 _LEAVES_SESSION_ALONE = frozenset(
     {
         "ALTER", "ANALYZE", "COMMENT", "CREATE", "DELETE", "DROP", "EXPLAIN", "GRANT", "INSERT", "LOCK",

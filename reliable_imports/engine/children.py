@@ -110,8 +110,7 @@ class Children:
                 ending = self._link.kept(lambda: self._worker.work_alone(range_number, until))
             if ending is Ending.NOTHING_LEFT:
                 self._deaths_between = 0
-                # Items that wait for another try have all been tried, in whatever order they were due.
-                self._suspects.clear(range_number, until if range_number else None)
+                self._suspects.clear(range_number, until)
             return Ending.STOPPED if ending is Ending.STOPPED else None
 
     def _work_alone_in_children(self, range_number: int, until: int | None) -> Ending | None:

@@ -21,6 +21,7 @@ _WORK = load("work.sql")
 # A worker that is frozen gives its turn back.
 _TURN_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 _TOUCH_SECONDS = 60.0
+_LAST_ITEM = 2**63 - 1
 
 T = TypeVar("T")
 
@@ -122,8 +123,11 @@ class Suspects:
         self._run("forget_losses", {"batch_id": self._trail.batch_id, "items": list(item_numbers)})
 
     def clear(self, range_number: int, until: int | None) -> None:
-        """All killers of the range are known; with *until*, up to that item."""
-        self._run("trust", {**self._of(range_number), "until": until})
+        """All items of the range, or all up to *until*, have been tried, if nobody has paused the batch meanwhile."""
+        if range_number:
+            self._run("trust", {**self._of(range_number), "until": until or _LAST_ITEM})
+        else:
+            self._run("trust_retries", self._of(0))
 
     def range_of(self, item_number: int) -> int:
         """The open range that holds the item; 0 if it waits for another try."""

@@ -43,6 +43,17 @@ SELECT
 FROM (SELECT least(1000, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(1, ceil(%(total_items)s::numeric / size.items)::integer) AS number
 
+-- name: unreadable_items
+-- Items whose JSON the server's operators cannot read.
+SELECT item_number, source_raw
+FROM reliable_imports.import_items
+WHERE batch_id = %(batch_id)s
+    AND item_number > %(after)s
+    AND source_raw IS NOT NULL
+    AND read_problem IS NULL
+ORDER BY item_number
+LIMIT 1000
+
 -- name: mark_duplicates
 -- Sorted by key on the server, on disk where memory does not hold it.
 INSERT INTO reliable_imports.import_duplicates (batch_id, item_number, duplicate_of, fails)
@@ -81,6 +92,9 @@ FROM (
             AND item.source_data IS NOT NULL
             AND item.read_problem IS NULL
             AND pg_catalog.json_typeof(item.source_data) = 'object'
+        UNION ALL
+        SELECT unreadable.item_number, unreadable.natural_key
+        FROM pg_catalog.json_to_recordset(%(unreadable)s::json) AS unreadable (item_number bigint, natural_key text[])
     ) AS given
     WHERE pg_catalog.array_position(natural_key, NULL) IS NULL
     WINDOW same_key AS (PARTITION BY natural_key)

@@ -251,19 +251,47 @@ WHERE batch_id = %(batch_id)s
     AND lone_item = ANY (%(items)s::bigint[])
 
 -- name: trust
+-- Where the items have been tried: of a batch that was paused meanwhile, they have not.
 DELETE FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
-    AND (%(until)s::bigint IS NULL OR item_number <= %(until)s);
--- A range ends, and with it what runs have said of it; items that are tried again come anew.
-UPDATE reliable_imports.import_runs AS run
-SET range_number = NULL
-WHERE run.batch_id = %(batch_id)s
-    AND run.range_number = 0
-    AND %(range_number)s = 0
-    AND run.ended_at IS NULL
-    AND run.id <> %(run_id)s
-    AND NOT reliable_imports.run_has_session(run)
+    AND item_number <= %(until)s
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_ranges AS held
+        WHERE held.batch_id = %(batch_id)s
+            AND held.range_number = %(range_number)s
+            AND held.is_open
+            AND held.next_item <= %(until)s
+    )
+
+-- name: trust_retries
+-- Those that wait are still suspect, if they are known by name. What dead runs have said of a range ends with it; of
+-- items that are tried again it would never end.
+WITH worked AS (
+    SELECT id
+    FROM reliable_imports.import_batches
+    WHERE id = %(batch_id)s
+        AND status = 'processing'
+), settled AS (
+    UPDATE reliable_imports.import_runs AS run
+    SET range_number = NULL
+    FROM worked
+    WHERE run.batch_id = worked.id
+        AND run.range_number = 0
+        AND run.ended_at IS NULL
+        AND run.id <> %(run_id)s
+        AND NOT reliable_imports.run_has_session(run)
+)
+DELETE FROM reliable_imports.import_suspects AS suspect
+USING worked
+WHERE suspect.batch_id = worked.id
+    AND suspect.range_number = 0
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_retries AS retry
+        WHERE retry.batch_id = suspect.batch_id
+            AND retry.item_number = suspect.item_number
+            AND suspect.deaths > 0
+    )
 
 -- name: trust_all
 DELETE FROM reliable_imports.import_suspects

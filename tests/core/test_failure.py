@@ -113,6 +113,8 @@ def test_commands_that_end_the_transaction_are_recognised(statement: str, comman
         ("SET search_path = x", True),
         ("SELECT 1; reset all", True),
         ("CREATE TEMP TABLE x (y int)", True),
+        ("CREATE TABLE pg_temp.x (y int)", True),
+        ("UPDATE pg_settings SET setting = 'x' WHERE name = 'search_path'", True),
         ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", True),
         ("SELECT set_config('search_path', 'x', false)", True),
         ("SELECT pg_advisory_lock(1)", True),

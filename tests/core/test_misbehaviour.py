@@ -9,15 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reliable_imports import BatchManager, BatchStatus
+from reliable_imports import BatchManager, BatchStatus, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 from tests.core.doubles import ACTIONS
-from tests.core.misbehaving import PROCESSORS
+from tests.core.misbehaving import PROCESSORS, DeadlyRetryProcessor
 
 ROOT = Path(__file__).parents[2]
 
@@ -194,6 +195,28 @@ def test_one_killer_after_the_other_is_found_while_items_are_prepared(
     assert summary.pause_reason is None
     assert [item.item_number for item in manager.list_items(summary.batch_id, status="failed")] == killers
     assert {len((tmp_path / str(killer)).read_text()) for killer in killers} == {3}
+
+
+def test_deaths_are_remembered_when_the_batch_is_paused(manager: BatchManager, tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+
+    class PausingProcessor(DeadlyRetryProcessor):
+        item_timeout = timedelta(minutes=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if "dies" in item.source_data:
+                manager.pause_batch(item.batch_id)
+            super().process_item(item, ctx)
+
+    manager.registry.register(PausingProcessor)
+    batch_id = manager.create_batch("pausing", [{} if number != 10 else {"dies": str(deaths)} for number in range(60)])
+
+    while not (summary := manager.process_batch(batch_id)).status.is_final:
+        assert summary.status is BatchStatus.PAUSED
+        assert len(deaths.read_text()) <= 3
+
+    assert (summary.completed_items, summary.failed_items) == (59, 1)
+    assert len(deaths.read_text()) == 3
 
 
 def test_known_killers_are_run_again_in_a_child(manager: BatchManager, database: str, tmp_path: Path) -> None:

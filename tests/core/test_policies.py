@@ -222,6 +222,20 @@ def test_of_duplicates_one_wins(
     assert reasons == {f"item {winner} of this batch has the same natural key" for winner in winners}
 
 
+def test_duplicates_are_found_among_items_that_the_server_cannot_read(manager: BatchManager) -> None:
+    keys = [1, "a", 1, "1", "a\0", "a\0", 2.50, "b", "b\ud800"]
+    odd = {2, 3, 4, 5, 6, 9}
+    items = [
+        {"id": key, "text": "ok", **({"note": "\0"} if number in odd else {})} for number, key in enumerate(keys, 1)
+    ]
+    batch_id = manager.create_batch("first_keyed", items)
+    manager.process_batch(batch_id)
+
+    skipped = {item.item_number: item.skip_reason for item in manager.list_items(batch_id, status="skipped")}
+    same = "item {} of this batch has the same natural key".format
+    assert skipped == {3: same(1), 4: same(1), 6: same(5)}
+
+
 def test_duplicates_that_must_not_be_fail_all(manager: BatchManager, sql: Sql) -> None:
     rows = [(1, "a"), (2, "b"), (1, "c"), (None, "d")]
     batch_id = manager.create_batch("strict_keyed", [{"id": number, "text": text} for number, text in rows])
