@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
+@cache
 def load(file_name: str) -> Mapping[str, str]:
     """The queries of one file in `reliable_imports/sql`, by name."""
     text = (resources.files(__package__) / "sql" / file_name).read_text(encoding="utf-8")

@@ -1,9 +1,13 @@
 """How a batch is worked.
 
-run          one execution of a batch: begins it, keeps it going through lost connections, ends it
+run          one execution of a batch: begins it, keeps it going wherever the work has to be done, ends it
+link         the connection of one process of a run, made again when it is lost
+trail        the audit trail of a run
 worker       takes items in chunks, tries them, records them
 claims       which items come next: ranges that nobody else holds, and items that wait for another try
-shelter      a child process for items that may kill or outstay their worker
+children     work in child processes, and the search for items that kill them
+shelter      one child process, and how it ended
+suspects     what is written down of ranges in which a worker died
 chunk        one transaction's worth of items, each isolated from the others
 session      the transaction as its items see it: savepoints and declared writes
 columns      declared rows as a few long texts, which the server takes faster than many values
