@@ -93,6 +93,6 @@ def _header_problem(content: Content, record: Record | None) -> str | None:
 
 def _holds_whole_row(raw: bytes, codec: str, width: int, delimiter: str, quotechar: str | None) -> bool:
     """Whether a line after the first reads as a row by itself: the sign of a quote that was never closed."""
-    text = raw.decode(codec, "replace")
-    following = re.split(r"\r\n|\r|\n", text.rstrip("\r\n"))[1:]
-    return width > 1 and any(line.count(delimiter) == width - 1 and str(quotechar) not in line for line in following)
+    lines = (match.group() for match in re.finditer(r"[^\r\n]+", raw.decode(codec, "replace")))  # millions, perhaps
+    next(lines, None)
+    return width > 1 and any(line.count(delimiter) == width - 1 and str(quotechar) not in line for line in lines)

@@ -78,9 +78,9 @@ class _QuotedRecords:
         self._lines = lines
         self._limit = limit
         self._place = (0, 0)
-        self._raws: list[bytes] = []
-        self._size = 0
-        self._texts: list[str] = []
+        self._raw = bytearray()  # not the lines: of a quote that is never closed there may be millions
+        self._lines_read = 0
+        self._has_nul = False
         self._to_read: deque[str] = deque()
         self._problem: Problem | None = None
         self._reader = csv.reader(self._feed(), delimiter=delimiter, quotechar=quotechar, strict=True)
@@ -88,13 +88,13 @@ class _QuotedRecords:
     def read(self, raw: bytes, text: str, problem: Problem | None, line: int, offset: int) -> tuple[Record, int]:
         """The record that begins with this line, and how many lines it has."""
         self._place = (line, offset)
-        self._raws = []
-        self._size = 0
-        self._texts = []
+        self._raw.clear()
+        self._lines_read = 0
+        self._has_nul = False
         self._problem = None
         self._add(raw, text, problem)
         cells = self._cells()
-        return Record(cells, b"".join(self._raws), line, offset, self._problem), len(self._raws)
+        return Record(cells, bytes(self._raw), line, offset, self._problem), self._lines_read
 
     def _cells(self) -> list[str]:
         while True:
@@ -109,9 +109,10 @@ class _QuotedRecords:
                 # The limit is one for the whole process: it is only raised, and only for a cell that needs it.
                 # A line end, which a row's limit does not count, may be in the cell.
                 csv.field_size_limit(max(self._limit + len("\r\n"), csv.field_size_limit()))
-                self._to_read.extend(self._texts)
+                text, _ = _decoded(bytes(self._raw), self._content.encoding.codec)
+                self._to_read.append(text.replace("\0", _NUL_STAND_IN))
             else:
-                return [cell.replace(_NUL_STAND_IN, "\0") for cell in cells] if _has_nul(self._texts) else cells
+                return [cell.replace(_NUL_STAND_IN, "\0") for cell in cells] if self._has_nul else cells
 
     def _feed(self) -> Iterator[str]:
         """What the csv module takes its lines from; it asks for another only while a quoted cell is open."""
@@ -128,7 +129,7 @@ class _QuotedRecords:
                 self._content.source, "a quoted cell of the row is never closed", line=line, offset=offset
             )
         self._add(raw, *_decoded(raw, self._content.encoding.codec))
-        if self._size > self._limit:
+        if len(self._raw) > self._limit:
             raise SourceError(
                 self._content.source,
                 f"a quoted cell of the row is not closed within {self._limit} bytes, the limit of an item",
@@ -137,16 +138,13 @@ class _QuotedRecords:
             )
 
     def _add(self, raw: bytes, text: str, problem: Problem | None) -> None:
-        self._raws.append(raw)
-        self._size += len(raw)
-        text = text.replace("\0", _NUL_STAND_IN)
-        self._texts.append(text)
+        self._raw += raw
+        self._lines_read += 1
+        if "\0" in text:
+            self._has_nul = True
+            text = text.replace("\0", _NUL_STAND_IN)
         self._to_read.append(text)
         self._problem = self._problem or problem
-
-
-def _has_nul(texts: list[str]) -> bool:
-    return any(_NUL_STAND_IN in text for text in texts)
 
 
 def _decoded(raw: bytes, codec: str) -> tuple[str, Problem | None]:
