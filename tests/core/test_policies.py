@@ -113,10 +113,12 @@ def test_a_worker_that_died_elsewhere_makes_no_retries_suspect(
 def test_a_claim_that_began_before_the_batch_was_cancelled_gets_no_retry_that_was_taken(
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch_id = manager.create_batch("transient", [{"failures": 1}])
+    monkeypatch.setattr(TransientProcessor, "retry_pause", timedelta(minutes=1))
     monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
+    batch_id = manager.create_batch("transient", [{"failures": 1}])
     manager.process_batch(batch_id)
     manager.cancel_batch(batch_id)
+    sql("UPDATE reliable_imports.import_retries SET not_before = now()")
     taken = manager.create_reprocess_batch(batch_id)
     assert taken is not None
     # What such a claim sees: the batch as it was.
