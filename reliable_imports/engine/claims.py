@@ -17,6 +17,7 @@ from reliable_imports.models import Batch
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 
+_SUSPECTS = load("suspects.sql")
 _WORK = load("work.sql")
 
 MAX_ITEMS = 1000
@@ -115,7 +116,7 @@ class Claims:
         """Say which item is tried alone next, in case this process is lost with the one that watches it."""
         with self._connection.cursor() as cursor:
             cursor.execute(
-                _WORK["go_alone"],
+                _SUSPECTS["go_alone"],
                 {"batch_id": self._batch.id, "run_id": self._run_id, "range_number": range_number, "until": until},
             )
 

@@ -32,6 +32,7 @@ from reliable_imports.queries import load
 from reliable_imports.reading import get_batch, get_summary
 from reliable_imports.statuses import BatchStatus, Runner, RunOutcome
 
+_SUSPECTS = load("suspects.sql")
 _WORK = load("work.sql")
 
 _PROGRESS_SECONDS = 0.5
@@ -183,7 +184,7 @@ class Run:
             settle = _settling_statement(cursor)
             has_killers = False
             if self._batch.reprocess_of is not None:
-                cursor.execute(_WORK["repeats_killers"], {"batch_id": self._batch.id})
+                cursor.execute(_SUSPECTS["repeats_killers"], {"batch_id": self._batch.id})
                 ((has_killers,),) = cursor.fetchall()
             self._trail = Trail(self._batch.id, run_id)
             self._trail.say(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
@@ -260,7 +261,7 @@ class Run:
             if closed is None:
                 return False
             status, total = closed
-            cursor.execute(_WORK["trust_all"], {"batch_id": self._batch.id})
+            cursor.execute(_SUSPECTS["trust_all"], {"batch_id": self._batch.id})
             level = "info" if total and status == BatchStatus.COMPLETED else "warning"
             message = "batch closed" if total else "batch closed without items"
             self._trail.say(cursor, level, message, {"status": status})

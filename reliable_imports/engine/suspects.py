@@ -16,6 +16,7 @@ from reliable_imports.engine.link import Link
 from reliable_imports.engine.trail import Trail
 from reliable_imports.queries import load
 
+_SUSPECTS = load("suspects.sql")
 _WORK = load("work.sql")
 
 # A worker that is frozen gives its turn back.
@@ -57,7 +58,7 @@ class Suspects:
             own.open_patiently()
             self._turn = own.connection.cursor()
             try:
-                self._turn.execute(f"BEGIN; {_TURN_SETTING}; {_WORK['take_turn']}", self._of(range_number))
+                self._turn.execute(f"BEGIN; {_TURN_SETTING}; {_SUSPECTS['take_turn']}", self._of(range_number))
                 is_ours = self._turn.fetchone() == (True,)
             except psycopg2.Error:
                 is_ours = False
@@ -89,7 +90,7 @@ class Suspects:
 
         def add() -> None:
             with transaction(self._link.connection) as cursor:
-                cursor.execute(_WORK["suspect"], known)
+                cursor.execute(_SUSPECTS["suspect"], known)
                 cursor.execute(_WORK["move_run"], known)
 
         self._link.kept(add)
@@ -112,7 +113,7 @@ class Suspects:
 
         def put_off() -> None:
             with transaction(self._link.connection) as cursor:
-                cursor.execute(_WORK["put_off"], item)
+                cursor.execute(_SUSPECTS["put_off"], item)
                 details = {"item_number": item_number}
                 self._trail.say(cursor, "warning", "item put off until the others are done", details)
 
@@ -148,7 +149,7 @@ class Suspects:
     def _execute(self, name: str, parameters: dict[str, object], read: Callable[[Any], T]) -> T:
         def execute() -> T:
             with self._link.connection.cursor() as cursor:
-                cursor.execute(_WORK[name], parameters)
+                cursor.execute(_SUSPECTS[name], parameters)
                 return read(cursor)
 
         return self._link.kept(execute)

@@ -1,10 +1,16 @@
 -- Claim, write, record: each in one call, and what they rest on.
 
+-- A run without an end whose heartbeat is older than this is taken for dead, by everybody who looks.
+CREATE FUNCTION reliable_imports.run_is_live(ended_at timestamptz, heartbeat_at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT ended_at IS NULL AND heartbeat_at > pg_catalog.clock_timestamp() - interval '2 minutes'
+$$;
+
 -- Whether the session that works for a run is still there. Behind a pooler it may outlive the run: then the heartbeat
 -- tells in the end.
 CREATE FUNCTION reliable_imports.run_has_session(run reliable_imports.import_runs) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT run.heartbeat_at > pg_catalog.clock_timestamp() - interval '2 minutes'
+    SELECT reliable_imports.run_is_live(NULL, run.heartbeat_at)
         AND EXISTS (
             SELECT FROM pg_catalog.pg_stat_activity AS session
             WHERE session.pid = run.backend_pid

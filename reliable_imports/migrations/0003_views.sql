@@ -1,11 +1,5 @@
 -- What people read.
 
--- A run without an end whose heartbeat is older than this is taken for dead in every view.
-CREATE FUNCTION reliable_imports.run_is_live(ended_at timestamptz, heartbeat_at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT ended_at IS NULL AND heartbeat_at > pg_catalog.clock_timestamp() - interval '2 minutes'
-$$;
-
 CREATE VIEW reliable_imports.import_batch_items AS
 SELECT
     item.batch_id,

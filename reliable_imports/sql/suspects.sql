@@ -1,0 +1,180 @@
+-- Items that kill their worker: what is known of them, and who looks for them.
+
+-- name: take_turn
+-- Of several workers one looks for a killer: each of them would have to see it kill a child twice.
+SELECT pg_catalog.pg_try_advisory_xact_lock(
+    pg_catalog.hashtextextended(
+        pg_catalog.format('reliable_imports suspects %%s %%s', %(batch_id)s, %(range_number)s), 0
+    )
+)
+
+-- name: suspect
+-- Not of a batch that has ended meanwhile: whoever closes it forgets its suspects, under the same lock.
+INSERT INTO reliable_imports.import_suspects AS suspect (batch_id, range_number, item_number, run_id, deaths, how)
+SELECT batch.id, %(range_number)s, %(item_number)s, %(run_id)s, %(deaths)s, %(how)s
+FROM reliable_imports.import_batches AS batch
+WHERE batch.id = %(batch_id)s
+    AND batch.status IN ('processing', 'paused')
+FOR SHARE
+ON CONFLICT (batch_id, range_number, item_number, run_id) DO UPDATE
+SET deaths = excluded.deaths,
+    how = excluded.how
+WHERE suspect.deaths < excluded.deaths
+
+-- name: lone_deaths
+SELECT item_number, sum(deaths)::integer, max(how)
+FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+    AND deaths > 0
+GROUP BY item_number
+
+-- name: go_alone
+-- Of no use after a crash of the server, so its disk is not waited for.
+BEGIN;
+SET LOCAL synchronous_commit = off;
+UPDATE reliable_imports.import_runs
+SET lone_item = CASE
+        WHEN %(range_number)s > 0 THEN (
+            SELECT next_item
+            FROM reliable_imports.import_ranges
+            WHERE batch_id = %(batch_id)s
+                AND range_number = %(range_number)s
+                AND is_open
+                AND (%(until)s::bigint IS NULL OR next_item <= %(until)s)
+        )
+        ELSE (
+            SELECT item_number
+            FROM reliable_imports.import_retries
+            WHERE batch_id = %(batch_id)s
+                AND not_before <= pg_catalog.clock_timestamp()
+            ORDER BY not_before, item_number
+            LIMIT 1
+        )
+    END
+WHERE id = %(run_id)s;
+COMMIT
+
+-- name: losses
+-- Items without an outcome that another run tried alone and left without its end.
+SELECT run.lone_item, reliable_imports.run_has_session(run)
+FROM reliable_imports.import_runs AS run
+WHERE run.batch_id = %(batch_id)s
+    AND run.id <> %(run_id)s
+    AND run.ended_at IS NULL
+    AND CASE
+        WHEN %(range_number)s > 0 THEN EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS held
+            WHERE held.batch_id = %(batch_id)s
+                AND held.range_number = %(range_number)s
+                AND run.lone_item BETWEEN held.next_item AND held.last_item
+        )
+        ELSE EXISTS (
+            SELECT FROM reliable_imports.import_retries AS retry
+            WHERE retry.batch_id = %(batch_id)s
+                AND retry.item_number = run.lone_item
+        )
+    END
+
+-- name: put_off
+WITH moved AS (
+    UPDATE reliable_imports.import_ranges
+    SET next_item = next_item + 1,
+        is_open = next_item < last_item
+    WHERE batch_id = %(batch_id)s
+        AND range_number = %(range_number)s
+        AND is_open
+        AND next_item = %(item_number)s
+    RETURNING batch_id
+)
+INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
+SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
+FROM moved
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = moved.batch_id
+    AND item.item_number = %(item_number)s;
+UPDATE reliable_imports.import_suspects
+SET range_number = 0
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+    AND item_number = %(item_number)s;
+INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id)
+VALUES (%(batch_id)s, 0, %(item_number)s, %(run_id)s)
+ON CONFLICT DO NOTHING
+
+-- name: forget_losses
+UPDATE reliable_imports.import_runs
+SET lone_item = NULL
+WHERE batch_id = %(batch_id)s
+    AND lone_item = ANY (%(items)s::bigint[])
+
+-- name: trust
+-- Where the items have been tried: of a batch that was paused meanwhile, they have not.
+DELETE FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
+    AND range_number = %(range_number)s
+    AND item_number <= %(until)s
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_ranges AS held
+        WHERE held.batch_id = %(batch_id)s
+            AND held.range_number = %(range_number)s
+            AND held.is_open
+            AND held.next_item <= %(until)s
+    )
+
+-- name: trust_retries
+-- Those that wait are still suspect, if they are known by name. What dead runs have said of a range ends with it; of
+-- items that are tried again it would never end.
+WITH worked AS (
+    SELECT id
+    FROM reliable_imports.import_batches
+    WHERE id = %(batch_id)s
+        AND status = 'processing'
+), settled AS (
+    UPDATE reliable_imports.import_runs AS run
+    SET range_number = NULL
+    FROM worked
+    WHERE run.batch_id = worked.id
+        AND run.range_number = 0
+        AND run.ended_at IS NULL
+        AND run.id <> %(run_id)s
+        AND NOT reliable_imports.run_has_session(run)
+)
+DELETE FROM reliable_imports.import_suspects AS suspect
+USING worked
+WHERE suspect.batch_id = worked.id
+    AND suspect.range_number = 0
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_retries AS retry
+        WHERE retry.batch_id = suspect.batch_id
+            AND retry.item_number = suspect.item_number
+            AND suspect.deaths > 0
+    )
+
+-- name: trust_all
+DELETE FROM reliable_imports.import_suspects
+WHERE batch_id = %(batch_id)s
+
+-- name: range_of
+SELECT range_number
+FROM reliable_imports.import_ranges
+WHERE batch_id = %(batch_id)s
+    AND %(item_number)s BETWEEN next_item AND last_item
+    AND range_number > 0
+
+-- name: announced_range
+SELECT range_number
+FROM reliable_imports.import_runs
+WHERE id = %(run_id)s
+
+-- name: repeats_killers
+-- Is one of the items known to kill its worker?
+SELECT EXISTS (
+    SELECT
+    FROM reliable_imports.import_items AS item
+    JOIN reliable_imports.import_attempts AS repeated
+        ON repeated.batch_id = item.repeats_batch_id
+        AND repeated.item_number = item.repeats_item_number
+    WHERE item.batch_id = %(batch_id)s
+        AND repeated.error_type = 'KilledWorker'
+)
