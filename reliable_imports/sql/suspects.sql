@@ -93,13 +93,15 @@ FROM moved
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = moved.batch_id
     AND item.item_number = %(item_number)s;
-UPDATE reliable_imports.import_suspects
-SET range_number = 0
+-- With what is known of it.
+INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
+SELECT batch_id, 0, item_number, run_id, deaths, how
+FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
-    AND item_number = %(item_number)s;
-INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id)
-VALUES (%(batch_id)s, 0, %(item_number)s, %(run_id)s)
+    AND item_number = %(item_number)s
+UNION ALL
+SELECT %(batch_id)s, 0, 0, %(run_id)s, 0, NULL
 ON CONFLICT DO NOTHING
 
 -- name: forget_losses

@@ -203,6 +203,29 @@ def test_the_worker_finds_out_which_item_kills_its_process(worker: BatchManager,
     assert select(deployment.dsn("worker"), found) == [("AA",), ("CC",)]
 
 
+def test_the_worker_puts_off_an_item_that_workers_were_lost_with(worker: BatchManager, deployment: Deployment) -> None:
+    class PlainAirlinesProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("example.airlines", item.source_data, key="carrier")
+
+    worker.registry.register(PlainAirlinesProcessor)
+    items = [{"carrier": carrier, "name": carrier} for carrier in ("AA", "BB", "CC")]
+    batch_id = worker.create_batch("plain_airlines", items)
+    with closing(psycopg2.connect(deployment.dsn("owner"))) as connection, connection, connection.cursor() as cursor:
+        for _ in range(2):  # workers that were lost in a search for a killer, with all that belonged to them
+            cursor.execute(
+                "INSERT INTO reliable_imports.import_runs "
+                "(batch_id, runner, mode, host, process_id, range_number, lone_item) "
+                "VALUES (%s, 'python', 'import', 'elsewhere', 1, 1, 1)",
+                [batch_id],
+            )
+
+    paused = worker.process_batch(batch_id)
+    assert (paused.status, paused.completed_items, paused.open_items) == ("paused", 2, 1)
+    assert "item 1 was tried alone 2 times" in (paused.pause_reason or "")
+    assert worker.process_batch(batch_id).completed_items == 3
+
+
 def test_the_worker_answers_every_question_of_dagsters_sensors(worker: BatchManager) -> None:
     batch_id = worker.create_batch("shaky_airlines", AIRLINES, partition=None)
     assert [waiting.batch_id for waiting in worker.waiting_batches()] == [batch_id]
