@@ -65,7 +65,11 @@ class FaultServer:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 return  # its worker has just left it
-            wait_for(lambda: _is_broken(another), "the server ends all sessions")
+            wait_for(lambda: not _is_running(pid), "the session's process ends")
+            try:
+                wait_for(lambda: _is_broken(another), "the server ends all sessions", patience=20)
+            except AssertionError:
+                return  # it was ending by itself, in order, when the signal came
         self.wait_until_up()
         TOTALS.add("restarts")
 
@@ -84,6 +88,14 @@ class FaultServer:
     def _session(self, database: str) -> Iterator[Any]:
         with session(self.dsn(database)) as run:
             yield run
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
