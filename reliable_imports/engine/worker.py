@@ -169,9 +169,9 @@ class Worker:
         while self._stop.received is None:
             if self._is_retry_due():
                 self._work_due_retries()
-            if self._work_chunk(self._claims.next_range) or self._work_due_retries():
+            if self._work_chunk(self._claims.next_range):
                 self._check_tolerance()
-            elif 0 in self.left or not self._wait_for_retries():
+            elif not self._work_due_retries() and (0 in self.left or not self._wait_for_retries()):
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
 
