@@ -16,6 +16,7 @@ from reliable_imports.sources.location import is_url, locate
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
     from reliable_imports.failure import Failure
+    from reliable_imports.model_fields import ModelField
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
 
 
@@ -164,6 +165,11 @@ class BaseProcessor(ABC):
         if cls.source is None or partition is None:
             return cls.source
         return locate(str(cls.source).replace("{partition}", partition))
+
+    @classmethod
+    def source_fields(cls) -> Sequence[ModelField] | None:
+        """The fields that a source should have, as a declared model says; None where nobody can know."""
+        return None
 
     @classmethod
     def missing_parts(cls) -> list[str]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reliable_imports.errors import InvalidRow
+from reliable_imports.model_fields import ModelField, fields_of
 from reliable_imports.processor import BaseProcessor
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class _Model(NamedTuple):
     validate: Callable[[Any], Any]
     dump: Callable[[Any], Mapping[str, Any]]
     refusal: type[Exception]
+    fields: tuple[ModelField, ...]
 
 
 class TableProcessor(BaseProcessor):
@@ -52,6 +54,10 @@ class TableProcessor(BaseProcessor):
     def missing_parts(cls) -> list[str]:
         return [*super().missing_parts(), *[name for name in ("table", "key", "model") if not hasattr(cls, name)]]
 
+    @classmethod
+    def source_fields(cls) -> Sequence[ModelField]:
+        return (cls._model or cls._load_model()).fields
+
     def to_row(self, item: ImportBatchItem) -> Mapping[str, Any]:
         """The row to upsert, by column. Override it to change or add columns.
 
@@ -79,7 +85,8 @@ class TableProcessor(BaseProcessor):
         adapter: TypeAdapter[Any] = TypeAdapter(cls.model)
         # Before pydantic 2.11 the serializer goes by alias unless it is told, and the columns are the fields.
         dump = partial(adapter.serializer.to_python, by_alias=False)
-        cls._model = _Model(adapter.validator.validate_python, dump, ValidationError)
+        fields = fields_of(adapter.core_schema)
+        cls._model = _Model(adapter.validator.validate_python, dump, ValidationError, fields)
         return cls._model
 
 

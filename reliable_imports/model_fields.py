@@ -1,0 +1,95 @@
+"""What a pydantic model (or a dataclass, or a TypedDict) asks of a source: its fields, and their names there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+
+class ModelField(NamedTuple):
+    """One field of a model.
+
+    Attributes:
+        source_names: the names under which a source may give it, the likeliest first; an alias counts, and where the
+            value is taken from inside another one (AliasPath), the outer name.
+        is_required: the model has no default for it.
+        wants_decimal: somewhere in its type is a `Decimal`.
+    """
+
+    name: str
+    source_names: tuple[str, ...]
+    is_required: bool
+    wants_decimal: bool
+
+
+def fields_of(core_schema: Mapping[str, Any]) -> tuple[ModelField, ...]:
+    """The fields of a model by its pydantic-core schema, in their order; none if it has no fields (a RootModel)."""
+    definitions: dict[str, Mapping[str, Any]] = {}
+    schema, by_name = _unwrapped(core_schema, definitions)
+    if schema is None:
+        return ()
+    fields = schema["fields"]
+    named = fields.items() if isinstance(fields, Mapping) else [(field["name"], field) for field in fields]
+    return tuple(_field(name, field, by_name, definitions) for name, field in named)
+
+
+def _unwrapped(
+    schema: Mapping[str, Any], definitions: dict[str, Mapping[str, Any]]
+) -> tuple[Mapping[str, Any] | None, bool]:
+    """The part of the schema that has the fields, and whether they may be given by name where they have an alias."""
+    by_name = False
+    while True:
+        for each in schema.get("definitions", ()):
+            definitions[each["ref"]] = each
+        config = schema.get("config") or {}
+        by_name = by_name or bool(config.get("validate_by_name") or config.get("populate_by_name"))
+        if schema["type"] in ("model-fields", "dataclass-args", "typed-dict"):
+            return schema, by_name
+        if schema["type"] == "definition-ref":
+            schema = definitions[schema["schema_ref"]]
+        elif isinstance(schema.get("schema"), Mapping):
+            schema = schema["schema"]
+        else:
+            return None, by_name
+
+
+def _field(
+    name: str, field: Mapping[str, Any], by_name: bool, definitions: Mapping[str, Mapping[str, Any]]
+) -> ModelField:
+    alias = field.get("validation_alias")
+    names = list(_outer_names(alias))
+    if alias is None or by_name:
+        names.append(name)
+    is_required = field.get("required", True) and field["schema"]["type"] != "default"
+    wants_decimal = any(each["type"] == "decimal" for each in _parts(field["schema"], definitions, set()))
+    return ModelField(name, tuple(dict.fromkeys(names)), is_required, wants_decimal)
+
+
+def _outer_names(alias: Any) -> Iterator[str]:
+    """An alias is a name, a path that begins with one, or several paths."""
+    if isinstance(alias, str):
+        yield alias
+    elif alias and isinstance(alias[0], list):
+        for path in alias:
+            yield from _outer_names(path)
+    elif alias and isinstance(alias[0], str):
+        yield alias[0]
+
+
+def _parts(schema: Any, definitions: Mapping[str, Mapping[str, Any]], seen: set[str]) -> Iterator[Mapping[str, Any]]:
+    """The schema and all that is in it; each definition once, for models may hold themselves."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("type"), str):
+            yield schema
+        reference = schema.get("schema_ref")
+        if reference is not None and reference not in seen:
+            seen.add(reference)
+            yield from _parts(definitions.get(reference), definitions, seen)
+        inner: Any = schema.values()
+    elif isinstance(schema, list | tuple):
+        inner = schema
+    else:
+        return
+    for each in inner:
+        if isinstance(each, Mapping | list | tuple):
+            yield from _parts(each, definitions, seen)
