@@ -54,21 +54,38 @@ def create_batch(
             return int(cursor.fetchone()[0])
         batch_id = int(inserted[0])
         total = _copy_items(cursor, batch_id, items)
+        warnings: list[str] = []
         # Known only now, when the file has been read to its end.
         sha256, size = (items.sha256, items.size) if isinstance(items, Source) else (None, None)
         cursor.execute(
             _INGEST["seal_batch"],
-            {"batch_id": batch_id, "total_items": total, "source_sha256": sha256, "source_bytes": size},
+            {
+                "batch_id": batch_id,
+                "total_items": total,
+                "source_sha256": sha256,
+                "source_bytes": size,
+                "warnings": warnings,
+            },
         )
         cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
         if keying is not None:
             keying.mark_duplicates(cursor, batch_id)
         level, message = ("info", "batch created") if total else ("warning", "batch created without items")
         details = {"items": total, "source": named}
-        cursor.execute(
-            _WORK["insert_log"],
-            {"batch_id": batch_id, "run_id": None, "level": level, "message": message, "details": Json(details)},
-        )
+        for log_level, log_message, log_details in [
+            (level, message, details),
+            *[("warning", each, {}) for each in warnings],
+        ]:
+            cursor.execute(
+                _WORK["insert_log"],
+                {
+                    "batch_id": batch_id,
+                    "run_id": None,
+                    "level": log_level,
+                    "message": log_message,
+                    "details": Json(log_details),
+                },
+            )
     logger.log(logging.INFO if total else logging.WARNING, message, extra={"batch_id": batch_id, "items": total})
     return batch_id
 

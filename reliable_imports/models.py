@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -51,6 +51,7 @@ class Batch:
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]
+    warnings: Sequence[str]
     total_items: int
     created_at: datetime
     started_at: datetime | None
@@ -63,6 +64,7 @@ class BatchSummary:
 
     Attributes:
         pause_reason: why the batch is paused, in words; None unless it is.
+        warnings: what people should know of the delivery, a sentence each.
         open_items: pending and processing ones.
         reprocess_of: the batch that this one repeats, or None.
         first_batch_id: the first batch of its line; its own id unless it is a reprocess batch.
@@ -84,6 +86,7 @@ class BatchSummary:
     started_at: datetime | None
     finished_at: datetime | None
     pause_reason: str | None
+    warnings: Sequence[str]
     seconds: float | None
 
 

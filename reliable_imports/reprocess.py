@@ -99,7 +99,13 @@ def create_reprocess_batch(
             cursor.execute(_REPROCESS["find_open_reprocess"], line)
             open_batch = cursor.fetchone()
             return None if open_batch is None else int(open_batch[0])
-        seal = {"batch_id": new_batch_id, "total_items": taken, "source_sha256": None, "source_bytes": None}
+        seal = {
+            "batch_id": new_batch_id,
+            "total_items": taken,
+            "source_sha256": None,
+            "source_bytes": None,
+            "warnings": [],
+        }
         cursor.execute(_INGEST["seal_batch"], seal)
         cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
         if keying is not None:

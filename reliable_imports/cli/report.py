@@ -30,6 +30,8 @@ def tell_outcome(output: Output, manager: BatchManager, summary: BatchSummary) -
         }
     )
     output.say(outcome_line(summary))
+    for warning in summary.warnings:
+        output.say(f"warning: {warning}")
     if summary.status is BatchStatus.PAUSED:
         output.headline(f"paused with {count(summary.open_items, 'open item')}: {summary.pause_reason}")
         output.commands([(f"reliable-imports process {summary.batch_id}", "resume it, once that is repaired")])

@@ -20,6 +20,8 @@ CREATE TABLE reliable_imports.import_batches (
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
+    -- What people should know of the delivery, a sentence each: columns that nobody reads, content that came before.
+    warnings            text[] NOT NULL DEFAULT '{}',
     total_items         bigint NOT NULL DEFAULT 0,
     -- Written once, when the batch is closed; until then the ranges hold the counts.
     completed_items     bigint,

@@ -75,7 +75,8 @@ SELECT
     batch.created_at,
     batch.started_at,
     batch.finished_at,
-    batch.pause_reason
+    batch.pause_reason,
+    batch.warnings
 FROM reliable_imports.import_batches AS batch
 LEFT JOIN LATERAL (
     SELECT

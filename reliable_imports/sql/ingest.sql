@@ -29,7 +29,8 @@ COPY reliable_imports.import_items (
 UPDATE reliable_imports.import_batches
 SET total_items = %(total_items)s,
     source_sha256 = %(source_sha256)s,
-    source_bytes = %(source_bytes)s
+    source_bytes = %(source_bytes)s,
+    warnings = %(warnings)s::text[]
 WHERE id = %(batch_id)s
 
 -- name: make_ranges

@@ -3,14 +3,14 @@
 -- name: batch
 SELECT
     id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
-    overwrite_newer, requested_by, note, metadata, total_items, created_at, started_at, finished_at
+    overwrite_newer, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
 FROM reliable_imports.import_batches
 WHERE id = %(batch_id)s
 
 -- name: batches
 SELECT
     id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
-    overwrite_newer, requested_by, note, metadata, total_items, created_at, started_at, finished_at
+    overwrite_newer, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
 FROM reliable_imports.import_batches
 WHERE (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
     AND (%(status)s::text IS NULL OR status = %(status)s)
@@ -20,7 +20,7 @@ LIMIT %(limit)s
 -- name: summaries
 SELECT
     batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,
-    reprocess_of, first_batch_id, created_at, started_at, finished_at, pause_reason,
+    reprocess_of, first_batch_id, created_at, started_at, finished_at, pause_reason, warnings,
     extract(
         epoch FROM coalesce(finished_at, pg_catalog.clock_timestamp()) - started_at
     )::double precision AS seconds
