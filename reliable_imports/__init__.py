@@ -20,7 +20,7 @@ from reliable_imports.errors import (
     ItemError,
     ItemTimeout,
     KilledWorker,
-    NewerData,
+    NullInKey,
     ReliableImportsError,
     RunInterrupted,
     SchemaNotReady,
@@ -32,6 +32,7 @@ from reliable_imports.errors import (
     UnknownBatchType,
     UnknownReason,
     UnsupportedDatabase,
+    UnusableTarget,
 )
 from reliable_imports.failure import Failure
 from reliable_imports.manager import BatchManager
@@ -52,6 +53,7 @@ from reliable_imports.sources import Source, SourceOptions, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
 from reliable_imports.table_processor import TableProcessor
 from reliable_imports.verification import Verification
+from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
     "BaseProcessor",
@@ -85,7 +87,7 @@ __all__ = [
     "KilledWorker",
     "LogEntry",
     "MissingReferences",
-    "NewerData",
+    "NullInKey",
     "Outcome",
     "PermanentFailures",
     "ProcessorRegistry",
@@ -104,10 +106,12 @@ __all__ = [
     "Stage",
     "TableProcessor",
     "TransientError",
+    "UniqueIndex",
     "UnknownBatch",
     "UnknownBatchType",
     "UnknownReason",
     "UnsupportedDatabase",
+    "UnusableTarget",
     "Verification",
     "WaitingBatch",
     "batch_type_of",

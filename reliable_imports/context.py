@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reliable_imports.database import one_row, rows
-from reliable_imports.engine.columns import is_plain
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.upsert import adapted, insert_template, natural_key, quoted, quoted_table
+from reliable_imports.writes.identifiers import quoted, quoted_table
+from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
+from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -44,9 +45,8 @@ class ItemNotes(msgspec.Struct, eq=False):
     """What an item leaves behind besides its writes."""
 
     logs: list[LogLine] = []  # a new one for each
-    natural_key: str | None = None
-    """What the item is about: its declared natural key, else the table and key of its first upsert."""
-    writes: int = 0
+    natural_key: int | None = None
+    """The natural key that the processor declares, hashed."""
     lookups: dict[tuple[Any, ...], Any] | None = None
 
 
@@ -125,7 +125,15 @@ class ImportContext:
         return None if values is None else values[0]
 
     def upsert(
-        self, table: str, row: Mapping[str, Any], *, key: Sequence[str] | str, returning: str | None = None
+        self,
+        table: str,
+        row: Mapping[str, Any],
+        *,
+        key: Sequence[str] | str | UniqueIndex,
+        existing: Existing = "update",
+        never_updated: Sequence[str] = (),
+        null_keys: NullKeys = "insert",
+        returning: str | None = None,
     ) -> Any:
         """Insert *row*, or update the row that has the same *key*; return the *returning* column, if one is named.
 
@@ -134,32 +142,41 @@ class ImportContext:
         server refuses it, this item fails (stage `write`), but `process_item` has returned by then and cannot catch
         it. With *returning* it runs at once.
 
-        The table and key of an item's first upsert say what the item is about. Where a newer item has completed the
-        same key meanwhile, one that is reprocessed does not overwrite it: it is skipped if the upsert is all that it
-        writes, and else fails, for the rest of it would be lost. `overwrite_newer=True` lets it.
+        Values are written as the type of their column wants them; see `reliable_imports.writes.values`.
+
+        When an item is repeated, a row that an item delivered later has written (by whatever processor, under an equal
+        key of the same table) is left as it is, and *returning* gives what stands there; `overwrite_newer=True` of the
+        request writes it all the same. An item all of whose writes were left is skipped.
 
         Args:
-            table: `name` or `schema.name`.
-            key: the columns of a unique index or constraint of the table.
+            table: `name` or `schema.name`; a name with a dot in quotes, as in SQL.
+            key: the columns of a unique index of the table, also of a partial one or one over expressions; or which
+                one it is, as `UniqueIndex("its_name")`.
+            existing: what becomes of a row that is there: `update` (only where it differs), `rewrite` (in any case),
+                or `keep`.
+            never_updated: columns that are written only when the row is inserted.
+            null_keys: a row with NULL in its key equals no other row: `insert` it every time, or `fail` the item.
+
+        Raises:
+            UnusableTarget: there is no such table, it lacks a column, or it has no unique index for the key.
+            NullInKey: the key has no value, and *null_keys* is `fail`.
         """
-        self._check()
-        columns = (key,) if isinstance(key, str) else tuple(key)
-        try:
-            values = [row[column] for column in columns]
-        except KeyError:
-            missing = ", ".join(column for column in columns if column not in row)
-            raise ContextMisuse(f"the row for {table} lacks its key: {missing}") from None
-        about = natural_key(table.rpartition(".")[2], values)
-        if self._notes.natural_key is None:
-            self._notes.natural_key = about
-        if not self._scope.declared:
-            self._scope.key = about
-        return self._write(table, row, columns, returning)
+        return self._write(
+            WriteRequest(
+                table,
+                tuple(row),
+                (key,) if isinstance(key, str) else key if isinstance(key, UniqueIndex) else tuple(key),
+                existing,
+                tuple(never_updated),
+                null_keys,
+            ),
+            row,
+            returning,
+        )
 
     def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:
         """Insert *row* and return the *returning* column, if one is named; declared or at once as `upsert`."""
-        self._check()
-        return self._write(table, row, None, returning)
+        return self._write(WriteRequest(table, tuple(row)), row, returning)
 
     def lookup(self, table: str, key: Mapping[str, Any], *, column: str = "id") -> Any:
         """The *column* of the row whose columns equal *key*, or None; what is found is remembered for the run.
@@ -173,9 +190,12 @@ class ImportContext:
         for known in (self._notes.lookups or {}, self._setting.found):
             if name in known:
                 return known[name]
-        conditions = " AND ".join(f"{quoted(each)} = %s" for each in key)
-        statement = f"SELECT {quoted(column)} FROM {quoted_table(table)} WHERE {conditions} LIMIT 1"
-        value = self._returning(statement, list(key.values()), writes=False).fetchone()
+        # As IS NOT DISTINCT FROM would find it, which no index serves.
+        conditions = " AND ".join(
+            f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
+        )
+        statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
+        value = self._read(statement, [as_parameter(each) for each in key.values() if each is not None])
         value = None if value is None else value[0]
         if value is not None:
             if self._notes.lookups is None:
@@ -216,27 +236,37 @@ class ImportContext:
         if threading.get_ident() != self._setting.thread:
             raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
 
-    def _run(self, statement: str | sql.Composable, params: Any, *, writes: bool = True) -> Any:
+    def _run(self, statement: str | sql.Composable, params: Any) -> Any:
         self._check()
-        cursor = self._setting.session.execute(self._scope, statement, params)
-        self._notes.writes += writes and not str(cursor.statusmessage).startswith("SELECT")
-        return cursor
+        return self._setting.session.execute(self._scope, statement, params)
 
-    def _returning(self, statement: str | sql.Composable, params: Any, *, writes: bool = True) -> Any:
-        cursor = self._run(statement, params, writes=writes)
+    def _read(self, statement: str, params: Any) -> tuple[Any, ...] | None:
+        """The first row of a query of ours, which writes nothing."""
+        ran_statements = self._scope.ran_statements
+        row: tuple[Any, ...] | None = self._run(statement, params).fetchone()
+        self._scope.ran_statements = ran_statements
+        return row
+
+    def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
+        cursor = self._run(statement, params)
         if cursor.description is None:
             raise ContextMisuse("the statement returns no rows; use execute() or add RETURNING")
         return cursor
 
-    def _write(self, table: str, row: Mapping[str, Any], key: tuple[str, ...] | None, returning: str | None) -> Any:
-        template = insert_template(table, tuple(row), key)
+    def _write(self, request: WriteRequest, row: Mapping[str, Any], returning: str | None = None) -> Any:
+        self._check()
+        session = self._setting.session
+        write = session.plan(self._scope, request).write(tuple(row.values()))
         if returning is not None:
-            return self.fetch_value(f"{template.statement} RETURNING {quoted(returning)}", adapted(list(row.values())))
-        values = tuple(row.values())
-        if is_plain(values):
-            self._scope.declared.append((template, values))
-        else:
-            literal = self._setting.session.mogrify(template.row, adapted(values))
-            self._scope.declared.append((template, literal))
-        self._notes.writes += 1
+            return session.write_returning(self._scope, write, returning)
+        self._scope.declared.append(write)
         return None
+
+
+def _table(table: str) -> str:
+    return quoted_table(table).replace("%", "%%")
+
+
+def _name(column: str) -> str:
+    """Quoted for a statement that takes parameters: a `%` would be taken for one."""
+    return quoted(column).replace("%", "%%")

@@ -20,28 +20,33 @@ _INGEST = load("ingest.sql")
 class Keying:
     """What a processor declares about the natural key of its items."""
 
-    fields: Sequence[str]
+    fields: Sequence[Sequence[str]]
+    """For each part of the key its names in the source."""
     duplicates: str
     null_tokens: frozenset[str]
 
     @classmethod
     def of(cls, processor: type[BaseProcessor]) -> Keying | None:
-        if not processor.natural_key:
-            return None
-        return cls(tuple(processor.natural_key), processor.duplicates, processor.null_tokens)
+        names = processor.natural_key_names()
+        return cls(names, processor.duplicates, processor.null_tokens) if names else None
 
     def mark_duplicates(self, cursor: Any, batch_id: int) -> None:
         """Note the items that do not win, on the server and within its memory; an item without a whole key is left."""
-        cursor.execute(
+        parts = [[cursor.mogrify(_INGEST["part_of_key"], [name]).decode() for name in names] for names in self.fields]
+        values = [part[0] if len(part) == 1 else f"coalesce({', '.join(part)})" for part in parts]
+        if self.null_tokens:
+            without = _INGEST["without_null_tokens"]
+            tokens = sorted(self.null_tokens)
+            values = [cursor.mogrify(without, [tokens]).decode().replace("{value}", value) for value in values]
+        statement = cursor.mogrify(
             _INGEST["mark_duplicates"],
             {
                 "batch_id": batch_id,
-                "fields": list(self.fields),
-                "null_tokens": sorted(self.null_tokens),
                 "duplicates": self.duplicates,
                 "unreadable": Json(list(self._unreadable(cursor, batch_id))),
             },
         )
+        cursor.execute(statement.decode().replace("{key}", ", ".join(values), 1))
 
     def _unreadable(self, cursor: Any, batch_id: int) -> Iterator[dict[str, object]]:
         """The keys of items that the server cannot read, as it would give those of others."""
@@ -56,7 +61,7 @@ class Keying:
                 if isinstance(data, dict):
                     yield {
                         "item_number": item_number,
-                        "natural_key": [self._text(data.get(each)) for each in self.fields],
+                        "natural_key": [self._text(_first(data, names)) for names in self.fields],
                     }
             after = page[-1][0]
 
@@ -66,3 +71,8 @@ class Keying:
             return None
         # What no text of the server can hold is written so that it equals itself and nothing else.
         return text if "\0" not in text and is_utf8(text) else f"\uffff{text!a}"
+
+
+def _first(data: dict[str, Any], names: Sequence[str]) -> Any:
+    """The first value that there is under one of the names."""
+    return next((data[name] for name in names if data.get(name) is not None), None)

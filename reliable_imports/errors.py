@@ -22,7 +22,8 @@
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
         ├── ContextMisuse
-        ├── NewerData
+        ├── UnusableTarget
+        ├── NullInKey
         ├── DuplicateKey
         ├── ItemTimeout
         ├── KilledWorker
@@ -33,7 +34,7 @@ Errors of psycopg2 about connecting and permission pass through unchanged: they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -236,15 +237,19 @@ class ContextMisuse(ItemError):
     """The processor used its ImportContext for what would endanger other items, such as COMMIT."""
 
 
-class NewerData(ItemError):
-    """An item that is repeated would overwrite what a newer item has completed, and has more to write than that."""
+class UnusableTarget(ItemError):
+    """A table cannot be written to as a processor wants: it is not there, or lacks a column or a unique index."""
 
-    def __init__(self, batch_id: int, item_number: int) -> None:
-        self.batch_id = batch_id
-        self.item_number = item_number
+
+class NullInKey(ItemError):
+    """A row has no value for a column of its key, so it could never be found again."""
+
+    def __init__(self, table: str, key: Sequence[str], missing: Sequence[str]) -> None:
+        self.table = table
+        self.missing = tuple(missing)
         super().__init__(
-            f"item {item_number} of batch {batch_id} is newer and has completed the same key; "
-            "reprocess with overwrite_newer to write this one all the same"
+            f"the key ({', '.join(key)}) of table {table} has no value for {', '.join(missing)}, so every delivery "
+            'would add the row again; give a value, make the index NULLS NOT DISTINCT, or say null_keys = "insert"'
         )
 
 

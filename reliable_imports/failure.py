@@ -17,11 +17,19 @@ from types import CodeType, TracebackType
 import psycopg2
 import psycopg2.errors
 
-from reliable_imports.errors import ContextMisuse, DuplicateKey, InvalidRow, ItemTimeout, KilledWorker, NewerData
+from reliable_imports.errors import (
+    ContextMisuse,
+    DuplicateKey,
+    InvalidRow,
+    ItemTimeout,
+    KilledWorker,
+    NullInKey,
+    UnusableTarget,
+)
 from reliable_imports.statuses import Stage
 
 _OWN_CODE = str(Path(__file__).parent) + os.sep
-_OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NewerData)
+_OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NullInKey, UnusableTarget)
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
 _MAX_DEPTH = 8

@@ -130,6 +130,21 @@ def loads(text: str | bytes, *, decimals: bool = False) -> Any:
         raise ValueError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from None
 
 
+def with_floats(value: Any) -> Any:
+    """*value*, as `loads` gives it with decimals, as it would be without.
+
+    Raises ValueError: a number is too large for a float.
+    """
+    kind = type(value)
+    if kind is Decimal:
+        return _finite_float(str(value))
+    if kind is dict:
+        return {name: with_floats(each) for name, each in value.items()}
+    if kind is list:
+        return [with_floats(each) for each in value]
+    return value
+
+
 def check(text: str) -> Problem | None:
     """What keeps *text*, which has no white space around it, from being one JSON value (RFC 8259), if anything does."""
     return JsonChecker().check(text)

@@ -14,12 +14,16 @@ class ModelField(NamedTuple):
             value is taken from inside another one (AliasPath), the outer name.
         is_required: the model has no default for it.
         wants_decimal: somewhere in its type is a `Decimal`.
+        is_path: its value stands inside another one (AliasPath).
+        is_dumped: it is part of the model's dump.
     """
 
     name: str
     source_names: tuple[str, ...]
     is_required: bool
     wants_decimal: bool
+    is_path: bool = False
+    is_dumped: bool = True
 
 
 def fields_of(core_schema: Mapping[str, Any]) -> tuple[ModelField, ...]:
@@ -31,6 +35,16 @@ def fields_of(core_schema: Mapping[str, Any]) -> tuple[ModelField, ...]:
     fields = schema["fields"]
     named = fields.items() if isinstance(fields, Mapping) else [(field["name"], field) for field in fields]
     return tuple(_field(name, field, by_name, definitions) for name, field in named)
+
+
+def may_change_fields(core_schema: Mapping[str, Any]) -> bool:
+    """Whether code looks at the model as a whole, and may make one field of several."""
+    schema = core_schema
+    while isinstance(schema.get("schema"), Mapping) and schema["type"] not in ("model-fields", "typed-dict"):
+        if schema["type"].startswith("function-") or schema.get("post_init"):
+            return True
+        schema = schema["schema"]
+    return False
 
 
 def _unwrapped(
@@ -62,7 +76,14 @@ def _field(
         names.append(name)
     is_required = field.get("required", True) and field["schema"]["type"] != "default"
     wants_decimal = any(each["type"] == "decimal" for each in _parts(field["schema"], definitions, set()))
-    return ModelField(name, tuple(dict.fromkeys(names)), is_required, wants_decimal)
+    return ModelField(
+        name,
+        tuple(dict.fromkeys(names)),
+        is_required,
+        wants_decimal,
+        is_path=isinstance(alias, list),
+        is_dumped=not field.get("serialization_exclude"),
+    )
 
 
 def _outer_names(alias: Any) -> Iterator[str]:

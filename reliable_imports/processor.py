@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reliable_imports.failure import Failure
     from reliable_imports.model_fields import ModelField
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
+    from reliable_imports.writes.plan import WriteRequest
 
 
 PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
@@ -87,7 +88,9 @@ class BaseProcessor(ABC):
     `transient_errors`) pause the batch, and the chunk that they were found in stays pending. None: never."""
 
     natural_key: ClassVar[Sequence[str]] = ()
-    """Fields of the item that say what it is about. Duplicates within a batch are then handled as `duplicates` says."""
+    """Fields of the item that say what it is about. Duplicates within a batch are then handled as `duplicates` says. An
+    item that is repeated is skipped if one that was delivered later has completed the same key. A TableProcessor has
+    its `key` for the first of these."""
 
     duplicates: ClassVar[str] = "last_wins"
     """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
@@ -158,6 +161,21 @@ class BaseProcessor(ABC):
         if not isinstance(cls.source_options, SourceOptions):
             found.append("source_options is not a SourceOptions")
         return found
+
+    @classmethod
+    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
+        """For each part of the key by which duplicates within a batch are found: its names in the source."""
+        return tuple((name,) for name in cls.natural_key)
+
+    @classmethod
+    def exact_numbers(cls) -> frozenset[str]:
+        """Names in the source of values whose numbers arrive as Decimal, though `decimals` is not set."""
+        return frozenset()
+
+    @classmethod
+    def write_requests(cls) -> Sequence[WriteRequest]:
+        """The writes that are known before the first item: what they need of their tables is looked at before it."""
+        return ()
 
     @classmethod
     def source_for(cls, partition: str | None) -> Path | str | None:

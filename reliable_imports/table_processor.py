@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reliable_imports.errors import InvalidRow
-from reliable_imports.model_fields import ModelField, fields_of
+from reliable_imports.model_fields import ModelField, fields_of, may_change_fields
 from reliable_imports.processor import BaseProcessor
+from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
+from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
@@ -19,9 +21,11 @@ class _Model(NamedTuple):
     """What is asked of pydantic for each item, without the adapter around it, which costs as much again."""
 
     validate: Callable[[Any], Any]
-    dump: Callable[[Any], Mapping[str, Any]]
+    dump: Callable[[Any], dict[str, Any]]
     refusal: type[Exception]
     fields: tuple[ModelField, ...]
+    may_change_fields: bool
+    """A validator of the whole model may make one field of several."""
 
 
 class TableProcessor(BaseProcessor):
@@ -33,18 +37,38 @@ class TableProcessor(BaseProcessor):
             model = Airline
 
     An item that does not fit the model fails at stage `validate` with the problems of all its fields at once.
+
+    A field that the source does not have is not written: its column keeps its value, or takes its default. A default
+    of the model other than None is written when the row is inserted, if the column has no default of its own.
     """
 
     table: ClassVar[str]
-    """`name` or `schema.name` of the target."""
+    """`name` or `schema.name` of the target; a name with a dot in quotes, as in SQL: `sales."q1.2024"`."""
 
-    key: ClassVar[Sequence[str]]
-    """The columns of a unique index or constraint of the table: a row with the same key is updated."""
+    key: ClassVar[Sequence[str] | str | UniqueIndex]
+    """The columns of a unique index or constraint of the table, or `UniqueIndex("its_name")`: a row with the same key
+    is updated. Empty: every row is inserted."""
 
     model: ClassVar[type]
     """A pydantic model or a dataclass. Its fields are the columns; where the source has another name, an alias."""
 
+    columns: ClassVar[Mapping[str, str]] = {}
+    """The column of a field, where that has another name: `{"order_no": "Order No."}`."""
+
+    existing: ClassVar[Existing] = "update"
+    """What becomes of a row that is there already: `update` where it differs, `rewrite` in any case (for triggers), or
+    `keep`, and the item is skipped."""
+
+    never_updated: ClassVar[Sequence[str]] = ()
+    """Columns that are written when a row is inserted, and never again, such as `created_at`."""
+
+    null_keys: ClassVar[NullKeys] = "fail"
+    """A row with NULL in its key equals no other row: `fail` it, or `insert` it with every delivery. An index with
+    NULLS NOT DISTINCT takes such rows as it takes others."""
+
     _model: ClassVar[_Model | None] = None
+    _defaulted: tuple[str, ...] = ()
+    """Columns of the row that is made now that the source did not give."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -55,8 +79,64 @@ class TableProcessor(BaseProcessor):
         return [*super().missing_parts(), *[name for name in ("table", "key", "model") if not hasattr(cls, name)]]
 
     @classmethod
+    def key_columns(cls) -> tuple[str, ...]:
+        """The columns that say which row it is; none where `key` names an index and no columns."""
+        key = cls.key
+        if isinstance(key, UniqueIndex):
+            return key.columns
+        return (key,) if isinstance(key, str) else tuple(key)
+
+    @classmethod
     def source_fields(cls) -> Sequence[ModelField]:
-        return (cls._model or cls._load_model()).fields
+        return cls._load_model().fields
+
+    @classmethod
+    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
+        """The key's fields, unless another natural key is declared, or code may make the key of something else."""
+        if cls.natural_key:
+            return super().natural_key_names()
+        model = cls._load_model()
+        if model.may_change_fields or cls._makes_rows_itself():
+            return ()
+        fields = {cls.columns.get(field.name, field.name): field for field in model.fields}
+        columns = cls.key_columns()
+        if not columns or any(column not in fields or fields[column].is_path for column in columns):
+            return ()
+        return tuple(fields[column].source_names for column in columns)
+
+    @classmethod
+    def exact_numbers(cls) -> frozenset[str]:
+        return frozenset(
+            name for field in cls._load_model().fields if field.wants_decimal for name in field.source_names
+        )
+
+    @classmethod
+    def write_requests(cls) -> Sequence[WriteRequest]:
+        key = cls.key
+        columns = dict.fromkeys(cls.key_columns())
+        if not cls._makes_rows_itself():
+            model = cls._load_model()
+            columns.update(dict.fromkeys(cls.columns.get(f.name, f.name) for f in model.fields if f.is_dumped))
+        if not columns:
+            return ()
+        return [cls._request(tuple(columns), ())]
+
+    @classmethod
+    def _makes_rows_itself(cls) -> bool:
+        return cls.to_row is not TableProcessor.to_row or cls.process_item is not TableProcessor.process_item
+
+    @classmethod
+    def _request(cls, columns: tuple[str, ...], defaulted: tuple[str, ...]) -> WriteRequest:
+        key = cls.key
+        return WriteRequest(
+            cls.table,
+            columns,
+            key if isinstance(key, UniqueIndex) else cls.key_columns() or None,
+            cls.existing,
+            tuple(cls.never_updated),
+            cls.null_keys,
+            defaulted,
+        )
 
     def to_row(self, item: ImportBatchItem) -> Mapping[str, Any]:
         """The row to upsert, by column. Override it to change or add columns.
@@ -66,27 +146,53 @@ class TableProcessor(BaseProcessor):
         """
         model = self._model or self._load_model()
         try:
-            row = model.validate(item.source_data)
+            instance = model.validate(item.source_data)
         except model.refusal as error:
             raise _invalid_row(error) from None
-        return model.dump(row)
+        row = model.dump(instance)
+        given = getattr(instance, "model_fields_set", None)
+        if given is None or len(given) < len(model.fields):
+            self._leave_out_absent(row, given, item.source_data)
+        if self.columns:
+            row = {self.columns.get(name, name): value for name, value in row.items()}
+        return row
+
+    def _leave_out_absent(self, row: dict[str, Any], given: set[str] | None, source_data: Any) -> None:
+        """Take fields out of the row that the source did not have; note those that the model has a value for."""
+        defaulted = []
+        for field in (self._model or self._load_model()).fields:
+            name = field.name
+            is_given = name in given if given is not None else any(each in source_data for each in field.source_names)
+            if is_given or name not in row:
+                continue
+            if row[name] is None:
+                del row[name]
+            else:
+                defaulted.append(self.columns.get(name, name))
+        self._defaulted = tuple(defaulted)
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        self._defaulted = ()
         row = self.to_row(item)
-        key = [self.key] if isinstance(self.key, str) else self.key
-        ctx.upsert(self.table, row, key=key)
-        values = [row[column] for column in key]
+        ctx._write(self._request(tuple(row), self._defaulted), row)
+        values = [as_parameter(row[column]) for column in self.key_columns()]
+        if not values:
+            return {"target_table": self.table}
         return {"target_table": self.table, "target_id": values[0] if len(values) == 1 else values}
 
     @classmethod
     def _load_model(cls) -> _Model:
+        if cls._model is not None:
+            return cls._model
         from pydantic import TypeAdapter, ValidationError
 
         adapter: TypeAdapter[Any] = TypeAdapter(cls.model)
         # Before pydantic 2.11 the serializer goes by alias unless it is told, and the columns are the fields.
         dump = partial(adapter.serializer.to_python, by_alias=False)
-        fields = fields_of(adapter.core_schema)
-        cls._model = _Model(adapter.validator.validate_python, dump, ValidationError, fields)
+        schema = adapter.core_schema
+        cls._model = _Model(
+            adapter.validator.validate_python, dump, ValidationError, fields_of(schema), may_change_fields(schema)
+        )
         return cls._model
 
 

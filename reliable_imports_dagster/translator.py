@@ -90,7 +90,7 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
         metadata["source"] = dg.MetadataValue.path(str(processor.source))
     if issubclass(processor, TableProcessor):
         metadata["dagster/table_name"] = processor.table
-        columns = list(_columns(processor.model, tuple(processor.key)))
+        columns = list(_columns(processor.model, processor.key_columns()))
         if columns:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
     return metadata

@@ -26,6 +26,7 @@ class StoredItem(NamedTuple):
 
     Attributes:
         attempt: the number of the attempt that is about to be made.
+        tries_last: it has waited for others, and none of them was completed since.
         duplicate_of: another item of the batch with the same natural key, which wins or (`fails`) makes this one fail.
     """
 
@@ -42,6 +43,7 @@ class StoredItem(NamedTuple):
     attempt: int
     duplicate_of: int | None
     fails: bool | None
+    tries_last: bool = False
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -59,6 +61,8 @@ class Attempt(msgspec.Struct, eq=False):
     """The failure is transient: the item is tried again within the run, after this long."""
     environmental: bool = False
     """The failure says more about the world than about the item: an outage, a missing right, a missing table."""
+    waits_for_others: bool = False
+    """A deferred constraint was not met: the item is tried again when the others of its batch have been."""
     earlier_tries: Sequence[Failure] = ()
 
     @property
@@ -68,16 +72,15 @@ class Attempt(msgspec.Struct, eq=False):
 
     @property
     def is_final(self) -> bool:
-        return self.retry_pause is None
+        return self.retry_pause is None and not self.waits_for_others
 
 
 def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
-    """What `record_chunk` is told of completed items: four arrays, the first two as the server writes them, the others
-    with a line for each item, empty for NULL. Neither a key nor a JSON text has a line break or is empty."""
+    """What `record_chunk` is told of completed items: three arrays, the first two as the server writes them, the last
+    with a line for each item, empty for NULL. No JSON text has a line break or is empty."""
     return {
         "numbers": f"{{{','.join([str(each.stored.item_number) for each in attempts])}}}",
         "tries": f"{{{','.join([str(each.stored.attempt + len(each.earlier_tries)) for each in attempts])}}}",
-        "keys": "\n".join([each.notes.natural_key or "" for each in attempts]),
         "results": "\n".join([each.result or "" for each in attempts]),
     }
 
@@ -87,7 +90,6 @@ def skip_record(attempt: Attempt) -> dict[str, Any]:
     return {
         "item_number": attempt.stored.item_number,
         "attempt": attempt.number,
-        "natural_key": attempt.notes.natural_key,
         "skip_reason": clean_text(attempt.skip_reason or ""),
     }
 
@@ -111,12 +113,10 @@ def failure_records(
 def _failure_record(
     attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
 ) -> dict[str, Any]:
-    natural_key = attempt.notes.natural_key
     return {
         "item_number": attempt.item.item_number,
         "attempt": number,
         "is_final": is_final,
-        "natural_key": natural_key and clean_text(natural_key),
         "stage": failure.stage.value,
         "error_type": failure.error_type,
         "sqlstate": failure.sqlstate,
@@ -135,8 +135,11 @@ def log_json(attempt: Attempt) -> Iterator[str]:
     """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
     lines = [_line_json(line.level, line.message, line.details) for line in attempt.notes.logs]
     failure = attempt.failure
-    if failure is not None and attempt.retry_pause is None:
+    if failure is not None and attempt.is_final:
         lines.append(_failure_json(failure.title, failure.reason, failure.stage))
+    elif failure is not None and attempt.waits_for_others:
+        waiting = {"reason": failure.reason, "stage": failure.stage.value}
+        lines.append(_line_json("info", f"waits for other items: {failure.title}", waiting))
     elif failure is not None and attempt.retry_pause is not None:
         details = {
             "reason": failure.reason,

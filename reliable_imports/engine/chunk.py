@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 import os
 import random
 import sys
@@ -24,22 +26,24 @@ from reliable_imports.engine.session import (
     ChunkSpoiled,
     ChunkTooLarge,
     ItemScope,
+    LeftRow,
     WriteError,
 )
 from reliable_imports.engine.timeout import TimedOut, time_limit
 from reliable_imports.engine.tolerance import is_environmental
-from reliable_imports.errors import DuplicateKey, ItemTimeout, NewerData
+from reliable_imports.errors import DuplicateKey, ItemTimeout
 from reliable_imports.failure import Failure, exception_failure, read_failure, rejection, server_failure
 from reliable_imports.faults import is_item_fault
-from reliable_imports.json_text import loads
+from reliable_imports.json_text import loads, with_floats
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.results import dumps_result
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.upsert import InsertTemplate, natural_key
+from reliable_imports.writes.plan import Origin
+from reliable_imports.writes.plans import Plans
 
-_WORK = load("work.sql")
+_WRITES = load("writes.sql")
 
 MAX_SECONDS = 1.0
 """After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
@@ -67,11 +71,12 @@ class Chunk:
         declared_together: int,
         own_together: int,
         found: dict[tuple[Any, ...], Any],
-        column_types: dict[InsertTemplate, list[str] | None],
+        plans: Plans,
         on_item: Callable[[int], None] | None = None,
     ) -> None:
         """
         Args:
+            plans: what is known of the tables that are written to.
             on_item: told the number of each item before its code runs.
         """
         self.attempts: list[Attempt] = []
@@ -86,7 +91,7 @@ class Chunk:
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             declared_together=declared_together,
             own_together=own_together,
-            column_types=column_types,
+            plans=plans,
         )
         self._processor = processor
         self._batch = batch
@@ -166,11 +171,17 @@ class Chunk:
                 attempt.outcome = Outcome.FAILED
                 attempt.result = None
                 attempt.failure = self._refused_write(error, attempt.item.source_data)
+                if error.is_not_yet and not attempt.stored.tries_last:
+                    attempt.waits_for_others = True
+                    continue
                 attempt.environmental = is_environmental(attempt.failure, None)
                 if self.session.is_full:
                     raise ChunkTooLarge  # the hooks may write, too
                 self._call_error_hook(attempt)
             self.session.finish()
+        for attempt in self.attempts:
+            if attempt.scope.left and attempt.outcome is Outcome.COMPLETED:
+                _tell_of_left(attempt)
         return carried
 
     def run_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
@@ -192,6 +203,9 @@ class Chunk:
 
     def _try(self, stored: StoredItem, prepared: Prepared | None) -> None:
         scope = ItemScope()
+        if stored.origin_batch_id is not None and not self._batch.overwrite_newer:
+            assert stored.origin_item_number is not None
+            scope.origin = Origin(stored.origin_batch_id, stored.origin_item_number)
         ctx = ImportContext(self._setting, scope, stored.item_number)
         session = self.session
         self._is_validating = False
@@ -214,8 +228,8 @@ class Chunk:
             stage = Stage.WRITE
             session.raise_if_not_the_items(scope)
             ctx._end()
-            if stored.origin_batch_id is not None:  # repeated, by another batch or within its own
-                self._guard_newer(stored, scope, notes)
+            if scope.origin is not None:  # repeated, by another batch or within its own
+                self._guard_newer(scope, notes)
             session.complete(scope)
         except SkipItem as skip:
             session.raise_if_not_the_items(scope)
@@ -242,6 +256,7 @@ class Chunk:
             session.raise_if_not_the_items(scope)
             session.undo(scope)
             attempt.result = None
+            attempt.waits_for_others = scope.is_not_yet and not stored.tries_last
             self._book_failure(attempt, self._failure(stage, error, attempt.item), error)
             return
         if notes.lookups and attempt.outcome is Outcome.COMPLETED:
@@ -273,11 +288,11 @@ class Chunk:
             f"the item took longer than item_timeout, {self._processor.item_timeout.total_seconds():g} seconds"
         )
 
-    def _declared_key(self, data: Any) -> str | None:
+    def _declared_key(self, data: Any) -> int | None:
         values = [data.get(field) for field in self._key_fields] if isinstance(data, dict) else []
         if not values or any(value is None for value in values):
             return None
-        return natural_key(self._batch.batch_type, values)
+        return hash_of_values(self._batch.batch_type, values)
 
     def _failure(self, stage: Stage, error: BaseException, item: ImportBatchItem) -> Failure:
         return exception_failure(
@@ -320,6 +335,9 @@ class Chunk:
         transient = error is not None and isinstance(error, self._processor.transient_errors)
         attempt.environmental = transient or is_environmental(failure, error)
         tries = attempt.stored.attempt - attempt.stored.earlier_attempts
+        if attempt.waits_for_others:
+            self.attempts.append(attempt)
+            return
         if transient and tries < self._processor.max_tries:
             # Full jitter: items that failed together do not come back together.
             longest = min(_MAX_PAUSE, self._processor.retry_pause * float(2 ** (tries - 1)))
@@ -362,43 +380,76 @@ class Chunk:
         self.session.complete(scope)
         self.changed_session = self.changed_session or scope.changed_session
 
-    def _guard_newer(self, stored: StoredItem, scope: ItemScope, notes: ItemNotes) -> None:
-        """Keep an item that is repeated from overwriting what one that was delivered later has completed.
+    def _guard_newer(self, scope: ItemScope, notes: ItemNotes) -> None:
+        """Leave an item out whose declared natural key a later-delivered one has completed: its own statements, which
+        nobody else can guard, would overwrite what that one wrote.
 
-        Raises:
-            SkipItem: nothing is lost by leaving the item out: its key is declared, or it writes nothing else.
-            NewerData: it writes more than what is known of; somebody has to decide.
+        Raises SkipItem: such an item is left out.
         """
-        if self._batch.overwrite_newer or notes.natural_key is None:
+        if notes.natural_key is None:
             return
-        # Written first: then the row is locked, and whatever was there before has been committed and can be seen.
+        assert scope.origin is not None
+        # Written first: then the rows are locked, and whatever was there before has been committed and can be seen.
         self.session.write_now(scope)
         cursor = self.session.query(
             scope,
-            _WORK["find_newer"],
+            _WRITES["find_newer"],
             {
-                "natural_key": notes.natural_key,
-                "batch_type": self._batch.batch_type,
-                "origin_batch_id": stored.origin_batch_id,
-                "origin_item_number": stored.origin_item_number,
+                "row_key": notes.natural_key,
+                "origin_batch_id": scope.origin.batch_id,
+                "origin_item_number": scope.origin.item_number,
             },
         )
         newer = cursor.fetchone()
-        if newer is None:
-            return
-        if self._key_fields or notes.writes == 1:
-            raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same key")
-        raise NewerData(batch_id=newer[0], item_number=newer[1])
+        if newer is not None:
+            raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same natural key")
+
+
+def _tell_of_left(attempt: Attempt) -> None:
+    """Say of a completed item which rows it has left as they are; if those are all, it is skipped."""
+    scope = attempt.scope
+    reasons = list(dict.fromkeys(map(_why_left, scope.left)))
+    if not (scope.written or scope.row_keys or scope.ran_statements):
+        attempt.outcome, attempt.result, attempt.skip_reason = Outcome.SKIPPED, None, "; ".join(reasons)
+        return
+    kept = [{"table": row.table, "why": row.why, **_named(row.newer)} for row in scope.left]
+    result = {} if attempt.result is None else json.loads(attempt.result)
+    attempt.result = dumps_result({**result, "kept": kept})
+    attempt.notes.logs.extend(LogLine("info", reason, {}) for reason in reasons)
+
+
+def _why_left(row: LeftRow) -> str:
+    if row.newer is not None:
+        return (
+            f"the row of {row.table} was left as it is: item {row.newer.item_number} of batch {row.newer.batch_id}, "
+            "which is newer, has written it"
+        )
+    if row.why == "there":
+        return f"the row of {row.table} was left as it is: it is there already, and existing rows are kept"
+    return f"the row of {row.table} was left out by a trigger or a rule of the table"
+
+
+def _named(newer: Origin | None) -> dict[str, int]:
+    return {} if newer is None else {"newer_batch": newer.batch_id, "newer_item": newer.item_number}
+
+
+def hash_of_values(batch_type: str, values: Sequence[Any]) -> int:
+    """A declared natural key as 64 bits, the same for 7 and "7"."""
+    text = json.dumps([batch_type, *map(str, values)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     """How the processor wants its items: from the stored text or bytes to Python values."""
     tokens = processor.null_tokens
-    decimals = processor.decimals
+    exact = frozenset() if processor.decimals else processor.exact_numbers()
+    decimals = processor.decimals or bool(exact)
 
     def parse(stored: StoredItem) -> Any:
         text = stored.text
         value = loads(bytes(stored.raw or b"") if text is None else text, decimals=decimals)
+        if exact and isinstance(value, dict):
+            value = {name: each if name in exact else with_floats(each) for name, each in value.items()}
         if tokens and isinstance(value, dict):
             return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}
         return value

@@ -187,7 +187,7 @@ class Claims:
         if not rows:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
-        items = [StoredItem._make(row[1:]) for row in rows[1:]]
+        items = [StoredItem(*row[1:]) for row in rows[1:]]
         kept: list[StoredItem] = []
         if self._ahead and range_number == self._ahead_range:
             kept = [item for item in self._ahead if item.item_number >= next_item]
@@ -221,7 +221,7 @@ class Claims:
         if not rows:
             return None
         transaction_id, are_suspect, are_announced = rows[0][:3]
-        items = [StoredItem._make(row[3:]) for row in rows]
+        items = [StoredItem(*row[3:]) for row in rows]
         return Claim(transaction_id, 0, None, items, are_suspect, is_announced=are_announced)
 
 

@@ -14,6 +14,7 @@ from reliable_imports.models import Batch
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.statuses import Outcome
+from reliable_imports.writes.plan import Plan
 
 _WORK = load("work.sql")
 _encode = msgspec.json.Encoder().encode
@@ -52,7 +53,7 @@ class Recorder:
         skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
         failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
         failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
-        retries = [_retry(attempt) for attempt in eventful if attempt.retry_pause is not None]
+        retries = [_retry(attempt) for attempt in eventful if not attempt.is_final]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         reasons = self._new_reasons(eventful)
         parameters = {
@@ -73,7 +74,10 @@ class Recorder:
             "retries": _json(retries),
             "logs": f"[{','.join(logs)}]" if logs else None,
         }
-        cursor.execute(f"{self._reset}{_WORK['record_chunk']}; COMMIT", parameters)
+        keys = keys_written(completed) or _WORK["no_keys"]
+        # Put in after the parameters: a text of a key may look like one.
+        statement = cursor.mogrify(_WORK["record_chunk"], parameters).decode().replace("{keys}", keys, 1)
+        cursor.execute(f"{self._reset}{statement}; COMMIT")
 
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
@@ -101,12 +105,38 @@ class Recorder:
 
 
 def _retry(attempt: Attempt) -> dict[str, Any]:
-    assert attempt.retry_pause is not None
+    pause = attempt.retry_pause or timedelta(0)
     return {
         "item_number": attempt.item.item_number,
         "next_attempt": attempt.item.attempt + len(attempt.earlier_tries) + 1,
-        "pause": f"{attempt.retry_pause.total_seconds()} seconds",
+        "pause": f"{pause.total_seconds()} seconds",
+        "waits_for_others": attempt.waits_for_others,
     }
+
+
+def keys_written(completed: Sequence[Attempt]) -> str:
+    """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
+    by_plan: dict[Plan, tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    known: list[tuple[int, int]] = []
+    for attempt in completed:
+        scope = attempt.scope
+        number = attempt.stored.item_number
+        for write in scope.written:
+            if write.key is not None:
+                numbers, keys = by_plan.setdefault(write.plan, ([], []))
+                numbers.append(number)
+                keys.append(write.key)
+        known += [(number, key) for key in scope.row_keys]
+        if attempt.notes.natural_key is not None:
+            known.append((number, attempt.notes.natural_key))
+    queries = [plan.keys_query(numbers, keys) for plan, (numbers, keys) in by_plan.items()]
+    if known:
+        items, keys_ = zip(*known, strict=True)
+        queries.append(
+            f"SELECT pg_catalog.unnest('{{{','.join(map(str, items))}}}'::bigint[]) AS item_number, "
+            f"pg_catalog.unnest('{{{','.join(map(str, keys_))}}}'::bigint[]) AS row_key"
+        )
+    return " UNION ALL ".join(queries)
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str | None:

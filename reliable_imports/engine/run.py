@@ -216,6 +216,7 @@ class Run:
         kept = self._link.kept
         pause = _TURN_SECONDS
         try:
+            kept(self._worker.check_targets)
             while True:
                 ending = self._keep_working()
                 if ending is Ending.STOPPED:

@@ -12,8 +12,8 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any
+from itertools import accumulate, count
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg2
@@ -21,14 +21,16 @@ from psycopg2 import sql
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.engine.columns import NULL, SEPARATOR, selected, texts_of
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.queries import load
 from reliable_imports.statement import changes_session, is_blind_write, transaction_command
-from reliable_imports.upsert import InsertTemplate, row_literal
+from reliable_imports.writes.identifiers import quoted_table
+from reliable_imports.writes.plan import Origin, Plan, Write, WriteRequest
+from reliable_imports.writes.plans import Plans
 
 _WORK = load("work.sql")
+_WRITES = load("writes.sql")
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -43,6 +45,9 @@ _MAX_REPEATED_SECONDS = 0.1
 _NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
 _INTEGRITY = "23"
 _REPEATING = "reliable_imports.repeat_statements("
+_ALTERED = "RI002"
+_FEWEST_IN_GROUP = 4
+_MAX_KINDS = 8
 
 
 class ChunkSpoiled(Exception):
@@ -53,8 +58,18 @@ class ChunkTooLarge(Exception):
     """The chunk would need more subtransactions than one transaction should have: replay it in smaller ones."""
 
 
-Declared = tuple[InsertTemplate, str | tuple[Any, ...]]
-"""A declared write: its template, and its row as SQL, or as values where all of them are plain."""
+class LeftRow(NamedTuple):
+    """A row that an item meant to write, and that was left as it is.
+
+    Attributes:
+        why: `newer` (an item that was delivered later has written it), `there` (the processor only inserts), or
+            `left out` (by a trigger or a rule).
+        newer: that item.
+    """
+
+    table: str
+    why: str
+    newer: Origin | None = None
 
 
 class ItemScope(msgspec.Struct, eq=False):
@@ -66,12 +81,21 @@ class ItemScope(msgspec.Struct, eq=False):
     """A statement was begun, and what became of it is not known: the item was interrupted."""
     was_answered: bool = False
     """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
-    declared: list[Declared] = []  # a new one for each
+    declared: list[Write] = []  # a new list for each scope, as all that follow
     """Writes that were not sent yet."""
-    key: str | None = None
-    """What the first declared write is about; no two entries of one group may have the same."""
+    written: list[Write] = []
+    """Those that were taken by the server as they are."""
+    row_keys: list[int] = []
+    """The keys of other rows that were written, as they are stored."""
+    left: list[LeftRow] = []
+    origin: Origin | None = None
+    """Of an item that is repeated: rows that were written by items delivered later are left as they are."""
+    ran_statements: bool = False
+    """It ran statements of its own, and what those wrote is not known."""
     error: psycopg2.Error | None = None
     """The first error of a statement of this item, whatever the processor made of it."""
+    is_not_yet: bool = False
+    """The error came when its deferred constraints were checked; another item may still bring what it needs."""
     changed_session: bool = False
 
 
@@ -80,6 +104,8 @@ class WriteError:
     """Why a declared write was refused by the server; for the fields see PostgreSQL's GET STACKED DIAGNOSTICS."""
 
     scope: ItemScope
+    is_not_yet: bool
+    """A deferred constraint was not met; another item may still bring what it needs."""
     sqlstate: str
     message: str
     detail: str | None
@@ -121,7 +147,7 @@ class ChunkSession:
         is_timed: bool,
         declared_together: int,
         own_together: int,
-        column_types: dict[InsertTemplate, list[str] | None],
+        plans: Plans,
     ) -> None:
         """
         Args:
@@ -130,7 +156,7 @@ class ChunkSession:
             is_timed: an item, or each of its statements, has only so much time.
             declared_together: how many declared writes are tried in one subtransaction at first.
             own_together: how many items with statements of their own share a savepoint.
-            column_types: what is known of the columns that declared writes go to; more is added.
+            plans: what is known of the tables that are written to; more is added.
         """
         self.connection = connection
         self._cursor = connection.cursor()
@@ -139,7 +165,7 @@ class ChunkSession:
         self._is_timed = is_timed
         self._declared_together = declared_together
         self._own_together = 1 if careful else own_together
-        self._column_types = column_types
+        self._plans = plans
         self._pending = ""
         """SQL that closes the last savepoint, with its values in place; it is sent in front of the next statement."""
         self._savepoint: _Savepoint | None = None
@@ -170,23 +196,28 @@ class ChunkSession:
             raise ContextMisuse(
                 f"{command} is not for a processor: its writes and its outcome are committed together by the framework"
             )
-        _raise_if_ignored(scope)
         scope.changed_session = scope.changed_session or changes_session(text)
+        scope.ran_statements = True
         is_blind = is_blind_write(text)
         # Before anything is sent: what cannot be adapted or encoded is then an error of Python alone.
         if params is not None:
             text = self.mogrify(text, params)
         elif not text.isascii():
             text.encode()
+        return self._run(scope, text, is_blind=is_blind)
+
+    def _run(self, scope: ItemScope, text: str, *, is_blind: bool) -> Any:
+        """Send SQL for an item; its earlier declared writes go first."""
+        _raise_if_ignored(scope)
         self._flush_all()
+        is_blind = is_blind and not (scope.declared and self._must_tell(scope))
         if not is_blind:
             scope.was_answered = True
             if scope.sent is None:
                 self._release()
         self._open(scope)
         if scope.declared:
-            declared, scope.declared = self._statements(scope.declared), []
-            self._send(scope, declared)
+            self._send_declared(scope)
         self._send(scope, text)
         scope.was_answered = scope.was_answered or self._cursor.description is not None
         return self._cursor
@@ -235,15 +266,19 @@ class ChunkSession:
             if not scope.declared:
                 return
             self._flush_all()
+            if self._must_tell(scope):
+                self._release()
             self._open(scope)
         else:
             self._require_transaction()
-        last = [self._statements(scope.declared)] if scope.declared else []
+        if scope.declared:
+            self._send_declared(scope)
         if self._settle:
-            last.append(self._settle)
-        scope.declared = []
-        if last:
-            self._send(scope, "; ".join(last))
+            try:
+                self._send(scope, self._settle)
+            except psycopg2.Error:
+                scope.is_not_yet = True
+                raise
 
     def undo(self, scope: ItemScope) -> None:
         """Take back whatever an item did, and nothing of what others did."""
@@ -312,65 +347,103 @@ class ChunkSession:
 
     def _write_in_groups(self, waiting: Sequence[ItemScope]) -> list[ItemScope]:
         groups = _groups(waiting, self._declared_together)
-        templates = list(dict.fromkeys(template for template, _ in groups if template is not None))
-        numbers = {template: number for number, template in enumerate(templates, 1)}
-        entries, separator = _joined([self._entry(scope.declared) for scope in waiting])
+        plans = list(dict.fromkeys(group.plan for group in groups if group.plan is not None))
+        numbers = {plan: number for number, plan in enumerate(plans, 1)}
+        sent: list[tuple[int, Write]] = []
+        texts: list[str] = []
+        return_keys: list[bool] = []
+        for group in groups:
+            for owner, write in group.entries:
+                sent.append((owner, write))
+                if group.plan is None:
+                    texts.append(write.plan.telling_statement(write, waiting[owner].origin))
+                    return_keys.append(write.plan.returns_key)
+                else:
+                    texts.append(write.plan.values(write))
+                    return_keys.append(False)
+        entries, separator = _joined(texts)
+        ends = list(accumulate(len(group.entries) for group in groups))
         parameters = {
             "entries": entries,
             "separator": separator,
-            "group_ends": [end for _, end in groups],
-            "templates": [0 if template is None else numbers[template] for template, _ in groups],
-            "heads": [template.head for template in templates],
-            "tails": [template.tail for template in templates],
-            "settle": self._settle,
+            "owners": [owner for owner, _ in sent],
+            "return_keys": return_keys,
+            "group_ends": ends,
+            "templates": [0 if group.plan is None else numbers[group.plan] for group in groups],
+            "heads": [plan.head for plan in plans],
+            "tails": [plan.tail for plan in plans],
+            "settle": self._settle if any(write.plan.settles for _, write in sent) else None,
             "room": MAX_SUBTRANSACTIONS - self.subtransactions,
         }
-        self._send_for_all(self._take_pending() + self.mogrify(_WORK["apply_writes"], parameters))
-        *refused, (tried, *_, subtransactions) = self._cursor.fetchall()
-        for index, *facts, _ in refused:
-            self.write_errors.append(WriteError(waiting[index], *facts))
-        self.declared_entries += tried
+        self._send_for_all(self._take_pending() + self.mogrify(_WRITES["apply_writes"], parameters))
+        *told, (tried, *_, subtransactions) = self._cursor.fetchall()
+        refused = set()
+        spoken_of = set()
+        for index, verdict, row_key, *facts, _ in told:
+            owner, write = sent[index]
+            spoken_of.add(index)
+            if verdict in ("refused", "not yet"):
+                refused.add(owner)
+                self.write_errors.append(WriteError(waiting[owner], verdict == "not yet", *facts))
+            else:
+                self._note(waiting[owner], write, verdict, row_key)
+        for index, (owner, write) in enumerate(sent[:tried]):
+            if index not in spoken_of and owner not in refused:
+                waiting[owner].written.append(write)
+        unsent = waiting[sent[tried][0] :] if tried < len(sent) else []
+        self.declared_entries += len(waiting) - len(unsent)
         self.subtransactions += subtransactions
-        return list(waiting[tried:])
+        return list(unsent)
+
+    def _note(self, scope: ItemScope, write: Write, verdict: str, row_key: int | None) -> None:
+        """Keep what became of a write, as `run_write` tells it."""
+        match verdict.split():
+            case ["written"] if row_key is not None:
+                scope.row_keys.append(row_key)
+            case ["written"] | ["unchanged"]:
+                scope.written.append(write)
+            case ["newer", batch_id, item_number]:
+                scope.left.append(LeftRow(write.plan.request.table, "newer", Origin(int(batch_id), int(item_number))))
+            case ["there"]:
+                scope.left.append(LeftRow(write.plan.request.table, "there"))
+            case _:
+                scope.left.append(LeftRow(write.plan.request.table, "left out"))
 
     def _write_as_columns(self, waiting: Sequence[ItemScope]) -> bool:
-        """Try all writes as one statement, where they are alike and few have been refused of late.
+        """Try all writes as one statement for each kind of row, where few have been refused of late.
 
         If the server refuses it, nothing has happened: then row after row tells which.
         """
-        if self._declared_together < LARGEST_GROUP or len(waiting) < _FEWEST_ROWS:
+        if self._declared_together < LARGEST_GROUP or self.subtransactions >= MAX_SUBTRANSACTIONS:
             return False
-        if self.subtransactions >= MAX_SUBTRANSACTIONS:
+        kinds = _alike(waiting)
+        if kinds is None:
             return False
-        rows = _alike(waiting)
-        if rows is None:
+        plan = next(iter(kinds))[0]
+        if len(waiting) < _FEWEST_ROWS and not plan.spares_sequence:
             return False
-        template = waiting[0].declared[0][0]
-        types = self._types_of(template)
-        texts = None if types is None else texts_of(rows, types)
-        if types is None or texts is None:
-            return False
+        statements = []
+        for (plan, _), writes in kinds.items():
+            statement = plan.columns_statement(writes)
+            if statement is None:
+                return False
+            statements.append(statement)
         self._send_for_all(self._take_pending())
         savepoint = f"{self._savepoints}{next(self._numbers)}"
-        written = self._rows_written(f"SAVEPOINT {savepoint}; {self._as_columns(template, types, texts)}")
-        if written == len(rows):
+        if self._is_accepted(f"SAVEPOINT {savepoint}; {'; '.join(statements)}"):
             self._pending = f"RELEASE SAVEPOINT {savepoint}; "
             self.subtransactions += 1
-            self.declared_entries += len(rows)
+            self.declared_entries += len(waiting)
+            for scope in waiting:
+                scope.written += scope.declared
             return True
-        if written is not None:
-            # A trigger or a rule leaves rows out, and would again; or the table was altered.
-            self._column_types[template] = None
         self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
         return False
 
-    def _rows_written(self, text: str) -> int | None:
-        """How many rows a statement for several items has written; None if one of them was refused."""
+    def _is_accepted(self, text: str) -> bool:
+        """Whether the server took a statement for several items; False if one of them was refused."""
         try:
             self._cursor.execute(text)
-            written = self._cursor.rowcount
-            if self._settle:
-                self._cursor.execute(self._settle)
         except psycopg2.Error as error:
             if error.pgcode in _NOT_OUR_TRANSACTION:
                 raise ChunkSpoiled from error
@@ -378,37 +451,73 @@ class ChunkSession:
             if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
                 self.error = self.error or error
                 raise
+            if error.pgcode == _ALTERED:
+                self._plans.forget()
+            return False
+        return True
+
+    def plan(self, scope: ItemScope, request: WriteRequest) -> Plan:
+        """How a kind of row is written; asks the catalogue the first time.
+
+        Raises:
+            UnusableTarget: the table cannot be written to in this way.
+        """
+        known = self._plans.find(request)
+        if known is not None:
+            return known
+        _raise_if_ignored(scope)
+        if not self._plans.knows(request.table):
+            text = self.mogrify(_WRITES["describe_target"], {"table": quoted_table(request.table)})
+            self._send_for_all(self._take_pending() + text)
+            ((described,),) = self._cursor.fetchall()
+            self._plans.learn(request.table, described)
+        return self._plans.make(request, self.connection.server_version)
+
+    def write_returning(self, scope: ItemScope, write: Write, returning: str) -> Any:
+        """Write a row at once, and return a column of it as it stands then; of a row that was left, as it stood."""
+        plan = write.plan
+        told = plan.needs_single_rows or scope.origin is not None
+        prefix = f"{_WRITES['forget_what_was_met']}; " if told else ""
+        cursor = self._run(scope, prefix + plan.telling_statement(write, scope.origin, returning), is_blind=False)
+        row = cursor.fetchone()
+        if row is not None:
+            *keys, value = row
+            self._note(scope, write, "written", keys[0] if keys else None)
+            return value
+        self._send(scope, _WRITES["what_was_met"])
+        ((met,),) = self._cursor.fetchall()
+        self._note(scope, write, met or "left out", None)
+        if not plan.has_key:
             return None
-        return int(written)
+        self._send(scope, plan.standing_row(write, returning))
+        row = self._cursor.fetchone()
+        return None if row is None else row[0]
 
-    def _types_of(self, template: InsertTemplate) -> list[str] | None:
-        if template not in self._column_types:
-            parameters = {"table": template.table, "columns": list(template.columns)}
-            self._send_for_all(self._take_pending() + self.mogrify(_WORK["column_types"], parameters))
-            ((types,),) = self._cursor.fetchall()
-            self._column_types[template] = types if types and len(types) == len(template.columns) else None
-        return self._column_types[template]
+    def _must_tell(self, scope: ItemScope) -> bool:
+        """Whether the server must say what becomes of the writes that an item has declared."""
+        return scope.origin is not None or any(write.plan.needs_single_rows for write in scope.declared)
 
-    def _as_columns(self, template: InsertTemplate, types: Sequence[str], texts: Sequence[str]) -> str:
-        cut = "pg_catalog.unnest(pg_catalog.string_to_array(%s, %s, %s))"
-        columns = [f"{self.mogrify(cut, (text, SEPARATOR, NULL))} AS c{number}" for number, text in enumerate(texts, 1)]
-        # Somebody may have altered the table since its columns were looked at.
-        known = {"table": template.table, "columns": list(template.columns), "types": list(types)}
-        return (
-            f"{template.into}SELECT {selected(types)} FROM (SELECT {', '.join(columns)}) AS given "
-            f"WHERE {self.mogrify(_WORK['has_column_types'], known)}{template.tail}"
-        )
+    def _statements(self, scope: ItemScope) -> tuple[str, bool]:
+        """SQL for the writes that an item has declared, and whether it answers what became of them."""
+        writes = scope.declared
+        if not self._must_tell(scope):
+            return "; ".join(write.plan.statement(write) for write in writes), False
+        parameters = {
+            "statements": [write.plan.telling_statement(write, scope.origin) for write in writes],
+            "return_keys": [write.plan.returns_key for write in writes],
+        }
+        return self.mogrify(_WRITES["run_writes"], parameters), True
 
-    def _statements(self, declared: Sequence[Declared]) -> str:
-        return "; ".join(f"{template.head}{self._row(template, row)}{template.tail}" for template, row in declared)
-
-    def _entry(self, declared: Sequence[Declared]) -> str:
-        return self._row(*declared[0]) if len(declared) == 1 else self._statements(declared)
-
-    def _row(self, template: InsertTemplate, row: str | tuple[Any, ...]) -> str:
-        if type(row) is str:
-            return row
-        return row_literal(row) or self.mogrify(template.row, row)
+    def _send_declared(self, scope: ItemScope) -> None:
+        text, answers = self._statements(scope)
+        writes, scope.declared = scope.declared, []
+        self._send(scope, text)
+        if not answers:
+            scope.written += writes
+            return
+        scope.was_answered = True
+        for write, (verdict, row_key) in zip(writes, self._cursor.fetchall(), strict=True):
+            self._note(scope, write, verdict, row_key)
 
     def _open(self, scope: ItemScope) -> None:
         if scope.sent is not None:
@@ -483,22 +592,27 @@ class ChunkSession:
             raise scope.error
 
 
-def _alike(waiting: Sequence[ItemScope]) -> list[tuple[Any, ...]] | None:
-    """The rows of items that have declared one write each, all of one template and each of another key."""
-    template = waiting[0].declared[0][0]
-    rows = []
+def _alike(waiting: Sequence[ItemScope]) -> dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]] | None:
+    """The writes of items that have declared one each, to one table and each of another key; by kind of row."""
+    kinds: dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]] = {}
     keys = set()
     for scope in waiting:
-        declared = scope.declared
-        if len(declared) != 1:
+        if len(scope.declared) != 1 or scope.origin is not None:
             return None
-        its_template, row = declared[0]
-        if its_template is not template or type(row) is not tuple or scope.key in keys:
+        write = scope.declared[0]
+        if write.plan.needs_single_rows or write.key in keys:
             return None
-        if scope.key is not None:
-            keys.add(scope.key)
-        rows.append(row)
-    return rows
+        if write.key is not None:
+            keys.add(write.key)
+        kind = (write.plan, write.expressions)
+        found = kinds.get(kind)
+        if found is None:
+            if len(kinds) == _MAX_KINDS:
+                return None
+            kinds[kind] = found = []
+        found.append(write)
+    targets = {plan.target.name for plan, _ in kinds}
+    return kinds if len(targets) == 1 else None
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:
@@ -511,27 +625,62 @@ def _joined(texts: Sequence[str]) -> tuple[str, str]:
     return joined, separator
 
 
-def _groups(waiting: Sequence[ItemScope], size: int) -> list[tuple[InsertTemplate | None, int]]:
-    """Neighbours that are tried together, as the template that all of them have (None: several) and where they end."""
-    groups: list[tuple[InsertTemplate | None, int]] = []
-    current: InsertTemplate | None = None
-    keys: set[str] = set()
-    members = 0
-    for position, scope in enumerate(waiting):
-        declared = scope.declared
-        template = declared[0][0] if len(declared) == 1 else None
-        key = scope.key
-        # One INSERT cannot touch a row twice, so the later one of the same key begins a group of its own.
-        if members and (template is not current or members == size or (key in keys and template is not None)):
-            groups.append((current, position))
-            keys = set()
-            members = 0
-        current = template
-        members += 1
-        if key is not None:
-            keys.add(key)
-    groups.append((current, len(waiting)))
+class _Group(NamedTuple):
+    """Neighbouring writes that are tried together.
+
+    Attributes:
+        plan: of all of them, if they can share a statement; else each has one of its own.
+        entries: the place of the item that wants it, and the write.
+    """
+
+    plan: Plan | None
+    entries: list[tuple[int, Write]]
+
+
+def _groups(waiting: Sequence[ItemScope], size: int) -> list[_Group]:
+    groups: list[_Group] = []
+    for plan, owners in _runs(waiting):
+        keys: set[Any] = set()
+        members = size
+        for owner in owners:
+            writes = waiting[owner].declared
+            key = writes[0].key if plan is not None else None
+            # One INSERT cannot touch a row twice, so the later one of the same key begins a group of its own.
+            if members >= size or key in keys:
+                groups.append(_Group(plan, []))
+                keys = set()
+                members = 0
+            groups[-1].entries.extend((owner, write) for write in writes)
+            members += 1
+            if key is not None:
+                keys.add(key)
     return groups
+
+
+def _runs(waiting: Sequence[ItemScope]) -> list[tuple[Plan | None, list[int]]]:
+    """Neighbours of one plan; those that are few are put together, with a statement for each write."""
+    runs: list[tuple[Plan | None, list[int]]] = []
+    for owner, scope in enumerate(waiting):
+        plan = _shared_plan(scope)
+        if not runs or runs[-1][0] is not plan:
+            runs.append((plan, []))
+        runs[-1][1].append(owner)
+    joined: list[tuple[Plan | None, list[int]]] = []
+    for plan, owners in runs:
+        kept = plan if len(owners) >= _FEWEST_IN_GROUP or len(runs) == 1 else None
+        if joined and kept is None and joined[-1][0] is None:
+            joined[-1][1].extend(owners)
+        else:
+            joined.append((kept, owners))
+    return joined
+
+
+def _shared_plan(scope: ItemScope) -> Plan | None:
+    """The plan of an item's only write, if it can share a statement with others of that plan."""
+    if len(scope.declared) != 1 or scope.origin is not None:
+        return None
+    plan = scope.declared[0].plan
+    return None if plan.needs_single_rows else plan
 
 
 def _raise_if_ignored(scope: ItemScope) -> None:

@@ -20,17 +20,17 @@ from reliable_imports.engine.chunk import Chunk, parser
 from reliable_imports.engine.claims import MAX_ITEMS, Claim, Claims
 from reliable_imports.engine.preparation import Prepared, Preparer
 from reliable_imports.engine.recorder import Recorder
-from reliable_imports.engine.session import LARGEST_GROUP, MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.session import LARGEST_GROUP, MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge, ItemScope
 from reliable_imports.engine.stop import StopSignal
 from reliable_imports.engine.tolerance import CircuitBreaker, excess
-from reliable_imports.errors import ContextMisuse
+from reliable_imports.errors import ContextMisuse, UnusableTarget
 from reliable_imports.failure import Failure, exception_failure
 from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
 from reliable_imports.statuses import Stage
-from reliable_imports.upsert import InsertTemplate
+from reliable_imports.writes.plans import Plans
 
 _WORK = load("work.sql")
 
@@ -112,7 +112,7 @@ class Worker:
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
         self._connection: Connection
         self._found: dict[tuple[Any, ...], Any] = {}
-        self._column_types: dict[InsertTemplate, list[str] | None] = {}
+        self._plans = Plans()
         self._in_hand = 0
         self._carried: list[Attempt] = []
         self._prepared: dict[int, Prepared] = {}
@@ -157,6 +157,22 @@ class Worker:
     def left(self) -> set[int]:
         """Suspect ranges that are left to another worker, which looks for the killer; 0 for items to be tried again."""
         return self._claims.left
+
+    def check_targets(self) -> None:
+        """Look at the tables that the processor says it writes to, before any item is tried.
+
+        Raises MustPause: one of them cannot be written to; no item could be imported.
+        """
+        requests = self._processor.write_requests()
+        if not requests:
+            return
+        with transaction(self._connection):
+            session = self._chunk(careful=True).session
+            for request in requests:
+                try:
+                    session.plan(ItemScope(), request)
+                except UnusableTarget as error:
+                    raise MustPause(f"{type(self._processor).__qualname__} cannot write: {error}") from None
 
     def work(self) -> Ending:
         """Work until nothing is left to claim, or until told to stop.
@@ -349,7 +365,7 @@ class Worker:
     def _forget(self) -> None:
         """What undone items had looked up, or were the first to fail for, may never have existed."""
         self._found.clear()
-        self._column_types.clear()
+        self._plans.forget()
         self._recorder.forget()
         self._breaker.forget()
         self._carried = []
@@ -366,7 +382,7 @@ class Worker:
             declared_together=_group_size(self._refusals),
             own_together=_group_size(self._undone),
             found=self._found,
-            column_types=self._column_types,
+            plans=self._plans,
             on_item=self._on_item,
         )
 

@@ -162,6 +162,9 @@ CREATE TABLE reliable_imports.import_retries (
     item_number   bigint NOT NULL,
     next_attempt  integer NOT NULL,
     not_before    timestamptz NOT NULL,
+    -- Of an item whose deferred constraint was not met: how many items of the batch were completed by then. It is tried
+    -- again when nothing else is left, and for the last time if no more were completed since.
+    completed_before  bigint,
     PRIMARY KEY (batch_id, item_number)
 );
 CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, not_before, item_number);
@@ -188,8 +191,9 @@ CREATE TABLE reliable_imports.import_attempts (
     -- False for a try that the same run followed with another.
     is_final         boolean NOT NULL,
     finished_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- The table and key of the item's first upsert; guards newer data from older items.
-    natural_key      text,
+    -- Of a completed item: the row that it has written first, as 64 bits that are equal where the table's unique index
+    -- finds the keys equal. It guards newer data from older items. Its other rows are in import_row_keys.
+    row_key          bigint,
     result           json,
     skip_reason      text,
     stage            text,
@@ -218,11 +222,16 @@ CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_i
 -- Failures that are to be tried again without a person.
 CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
     WHERE is_final AND retry_after IS NOT NULL;
--- Is there newer data of the same key? A key is only ever looked up whole. An index of four bytes costs a third of one
--- of texts, hardly grows dearer with its size, and takes the same key in every batch as it comes, which a hash index
--- does not.
-CREATE INDEX import_attempts_natural_key ON reliable_imports.import_attempts (pg_catalog.hashtext(natural_key))
-    WHERE outcome = 'completed' AND natural_key IS NOT NULL;
+-- Who else has written a row?
+CREATE INDEX import_attempts_row_key ON reliable_imports.import_attempts (row_key) WHERE row_key IS NOT NULL;
+
+-- The rows that completed items have written after their first one.
+CREATE TABLE reliable_imports.import_row_keys (
+    row_key      bigint NOT NULL,
+    batch_id     bigint NOT NULL,
+    item_number  bigint NOT NULL
+);
+CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
 
 CREATE TABLE reliable_imports.import_failure_reasons (
     fingerprint      text PRIMARY KEY,

@@ -54,7 +54,8 @@ RETURNS TABLE (
     origin_item_number  bigint,
     attempt             integer,
     duplicate_of        bigint,
-    fails               boolean
+    fails               boolean,
+    tries_last          boolean
 )
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -113,7 +114,7 @@ BEGIN
             announced.is_announced::integer
         ],
         NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
-        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean;
+        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, false;
     IF NOT take_anyway AND (announced.is_suspect OR announced.is_shared) THEN
         RETURN;
     END IF;
@@ -167,7 +168,8 @@ BEGIN
         stored.origin_item_number,
         stored.earlier_attempts + 1,
         duplicate.duplicate_of,
-        duplicate.fails
+        duplicate.fails,
+        false
     FROM reliable_imports.import_items AS stored
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
         ON has_duplicates
@@ -176,151 +178,6 @@ BEGIN
     WHERE stored.batch_id = the_batch
         AND stored.item_number BETWEEN from_item AND last_item
     ORDER BY stored.item_number;
-END
-$$;
-
--- Sends the declared writes of a chunk, in item order.
---
--- An entry is what one item declared. Neighbouring entries form a group, which is tried as a whole in one
--- subtransaction: one INSERT with many rows where all entries are of one template, else statement after statement.
--- If the server refuses a group, its entries are tried one by one in one subtransaction, up to the one that is refused
--- again: that entry has failed. Those before it are repeated, without a subtransaction, for they were good a moment ago;
--- those behind it are tried as a group. So a group costs one subtransaction at most, however many of it fail.
---
--- What is not an entry's own fault (connection, transaction state, lock, resources, operator, I/O, internal) is raised
--- again: booked as a failure of the entry, a full disk would fail every item of a batch.
---
--- Subtransactions that have written are counted, and before there are more than *room* of them the function stops.
--- It returns a row for each refused entry, and a last one whose entry_index is the number of entries that were tried,
--- and which says how many subtransactions have written.
-CREATE FUNCTION reliable_imports.apply_writes(
-    entries     text[],
-    group_ends  integer[],
-    templates   integer[],  -- for each group: an index into heads and tails; 0 if its entries are whole statements
-    heads       text[],
-    tails       text[],
-    settle      text,       -- checks deferred constraints, so that they hit the entry and not the chunk's COMMIT
-    room        integer
-)
-RETURNS TABLE (
-    entry_index        integer,
-    failed_sqlstate    text,
-    failed_message     text,
-    failed_detail      text,
-    failed_table       text,
-    failed_column      text,
-    failed_constraint  text,
-    subtransactions    integer
-)
-LANGUAGE plpgsql AS $$
-DECLARE
-    infrastructure  CONSTANT text[] := ARRAY['08', '25', '40', '53', '55', '57', '58', 'XX'];
-    used            integer := 0;
-    first           integer := 1;
-    last            integer;
-    tried           integer;
-    refused         text;
-    head            text;
-    tail            text;
-    between         text;
-BEGIN
-    FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
-        last := group_ends[number];
-        head := coalesce(heads[templates[number]], '');
-        tail := coalesce(tails[templates[number]], '');
-        between := CASE templates[number] WHEN 0 THEN '; ' ELSE ', ' END;
-        WHILE first <= last AND used < room LOOP
-            BEGIN
-                EXECUTE head || pg_catalog.array_to_string(entries[first:last], between) || tail;
-                IF settle IS NOT NULL THEN
-                    EXECUTE settle;
-                END IF;
-                used := used + 1;
-                first := last + 1;
-                CONTINUE;
-            EXCEPTION WHEN OTHERS THEN
-                GET STACKED DIAGNOSTICS
-                    failed_sqlstate = RETURNED_SQLSTATE,
-                    failed_message = MESSAGE_TEXT,
-                    failed_detail = PG_EXCEPTION_DETAIL,
-                    failed_table = TABLE_NAME,
-                    failed_column = COLUMN_NAME,
-                    failed_constraint = CONSTRAINT_NAME;
-                IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
-                    RAISE;
-                END IF;
-            END;
-            tried := first;
-            refused := failed_sqlstate;
-            IF first < last THEN
-                BEGIN
-                    WHILE tried <= last LOOP
-                        EXECUTE head || entries[tried] || tail;
-                        IF settle IS NOT NULL THEN
-                            EXECUTE settle;
-                        END IF;
-                        tried := tried + 1;
-                    END LOOP;
-                    used := used + 1;
-                    first := tried;
-                    CONTINUE;
-                EXCEPTION WHEN OTHERS THEN
-                    GET STACKED DIAGNOSTICS
-                        failed_sqlstate = RETURNED_SQLSTATE,
-                        failed_message = MESSAGE_TEXT,
-                        failed_detail = PG_EXCEPTION_DETAIL,
-                        failed_table = TABLE_NAME,
-                        failed_column = COLUMN_NAME,
-                        failed_constraint = CONSTRAINT_NAME;
-                    IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
-                        RAISE;
-                    END IF;
-                END;
-                IF tried > first AND refused = '21000' THEN
-                    -- Two rows of one INSERT met in one row of the table: apart they are fine.
-                    FOR good IN first .. tried - 1 LOOP
-                        EXECUTE head || entries[good] || tail;
-                    END LOOP;
-                ELSIF tried > first THEN
-                    EXECUTE head || pg_catalog.array_to_string(entries[first:tried - 1], between) || tail;
-                END IF;
-                IF tried > first AND settle IS NOT NULL THEN
-                    EXECUTE settle;
-                END IF;
-            END IF;
-            entry_index := tried - 1;
-            RETURN NEXT;
-            first := tried + 1;
-        END LOOP;
-        EXIT WHEN first <= last;
-    END LOOP;
-    entry_index := first - 1;
-    subtransactions := used;
-    RETURN NEXT;
-END
-$$;
-
--- The types of columns of a table, as PostgreSQL names its own; fewer than columns where there are others, and NULL where
--- this role may not look, or no table can have such a name. As a condition of an INSERT, which has locked the table by
--- then, it says whether they are still the same.
-CREATE FUNCTION reliable_imports.column_types(of_table text, of_columns text[])
-RETURNS text[]
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    RETURN ARRAY(
-        SELECT kind.typname::text
-        FROM pg_catalog.unnest(of_columns) WITH ORDINALITY AS named (name, place)
-        JOIN pg_catalog.pg_attribute AS of_column
-            ON of_column.attrelid = pg_catalog.to_regclass(of_table)
-            AND of_column.attname = named.name
-            AND NOT of_column.attisdropped
-        JOIN pg_catalog.pg_type AS kind
-            ON kind.oid = of_column.atttypid
-            AND kind.typnamespace = 'pg_catalog'::pg_catalog.regnamespace
-        ORDER BY named.place
-    );
-EXCEPTION WHEN insufficient_privilege OR syntax_error OR feature_not_supported THEN
-    RETURN NULL;
 END
 $$;
 
@@ -356,16 +213,18 @@ CREATE FUNCTION reliable_imports.record_chunk(
     completed_n     integer,
     failed_n        integer,
     skipped_n       integer,
-    -- Of each completed item: number, attempt, natural key, and its result as JSON.
+    -- Of each completed item: number, attempt, and its result as JSON.
     numbers         bigint[],
     tries           integer[],
-    keys            text[],
     results         text[],
     skips           json,
     failures        json,
     reasons         json,
     retries         json,
-    logs            json
+    logs            json,
+    -- The rows that completed items have written, in the order in which they did.
+    key_items       bigint[],
+    row_keys        bigint[]
 )
 RETURNS void
 LANGUAGE plpgsql AS $$
@@ -388,32 +247,50 @@ BEGIN
     END IF;
 
     INSERT INTO reliable_imports.import_attempts (
-        batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, result
+        batch_id, item_number, attempt, run_id, outcome, is_final, row_key, result
     )
     SELECT
-        chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, completed.natural_key,
+        chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, first_key.row_key,
         completed.result::json
     FROM (
         SELECT
             pg_catalog.unnest(numbers) AS item_number,
             pg_catalog.unnest(tries) AS attempt,
-            pg_catalog.unnest(keys) AS natural_key,
             pg_catalog.unnest(results) AS result
-    ) AS completed;
+    ) AS completed
+    LEFT JOIN (
+        SELECT DISTINCT ON (item_number) item_number, row_key
+        FROM ROWS FROM (pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)) WITH ORDINALITY AS written (item_number, row_key, place)
+        WHERE row_key IS NOT NULL
+        ORDER BY item_number, place
+    ) AS first_key ON first_key.item_number = completed.item_number;
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';
+    END IF;
+    IF pg_catalog.cardinality(key_items) > completed_n THEN
+        INSERT INTO reliable_imports.import_row_keys (row_key, batch_id, item_number)
+        SELECT DISTINCT numbered.row_key, chunk_batch, numbered.item_number
+        FROM (
+            SELECT
+                written.item_number,
+                written.row_key,
+                row_number() OVER (PARTITION BY written.item_number ORDER BY written.place) AS number
+            FROM ROWS FROM (pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)) WITH ORDINALITY AS written (item_number, row_key, place)
+            WHERE written.row_key IS NOT NULL
+        ) AS numbered
+        WHERE numbered.number > 1;
     END IF;
 
     stored := 0;
     IF record_chunk.skips IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
-            batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, skip_reason
+            batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
         )
         SELECT
-            chunk_batch, skip.item_number, skip.attempt, chunk_run, 'skipped', true, skip.natural_key, skip.skip_reason
+            chunk_batch, skip.item_number, skip.attempt, chunk_run, 'skipped', true, skip.skip_reason
         FROM pg_catalog.json_to_recordset(record_chunk.skips) AS skip (
-            item_number bigint, attempt integer, natural_key text, skip_reason text
+            item_number bigint, attempt integer, skip_reason text
         );
         GET DIAGNOSTICS stored = ROW_COUNT;
     END IF;
@@ -423,12 +300,12 @@ BEGIN
 
     IF record_chunk.failures IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
-            batch_id, item_number, attempt, run_id, outcome, is_final, natural_key, stage, error_type, sqlstate,
+            batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, sqlstate,
             constraint_name, field, message, detail, traceback, reason, retryable, retry_after
         )
         SELECT
             chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
-            failure.natural_key, failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
+            failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
             failure.field, failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
             failure.retry_after
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk.failures) AS failure;
@@ -482,10 +359,22 @@ BEGIN
     END IF;
 
     IF record_chunk.retries IS NOT NULL THEN
-        INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
-        SELECT chunk_batch, retry.item_number, retry.next_attempt, pg_catalog.clock_timestamp() + retry.pause
+        INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before, completed_before)
+        SELECT
+            chunk_batch,
+            retry.item_number,
+            retry.next_attempt,
+            pg_catalog.clock_timestamp() + retry.pause,
+            CASE
+                WHEN retry.waits_for_others THEN (
+                    -- Before this chunk: what it has completed itself may be what the item waits for.
+                    SELECT sum(counted.completed) - completed_n
+                    FROM reliable_imports.import_ranges AS counted
+                    WHERE counted.batch_id = chunk_batch
+                )
+            END
         FROM pg_catalog.json_to_recordset(record_chunk.retries) AS retry (
-            item_number bigint, next_attempt integer, pause interval
+            item_number bigint, next_attempt integer, pause interval, waits_for_others boolean
         );
     END IF;
 

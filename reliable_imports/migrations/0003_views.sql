@@ -22,7 +22,6 @@ SELECT
     item.source_line,
     item.source_offset,
     coalesce(latest.attempt, item.earlier_attempts) AS attempts,
-    latest.natural_key,
     latest.result,
     latest.result ->> 'target_table' AS target_table,
     latest.result ->> 'target_id' AS target_id,

@@ -55,6 +55,12 @@ WHERE batch_id = %(batch_id)s
 ORDER BY item_number
 LIMIT 1000
 
+-- name: part_of_key
+item.source_data ->> %s
+
+-- name: without_null_tokens
+CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
+
 -- name: mark_duplicates
 -- Sorted by key on the server, on disk where memory does not hold it.
 INSERT INTO reliable_imports.import_duplicates (batch_id, item_number, duplicate_of, fails)
@@ -80,14 +86,7 @@ FROM (
     FROM (
         SELECT
             item.item_number,
-            ARRAY(
-                SELECT CASE WHEN value = ANY (%(null_tokens)s::text[]) THEN NULL ELSE value END
-                FROM (
-                    SELECT item.source_data ->> field AS value
-                    FROM pg_catalog.unnest(%(fields)s::text[]) WITH ORDINALITY AS named (field, place)
-                    ORDER BY place
-                ) AS given
-            ) AS natural_key
+            ARRAY[{key}] AS natural_key
         FROM reliable_imports.import_items AS item
         WHERE item.batch_id = %(batch_id)s
             AND item.source_data IS NOT NULL

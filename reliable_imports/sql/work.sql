@@ -79,19 +79,46 @@ FROM reliable_imports.claim_chunk(
 
 -- name: claim_retries
 -- Items whose range has moved on without them; each is locked by this transaction as a range would be.
-WITH due AS MATERIALIZED (
-    SELECT retry.batch_id, retry.item_number, retry.next_attempt
+--
+-- Those that wait for others come when nothing else of the batch is left, and to one worker at a time, so that what
+-- another one is just about to complete is not missed. The last of them comes first: a file that names children before
+-- their parents has the parents behind.
+WITH others AS MATERIALIZED (
+    SELECT
+        (SELECT coalesce(sum(completed), 0) FROM reliable_imports.import_ranges WHERE batch_id = %(batch_id)s) AS completed,
+        NOT EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS open_range
+            WHERE open_range.batch_id = %(batch_id)s
+                AND open_range.is_open
+        )
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_retries AS other
+            WHERE other.batch_id = %(batch_id)s
+                AND other.completed_before IS NULL
+        )
+        AND pg_catalog.pg_try_advisory_xact_lock(
+            pg_catalog.hashtextextended('reliable_imports: items that wait for others', %(batch_id)s)
+        ) AS have_ended
+), due AS MATERIALIZED (
+    SELECT
+        retry.batch_id, retry.item_number, retry.next_attempt,
+        retry.completed_before = others.completed AS tries_last
     FROM reliable_imports.import_retries AS retry
+    CROSS JOIN others
     WHERE retry.batch_id = %(batch_id)s
         AND retry.not_before <= pg_catalog.clock_timestamp()
+        AND (retry.completed_before IS NULL OR others.have_ended)
         AND EXISTS (
             SELECT FROM reliable_imports.import_batches AS batch
             WHERE batch.id = %(batch_id)s
                 AND batch.status = 'processing'
         )
-    ORDER BY retry.not_before, retry.item_number
+    ORDER BY
+        retry.completed_before NULLS FIRST,
+        CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
+        CASE WHEN retry.completed_before IS NULL THEN retry.item_number ELSE -retry.item_number END
     LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF retry SKIP LOCKED
 )
 SELECT
     pg_catalog.txid_current(),
@@ -125,12 +152,13 @@ SELECT
     coalesce(item.origin_item_number, item.item_number),
     due.next_attempt,
     NULL::bigint AS duplicate_of,
-    NULL::boolean AS fails
+    NULL::boolean AS fails,
+    coalesce(due.tries_last, false) AS tries_last
 FROM due
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = due.batch_id
     AND item.item_number = due.item_number
-ORDER BY item.item_number
+ORDER BY CASE WHEN due.tries_last IS NULL THEN item.item_number ELSE -item.item_number END
 
 -- name: due_retry
 SELECT retry.item_number
@@ -151,7 +179,12 @@ WHERE id = %(run_id)s
 -- name: next_retry
 -- Seconds until the next item that nobody else holds may be tried again; no row if none waits, or the batch is not to
 -- be worked.
-SELECT extract(epoch FROM retry.not_before - pg_catalog.clock_timestamp())::double precision
+SELECT
+    greatest(
+        extract(epoch FROM retry.not_before - pg_catalog.clock_timestamp()),
+        -- What waits for others may have to wait for another worker.
+        CASE WHEN retry.completed_before IS NOT NULL THEN 0.1 END
+    )::double precision
 FROM reliable_imports.import_retries AS retry
 JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
@@ -160,21 +193,6 @@ ORDER BY retry.not_before
 LIMIT 1
 FOR UPDATE OF retry SKIP LOCKED
 
--- name: apply_writes
-SELECT
-    entry_index, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint,
-    subtransactions
-FROM reliable_imports.apply_writes(
-    pg_catalog.string_to_array(%(entries)s, %(separator)s), %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[],
-    %(settle)s::text, %(room)s
-)
-
--- name: column_types
-SELECT reliable_imports.column_types(%(table)s, %(columns)s::text[])
-
--- name: has_column_types
-reliable_imports.column_types(%(table)s, %(columns)s::text[]) = %(types)s::text[]
-
 -- name: repeat_statements
 SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bigint[])
 
@@ -182,30 +200,20 @@ SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bi
 SELECT reliable_imports.record_chunk(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
     %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
-    pg_catalog.string_to_array(%(keys)s, E'\n', ''), pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
-    %(failures)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json
+    pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
+    %(failures)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
 )
+FROM (
+    SELECT pg_catalog.array_agg(item_number) AS items, pg_catalog.array_agg(row_key) AS row_keys
+    FROM ({keys}) AS written
+) AS keyed
+
+-- name: no_keys
+SELECT NULL::bigint AS item_number, NULL::bigint AS row_key WHERE false
 
 -- name: insert_log
 INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
 VALUES (%(batch_id)s, NULL, %(run_id)s, %(level)s, %(message)s, %(details)s)
-
--- name: find_newer
--- Has an item that was delivered later completed the same key?
-SELECT newer.batch_id, newer.item_number
-FROM reliable_imports.import_attempts AS newer
-JOIN reliable_imports.import_batches AS batch ON batch.id = newer.batch_id
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = newer.batch_id
-    AND item.item_number = newer.item_number
-WHERE pg_catalog.hashtext(newer.natural_key) = pg_catalog.hashtext(%(natural_key)s)
-    AND newer.natural_key = %(natural_key)s
-    AND newer.outcome = 'completed'
-    AND batch.batch_type = %(batch_type)s
-    AND (coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number))
-        > (%(origin_batch_id)s, %(origin_item_number)s)
-ORDER BY newer.batch_id DESC, newer.item_number DESC
-LIMIT 1
 
 -- name: has_free_range
 SELECT FROM reliable_imports.import_ranges

@@ -1,0 +1,7 @@
+"""Declared writes: a row for a table as values of Python becomes what the table's columns take.
+
+target      what the catalogue says of a table
+values      a value as the text that PostgreSQL reads for a column
+plan        a kind of write to a table: its statements, and whether many rows may share one
+identifiers names in SQL
+"""

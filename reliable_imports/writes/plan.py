@@ -1,0 +1,506 @@
+"""A kind of write to a table: which rows it takes, and the SQL for one row, for many rows, and for repeated items."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
+from reliable_imports.queries import load
+from reliable_imports.writes.identifiers import literal, quoted
+from reliable_imports.writes.target import Column, Index, IndexPart, Target
+from reliable_imports.writes.values import Expression, Written, writer_for
+
+_WRITES = load("writes.sql")
+
+SEPARATOR = "\x1e"
+NULL = "\x1f"
+"""Between the texts of a column, and in place of a text where there is none; a text that holds one is written apart."""
+
+Existing = Literal["update", "rewrite", "keep"]
+NullKeys = Literal["fail", "insert"]
+
+
+@dataclass(frozen=True)
+class UniqueIndex:
+    """The key of a table by the name of its unique index or constraint, which may be partial or over expressions.
+
+    Attributes:
+        name: of the index, or of the constraint, without a schema.
+        columns: what it is about, as the columns of a row; they say what an item is about. None need be given.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, name: str, *columns: str) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "columns", columns)
+
+
+class WriteRequest(NamedTuple):
+    """What a processor asks for; a plan is made of it once a run.
+
+    Attributes:
+        key: the columns of a unique index, or its name; None inserts the row whatever there is.
+        existing: what becomes of a row that is there: `update` where it differs, `rewrite` in any case, or `keep`.
+        never_updated: columns that are written only when a row is inserted.
+        null_keys: a row with NULL in its key, which no other row equals: `fail` or `insert`.
+        defaulted: columns that the source did not give, and for which the model has a default: written when a row is
+            inserted, if the table has no default of its own.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...] | UniqueIndex | None = None
+    existing: Existing = "update"
+    never_updated: tuple[str, ...] = ()
+    null_keys: NullKeys = "insert"
+    defaulted: tuple[str, ...] = ()
+
+
+class Write(NamedTuple):
+    """One row for a table.
+
+    Attributes:
+        texts: a text for each column of the plan, or None.
+        expressions: instead of some of them: the column's place, and SQL in which `{}` stands for the text.
+        key: the texts of the key; None where the row has no whole key.
+    """
+
+    plan: Plan
+    texts: tuple[str | None, ...]
+    expressions: tuple[tuple[int, str], ...]
+    key: tuple[str | None, ...] | None
+
+
+class Origin(NamedTuple):
+    """Where the line of repeats of an item began: its place in the order of deliveries."""
+
+    batch_id: int
+    item_number: int
+
+
+class Plan:
+    """How rows with some columns are written to a table.
+
+    Attributes:
+        needs_single_rows: each row takes a statement of its own, which tells what became of it.
+        settles: constraints of the table may be checked later, and are checked after each item.
+        same_statement: what rows must have in common to share a statement as columns.
+    """
+
+    def __init__(self, request: WriteRequest, target: Target, *, server_version: int) -> None:
+        """
+        Raises:
+            UnusableTarget: the table lacks a column, or a unique index for the key.
+        """
+        self.request = request
+        self.target = target
+        self._index = None if request.key is None or target.takes_plain_inserts else _find_index(target, request.key)
+        left_out = {name for name in request.defaulted if name in target.columns and target.columns[name].has_default}
+        self._places = tuple(place for place, name in enumerate(request.columns) if name not in left_out)
+        self.columns = tuple(request.columns[place] for place in self._places)
+        if not self.columns:
+            raise ContextMisuse(f"a row for table {request.table} needs at least one column")
+        columns = [_known_column(target, name) for name in self.columns]
+        self._columns = columns
+        self._writers = tuple(writer_for(column.type) for column in columns)
+        self._casts = tuple(column.type.cast for column in columns)
+        self._parts = _key_parts(target, request.key, self._index)
+        self._key_columns = _columns_of_key(request.key, self._index, self._parts)
+        self._key_places = tuple(place for place, name in enumerate(self.columns) if name in self._key_columns)
+        if request.key is not None and (missing := [name for name in self._key_columns if name not in self.columns]):
+            raise ContextMisuse(f"the row for {request.table} lacks its key: {', '.join(missing)}")
+        self._nulls_are_equal = self._index is not None and self._index.nulls_are_equal
+        self._seed = _seed(target, self._parts)
+        self._server_version = server_version
+        self.has_key = bool(self._parts)
+        self.needs_single_rows = target.needs_single_rows or request.existing == "keep"
+        self.settles = target.has_deferrable
+        self.returns_key = self.has_key and not target.has_rules
+        self._is_upsert = self._index is not None or (
+            request.key is not None and target.is_view and not target.takes_plain_inserts
+        )
+        self._spares_sequence = (
+            self._is_upsert
+            and request.existing == "update"
+            and self._index is not None
+            and self._index.is_plain
+            and any(column.has_sequence for column in target.columns.values() if column.name not in self.columns)
+        )
+        names = ", ".join(map(quoted, self.columns))
+        overriding = " OVERRIDING SYSTEM VALUE" if any(column.is_always_identity for column in columns) else ""
+        self._into = f"INSERT INTO {target.name} AS stands ({names}){overriding} "
+        self._changed = [
+            quoted(column.name)
+            for column in columns
+            if column.name not in self._plain_key_columns()
+            and column.name not in request.never_updated
+            and column.name not in request.defaulted
+            and not column.is_always_identity
+        ]
+        self.head = f"{self._into}VALUES "
+        self.tail = self._on_conflict(self._where_it_differs()) if self._is_upsert else ""
+
+    # A row
+
+    def write(self, values: Sequence[Any]) -> Write:
+        """The row as texts; *values* are in the order of the request's columns.
+
+        Raises:
+            ContextMisuse: a value cannot be written to its column.
+            NullInKey: the key has no value, and the request says that it must.
+        """
+        written = []
+        try:
+            for place, write in zip(self._places, self._writers, strict=True):
+                written.append(write(values[place]))
+        except ContextMisuse as error:
+            column = self.columns[len(written)]
+            raise ContextMisuse(f"column {column} of table {self.request.table}: {error}") from None
+        return self._write_of(written)
+
+    def _write_of(self, written: Sequence[Written]) -> Write:
+        expressions: tuple[tuple[int, str], ...] = ()
+        texts = tuple(written)
+        if not _TEXTS.issuperset(map(type, texts)):
+            expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
+            texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
+        key: tuple[str | None, ...] | None = tuple([texts[place] for place in self._key_places])  # type: ignore[misc]
+        if not self.has_key:
+            key = None
+        elif None in key and not self._nulls_are_equal:  # type: ignore[operator]
+            taken = {place for place, _ in expressions}
+            missing = [self.columns[p] for p in self._key_places if texts[p] is None and p not in taken]
+            if missing:
+                key = None
+                if self.request.null_keys == "fail":
+                    raise NullInKey(self.request.table, sorted(self._key_columns), missing)
+        return Write(self, texts, expressions, key)  # type: ignore[arg-type]
+
+    def values(self, write: Write) -> str:
+        """The row in parentheses, as it stands behind VALUES."""
+        if not write.expressions:
+            return f"({', '.join(map(literal, write.texts))})"
+        parts = list(map(literal, write.texts))
+        for place, expression in write.expressions:
+            parts[place] = expression.format(parts[place])
+        return f"({', '.join(parts)})"
+
+    # Statements for one row
+
+    def statement(self, write: Write) -> str:
+        """The plain INSERT of one row, which tells nothing but how many rows it touched."""
+        return f"{self.head}{self.values(write)}{self.tail}"
+
+    def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
+        """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
+
+        It returns the key of the row as it is stored, if `returns_key`, and the column that is asked for.
+
+        Args:
+            origin: of an item that is repeated, which must not overwrite what was delivered later.
+        """
+        guard = f"{origin.batch_id}, {origin.item_number}" if origin is not None and self.has_key else "NULL, NULL"
+        if self._is_upsert:
+            differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
+            condition = f"reliable_imports.may_update({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
+            text = f"{self.head}{self.values(write)}{self._on_conflict(condition)}"
+        elif origin is not None and self.has_key:
+            given = f"(SELECT {self._hash('')} FROM ({self._given(write)}) AS given)"
+            row = f"SELECT {', '.join(quoted(name) for name in self.columns)} FROM ({self._given(write)}) AS given"
+            text = f"{self._into}{row} WHERE reliable_imports.may_update(true, {given}, {guard})"
+        else:
+            text = f"{self.head}{self.values(write)}"
+        returned = [self._key_of("stands")] if self.returns_key else []
+        if returning is not None:
+            returned.append(f"stands.{quoted(returning)}")
+        return text + (f" RETURNING {', '.join(filter(None, returned))}" if returned else "")
+
+    def standing_row(self, write: Write, returning: str) -> str:
+        """A SELECT of a column of the row that an upsert of this key meets."""
+        plain = {part.column for part in self._parts}
+        conditions = []
+        texts = dict(zip(self.columns, write.texts, strict=True))
+        for part in self._parts:
+            if part.column is not None and part.column in texts:
+                text = texts[part.column]
+                test = "IS NULL" if text is None else f"= {literal(text)}"
+                conditions.append(f"stands.{quoted(part.column)} {test}")
+            else:
+                conditions.append(f"({part.sql}) = (SELECT {part.sql} FROM ({self._given(write)}) AS given)")
+        if self._index is not None and self._index.predicate is not None:
+            conditions.append(f"({self._index.predicate})")
+        assert plain
+        return f"SELECT {quoted(returning)} FROM {self.target.name} AS stands WHERE {' AND '.join(conditions)}"
+
+    def _given(self, write: Write) -> str:
+        """A SELECT of the row as it was given, by column, typed."""
+        texts = list(map(literal, write.texts))
+        for place, expression in write.expressions:
+            texts[place] = expression.format(texts[place])
+        return "SELECT " + ", ".join(
+            f"({text})::{cast} AS {quoted(name)}"
+            for text, cast, name in zip(texts, self._casts, self.columns, strict=True)
+        )
+
+    # Statements for many rows
+
+    @property
+    def spares_sequence(self) -> bool:
+        """Whether rows that are there already must not take numbers from a sequence."""
+        return self._spares_sequence
+
+    def columns_statement(self, writes: Sequence[Write]) -> str | None:
+        """One INSERT of all rows, whose columns travel as texts; None if a text holds a separator.
+
+        Nobody may have altered the table since the plan was made: the statement raises RI002 then.
+        """
+        texts = columns_of_texts([write.texts for write in writes])
+        if texts is None:
+            return None
+        expressions = dict(writes[0].expressions)
+        cut = [f"{_unnested(text)} AS c{number}" for number, text in enumerate(texts, 1)]
+        selected = []
+        for place, cast in enumerate(self._casts):
+            if place in expressions:
+                selected.append(expressions[place].format(f"c{place + 1}"))
+            else:
+                selected.append(f"c{place + 1}::{cast}")
+        unaltered = f"reliable_imports.require_version({literal(self.target.name)}, {literal(self.target.version)})"
+        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {unaltered}"
+        if not self._spares_sequence:
+            return f"{self._into}SELECT {', '.join(selected)} FROM {source}{self.tail}"
+        names = [quoted(name) for name in self.columns]
+        given = ", ".join(f"{each} AS {name}" for each, name in zip(selected, names, strict=True))
+        return (
+            f"{self._into}SELECT {', '.join(names)} FROM (SELECT {given} FROM {source}) AS given "
+            f"WHERE NOT EXISTS ({self._unchanged_row()}){self.tail}"
+        )
+
+    def _unchanged_row(self) -> str:
+        keys = " AND ".join(f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._key_columns))
+        changed = set(self._changed)
+        pairs = [
+            (f"stands.{quoted(name)}::{cast}", f"given.{quoted(name)}")
+            for name, cast in zip(self.columns, self._casts, strict=True)
+            if quoted(name) in changed
+        ]
+        same = ""
+        if pairs:
+            stands, given = zip(*pairs, strict=True)
+            same = f" AND ROW({', '.join(stands)})::record OPERATOR(pg_catalog.*=) ROW({', '.join(given)})::record"
+        return f"SELECT FROM {self.target.name} AS stands WHERE {keys}{same}"
+
+    def keys_query(self, numbers: Sequence[int], keys: Sequence[tuple[str | None, ...]]) -> str:
+        """A SELECT of item numbers and the keys of their rows, hashed as the server compares them."""
+        texts = columns_of_texts(keys)
+        if texts is None:  # a text with a separator in it: one at a time, and this one by values
+            if len(numbers) > 1:
+                return " UNION ALL ".join(
+                    self.keys_query([number], [key]) for number, key in zip(numbers, keys, strict=True)
+                )
+            cut = [f"{literal(text)}::text AS c{number}" for number, text in enumerate(keys[0], 1)]
+        else:
+            cut = [f"{_unnested(text)} AS c{number}" for number, text in enumerate(texts, 1)]
+        names = [self.columns[place] for place in self._key_places]
+        exact = [
+            f"c{number}::{self.target.columns[name].exact_type} AS {quoted(name)}"
+            for number, name in enumerate(names, 1)
+        ]
+        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS item_number"
+        return (
+            f"SELECT item_number, {self._key_of('')} AS row_key "
+            f"FROM (SELECT item_number, {', '.join(exact)} FROM (SELECT {items}, {', '.join(cut)}) AS texts) AS given"
+        )
+
+    # Parts of statements
+
+    def _plain_key_columns(self) -> set[str]:
+        return {part.column for part in self._parts if part.column is not None}
+
+    def _on_conflict(self, condition: str | None) -> str:
+        assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in self._changed)
+        if not assignments:
+            name = quoted(sorted(self._key_columns)[0])
+            assignments = f"{name} = EXCLUDED.{name}"
+        where = "" if condition is None else f" WHERE {condition}"
+        return f" ON CONFLICT {self._arbiter()} DO UPDATE SET {assignments}{where}"
+
+    def _arbiter(self) -> str:
+        index = self._index
+        if index is None:  # a view: the server knows the table behind it
+            return f"({', '.join(map(quoted, sorted(self._key_columns)))})"
+        if index.is_constraint:
+            return f"ON CONSTRAINT {quoted(index.name)}"
+        parts = ", ".join(part.sql if part.column is not None else f"({part.sql})" for part in index.parts)
+        return f"({parts})" + ("" if index.predicate is None else f" WHERE {index.predicate}")
+
+    def _where_it_differs(self) -> str | None:
+        return None if self.request.existing == "rewrite" else self._differs()
+
+    def _differs(self) -> str:
+        """Compared as stored, byte by byte: every type has that, and 1.0 is not 1.00."""
+        if not self._changed:
+            return "false"
+        stands = ", ".join(f"stands.{name}" for name in self._changed)
+        given = ", ".join(f"EXCLUDED.{name}" for name in self._changed)
+        return f"ROW({stands})::record OPERATOR(pg_catalog.*<>) ROW({given})::record"
+
+    def _key_of(self, row: str) -> str | None:
+        """The key of a row, hashed; of the only row there is if *row* is empty."""
+        if not self._parts:
+            return None
+        if row and any(part.column is None for part in self._parts):
+            # What an index is over names its columns alone.
+            return f"(SELECT {self._hash('')} FROM (SELECT {row}.*) AS it)"
+        return self._hash(f"{row}." if row else "")
+
+    def _hash(self, prefix: str) -> str:
+        parts = [part.sql if part.column is None else prefix + quoted(part.column) for part in self._parts]
+        hashed = hash_of(list(zip(parts, self._parts, strict=True)), self._seed, self._server_version)
+        if self._nulls_are_equal:
+            return hashed
+        return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
+
+
+_TEXTS = frozenset({str, type(None)})
+
+
+def hash_of(parts: Sequence[tuple[str, IndexPart]], seed: int, server_version: int) -> str:
+    """SQL for 64 bits that are equal where the unique index finds the values equal."""
+    if server_version < 140_000:  # rows cannot be hashed; texts that differ may still be equal then
+        hashed = str(seed)
+        for sql, _ in parts:
+            hashed = f"pg_catalog.hashtextextended(({sql})::text, {hashed})"
+        return hashed
+    values = []
+    for sql, part in parts:
+        if part.collation is not None:
+            values.append(f"pg_catalog.hashtextextended(({sql})::text COLLATE {part.collation}, 0)")
+        elif part.type.is_hashable:
+            values.append(f"({sql})")
+        else:
+            values.append(f"({sql})::text")
+    return f"pg_catalog.hash_record_extended(ROW({', '.join(values)}), {seed})"
+
+
+def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
+    """One text for each column, its values separated by SEPARATOR; None if a value holds what stands between them."""
+    texts = []
+    for values in zip(*rows, strict=True):
+        try:
+            text = SEPARATOR.join(values)
+        except TypeError:
+            text = SEPARATOR.join([NULL if value is None else value for value in values])
+            if text.count(NULL) != values.count(None):
+                return None
+        else:
+            if NULL in text:
+                return None
+        if text.count(SEPARATOR) != len(rows) - 1:
+            return None
+        texts.append(text)
+    return texts
+
+
+def _unnested(text: str) -> str:
+    return f"pg_catalog.unnest(pg_catalog.string_to_array({literal(text)}, E'\\x1e', E'\\x1f'))"
+
+
+def _known_column(target: Target, name: str) -> Column:
+    column = target.columns.get(name)
+    if column is None:
+        close = difflib.get_close_matches(name, target.columns, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(target.columns)}"
+        raise UnusableTarget(f"table {target.name} has no column {name}; {hint}")
+    if column.is_generated:
+        raise UnusableTarget(f"column {name} of table {target.name} is generated by the database; do not write it")
+    return column
+
+
+def _find_index(target: Target, key: tuple[str, ...] | UniqueIndex) -> Index | None:
+    """The unique index that ON CONFLICT is to use; None for a view, behind which the server looks itself.
+
+    Raises:
+        UnusableTarget: there is none; says how to make one.
+    """
+    if target.is_view:
+        return None
+    if isinstance(key, UniqueIndex):
+        found = [index for index in target.indexes if index.name == key.name]
+        if not found:
+            known = ", ".join(index.name for index in target.indexes) or "none"
+            raise UnusableTarget(f"table {target.name} has no unique index {key.name}; its unique indexes: {known}")
+    else:
+        for name in key:
+            _known_column(target, name)
+        found = _indexes_over(target, frozenset(key))
+        columns = ", ".join(map(quoted, key))
+        if not found:
+            raise UnusableTarget(
+                f"table {target.name} has no unique index on ({columns}), which an upsert by that key needs: "
+                f"CREATE UNIQUE INDEX ON {target.name} ({columns}); or name another key"
+            )
+        if len(found) > 1 and not found[0].is_plain:
+            names = ", ".join(index.name for index in found)
+            raise UnusableTarget(
+                f"table {target.name} has several partial or expression indexes over ({columns}): {names}; "
+                f"name one of them, as in key = UniqueIndex({found[0].name!r})"
+            )
+    index = found[0]
+    if not index.is_immediate:
+        raise UnusableTarget(
+            f"the unique constraint {index.name} of table {target.name} is deferrable, and ON CONFLICT cannot use it; "
+            f"create a unique index over the same columns beside it, or make it NOT DEFERRABLE"
+        )
+    return index
+
+
+def _indexes_over(target: Target, key: frozenset[str]) -> list[Index]:
+    """Plain ones over exactly these columns, immediate ones first; if there are none, partial and expression ones."""
+    plain = [index for index in target.indexes if index.is_plain and index.columns == key]
+    if plain:
+        return sorted(plain, key=lambda index: not index.is_immediate)
+    return [
+        index
+        for index in target.indexes
+        if not index.is_plain
+        and index.columns <= key
+        and key <= index.reads
+        and (index.predicate is not None or index.reads == key)
+        and (any(part.column is None for part in index.parts) or index.columns == key)
+    ]
+
+
+def _key_parts(target: Target, key: tuple[str, ...] | UniqueIndex | None, index: Index | None) -> tuple[IndexPart, ...]:
+    if index is not None:
+        return index.parts
+    columns = key.columns if isinstance(key, UniqueIndex) else key or ()
+    return tuple(
+        IndexPart(column.name, quoted(column.name), column.type, None)
+        for column in [_known_column(target, name) for name in columns]
+    )
+
+
+def _columns_of_key(
+    key: tuple[str, ...] | UniqueIndex | None, index: Index | None, parts: Iterable[IndexPart]
+) -> frozenset[str]:
+    """The columns that a row must have to be found by its key."""
+    if isinstance(key, tuple):
+        return frozenset(key)
+    if isinstance(key, UniqueIndex) and key.columns:
+        return frozenset(key.columns)
+    if index is not None and all(part.column is not None for part in index.parts):
+        return index.columns
+    return frozenset() if index is None else index.reads
+
+
+def _seed(target: Target, parts: Sequence[IndexPart]) -> int:
+    """Tells keys of different tables, and over different columns, apart."""
+    text = "\0".join([target.root, *[part.sql for part in parts]])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)

@@ -1,0 +1,47 @@
+"""The plans that a run has made so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reliable_imports.errors import UnusableTarget
+from reliable_imports.writes.plan import Plan, WriteRequest
+from reliable_imports.writes.target import Target
+
+
+class Plans:
+    """Plans by what was asked for, and the tables that they were made for."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, Target] = {}
+        self._plans: dict[WriteRequest, Plan] = {}
+
+    def find(self, request: WriteRequest) -> Plan | None:
+        return self._plans.get(request)
+
+    def knows(self, table: str) -> bool:
+        return table in self._targets
+
+    def learn(self, table: str, described: Mapping[str, Any] | None) -> None:
+        """Keep what `describe_target` has said of a table.
+
+        Raises:
+            UnusableTarget: there is no such table.
+        """
+        if described is None:
+            raise UnusableTarget(
+                f"there is no table {table}, or this role may not use its schema; create it, or correct its name"
+            )
+        self._targets[table] = Target.of(described)
+
+    def make(self, request: WriteRequest, server_version: int) -> Plan:
+        """Make the plan for a request to a known table, and keep it; see `Plan` for what it raises."""
+        plan = Plan(request, self._targets[request.table], server_version=server_version)
+        self._plans[request] = plan
+        return plan
+
+    def forget(self) -> None:
+        """Ask again: a table was altered, or what was read of it was never committed."""
+        self._targets.clear()
+        self._plans.clear()

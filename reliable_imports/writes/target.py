@@ -1,0 +1,154 @@
+"""What the catalogue says of a table that is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reliable_imports.writes.values import ColumnType
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        exact_type: with length and domain, as PostgreSQL writes it.
+        has_sequence: its default takes a number from a sequence.
+        is_always_identity: a value of one's own takes OVERRIDING SYSTEM VALUE.
+    """
+
+    name: str
+    type: ColumnType
+    exact_type: str
+    has_default: bool
+    has_sequence: bool
+    is_always_identity: bool
+    is_generated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPart:
+    """One column or expression of a unique index.
+
+    Attributes:
+        column: None for an expression.
+        sql: quoted, with the columns of the table unqualified.
+        collation: the name of one by which different texts may be equal; None for all others.
+    """
+
+    column: str | None
+    sql: str
+    type: ColumnType
+    collation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A unique index or constraint.
+
+    Attributes:
+        is_immediate: checked row by row; a deferrable constraint is not, and ON CONFLICT cannot use it.
+        predicate: the condition of a partial index.
+        nulls_are_equal: NULLS NOT DISTINCT.
+        reads: the columns that its parts and its predicate read.
+    """
+
+    name: str
+    is_constraint: bool
+    is_immediate: bool
+    predicate: str | None
+    nulls_are_equal: bool
+    parts: tuple[IndexPart, ...]
+    reads: frozenset[str]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(part.column for part in self.parts if part.column is not None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is over columns alone, and over all rows."""
+        return self.predicate is None and all(part.column is not None for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A table or view that rows are written to.
+
+    Attributes:
+        name: schema and name, quoted.
+        root: of a partition, the table that it belongs to; else the same.
+        version: changes when somebody alters the table.
+        needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
+            row level security, references of the table to itself, functions that may look at the table.
+        has_deferrable: constraints that may be checked later.
+        may_leave_out: triggers or rules may leave rows out without an error.
+        takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
+    """
+
+    name: str
+    root: str
+    version: str
+    is_view: bool
+    columns: Mapping[str, Column]
+    indexes: Sequence[Index]
+    needs_single_rows: bool
+    has_deferrable: bool
+    may_leave_out: bool
+    takes_plain_inserts: bool
+    has_rules: bool
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Target:
+        """From what `describe_target` answers."""
+        columns = [_column(each) for each in described["columns"] or ()]
+        plain_only = described["has_instead_triggers"] or (described["has_rules"] and not described["is_view"])
+        looks_around = (
+            described["has_row_triggers"]
+            or described["has_row_security"]
+            or described["refers_to_itself"]
+            or described["calls_functions"]
+            or described["is_view"]
+        )
+        return cls(
+            name=described["name"],
+            root=described["root"],
+            version=described["version"],
+            is_view=described["is_view"],
+            columns={column.name: column for column in columns},
+            indexes=[_index(each) for each in described["indexes"]],
+            needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
+            has_deferrable=described["has_deferrable"],
+            may_leave_out=described["has_row_triggers"] or plain_only,
+            takes_plain_inserts=plain_only,
+            has_rules=plain_only and not described["has_instead_triggers"],
+        )
+
+
+def _column(described: Mapping[str, Any]) -> Column:
+    return Column(
+        name=described["name"],
+        type=ColumnType.of(described["type"]),
+        exact_type=described["exact_type"],
+        has_default=described["has_default"],
+        has_sequence=described["has_sequence"],
+        is_always_identity=described["is_always_identity"],
+        is_generated=described["is_generated"],
+    )
+
+
+def _index(described: Mapping[str, Any]) -> Index:
+    return Index(
+        name=described["name"],
+        is_constraint=described["is_constraint"],
+        is_immediate=described["is_immediate"],
+        predicate=described["predicate"],
+        nulls_are_equal=described["nulls_are_equal"],
+        parts=tuple(
+            IndexPart(part["column"], part["sql"], ColumnType.of(part["type"]), part["collation"])
+            for part in described["parts"]
+        ),
+        reads=frozenset(described["reads"]),
+    )
