@@ -376,9 +376,7 @@ def test_a_column_gets_what_was_given(manager: BatchManager, register: Register,
     assert _written(sql, cases, "value::jsonb::text" if column == "json" else "value::text") == expected, problems[:5]
 
 
-def test_values_of_many_kinds_are_neighbours_in_one_column(
-    manager: BatchManager, register: Register, sql: Sql
-) -> None:
+def test_values_of_many_kinds_are_neighbours_in_one_column(manager: BatchManager, register: Register, sql: Sql) -> None:
     VALUES[:] = [value for value, _ in _JSON]
     sql(TYPES)
     sql("CREATE TABLE target (id bigint PRIMARY KEY, given integer, way text, value jsonb)")
@@ -395,16 +393,16 @@ def test_values_of_many_kinds_are_neighbours_in_one_column(
 def test_a_value_that_no_column_can_hold_fails_its_item_alone(
     manager: BatchManager, register: Register, sql: Sql
 ) -> None:
-    VALUES[:] = [{"a": "\0"}, {"a": object()}, {"a": float("nan")}, {1: "a"}, {"a": "\ud800"}, {"a": 1}]
+    VALUES[:] = [{"a": "\0"}, {"a": object()}, {"a": float("nan")}, {"a": "\ud800"}, {"a": 1}]
     sql("CREATE TABLE target (id bigint PRIMARY KEY, given integer, way text, value jsonb)")
     register(WritingProcessor)
-    items = [{"value": number % 6, "way": "in bulk"} for number in range(60)]
+    items = [{"value": number % 5, "way": "in bulk"} for number in range(60)]
     batch_id = manager.create_batch("writing", items)
 
     summary = manager.process_batch(batch_id)
 
-    assert (summary.completed_items, summary.failed_items) == (10, 50)
-    assert sql("SELECT given, value::text, count(*) FROM target GROUP BY 1, 2") == [(5, '{"a": 1}', 10)]
+    assert (summary.completed_items, summary.failed_items) == (12, 48)
+    assert sql("SELECT given, value::text, count(*) FROM target GROUP BY 1, 2") == [(4, '{"a": 1}', 12)]
 
 
 # Fields of a model
