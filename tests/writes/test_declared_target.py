@@ -1,4 +1,4 @@
-"""What a processor declares about its target: the key, what becomes of rows that exist, and which fields are written."""
+"""What a processor declares of its target: the key, what becomes of rows that exist, which fields are written."""
 
 from __future__ import annotations
 
