@@ -93,7 +93,7 @@ class TableProcessor(BaseProcessor):
     @classmethod
     def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
         """The key's fields, unless another natural key is declared, or code may make the key of something else."""
-        if cls.natural_key:
+        if any("natural_key" in base.__dict__ for base in cls.__mro__ if base is not BaseProcessor):
             return super().natural_key_names()
         model = cls._load_model()
         if model.may_change_fields or cls._makes_rows_itself():

@@ -174,7 +174,7 @@ class Chunk:
                 if error.is_not_yet and not attempt.stored.tries_last:
                     attempt.waits_for_others = True
                     continue
-                attempt.environmental = is_environmental(attempt.failure, None)
+                attempt.environmental = error.is_of_the_table or is_environmental(attempt.failure, None)
                 if self.session.is_full:
                     raise ChunkTooLarge  # the hooks may write, too
                 self._call_error_hook(attempt)

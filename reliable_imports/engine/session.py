@@ -46,6 +46,7 @@ _NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
 _INTEGRITY = "23"
 _REPEATING = "reliable_imports.repeat_statements("
 _ALTERED = "RI002"
+_INSUFFICIENT_PRIVILEGE = "42501"
 _FEWEST_IN_GROUP = 4
 _MAX_KINDS = 8
 
@@ -112,6 +113,11 @@ class WriteError:
     table: str | None
     column: str | None
     constraint: str | None
+
+    @property
+    def is_of_the_table(self) -> bool:
+        """Whether it says that the statement, which is ours, does not fit the table; rights are another matter."""
+        return self.sqlstate.startswith("42") and self.sqlstate != _INSUFFICIENT_PRIVILEGE
 
 
 class _Savepoint:
@@ -384,7 +390,9 @@ class ChunkSession:
             spoken_of.add(index)
             if verdict in ("refused", "not yet"):
                 refused.add(owner)
-                self.write_errors.append(WriteError(waiting[owner], verdict == "not yet", *facts))
+                self.write_errors.append(error := WriteError(waiting[owner], verdict == "not yet", *facts))
+                if error.is_of_the_table:
+                    self._plans.forget()
             else:
                 self._note(waiting[owner], write, verdict, row_key)
         for index, (owner, write) in enumerate(sent[:tried]):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reliable_imports.engine.attempt import Attempt
+from reliable_imports.errors import UnusableTarget
 from reliable_imports.failure import Failure
 from reliable_imports.processor import BaseProcessor
 
 _MIN_SHARE_ITEMS = 100
 # The server's word that no item will fare better: rights, missing objects, a read-only server.
-_ENVIRONMENTAL_STATES = frozenset({"25006", "28000", "28P01", "3F000", "42501", "42703", "42883", "42P01"})
+_ENVIRONMENTAL_STATES = frozenset({"25006", "28000", "28P01", "3F000", "42501", "42703", "42883", "42P01", "42P10"})
 # Files are mostly named by the item, so their absence is the item's affair.
 _OF_THE_ITEM = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
@@ -19,6 +20,8 @@ def is_environmental(failure: Failure, error: BaseException | None) -> bool:
     """Whether a failure says more about the world than about its item, so that the next one will likely fail too."""
     if failure.sqlstate is not None:
         return failure.sqlstate in _ENVIRONMENTAL_STATES
+    if isinstance(error, UnusableTarget):
+        return True
     return isinstance(error, OSError | ImportError) and not isinstance(error, _OF_THE_ITEM)
 
 

@@ -452,21 +452,22 @@ def _find_index(target: Target, key: tuple[str, ...] | UniqueIndex) -> Index | N
                 f"table {target.name} has several partial or expression indexes over ({columns}): {names}; "
                 f"name one of them, as in key = UniqueIndex({found[0].name!r})"
             )
-    index = found[0]
-    if not index.is_immediate:
+    deferrable = [index for index in found if not index.is_immediate]
+    # Where the columns alone name the index, the server takes a deferrable one along, and refuses it.
+    usable = [index for index in found if index.is_immediate and (index.is_constraint or not deferrable)]
+    if not usable:
+        columns = ", ".join(part.sql for part in found[0].parts)
         raise UnusableTarget(
-            f"the unique constraint {index.name} of table {target.name} is deferrable, and ON CONFLICT cannot use it; "
-            f"create a unique index over the same columns beside it, or make it NOT DEFERRABLE"
+            f"the unique constraint {deferrable[0].name} of table {target.name} is deferrable, and ON CONFLICT cannot "
+            f"use it; make it NOT DEFERRABLE, or add one that is: ALTER TABLE {target.name} ADD UNIQUE ({columns})"
         )
-    return index
+    return usable[0]
 
 
 def _indexes_over(target: Target, key: frozenset[str]) -> list[Index]:
-    """Plain ones over exactly these columns, immediate ones first; if there are none, partial and expression ones."""
+    """Plain ones over exactly these columns; if there are none, partial and expression ones."""
     plain = [index for index in target.indexes if index.is_plain and index.columns == key]
-    if plain:
-        return sorted(plain, key=lambda index: not index.is_immediate)
-    return [
+    return plain or [
         index
         for index in target.indexes
         if not index.is_plain

@@ -239,18 +239,27 @@ def _array(value: Any, column_type: ColumnType) -> Written:
     assert column_type.element is not None
     if not isinstance(value, list | tuple | AbstractSet):
         return _of_any_kind(value, _text)
-    return _array_text(list(value), writer_for(column_type.element), is_json=column_type.element.kind == "json")
+    return _array_text(list(value), column_type.element.kind, writer_for(column_type.element))
 
 
-def _array_text(values: Sequence[Any], write: Writer, *, is_json: bool) -> str:
+def _array_text(values: Sequence[Any], kind: str, write: Writer) -> str:
     parts = []
     for value in values:
-        # A list within a list is a dimension; within an array of json it is a value.
-        if isinstance(value, list | tuple | AbstractSet) and not is_json:
-            parts.append(_array_text(list(value), write, is_json=False))
+        if _is_dimension(value, kind):
+            parts.append(_array_text(list(value), kind, write))
         else:
             parts.append(_element(_plain(write(value)), null="NULL"))
     return f"{{{','.join(parts)}}}"
+
+
+def _is_dimension(value: Any, kind: str) -> bool:
+    """Whether a list within an array is a dimension of it, and not an element: those of json are any value, and a row
+    or a range may be a tuple, or a list of what are no lists."""
+    if kind == "json" or not isinstance(value, list | tuple | AbstractSet):
+        return False
+    if kind in ("composite", "range"):
+        return not isinstance(value, tuple) and all(isinstance(each, list | tuple | Mapping) for each in value)
+    return True
 
 
 def _composite(value: Any, column_type: ColumnType) -> Written:

@@ -653,7 +653,7 @@ BROKEN = {
     "a constraint that is deferred": (
         "ALTER TABLE people DROP CONSTRAINT people_pkey; "
         "ALTER TABLE people ADD PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED",
-        "CREATE UNIQUE INDEX ON people (id)", {}, ["deferrable", "people_pkey"],
+        "ALTER TABLE people ADD UNIQUE (id)", {}, ["deferrable", "people_pkey"],
     ),
 }  # fmt: skip
 
