@@ -62,7 +62,7 @@ _TRIGGERS = {
     ),
     "raises afterwards for its neighbours": (
         "AFTER INSERT",
-        "IF (SELECT count(*) FROM {s}.target WHERE n = NEW.n) > 3 THEN RAISE EXCEPTION 'too many'; END IF; RETURN NULL;",
+        "IF (SELECT count(*) FROM {s}.target WHERE n = NEW.n) > 3 THEN RAISE 'too many'; END IF; RETURN NULL;",
     ),
 }
 # These decide whether there is a row at all, or leave one elsewhere, before it is known whether the row is there.
@@ -73,10 +73,10 @@ _DECIDING_TRIGGERS = {
         "BEFORE INSERT",
         "IF NEW.n % 2 = 0 AND (SELECT count(*) FROM {s}.target) % 4 = 3 THEN RETURN NULL; END IF; RETURN NEW;",
     ),
-    "raises": ("BEFORE INSERT", "IF NEW.n % 7 = 3 THEN RAISE EXCEPTION 'no' USING ERRCODE = '55000'; END IF; RETURN NEW;"),
+    "raises": ("BEFORE INSERT", "IF NEW.n % 7 = 3 THEN RAISE 'no' USING ERRCODE = '55000'; END IF; RETURN NEW;"),
     "raises for its neighbours": (
         "BEFORE INSERT",
-        "IF (SELECT coalesce(sum(n), 0) FROM {s}.target) + NEW.n > 150 THEN RAISE EXCEPTION 'full'; END IF; RETURN NEW;",
+        "IF (SELECT coalesce(sum(n), 0) FROM {s}.target) + NEW.n > 150 THEN RAISE 'full'; END IF; RETURN NEW;",
     ),
     "writes a ledger before": (
         "BEFORE INSERT",
@@ -137,11 +137,9 @@ class RandomTable:
         for number, bounds in enumerate(_PARTITIONS[self.partitioning]):
             statements.append(f"CREATE TABLE {{s}}.target_{number} PARTITION OF {{s}}.target FOR VALUES {bounds}")
         if self.initial_rows:
-            region = ", 0" if self.partitioning else ""
-            names = "id, n, region" if self.partitioning else "id, n"
-            statements.append(
-                f"INSERT INTO {{s}}.target ({names}) SELECT id, 1{region} FROM generate_series(1, {self.initial_rows}) AS id"
-            )
+            names, values = ("id, n, region", "id, 1, 0") if self.partitioning else ("id, n", "id, 1")
+            numbers = f"generate_series(1, {self.initial_rows}) AS id"
+            statements.append(f"INSERT INTO {{s}}.target ({names}) SELECT {values} FROM {numbers}")
         for number, name in enumerate(self.triggers):
             fires, body = {**_TRIGGERS, **_DECIDING_TRIGGERS}[name]
             volatility = "STABLE" if self.stable and name in _STABLE else "VOLATILE"
