@@ -60,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0.0,
         help="let each random test of tests/faults go on for so many minutes (default: until it has done its share)",
     )
+    parser.addoption(
+        "--writes-release",
+        action="store_true",
+        help="let the random tests of tests/writes compare 10,000 items for each way of writing, as before a release",
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

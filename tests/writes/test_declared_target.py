@@ -879,6 +879,25 @@ def test_a_row_that_was_inserted_and_left_out_skips_its_item_too(
     assert (summary.completed_items, summary.skipped_items) == (60, 10)
 
 
+@pytest.mark.parametrize("count", [1, 100], ids=["alone", "in bulk"])
+def test_what_a_trigger_writes_elsewhere_instead_of_the_row_is_kept(
+    manager: BatchManager, people: None, sql: Sql, count: int
+) -> None:
+    sql("CREATE TABLE elsewhere (id integer, seen bigint)")
+    sql(
+        "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.id % 7 <> 0 THEN RETURN NEW; END IF; "
+        "INSERT INTO elsewhere SELECT NEW.id, count(*) FROM people; RETURN NULL; END $$"
+    )
+    sql("CREATE TRIGGER moved BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION move()")
+
+    summary = _import(manager, _ids(range(count)))
+
+    moved = [(number, number - number // 7) for number in range(0, count, 7)]
+    assert (summary.completed_items, summary.skipped_items) == (count - len(moved), len(moved))
+    assert sql("SELECT * FROM elsewhere ORDER BY 1") == moved, "once each, and in their order"
+
+
 def test_an_update_that_a_trigger_leaves_out_skips_its_item(manager: BatchManager, people: None, sql: Sql) -> None:
     _import(manager, _ids(range(60)))
     sql(LEAVES_OUT["a trigger"].replace("BEFORE INSERT", "BEFORE UPDATE"))
