@@ -112,7 +112,6 @@ class TableProcessor(BaseProcessor):
 
     @classmethod
     def write_requests(cls) -> Sequence[WriteRequest]:
-        key = cls.key
         columns = dict.fromkeys(cls.key_columns())
         if not cls._makes_rows_itself():
             model = cls._load_model()

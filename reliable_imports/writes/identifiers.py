@@ -7,7 +7,7 @@ import re
 from reliable_imports.errors import ContextMisuse
 
 _MAX_BYTES = 63
-_PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^".]+)')
+_PART = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"(?=\.|$)|(?P<plain>[^.]+)')
 
 
 def quoted(name: str) -> str:

@@ -116,6 +116,8 @@ def writer_for(column_type: ColumnType) -> Writer:
             return _number
         case "bytea":
             return _bytes
+        case "bool":
+            return _boolean
         case _:
             return _text
 
@@ -185,6 +187,14 @@ def _time(value: Any, column_type: ColumnType) -> Written:
     if isinstance(value, date | time):
         return value.isoformat()
     return _of_any_kind(value, lambda each: _time(each, column_type))
+
+
+def _boolean(value: Any) -> Written:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        raise ContextMisuse("a number is no boolean, to PostgreSQL neither; write True or False")
+    return _text(value)
 
 
 def _bytes(value: Any) -> Written:
@@ -334,7 +344,7 @@ def _of_any_kind(value: Any, write: Writer) -> Written:
     if isinstance(value, float):
         return write(float(value))
     if isinstance(value, Decimal):
-        return str(value)
+        return "NaN" if value.is_nan() else str(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, date | time):
@@ -412,7 +422,7 @@ def _digits(value: int) -> str:
 
 def _float(value: float) -> str:
     if math.isfinite(value):
-        return repr(value)
+        return repr(value + 0.0)  # a number in SQL has no -0.0
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 

@@ -104,16 +104,19 @@ def test_values_of_many_types_are_written(run: Callable[..., BatchSummary], sql:
 
 
 @pytest.mark.parametrize(
-    ("row", "key", "words"),
-    [({"text": "a"}, "id", "lacks its key: id"), ({"id": 1, "x" * 70: 1}, "id", "not a name of 1 to 63 bytes")],
+    ("row", "key", "error", "words"),
+    [
+        ({"text": "a"}, "id", "ContextMisuse", "lacks its key: id"),
+        ({"id": 1, "txet": 1}, "id", "UnusableTarget", "has no column txet; did you mean text?"),
+    ],
 )
 def test_an_impossible_upsert_says_why(
-    manager: BatchManager, run: Callable[..., BatchSummary], row: dict[str, Any], key: str, words: str
+    manager: BatchManager, run: Callable[..., BatchSummary], row: dict[str, Any], key: str, error: str, words: str
 ) -> None:
     summary = run(lambda item, ctx: ctx.upsert("notes", row, key=key))
 
     (failed,) = manager.list_items(summary.batch_id)
-    assert failed.error_type == "ContextMisuse"
+    assert failed.error_type == error
     assert words in (failed.error_message or "")
 
 

@@ -37,12 +37,7 @@ class RowsProcessor(BaseProcessor):
 
 @pytest.fixture
 def import_rows(manager: BatchManager, sql: Sql) -> Import:
-    """Declares the rows as items of one batch; the statements that write them are counted."""
-    sql("CREATE TABLE statements (rows bigint)")
-    sql(
-        "CREATE FUNCTION count_rows() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN INSERT INTO statements SELECT count(*) FROM new_rows; RETURN NULL; END $$"
-    )
+    """Declares the rows as items of one batch."""
 
     def run(rows: list[dict[str, Any]], *, key: tuple[str, ...] = (), table: str = "target") -> Any:
         class ThisProcessor(RowsProcessor):
@@ -57,17 +52,10 @@ def import_rows(manager: BatchManager, sql: Sql) -> Import:
     return run
 
 
-def _create(sql: Sql, columns: str) -> None:
-    sql(f"CREATE TABLE target ({columns})")
-    sql(
-        "CREATE TRIGGER counted AFTER INSERT ON target REFERENCING NEW TABLE AS new_rows "
-        "FOR EACH STATEMENT EXECUTE FUNCTION count_rows()"
-    )
-
-
 def test_rows_of_one_kind_are_one_statement(import_rows: Import, sql: Sql) -> None:
-    _create(
-        sql, "id integer PRIMARY KEY, name text, amount numeric, ratio float8, is_new boolean, day date, nothing text"
+    sql(
+        "CREATE TABLE target (id integer PRIMARY KEY, name text, amount numeric, ratio float8, is_new boolean, "
+        "day date, nothing text)"
     )
     rows = [
         {
@@ -84,7 +72,8 @@ def test_rows_of_one_kind_are_one_statement(import_rows: Import, sql: Sql) -> No
 
     assert import_rows(rows, key=("id",)).completed_items == 100
 
-    assert sql("SELECT rows FROM statements") == [(50,), (50,)], "the batch has two ranges"
+    by_statement = sql("SELECT count(*) FROM target GROUP BY xmin::text, cmin::text")
+    assert by_statement == [(50,), (50,)], "the batch has two ranges"
     assert sql("SELECT * FROM target ORDER BY id") == [tuple(row.values()) for row in rows]
 
 
@@ -117,8 +106,6 @@ _VALUES: dict[str, st.SearchStrategy[Any]] = {
     "timestamp(0)": st.one_of(st.datetimes(), st.dates(), st.just("2024-01-01 00:00:00.7+09")),
     "timestamptz": st.one_of(st.datetimes(), st.just("2024-01-01 00:00:00.7+09")),
     "uuid": st.one_of(st.uuids().map(str), st.just("no")),
-    "json": st.sampled_from(['{"a": 1e2}', "[1,", "null", '"x"']),
-    "jsonb": st.sampled_from(['{"a": 1e2}', "[1,", "null", '"x"']),
     "integer[]": st.sampled_from(["{1,2}", "{", [1, 2], []]),
     "bit(2)": st.sampled_from(["10", "101", "1"]),
     "interval": st.sampled_from(["1 day", "x"]),
@@ -157,7 +144,7 @@ def test_what_arrives_is_what_arrives_row_by_row(import_rows: Import, sql: Sql, 
 
 
 def test_a_refused_row_is_found_and_the_others_arrive(import_rows: Import, sql: Sql) -> None:
-    _create(sql, "id integer PRIMARY KEY, n integer CHECK (n >= 0)")
+    sql("CREATE TABLE target (id integer PRIMARY KEY, n integer CHECK (n >= 0))")
 
     summary = import_rows([{"id": number, "n": -1 if number in (3, 77) else number} for number in range(100)])
 
@@ -169,7 +156,7 @@ def test_a_refused_row_is_found_and_the_others_arrive(import_rows: Import, sql: 
 
 
 def test_a_deferred_constraint_refuses_its_row_too(import_rows: Import, sql: Sql) -> None:
-    _create(sql, "id integer PRIMARY KEY, other integer REFERENCES target DEFERRABLE INITIALLY DEFERRED")
+    sql("CREATE TABLE target (id integer PRIMARY KEY, other integer REFERENCES target DEFERRABLE INITIALLY DEFERRED)")
 
     summary = import_rows([{"id": number, "other": 1_000 if number == 50 else None} for number in range(100)])
 
@@ -178,7 +165,7 @@ def test_a_deferred_constraint_refuses_its_row_too(import_rows: Import, sql: Sql
 
 
 def test_rows_of_one_key_are_written_in_their_order(import_rows: Import, sql: Sql) -> None:
-    _create(sql, "id integer PRIMARY KEY, n integer")
+    sql("CREATE TABLE target (id integer PRIMARY KEY, n integer)")
 
     summary = import_rows([{"id": number % 10, "n": number} for number in range(100)], key=("id",))
 
@@ -186,13 +173,15 @@ def test_rows_of_one_key_are_written_in_their_order(import_rows: Import, sql: Sq
     assert sql("SELECT id, n FROM target ORDER BY id") == [(number, 90 + number) for number in range(10)]
 
 
-def test_a_row_that_a_trigger_leaves_out_completes_its_item(import_rows: Import, sql: Sql) -> None:
-    _create(sql, "id integer PRIMARY KEY")
+def test_an_item_whose_row_a_trigger_leaves_out_is_skipped(import_rows: Import, sql: Sql) -> None:
+    sql("CREATE TABLE target (id integer PRIMARY KEY)")
     sql("CREATE FUNCTION no_odd() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         "IF NEW.id % 2 = 1 THEN RETURN NULL; END IF; RETURN NEW; END $$")  # fmt: skip
     sql("CREATE TRIGGER no_odd BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION no_odd()")
 
-    assert import_rows([{"id": number} for number in range(100)]).completed_items == 100
+    summary = import_rows([{"id": number} for number in range(100)])
+
+    assert (summary.completed_items, summary.skipped_items) == (50, 50)
     assert sql("SELECT count(*) FROM target") == [(50,)]
 
 
@@ -238,16 +227,16 @@ def test_minus_zero_is_what_a_number_in_sql_is(import_rows: Import, sql: Sql) ->
     assert sql("SELECT value::text, count(*) FROM target GROUP BY 1") == [("0", 15)]
 
 
-def test_rows_are_not_tried_as_columns_for_ever_where_a_trigger_leaves_some_out(import_rows: Import, sql: Sql) -> None:
+def test_a_trigger_that_leaves_rows_out_fires_once_for_each(import_rows: Import, sql: Sql) -> None:
     sql("CREATE TABLE target (id integer)")
     sql("CREATE SEQUENCE firings")
     sql("CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN PERFORM nextval('firings'); RETURN NULL; END $$")  # fmt: skip
     sql("CREATE TRIGGER dropped BEFORE INSERT ON target FOR EACH ROW EXECUTE FUNCTION drop_row()")
 
-    assert import_rows([{"id": number} for number in range(200)]).completed_items == 200
+    assert import_rows([{"id": number} for number in range(200)]).skipped_items == 200
 
-    assert sql("SELECT last_value FROM firings") == [(250,)], "only the first of four chunks was tried twice"
+    assert sql("SELECT last_value FROM firings") == [(200,)]
 
 
 @pytest.mark.parametrize("table", ["another.database.target", "a.b.c.d"])

@@ -182,7 +182,7 @@ def test_the_breaker_pauses_a_batch_whose_environment_is_broken(manager: BatchMa
     paused = manager.process_batch(batch_id)
 
     assert (paused.status, paused.failed_items) == (BatchStatus.PAUSED, 0)
-    assert "items in a row failed for one reason: UndefinedTable" in (paused.pause_reason or "")
+    assert "items in a row failed for one reason: UnusableTarget" in (paused.pause_reason or "")
     sql("CREATE TABLE absent (batch bigint, item bigint)")
     assert manager.process_batch(batch_id).completed_items == 1000
 

@@ -259,22 +259,27 @@ def test_an_old_failure_never_overwrites_newer_data(manager: BatchManager, sql: 
     assert (summary.completed_items, summary.skipped_items) == (1, 1)
     assert sql("SELECT id, text FROM notes ORDER BY 1") == [(1, "new"), (2, "old")]
     (skipped,) = manager.list_items(summary.batch_id, status="skipped")
-    assert skipped.skip_reason == f"item 1 of batch {new} is newer and has completed the same key"
+    assert skipped.skip_reason == (
+        f"the row of notes was left as it is: item 1 of batch {new}, which is newer, has written it"
+    )
 
 
-def test_an_old_failure_with_more_to_write_is_not_lost_to_newer_data(manager: BatchManager, sql: Sql) -> None:
+def test_an_old_failure_with_more_to_write_leaves_the_newer_row_and_goes_in(manager: BatchManager, sql: Sql) -> None:
     old = manager.create_batch("notes", [{"id": 1, "text": "old", "place": 9}])
     manager.process_batch(old)
-    manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "new"}]))
+    newer = manager.create_batch("notes", [{"id": 1, "text": "new"}])
+    manager.process_batch(newer)
 
     add_the_place(sql)
     summary = manager.reprocess_batch(old)
-    assert (summary.skipped_items, summary.failed_items) == (0, 1)
-    assert manager.list_items(summary.batch_id)[0].error_type == "NewerData"
+    assert summary.completed_items == 1
+    kept = [{"table": "notes", "why": "newer", "newer_batch": newer, "newer_item": 1}]
+    assert (manager.list_items(summary.batch_id)[0].result or {})["kept"] == kept
     assert sql("SELECT text FROM notes") == [("new",)]
-    assert manager.count_outstanding(old) == 1
+    assert manager.count_outstanding(old) == 0
 
-    assert manager.reprocess_batch(old, overwrite_newer=True).completed_items == 1
+    everything = manager.reprocess_batch(old, failed_items_only=False, overwrite_newer=True)
+    assert everything.completed_items == 1
     assert sql("SELECT text FROM notes") == [("old",)]
 
 
@@ -298,7 +303,7 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
         child.stdin.flush()
         thread.join()
 
-    assert summaries[0].failed_items == 1
+    assert (summaries[0].failed_items, summaries[0].open_items) == (0, 0)
     assert sql("SELECT text FROM notes") == [("new",)]
 
 

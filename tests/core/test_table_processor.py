@@ -53,10 +53,13 @@ def test_rows_are_checked_converted_and_upserted(tables: BatchManager, sql: Sql)
         {"Order No": "7", "day": "2013-01-03", "amount": ""},
     ]
     batch_id = tables.create_batch("orders", items)
-    assert tables.process_batch(batch_id).completed_items == 3
+    summary = tables.process_batch(batch_id)
 
+    assert (summary.completed_items, summary.skipped_items) == (2, 1)
     assert sql("SELECT * FROM orders ORDER BY 1") == [(7, date(2013, 1, 3), None), (8, date(2013, 1, 2), None)]
-    assert tables.list_items(batch_id)[0].result == {"target_table": "orders", "target_id": 7}
+    replaced, _, last = tables.list_items(batch_id)
+    assert replaced.skip_reason == "item 3 of this batch has the same natural key"
+    assert last.result == {"target_table": "orders", "target_id": 7}
 
 
 def test_all_field_errors_are_told_at_once_and_without_values(tables: BatchManager) -> None:
@@ -77,7 +80,7 @@ def test_other_fields_are_other_reasons(tables: BatchManager) -> None:
     items: list[dict[str, Any]] = [
         {"Order No": "x", "day": "2013-01-01"},
         {"Order No": 1},
-        {"Order No": 1, "day": "no"},
+        {"Order No": 2, "day": "no"},
     ]
     batch_id = tables.create_batch("orders", items)
     tables.process_batch(batch_id)
@@ -89,9 +92,9 @@ def test_a_dataclass_is_a_model_too(tables: BatchManager, sql: Sql) -> None:
     batch_id = tables.create_batch("points", [{"x": 1, "y": "2"}, {"x": 1, "y": 2}, {"x": "a", "y": 2}])
     summary = tables.process_batch(batch_id)
 
-    assert (summary.completed_items, summary.failed_items) == (2, 1)
+    assert (summary.completed_items, summary.failed_items, summary.skipped_items) == (1, 1, 1)
     assert sql("SELECT * FROM points") == [(1, 2)]
-    assert tables.list_items(batch_id)[0].result == {"target_table": "points", "target_id": [1, 2]}
+    assert tables.list_items(batch_id)[1].result == {"target_table": "points", "target_id": [1, 2]}
 
 
 def test_an_item_that_is_no_object_fails_alone(tables: BatchManager) -> None:
