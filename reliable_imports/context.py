@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -161,18 +162,9 @@ class ImportContext:
             UnusableTarget: there is no such table, it lacks a column, or it has no unique index for the key.
             NullInKey: the key has no value, and *null_keys* is `fail`.
         """
-        return self._write(
-            WriteRequest(
-                table,
-                tuple(row),
-                (key,) if isinstance(key, str) else key if isinstance(key, UniqueIndex) else tuple(key),
-                existing,
-                tuple(never_updated),
-                null_keys,
-            ),
-            row,
-            returning,
-        )
+        wanted = key if isinstance(key, str | UniqueIndex) else tuple(key)
+        request = _upsert_of(table, tuple(row), wanted, existing, tuple(never_updated), null_keys)
+        return self._write(request, row, returning)
 
     def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:
         """Insert *row* and return the *returning* column, if one is named; declared or at once as `upsert`."""
@@ -261,6 +253,18 @@ class ImportContext:
             return session.write_returning(self._scope, write, returning)
         self._scope.declared.append(write)
         return None
+
+
+@lru_cache(maxsize=256)
+def _upsert_of(
+    table: str,
+    columns: tuple[str, ...],
+    key: str | UniqueIndex | tuple[str, ...],
+    existing: Existing,
+    never_updated: tuple[str, ...],
+    null_keys: NullKeys,
+) -> WriteRequest:
+    return WriteRequest(table, columns, (key,) if isinstance(key, str) else key, existing, never_updated, null_keys)
 
 
 def _table(table: str) -> str:

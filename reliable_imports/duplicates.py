@@ -38,6 +38,11 @@ class Keying:
             without = _INGEST["without_null_tokens"]
             tokens = sorted(self.null_tokens)
             values = [cursor.mogrify(without, [tokens]).decode().replace("{value}", value) for value in values]
+        whole = " || E'\\x1f' || ".join(values)
+        question = cursor.mogrify(_INGEST["may_have_duplicates"], {"batch_id": batch_id}).decode()
+        cursor.execute(question.replace("{key}", whole))
+        if cursor.fetchone() == (False,):
+            return
         statement = cursor.mogrify(
             _INGEST["mark_duplicates"],
             {

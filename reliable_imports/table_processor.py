@@ -67,12 +67,14 @@ class TableProcessor(BaseProcessor):
     NULLS NOT DISTINCT takes such rows as it takes others."""
 
     _model: ClassVar[_Model | None] = None
+    _requests: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest]]
     _defaulted: tuple[str, ...] = ()
     """Columns of the row that is made now that the source did not give."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._model = None
+        cls._requests = {}
 
     @classmethod
     def missing_parts(cls) -> list[str]:
@@ -173,10 +175,15 @@ class TableProcessor(BaseProcessor):
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         self._defaulted = ()
         row = self.to_row(item)
-        ctx._write(self._request(tuple(row), self._defaulted), row)
-        values = [as_parameter(row[column]) for column in self.key_columns()]
-        if not values:
+        kind = (tuple(row), self._defaulted)
+        request = self._requests.get(kind)
+        if request is None:
+            request = self._requests[kind] = self._request(*kind)
+        ctx._write(request, row)
+        key = request.key.columns if isinstance(request.key, UniqueIndex) else request.key
+        if not key:
             return {"target_table": self.table}
+        values = [as_parameter(row[column]) for column in key]
         return {"target_table": self.table, "target_id": values[0] if len(values) == 1 else values}
 
     @classmethod

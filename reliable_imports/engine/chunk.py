@@ -48,6 +48,7 @@ _WRITES = load("writes.sql")
 MAX_SECONDS = 1.0
 """After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
 
+_NO_NUMBERS_WITHIN = frozenset({str, int, bool, type(None)})
 _MAX_PAUSE = timedelta(seconds=60)
 _NOT_ONE_ITEMS = (ChunkSpoiled, ChunkTooLarge)
 
@@ -68,7 +69,7 @@ class Chunk:
         *,
         settle: str | None,
         careful: bool,
-        declared_together: int,
+        tries_columns: bool,
         own_together: int,
         found: dict[tuple[Any, ...], Any],
         plans: Plans,
@@ -89,7 +90,7 @@ class Chunk:
             settle=settle,
             careful=careful,
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
-            declared_together=declared_together,
+            tries_columns=tries_columns,
             own_together=own_together,
             plans=plans,
         )
@@ -448,7 +449,7 @@ def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     def parse(stored: StoredItem) -> Any:
         text = stored.text
         value = loads(bytes(stored.raw or b"") if text is None else text, decimals=decimals)
-        if exact and isinstance(value, dict):
+        if exact and isinstance(value, dict) and not _NO_NUMBERS_WITHIN.issuperset(map(type, value.values())):
             value = {name: each if name in exact else with_floats(each) for name, each in value.items()}
         if tokens and isinstance(value, dict):
             return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}

@@ -123,10 +123,13 @@ def keys_written(completed: Sequence[Attempt]) -> str:
         number = attempt.stored.item_number
         for write in scope.written:
             if write.key is not None:
-                numbers, keys = by_plan.setdefault(write.plan, ([], []))
+                if write.plan not in by_plan:
+                    by_plan[write.plan] = ([], [])
+                numbers, keys = by_plan[write.plan]
                 numbers.append(number)
                 keys.append(write.key)
-        known += [(number, key) for key in scope.row_keys]
+        if scope.row_keys:
+            known += [(number, key) for key in scope.row_keys]
         if attempt.notes.natural_key is not None:
             known.append((number, attempt.notes.natural_key))
     queries = [plan.keys_query(numbers, keys) for plan, (numbers, keys) in by_plan.items()]

@@ -8,6 +8,7 @@ for writes that are told nothing but a number of rows. An item that does anythin
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Sequence
@@ -47,7 +48,10 @@ _INTEGRITY = "23"
 _REPEATING = "reliable_imports.repeat_statements("
 _ALTERED = "RI002"
 _INSUFFICIENT_PRIVILEGE = "42501"
-_FEWEST_IN_GROUP = 4
+_ROWS_TOGETHER = 50
+_ITEMS_TOGETHER = 20
+"""How many share a subtransaction until the server refuses one of them."""
+
 _MAX_KINDS = 8
 
 
@@ -151,7 +155,7 @@ class ChunkSession:
         settle: str | None,
         careful: bool,
         is_timed: bool,
-        declared_together: int,
+        tries_columns: bool,
         own_together: int,
         plans: Plans,
     ) -> None:
@@ -160,7 +164,7 @@ class ChunkSession:
             settle: SQL that checks an item's deferred constraints at once; None where the database has none.
             careful: send savepoints alone, so that every error can be pinned on its item; for chunks of one item.
             is_timed: an item, or each of its statements, has only so much time.
-            declared_together: how many declared writes are tried in one subtransaction at first.
+            tries_columns: few declared writes have been refused of late, so all are tried as one statement first.
             own_together: how many items with statements of their own share a savepoint.
             plans: what is known of the tables that are written to; more is added.
         """
@@ -169,7 +173,7 @@ class ChunkSession:
         self._settle = settle
         self._careful = careful
         self._is_timed = is_timed
-        self._declared_together = declared_together
+        self._tries_columns = tries_columns
         self._own_together = 1 if careful else own_together
         self._plans = plans
         self._pending = ""
@@ -347,57 +351,74 @@ class ChunkSession:
             return []
         self._lost = ChunkSpoiled()
         waiting, self._waiting = self._waiting, []
-        unsent = [] if self._write_as_columns(waiting) else self._write_in_groups(waiting)
+        unsent: list[ItemScope] = []
+        if not self._write_as_columns(waiting):
+            rest = self._write_row_by_row(waiting)
+            unsent = self._write_as_statements(waiting) if rest is None else rest
         self._lost = ChunkTooLarge() if unsent else None
         return unsent
 
-    def _write_in_groups(self, waiting: Sequence[ItemScope]) -> list[ItemScope]:
-        groups = _groups(waiting, self._declared_together)
-        plans = list(dict.fromkeys(group.plan for group in groups if group.plan is not None))
-        numbers = {plan: number for number, plan in enumerate(plans, 1)}
-        sent: list[tuple[int, Write]] = []
-        texts: list[str] = []
-        return_keys: list[bool] = []
-        for group in groups:
-            for owner, write in group.entries:
-                sent.append((owner, write))
-                if group.plan is None:
-                    texts.append(write.plan.telling_statement(write, waiting[owner].origin))
-                    return_keys.append(write.plan.returns_key)
-                else:
-                    texts.append(write.plan.values(write))
-                    return_keys.append(False)
+    def _write_row_by_row(self, waiting: Sequence[ItemScope]) -> list[ItemScope] | None:
+        """Send rows of one kind, which the server tries one by one; None where they are not of one kind.
+
+        Returns the items whose writes found no room.
+        """
+        kinds = _kinds(waiting)
+        if kinds is None or len(kinds) != 1:
+            return None
+        (((plan, _), writes),) = kinds.items()
+        room = MAX_SUBTRANSACTIONS - self.subtransactions
+        statement = plan.loop_statement(writes, together=_ROWS_TOGETHER, room=room)
+        if statement is None:
+            return None
+        self._send_for_all(self._take_pending())
+        savepoint = f"{self._savepoints}{next(self._numbers)}"
+        # Released at once: what it writes outside of its own subtransactions belongs to no item alone.
+        if not self._is_accepted(f"SAVEPOINT {savepoint}; {statement}"):
+            self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+            return None
+        ((told,),) = self._cursor.fetchall()
+        self._pending = f"RELEASE SAVEPOINT {savepoint}; "
+        tried, used, refused = json.loads(told)
+        failed = set()
+        for place, *facts in refused:
+            failed.add(place)
+            self._refuse(waiting[place], facts)
+        for place, scope in enumerate(waiting[:tried]):
+            if place not in failed:
+                scope.written += scope.declared
+        self.declared_entries += tried
+        self.subtransactions += used + 1
+        return list(waiting[tried:])
+
+    def _refuse(self, scope: ItemScope, facts: Sequence[Any], *, is_not_yet: bool = False) -> None:
+        error = WriteError(scope, is_not_yet, *facts)
+        self.write_errors.append(error)
+        if error.is_of_the_table:
+            self._plans.forget()
+
+    def _write_as_statements(self, waiting: Sequence[ItemScope]) -> list[ItemScope]:
+        """Send each write as a statement that tells what became of it; return the items whose writes found no room."""
+        sent = [(owner, write) for owner, scope in enumerate(waiting) for write in scope.declared]
+        texts = [write.plan.telling_statement(write, waiting[owner].origin) for owner, write in sent]
         entries, separator = _joined(texts)
-        ends = list(accumulate(len(group.entries) for group in groups))
         parameters = {
             "entries": entries,
             "separator": separator,
             "owners": [owner for owner, _ in sent],
-            "return_keys": return_keys,
-            "group_ends": ends,
-            "templates": [0 if group.plan is None else numbers[group.plan] for group in groups],
-            "heads": [plan.head for plan in plans],
-            "tails": [plan.tail for plan in plans],
+            "return_keys": [write.plan.returns_key for _, write in sent],
+            "group_ends": _group_ends(waiting),
             "settle": self._settle if any(write.plan.settles for _, write in sent) else None,
             "room": MAX_SUBTRANSACTIONS - self.subtransactions,
         }
         self._send_for_all(self._take_pending() + self.mogrify(_WRITES["apply_writes"], parameters))
         *told, (tried, *_, subtransactions) = self._cursor.fetchall()
-        refused = set()
-        spoken_of = set()
         for index, verdict, row_key, *facts, _ in told:
             owner, write = sent[index]
-            spoken_of.add(index)
             if verdict in ("refused", "not yet"):
-                refused.add(owner)
-                self.write_errors.append(error := WriteError(waiting[owner], verdict == "not yet", *facts))
-                if error.is_of_the_table:
-                    self._plans.forget()
+                self._refuse(waiting[owner], facts, is_not_yet=verdict == "not yet")
             else:
                 self._note(waiting[owner], write, verdict, row_key)
-        for index, (owner, write) in enumerate(sent[:tried]):
-            if index not in spoken_of and owner not in refused:
-                waiting[owner].written.append(write)
         unsent = waiting[sent[tried][0] :] if tried < len(sent) else []
         self.declared_entries += len(waiting) - len(unsent)
         self.subtransactions += subtransactions
@@ -422,10 +443,10 @@ class ChunkSession:
 
         If the server refuses it, nothing has happened: then row after row tells which.
         """
-        if self._declared_together < LARGEST_GROUP or self.subtransactions >= MAX_SUBTRANSACTIONS:
+        if not self._tries_columns or self.subtransactions >= MAX_SUBTRANSACTIONS:
             return False
-        kinds = _alike(waiting)
-        if kinds is None:
+        kinds = _kinds(waiting)
+        if kinds is None or not _have_distinct_keys(kinds):
             return False
         plan = next(iter(kinds))[0]
         if len(waiting) < _FEWEST_ROWS and not plan.spares_sequence:
@@ -600,18 +621,18 @@ class ChunkSession:
             raise scope.error
 
 
-def _alike(waiting: Sequence[ItemScope]) -> dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]] | None:
-    """The writes of items that have declared one each, to one table and each of another key; by kind of row."""
-    kinds: dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]] = {}
-    keys = set()
+_Kinds = dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]]
+
+
+def _kinds(waiting: Sequence[ItemScope]) -> _Kinds | None:
+    """The writes of items that have declared one each, to one table, by kind of row; None if there are others."""
+    kinds: _Kinds = {}
     for scope in waiting:
         if len(scope.declared) != 1 or scope.origin is not None:
             return None
         write = scope.declared[0]
-        if write.plan.needs_single_rows or write.key in keys:
+        if write.plan.needs_single_rows:
             return None
-        if write.key is not None:
-            keys.add(write.key)
         kind = (write.plan, write.expressions)
         found = kinds.get(kind)
         if found is None:
@@ -619,8 +640,13 @@ def _alike(waiting: Sequence[ItemScope]) -> dict[tuple[Plan, tuple[tuple[int, st
                 return None
             kinds[kind] = found = []
         found.append(write)
-    targets = {plan.target.name for plan, _ in kinds}
-    return kinds if len(targets) == 1 else None
+    return kinds if len({plan.target.name for plan, _ in kinds}) == 1 else None
+
+
+def _have_distinct_keys(kinds: _Kinds) -> bool:
+    """Whether no row would meet another one: one INSERT cannot touch a row twice."""
+    keys = [write.key for writes in kinds.values() for write in writes if write.key is not None]
+    return len(keys) == len(set(keys))
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:
@@ -633,62 +659,10 @@ def _joined(texts: Sequence[str]) -> tuple[str, str]:
     return joined, separator
 
 
-class _Group(NamedTuple):
-    """Neighbouring writes that are tried together.
-
-    Attributes:
-        plan: of all of them, if they can share a statement; else each has one of its own.
-        entries: the place of the item that wants it, and the write.
-    """
-
-    plan: Plan | None
-    entries: list[tuple[int, Write]]
-
-
-def _groups(waiting: Sequence[ItemScope], size: int) -> list[_Group]:
-    groups: list[_Group] = []
-    for plan, owners in _runs(waiting):
-        keys: set[Any] = set()
-        members = size
-        for owner in owners:
-            writes = waiting[owner].declared
-            key = writes[0].key if plan is not None else None
-            # One INSERT cannot touch a row twice, so the later one of the same key begins a group of its own.
-            if members >= size or key in keys:
-                groups.append(_Group(plan, []))
-                keys = set()
-                members = 0
-            groups[-1].entries.extend((owner, write) for write in writes)
-            members += 1
-            if key is not None:
-                keys.add(key)
-    return groups
-
-
-def _runs(waiting: Sequence[ItemScope]) -> list[tuple[Plan | None, list[int]]]:
-    """Neighbours of one plan; those that are few are put together, with a statement for each write."""
-    runs: list[tuple[Plan | None, list[int]]] = []
-    for owner, scope in enumerate(waiting):
-        plan = _shared_plan(scope)
-        if not runs or runs[-1][0] is not plan:
-            runs.append((plan, []))
-        runs[-1][1].append(owner)
-    joined: list[tuple[Plan | None, list[int]]] = []
-    for plan, owners in runs:
-        kept = plan if len(owners) >= _FEWEST_IN_GROUP or len(runs) == 1 else None
-        if joined and kept is None and joined[-1][0] is None:
-            joined[-1][1].extend(owners)
-        else:
-            joined.append((kept, owners))
-    return joined
-
-
-def _shared_plan(scope: ItemScope) -> Plan | None:
-    """The plan of an item's only write, if it can share a statement with others of that plan."""
-    if len(scope.declared) != 1 or scope.origin is not None:
-        return None
-    plan = scope.declared[0].plan
-    return None if plan.needs_single_rows else plan
+def _group_ends(waiting: Sequence[ItemScope]) -> list[int]:
+    """How many writes there are up to the end of each group of neighbouring items."""
+    ends = list(accumulate(len(scope.declared) for scope in waiting))
+    return [*ends[_ITEMS_TOGETHER - 1 :: _ITEMS_TOGETHER], *([ends[-1]] if len(ends) % _ITEMS_TOGETHER else [])]
 
 
 def _raise_if_ignored(scope: ItemScope) -> None:

@@ -42,8 +42,8 @@ MAX_LONE_LOSSES = 5
 
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
-_MAX_GROUPED = 500
-"""Items of a chunk whose declared writes go in groups: the server's work for each group grows with their number."""
+_FEW_REFUSALS = 0.0016
+"""Of all declared writes: with more, most chunks hold one, and trying them as one statement first is in vain."""
 
 _MAX_REMEMBERED = 100_000
 _MAX_TIMED_RETRIES = 10_000
@@ -379,7 +379,7 @@ class Worker:
             self._run_id,
             settle=self._settle,
             careful=careful,
-            declared_together=_group_size(self._refusals),
+            tries_columns=self._refusals < _FEW_REFUSALS,
             own_together=_group_size(self._undone),
             found=self._found,
             plans=self._plans,
@@ -391,9 +391,7 @@ class Worker:
             return _SMALL_CHUNK
         if self._mixes:
             return MAX_SUBTRANSACTIONS
-        group = _group_size(self._refusals)
-        # A group needs one subtransaction, however many of it are refused.
-        return MAX_ITEMS if group == LARGEST_GROUP else min(_MAX_GROUPED, MAX_SUBTRANSACTIONS * group)
+        return MAX_ITEMS
 
     def run_hook(self, hook: Callable[[Any], object]) -> list[Any]:
         """Run a hook of the whole batch in a transaction of its own; return what it logged."""

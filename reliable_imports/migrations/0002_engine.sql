@@ -230,7 +230,8 @@ RETURNS void
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    stored  integer;
+    stored      integer;
+    first_keys  bigint[] := record_chunk.row_keys;
 BEGIN
     IF pg_catalog.txid_current() <> transaction_id THEN
         RAISE EXCEPTION 'the transaction of the chunk was ended by one of its items' USING ERRCODE = 'RI001';
@@ -246,24 +247,35 @@ BEGIN
         ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp();
     END IF;
 
+    IF key_items <> numbers THEN
+        -- Most often each item has written one row, and nothing is to be put in order.
+        first_keys := ARRAY(
+            SELECT first_key.row_key
+            FROM pg_catalog.unnest(numbers) WITH ORDINALITY AS completed (item_number, place)
+            LEFT JOIN (
+                SELECT DISTINCT ON (item_number) item_number, row_key
+                FROM ROWS FROM (
+                    pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)
+                ) WITH ORDINALITY AS written (item_number, row_key, place)
+                WHERE row_key IS NOT NULL
+                ORDER BY item_number, place
+            ) AS first_key ON first_key.item_number = completed.item_number
+            ORDER BY completed.place
+        );
+    END IF;
     INSERT INTO reliable_imports.import_attempts (
         batch_id, item_number, attempt, run_id, outcome, is_final, row_key, result
     )
     SELECT
-        chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, first_key.row_key,
+        chunk_batch, completed.item_number, completed.attempt, chunk_run, 'completed', true, completed.row_key,
         completed.result::json
     FROM (
         SELECT
             pg_catalog.unnest(numbers) AS item_number,
             pg_catalog.unnest(tries) AS attempt,
+            pg_catalog.unnest(first_keys) AS row_key,
             pg_catalog.unnest(results) AS result
-    ) AS completed
-    LEFT JOIN (
-        SELECT DISTINCT ON (item_number) item_number, row_key
-        FROM ROWS FROM (pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)) WITH ORDINALITY AS written (item_number, row_key, place)
-        WHERE row_key IS NOT NULL
-        ORDER BY item_number, place
-    ) AS first_key ON first_key.item_number = completed.item_number;
+    ) AS completed;
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';
@@ -276,7 +288,9 @@ BEGIN
                 written.item_number,
                 written.row_key,
                 row_number() OVER (PARTITION BY written.item_number ORDER BY written.place) AS number
-            FROM ROWS FROM (pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)) WITH ORDINALITY AS written (item_number, row_key, place)
+            FROM ROWS FROM (
+                pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk.row_keys)
+            ) WITH ORDINALITY AS written (item_number, row_key, place)
             WHERE written.row_key IS NOT NULL
         ) AS numbered
         WHERE numbered.number > 1;

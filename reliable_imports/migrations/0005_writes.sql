@@ -401,11 +401,10 @@ $$;
 
 -- Sends the declared writes of a chunk, in item order.
 --
--- An entry is one write, and its owner the item that declared it. Neighbouring entries form a group, which is tried as
--- a whole in one subtransaction: one INSERT with many rows where all are of one template, and single statements where
--- one row must not see its neighbours arrive with it. If the server refuses a group, its owners are tried one by one in
--- one subtransaction, up to the one that is refused again: that owner has failed. Those before it are repeated, without
--- a subtransaction, for they were good a moment ago; those behind it are tried as a group. So a group costs one
+-- An entry is one write, a statement of its own, and its owner the item that declared it. Neighbouring owners form a
+-- group, which is tried as a whole in one subtransaction. If the server refuses a group, its owners are tried one by one
+-- in one subtransaction, up to the one that is refused again: that owner has failed. Those before it are repeated,
+-- without a subtransaction, for they were good a moment ago; those behind it are tried as a group. So a group costs one
 -- subtransaction at most, however many of it fail.
 --
 -- What is not an entry's own fault (connection, transaction state, lock, resources, operator, I/O, internal) is raised
@@ -420,9 +419,6 @@ CREATE FUNCTION reliable_imports.apply_writes(
     owners       integer[],
     return_keys  boolean[],
     group_ends   integer[],
-    templates    integer[],  -- for each group: an index into heads and tails; 0 if its entries are whole statements
-    heads        text[],
-    tails        text[],
     settle       text,       -- checks deferred constraints, so that they hit the owner and not the chunk's COMMIT
     room         integer
 )
@@ -447,29 +443,20 @@ DECLARE
     tried           integer;
     following       integer;
     is_settling     boolean;
-    refused         text;
     verdicts        text[] := '{}';
     row_keys        bigint[] := '{}';
     done            record;
-    head            text;
-    tail            text;
 BEGIN
     FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
         last := group_ends[number];
-        head := heads[templates[number]];
-        tail := tails[templates[number]];
         WHILE first <= last AND used < room LOOP
             is_settling := false;
             BEGIN
-                IF head IS NULL THEN
-                    FOR entry IN first .. last LOOP
-                        done := reliable_imports.run_write(entries[entry], return_keys[entry]);
-                        verdicts[entry] := done.verdict;
-                        row_keys[entry] := done.row_key;
-                    END LOOP;
-                ELSE
-                    EXECUTE head || pg_catalog.array_to_string(entries[first:last], ', ') || tail;
-                END IF;
+                FOR entry IN first .. last LOOP
+                    done := reliable_imports.run_write(entries[entry], return_keys[entry]);
+                    verdicts[entry] := done.verdict;
+                    row_keys[entry] := done.row_key;
+                END LOOP;
                 IF settle IS NOT NULL THEN
                     is_settling := true;
                     EXECUTE settle;
@@ -490,20 +477,15 @@ BEGIN
                 END IF;
             END;
             tried := first;
-            refused := failed_sqlstate;
             IF owners[first] <> owners[last] THEN
                 BEGIN
                     WHILE tried <= last LOOP
                         is_settling := false;
                         following := tried;
                         WHILE following <= last AND owners[following] = owners[tried] LOOP
-                            IF head IS NULL THEN
-                                done := reliable_imports.run_write(entries[following], return_keys[following]);
-                                verdicts[following] := done.verdict;
-                                row_keys[following] := done.row_key;
-                            ELSE
-                                EXECUTE head || entries[following] || tail;
-                            END IF;
+                            done := reliable_imports.run_write(entries[following], return_keys[following]);
+                            verdicts[following] := done.verdict;
+                            row_keys[following] := done.row_key;
                             following := following + 1;
                         END LOOP;
                         IF settle IS NOT NULL THEN
@@ -527,20 +509,11 @@ BEGIN
                         RAISE;
                     END IF;
                 END;
-                -- Two rows of one INSERT that met in one row of the table (21000) are fine apart.
-                IF head IS NOT NULL AND refused <> '21000' AND tried > first THEN
-                    EXECUTE head || pg_catalog.array_to_string(entries[first:tried - 1], ', ') || tail;
-                ELSE
-                    FOR good IN first .. tried - 1 LOOP
-                        IF head IS NULL THEN
-                            done := reliable_imports.run_write(entries[good], return_keys[good]);
-                            verdicts[good] := done.verdict;
-                            row_keys[good] := done.row_key;
-                        ELSE
-                            EXECUTE head || entries[good] || tail;
-                        END IF;
-                    END LOOP;
-                END IF;
+                FOR good IN first .. tried - 1 LOOP
+                    done := reliable_imports.run_write(entries[good], return_keys[good]);
+                    verdicts[good] := done.verdict;
+                    row_keys[good] := done.row_key;
+                END LOOP;
                 IF tried > first AND settle IS NOT NULL THEN
                     EXECUTE settle;
                 END IF;

@@ -61,6 +61,26 @@ item.source_data ->> %s
 -- name: without_null_tokens
 CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
 
+-- name: may_have_duplicates
+-- Whether two items may have one key: most batches have none, and this is a third of the work of finding them.
+SELECT EXISTS (
+    SELECT
+    FROM reliable_imports.import_items AS item
+    WHERE item.batch_id = %(batch_id)s
+        AND item.source_data IS NOT NULL
+        AND pg_catalog.json_typeof(item.source_data) = 'object'
+        AND ({key}) IS NOT NULL
+    GROUP BY pg_catalog.hashtextextended({key}, 0)
+    HAVING count(*) > 1
+)
+OR EXISTS (
+    SELECT
+    FROM reliable_imports.import_items AS item
+    WHERE item.batch_id = %(batch_id)s
+        AND item.source_data IS NULL
+        AND item.read_problem IS NULL
+)
+
 -- name: mark_duplicates
 -- Sorted by key on the server, on disk where memory does not hold it.
 INSERT INTO reliable_imports.import_duplicates (batch_id, item_number, duplicate_of, fails)

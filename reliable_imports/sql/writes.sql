@@ -13,8 +13,77 @@ SELECT
     failed_constraint, subtransactions
 FROM reliable_imports.apply_writes(
     pg_catalog.string_to_array(%(entries)s, %(separator)s), %(owners)s::integer[], %(return_keys)s::boolean[],
-    %(group_ends)s::integer[], %(templates)s::integer[], %(heads)s::text[], %(tails)s::text[], %(settle)s::text, %(room)s
+    %(group_ends)s::integer[], %(settle)s::text, %(room)s
 )
+
+-- name: write_row_by_row
+-- Rows of one kind, each by a statement of its own, whose plan is made once for all. Neighbours share a subtransaction.
+-- When the server refuses one, those before it are undone with it, and written again without a subtransaction, for they
+-- were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
+--
+-- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
+-- batch. Subtransactions that have written are counted, and before there are more than there is room for, the block
+-- stops. Its last row tells how many rows were tried, how many subtransactions have written, and of the rows that were
+-- refused which and why.
+DO {tag}
+DECLARE
+    {cells}
+    first_row       integer := 1;
+    last_row        integer;
+    row_number      integer;
+    used            integer := 0;
+    refused         json[] := '{{}}';
+    failed_sqlstate    text;
+    failed_message     text;
+    failed_detail      text;
+    failed_table       text;
+    failed_column      text;
+    failed_constraint  text;
+BEGIN
+    LOCK TABLE {table} IN ROW EXCLUSIVE MODE;
+    PERFORM {unaltered};
+    WHILE first_row <= {rows} AND used < {room} LOOP
+        last_row := least(first_row + {together} - 1, {rows});
+        row_number := first_row;
+        BEGIN
+            WHILE row_number <= last_row LOOP
+                {insert};
+                row_number := row_number + 1;
+            END LOOP;
+            used := used + 1;
+            first_row := row_number;
+            CONTINUE;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS
+                failed_sqlstate = RETURNED_SQLSTATE,
+                failed_message = MESSAGE_TEXT,
+                failed_detail = PG_EXCEPTION_DETAIL,
+                failed_table = TABLE_NAME,
+                failed_column = COLUMN_NAME,
+                failed_constraint = CONSTRAINT_NAME;
+            IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (ARRAY['08', '25', '40', '53', '55', '57', '58', 'XX']) THEN
+                RAISE;
+            END IF;
+        END;
+        refused := refused || pg_catalog.json_build_array(
+            row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_table, failed_column, failed_constraint
+        );
+        last_row := row_number;
+        row_number := first_row;
+        WHILE row_number < last_row LOOP
+            {insert};
+            row_number := row_number + 1;
+        END LOOP;
+        first_row := last_row + 1;
+    END LOOP;
+    PERFORM pg_catalog.set_config(
+        'reliable_imports.told',
+        pg_catalog.json_build_array(first_row - 1, used, pg_catalog.array_to_json(refused))::text,
+        true
+    );
+END
+{tag};
+SELECT pg_catalog.current_setting('reliable_imports.told')
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -155,32 +156,39 @@ class Plan:
             ContextMisuse: a value cannot be written to its column.
             NullInKey: the key has no value, and the request says that it must.
         """
-        written = []
+        if len(self._places) != len(values):
+            values = [values[place] for place in self._places]
         try:
-            for place, write in zip(self._places, self._writers, strict=True):
-                written.append(write(values[place]))
-        except ContextMisuse as error:
-            column = self.columns[len(written)]
-            raise ContextMisuse(f"column {column} of table {self.request.table}: {error}") from None
+            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
+        except ContextMisuse:
+            self._name_the_column(values)
+            raise
         return self._write_of(written)
+
+    def _name_the_column(self, values: Sequence[Any]) -> None:
+        for column, write, value in zip(self.columns, self._writers, values, strict=True):
+            try:
+                write(value)
+            except ContextMisuse as error:
+                raise ContextMisuse(f"column {column} of table {self.request.table}: {error}") from None
 
     def _write_of(self, written: Sequence[Written]) -> Write:
         expressions: tuple[tuple[int, str], ...] = ()
-        texts = tuple(written)
+        texts: tuple[str | None, ...] = tuple(written)  # type: ignore[arg-type]  # if there are no expressions
         if not _TEXTS.issuperset(map(type, texts)):
             expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
             texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
-        key: tuple[str | None, ...] | None = tuple([texts[place] for place in self._key_places])  # type: ignore[misc]
         if not self.has_key:
-            key = None
-        elif None in key and not self._nulls_are_equal:  # type: ignore[operator]
+            return Write(self, texts, expressions, None)
+        key: tuple[str | None, ...] | None = tuple([texts[place] for place in self._key_places])
+        if None in key and not self._nulls_are_equal:  # type: ignore[operator]
             taken = {place for place, _ in expressions}
             missing = [self.columns[p] for p in self._key_places if texts[p] is None and p not in taken]
             if missing:
                 key = None
                 if self.request.null_keys == "fail":
                     raise NullInKey(self.request.table, sorted(self._key_columns), missing)
-        return Write(self, texts, expressions, key)  # type: ignore[arg-type]
+        return Write(self, texts, expressions, key)
 
     def values(self, write: Write) -> str:
         """The row in parentheses, as it stands behind VALUES."""
@@ -250,6 +258,41 @@ class Plan:
 
     # Statements for many rows
 
+    def loop_statement(self, writes: Sequence[Write], *, together: int, room: int) -> str | None:
+        """A block that writes rows one by one and tells which are refused; None if a text holds a separator.
+
+        All *writes* have the same expressions. See `write_row_by_row`.
+
+        Args:
+            together: how many rows share a subtransaction at most.
+            room: how many subtransactions may write.
+        """
+        texts = columns_of_texts([write.texts for write in writes])
+        if texts is None:
+            return None
+        cells = [f"cells_{number} text[] := {_cut(text)};" for number, text in enumerate(texts, 1)]
+        values = self._typed([f"cells_{place + 1}[row_number]" for place in range(len(texts))], writes[0].expressions)
+        return _WRITES["write_row_by_row"].format(
+            tag=f"$rows_{secrets.token_hex(8)}$",
+            cells="\n    ".join(cells),
+            table=self.target.name,
+            unaltered=self._unaltered(),
+            rows=len(writes),
+            room=room,
+            together=together,
+            insert=f"{self._into}VALUES ({', '.join(values)}){self.tail}",
+        )
+
+    def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
+        """SQL for the values of the columns, of SQL for their texts."""
+        typed = [f"{text}::{cast}" for text, cast in zip(texts, self._casts, strict=True)]
+        for place, expression in expressions:
+            typed[place] = expression.format(texts[place])
+        return typed
+
+    def _unaltered(self) -> str:
+        return f"reliable_imports.require_version({literal(self.target.name)}, {literal(self.target.version)})"
+
     @property
     def spares_sequence(self) -> bool:
         """Whether rows that are there already must not take numbers from a sequence."""
@@ -263,16 +306,9 @@ class Plan:
         texts = columns_of_texts([write.texts for write in writes])
         if texts is None:
             return None
-        expressions = dict(writes[0].expressions)
-        cut = [f"{_unnested(text)} AS c{number}" for number, text in enumerate(texts, 1)]
-        selected = []
-        for place, cast in enumerate(self._casts):
-            if place in expressions:
-                selected.append(expressions[place].format(f"c{place + 1}"))
-            else:
-                selected.append(f"c{place + 1}::{cast}")
-        unaltered = f"reliable_imports.require_version({literal(self.target.name)}, {literal(self.target.version)})"
-        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {unaltered}"
+        cut = [f"pg_catalog.unnest({_cut(text)}) AS c{number}" for number, text in enumerate(texts, 1)]
+        selected = self._typed([f"c{place + 1}" for place in range(len(texts))], writes[0].expressions)
+        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {self._unaltered()}"
         if not self._spares_sequence:
             return f"{self._into}SELECT {', '.join(selected)} FROM {source}{self.tail}"
         names = [quoted(name) for name in self.columns]
@@ -306,7 +342,7 @@ class Plan:
                 )
             cut = [f"{literal(text)}::text AS c{number}" for number, text in enumerate(keys[0], 1)]
         else:
-            cut = [f"{_unnested(text)} AS c{number}" for number, text in enumerate(texts, 1)]
+            cut = [f"pg_catalog.unnest({_cut(text)}) AS c{number}" for number, text in enumerate(texts, 1)]
         names = [self.columns[place] for place in self._key_places]
         exact = [
             f"c{number}::{self.target.columns[name].exact_type} AS {quoted(name)}"
@@ -402,14 +438,15 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
         else:
             if NULL in text:
                 return None
-        if text.count(SEPARATOR) != len(rows) - 1:
+        # An empty text alone would be cut into nothing.
+        if text.count(SEPARATOR) != len(rows) - 1 or not text:
             return None
         texts.append(text)
     return texts
 
 
-def _unnested(text: str) -> str:
-    return f"pg_catalog.unnest(pg_catalog.string_to_array({literal(text)}, E'\\x1e', E'\\x1f'))"
+def _cut(text: str) -> str:
+    return f"pg_catalog.string_to_array({literal(text)}, E'\\x1e', E'\\x1f')"
 
 
 def _known_column(target: Target, name: str) -> Column:

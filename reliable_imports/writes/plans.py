@@ -16,9 +16,16 @@ class Plans:
     def __init__(self) -> None:
         self._targets: dict[str, Target] = {}
         self._plans: dict[WriteRequest, Plan] = {}
+        self._last: tuple[WriteRequest, Plan] | None = None
 
     def find(self, request: WriteRequest) -> Plan | None:
-        return self._plans.get(request)
+        # Most rows ask for what the one before has asked for, and comparing requests is dear.
+        if self._last is not None and self._last[0] is request:
+            return self._last[1]
+        plan = self._plans.get(request)
+        if plan is not None:
+            self._last = (request, plan)
+        return plan
 
     def knows(self, table: str) -> bool:
         return table in self._targets
@@ -45,3 +52,4 @@ class Plans:
         """Ask again: a table was altered, or what was read of it was never committed."""
         self._targets.clear()
         self._plans.clear()
+        self._last = None

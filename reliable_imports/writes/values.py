@@ -369,8 +369,13 @@ def _of_any_kind(value: Any, write: Writer) -> Written:
     raise ContextMisuse(f"a value of type {type(value).__name__} cannot be written to a column")
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None), Decimal, date, datetime})
+
+
 def as_parameter(value: Any) -> Any:
     """A value that is compared with a column of unknown type, as psycopg2 takes it."""
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, Enum):
         return as_parameter(value.value)
     return str(value) if isinstance(value, _AS_THEY_PRINT) or _is_url(value) else value
