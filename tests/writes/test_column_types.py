@@ -518,7 +518,7 @@ def test_a_decimal_keeps_its_digits_wherever_it_stands_in_the_model(
 ) -> None:
     sql("CREATE TABLE target (id integer PRIMARY KEY, value jsonb)")
     register(_table_processor("target", list[Money]))
-    text = f'[{{"amount": {LONG}, "parts": [{THIRTY}, 1.10]}}]'
+    text = f'[{{"parts": [{THIRTY}, 1.10], "amount": {LONG}}}]'
     source = tmp_path / "in.json"
     source.write_text(json.dumps([{"id": 1, "value": "HERE"}]).replace('"HERE"', text))
 

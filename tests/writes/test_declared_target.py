@@ -653,7 +653,13 @@ BROKEN = {
     "a constraint that is deferred": (
         "ALTER TABLE people DROP CONSTRAINT people_pkey; "
         "ALTER TABLE people ADD PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED",
-        "ALTER TABLE people ADD UNIQUE (id)", {}, ["deferrable", "people_pkey"],
+        "ALTER TABLE people DROP CONSTRAINT people_pkey; CREATE UNIQUE INDEX ON people (id)", {},
+        ["deferrable", "people_pkey"],
+    ),
+    "a constraint that is deferrable beside an index": (
+        "ALTER TABLE people DROP CONSTRAINT people_pkey; CREATE UNIQUE INDEX plain ON people (id); "
+        "ALTER TABLE people ADD PRIMARY KEY (id) DEFERRABLE",
+        "ALTER TABLE people DROP CONSTRAINT people_pkey", {}, ["deferrable", "people_pkey"],
     ),
 }  # fmt: skip
 

@@ -181,6 +181,52 @@ def test_keys_of_a_collation_that_ignores_case_are_one(sql: Sql, old_and_new: Ol
     assert sql("SELECT v FROM target") == [("new",)]
 
 
+class Account(pydantic.BaseModel):
+    email: str
+    name: str
+    ref: int
+
+
+class AccountsProcessor(TableProcessor):
+    table = "accounts"
+    key = ("email",)
+    model = Account
+
+
+ACCOUNTS = {
+    "an index over an expression": "CREATE UNIQUE INDEX ON accounts (lower(email))",
+    "an index over an expression for some rows": "CREATE UNIQUE INDEX ON accounts (lower(email)) WHERE name <> ''",
+    "a trigger that changes the key": """
+        CREATE UNIQUE INDEX ON accounts (email);
+        CREATE FUNCTION lower_email() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.email := lower(NEW.email); RETURN NEW; END $$;
+        CREATE TRIGGER lowered BEFORE INSERT OR UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION lower_email()
+    """,
+}
+
+
+@pytest.mark.parametrize("how", ACCOUNTS)
+@pytest.mark.parametrize("count", [1, 60], ids=["alone", "in bulk"])
+def test_a_key_is_what_the_table_makes_of_it(
+    manager: BatchManager, register: Register, sql: Sql, how: str, count: int
+) -> None:
+    sql("CREATE TABLE refs (id integer PRIMARY KEY); INSERT INTO refs VALUES (1)")
+    sql("CREATE TABLE accounts (email text, name text, ref integer REFERENCES refs)")
+    sql(ACCOUNTS[how])
+    register(AccountsProcessor)
+    old = [{"email": f"Ann{number}@x.org", "name": "old", "ref": 99} for number in range(count)]
+    new = [{"email": f"aNN{number}@X.org", "name": "new", "ref": 1} for number in range(count)]
+    batch_id = manager.create_batch("accounts", old)
+    assert manager.process_batch(batch_id).failed_items == count
+    assert manager.process_batch(manager.create_batch("accounts", new)).completed_items == count
+    sql("INSERT INTO refs VALUES (99)")
+
+    again = manager.reprocess_batch(batch_id)
+
+    assert (again.skipped_items, again.failed_items) == (count, 0)
+    assert sql("SELECT name, count(*) FROM accounts GROUP BY 1") == [("new", count)]
+
+
 def test_a_key_of_two_columns_is_compared_column_by_column(sql: Sql, old_and_new: OldAndNew) -> None:
     sql("CREATE TABLE target (a text, b text, v text, PRIMARY KEY (a, b))")
     write = row("target", "a b", a="1, 2", b="3", v="old")
