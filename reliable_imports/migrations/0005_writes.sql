@@ -456,11 +456,13 @@ BEGIN
                     done := reliable_imports.run_write(entries[entry], return_keys[entry]);
                     verdicts[entry] := done.verdict;
                     row_keys[entry] := done.row_key;
+                    -- After each owner, and not at the end: what its neighbours bring later does not count.
+                    IF settle IS NOT NULL AND (entry = last OR owners[entry + 1] <> owners[entry]) THEN
+                        is_settling := true;
+                        EXECUTE settle;
+                        is_settling := false;
+                    END IF;
                 END LOOP;
-                IF settle IS NOT NULL THEN
-                    is_settling := true;
-                    EXECUTE settle;
-                END IF;
                 used := used + 1;
                 first := last + 1;
                 CONTINUE;

@@ -81,8 +81,7 @@ FROM reliable_imports.claim_chunk(
 -- Items whose range has moved on without them; each is locked by this transaction as a range would be.
 --
 -- Those that wait for others come when nothing else of the batch is left, and to one worker at a time, so that what
--- another one is just about to complete is not missed. The last of them comes first: a file that names children before
--- their parents has the parents behind.
+-- another one is just about to complete is not missed.
 WITH others AS MATERIALIZED (
     SELECT
         (SELECT coalesce(sum(completed), 0) FROM reliable_imports.import_ranges WHERE batch_id = %(batch_id)s) AS completed,
@@ -116,7 +115,7 @@ WITH others AS MATERIALIZED (
     ORDER BY
         retry.completed_before NULLS FIRST,
         CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-        CASE WHEN retry.completed_before IS NULL THEN retry.item_number ELSE -retry.item_number END
+        retry.item_number
     LIMIT %(limit)s
     FOR UPDATE OF retry SKIP LOCKED
 )
@@ -158,7 +157,7 @@ FROM due
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = due.batch_id
     AND item.item_number = due.item_number
-ORDER BY CASE WHEN due.tries_last IS NULL THEN item.item_number ELSE -item.item_number END
+ORDER BY item.item_number
 
 -- name: due_retry
 SELECT retry.item_number

@@ -110,6 +110,7 @@ class Plan:
         columns = [_known_column(target, name) for name in self.columns]
         self._columns = columns
         self._writers = tuple(writer_for(column.type) for column in columns)
+        self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
         self._key_columns = _columns_of_key(request.key, self._index, self._parts)
@@ -159,7 +160,11 @@ class Plan:
         if len(self._places) != len(values):
             values = [values[place] for place in self._places]
         try:
-            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
+            # Most values are text in ASCII, which needs no writer.
+            written = [
+                value if takes_text and type(value) is str and value.isascii() and "\0" not in value else write(value)
+                for value, takes_text, write in zip(values, self._take_text, self._writers, strict=True)
+            ]
         except ContextMisuse:
             self._name_the_column(values)
             raise
