@@ -9,6 +9,7 @@ GRANT INSERT ON
     reliable_imports.import_batches,
     reliable_imports.import_items,
     reliable_imports.import_attempts,
+    reliable_imports.import_row_keys,
     reliable_imports.import_ranges,
     reliable_imports.import_retries,
     reliable_imports.import_suspects,

@@ -273,5 +273,7 @@ CREATE TRIGGER import_items_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON rel
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
 CREATE TRIGGER import_attempts_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_attempts
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_row_keys_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_row_keys
+    FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
 CREATE TRIGGER import_logs_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_logs
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
