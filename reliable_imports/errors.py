@@ -14,6 +14,8 @@
     │   ├── InvalidDsn
     │   └── UnsupportedDatabase
     ├── SourceError               the source as a whole is refused, and no batch was made
+    │   └── SourceUnavailable     it is out of reach now
+    │       └── SourceChanged     it was changed while it was read
     ├── DatabaseError             the database cannot do its part now; nothing was lost
     │   ├── SchemaNotReady
     │   ├── RunInterrupted
@@ -166,6 +168,14 @@ class SourceError(ReliableImportsError):
 
 class SourceUnavailable(SourceError):
     """The source is out of reach now: the network, or what holds the file. It may be read another time."""
+
+
+class SourceChanged(SourceUnavailable):
+    """The source was cut, appended to or rewritten while it was read, so what was read may be half of each."""
+
+    def __init__(self, source: str | Path, change: str) -> None:
+        self.change = change
+        super().__init__(source, f"was changed while it was read: {change}; import it again when it is complete")
 
 
 class DatabaseError(ReliableImportsError):
