@@ -4,6 +4,7 @@ import logging as _logging
 
 from reliable_imports.context import ImportContext
 from reliable_imports.errors import (
+    AlreadyImported,
     BatchFinished,
     ConfigurationError,
     ContextMisuse,
@@ -40,6 +41,7 @@ from reliable_imports.manager import BatchManager
 from reliable_imports.models import (
     Batch,
     BatchSummary,
+    Delivery,
     DueLine,
     FailureReason,
     ImportBatchItem,
@@ -57,6 +59,7 @@ from reliable_imports.verification import Verification
 from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
+    "AlreadyImported",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
@@ -66,6 +69,7 @@ __all__ = [
     "ConfigurationError",
     "ContextMisuse",
     "DatabaseError",
+    "Delivery",
     "DiscoveryError",
     "DueLine",
     "DuplicateBatchType",

@@ -7,6 +7,7 @@
     │   ├── UnknownReason
     │   ├── BatchFinished
     │   ├── InvalidParams
+    │   ├── AlreadyImported
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
@@ -85,6 +86,19 @@ class InvalidParams(ConfigurationError):
         self.problems = dict(problems)
         told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         super().__init__(f"the params of {batch_type} do not fit: {told}")
+
+
+class AlreadyImported(ConfigurationError):
+    """The file's content is that of an earlier batch, and it was not to be stored again."""
+
+    def __init__(self, source: str | None, batch_id: int) -> None:
+        self.source = source
+        self.batch_id = batch_id
+        super().__init__(
+            f"{source or 'the source'}: this is batch {batch_id} already, and nothing was stored; "
+            f"`reliable-imports status {batch_id}` says how that stands, `reliable-imports reprocess {batch_id}` runs "
+            "its failures again, and --again stores the same content once more"
+        )
 
 
 class IdempotencyKeyTaken(ConfigurationError):
