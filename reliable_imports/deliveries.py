@@ -47,6 +47,7 @@ class EarlierBatch:
     source_sha256: str | None
     source_bytes: int | None
     total_items: int
+    is_finished: bool
 
 
 def find_by_key(cursor: Any, offer: Offer) -> EarlierBatch | None:
@@ -117,7 +118,7 @@ def told_of_same_content(connection: Connection, offer: Offer, earlier: EarlierB
     Raises AlreadyImported: nobody said that it should be skipped.
     """
     if offer.same_content == "refuse":
-        raise AlreadyImported(offer.source, earlier.id)
+        raise AlreadyImported(offer.source, earlier.id, is_finished=earlier.is_finished)
     with transaction(connection) as cursor:
         if offer.idempotency_key is not None:
             cursor.execute(

@@ -91,13 +91,14 @@ class InvalidParams(ConfigurationError):
 class AlreadyImported(ConfigurationError):
     """The file's content is that of an earlier batch, and it was not to be stored again."""
 
-    def __init__(self, source: str | None, batch_id: int) -> None:
+    def __init__(self, source: str | None, batch_id: int, *, is_finished: bool) -> None:
         self.source = source
         self.batch_id = batch_id
+        self.is_finished = is_finished
+        go_on = "reprocess {} runs its failures again" if is_finished else "process {} goes on with it"
         super().__init__(
             f"{source or 'the source'}: this is batch {batch_id} already, and nothing was stored; "
-            f"`reliable-imports status {batch_id}` says how that stands, `reliable-imports reprocess {batch_id}` runs "
-            "its failures again, and --again stores the same content once more"
+            f"`reliable-imports {go_on.format(f'{batch_id}`')}, and --again stores the same content once more"
         )
 
 

@@ -134,9 +134,12 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], max_items: 
     reader = copy_text.BlockReader(_blocks(batch_id, items, counter, max_items))
     try:
         cursor.copy_expert(_INGEST["copy_items"], reader, size=_COPY_BYTES)
-    except psycopg2.Error:
+    except psycopg2.Error as error:
         if reader.error is not None:
             raise reader.error from None
+        said = cursor.connection.info.error_message
+        if cursor.connection.closed and said:  # all of it: the server's last words were why it closed the connection
+            raise type(error)(said.strip()) from None
         raise
     if cursor.rowcount != counter[0]:
         raise AssertionError(f"sent {counter[0]} items, but the server stored {cursor.rowcount}")

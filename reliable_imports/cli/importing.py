@@ -129,8 +129,9 @@ def import_(
 ) -> None:
     """Store every item of FILE as a batch of the type and process it; status 1 if any item failed.
 
-    Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz, .bz2, .xz,
-    .zst or .zip, or .xlsx or .parquet; - reads JSON lines from standard input. A file that was stored before is refused.
+    Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz, .bz2,
+    .xz, .zst or .zip, or .xlsx or .parquet; - reads JSON lines from standard input. A file that was stored before is
+    refused.
     """
     manager = invocation.manager_with_processors()
     chosen = file if file is not None else _own_source(manager, batch_type, partition)

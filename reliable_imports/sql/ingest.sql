@@ -15,7 +15,7 @@ ON CONFLICT ON CONSTRAINT import_batches_idempotency_key DO NOTHING
 RETURNING id
 
 -- name: find_delivery
-SELECT id, first_batch_id, source, source_sha256, source_bytes, total_items
+SELECT id, first_batch_id, source, source_sha256, source_bytes, total_items, finished_at IS NOT NULL AS is_finished
 FROM reliable_imports.import_batches
 WHERE id IN (
     SELECT named.id
@@ -46,7 +46,7 @@ SELECT pg_catalog.pg_advisory_xact_lock(
 
 -- name: find_same_content
 WITH delivered AS (
-    SELECT id, source, source_sha256, source_bytes, total_items
+    SELECT id, source, source_sha256, source_bytes, total_items, finished_at IS NOT NULL AS is_finished
     FROM reliable_imports.import_batches
     WHERE batch_type = %(batch_type)s
         AND id <> %(batch_id)s
@@ -55,7 +55,7 @@ WITH delivered AS (
         AND metadata -> 'params' IS NOT DISTINCT FROM %(metadata)s::jsonb -> 'params'
         AND metadata -> 'partition' IS NOT DISTINCT FROM %(metadata)s::jsonb -> 'partition'
 )
-SELECT same.id, same.source, same.source_sha256, same.source_bytes, same.total_items
+SELECT same.id, same.source, same.source_sha256, same.source_bytes, same.total_items, same.is_finished
 FROM delivered AS same
 WHERE same.source_bytes = %(size)s
     AND same.source_sha256 = %(sha256)s
