@@ -39,7 +39,7 @@ def server_failure(data: Path, output: str, *, log: Path | None = None) -> Embed
         left = free_bytes(data) // 2**20
         return FullDisk(
             f"the disk of the embedded PostgreSQL's data in {data} is full: {left} MB are left, and it needs "
-            f" {SIZE // 2**20} MB to start; make room there, and it goes on as it was",
+            f"{SIZE // 2**20} MB to start; make room there, and it goes on as it was",
             detail=output[-4000:],
         )
     elif "Cannot allocate memory" in output or "could not map anonymous shared memory" in output:

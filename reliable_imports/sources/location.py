@@ -183,11 +183,12 @@ def _state_at_url(filesystem: Any, path: str) -> FileState:
 
 def _state_of_answer(file: Any) -> FileState:
     headers: Mapping[str, str] = getattr(getattr(file, "r", None), "headers", {})
-    size = None
-    if headers.get("Content-Encoding", "identity") == "identity":
+    told: dict[str, Any] = {"Last-Modified": headers.get("Last-Modified")}
+    if headers.get("Content-Encoding", "identity") == "identity":  # else size and tag are those of what was sent
+        told["ETag"] = headers.get("ETag")
         with suppress(KeyError, ValueError):
-            size = int(headers["Content-Length"])
-    return state_of_info({**headers, "ETag": headers.get("ETag"), "size": size})
+            told["size"] = int(headers["Content-Length"])
+    return state_of_info(told)
 
 
 def _not_opened(url: str, error: Exception) -> SourceError:

@@ -113,13 +113,23 @@ class _Changes(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer()
-        self.wfile.write(ROWS)
+        if "packed" not in self.path:
+            self.wfile.write(ROWS)
 
     def do_HEAD(self) -> None:
         self._answer()
 
     def _answer(self) -> None:
         changed = self.command == "HEAD" and "kept" not in self.path
+        if "packed" in self.path and self.command == "GET":
+            packed = gzip.compress(ROWS)
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(packed)))
+            self.send_header("ETag", '"1-gzip"')
+            self.end_headers()
+            self.wfile.write(packed)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(ROWS) + (changed and "size" in self.path)))
         if "tag" in self.path:
@@ -148,7 +158,7 @@ def test_a_file_that_changes_on_the_web_is_refused(web: str, changing: str) -> N
         list(open_source(f"{web}/{changing}.csv"))
 
 
-@pytest.mark.parametrize("kept", ["kept", "kept-tag-time", "nothing-is-told"])
+@pytest.mark.parametrize("kept", ["kept", "kept-tag-time", "kept-tag-packed", "nothing-is-told"])
 def test_a_file_that_stays_the_same_on_the_web_is_read(web: str, kept: str) -> None:
     assert len(list(open_source(f"{web}/{kept}.csv"))) == 100_000
 
