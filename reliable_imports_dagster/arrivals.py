@@ -22,6 +22,7 @@ Afterwards = Literal["move", "rename", "keep"]
 IMPORTED = "imported"
 REFUSED = "refused"
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
+_OFFICE_LOCK = "~$"
 _WATCHED_FOR = timedelta(hours=1)
 _MAX_WATCHED = 500
 
@@ -146,7 +147,7 @@ class Arrivals:
         return (
             info["type"] == "file"
             and fnmatchcase(name, self._pattern)
-            and not name.startswith(".")
+            and not name.startswith((".", _OFFICE_LOCK))
             and not name.endswith((*_UNFINISHED, f".{IMPORTED}", f".{REFUSED}"))
             and self._has_format(name)
         )

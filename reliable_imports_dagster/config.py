@@ -31,7 +31,8 @@ class ImportConfig(dg.Config):
 
     new_batch: bool = Field(
         default=False,
-        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one.",
+        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one, "
+        "and where the processor skips a file that is unchanged.",
     )
     idempotency_key: str | None = Field(
         default=None,

@@ -45,6 +45,7 @@ def accept(
         "metadata": {"dagster_run_id": context.run_id},
         "params": config.params,
         "partition": partition,
+        "same_content": "warn" if config.new_batch else None,
     }
     if config.items is not None:
         return _told(context, manager.deliver(processor.batch_type, config.items, source="run config", **delivery))

@@ -66,7 +66,7 @@ def worksheets(source: str, file: BinaryIO, growth: Growth, stored: int) -> list
 
 
 def survey_sheet(source: str, file: BinaryIO, sheet: Worksheet) -> dict[int, str]:
-    """Which cells of the sheet show an error, by row: the first of each, and the error.
+    """What is wrong with rows of the sheet: the first cell of each that shows an error, or a formula without a value.
 
     Raises:
         SourceError: a rectangle around its cells is too large, or it is damaged.
@@ -89,7 +89,7 @@ def survey_sheet(source: str, file: BinaryIO, sheet: Worksheet) -> dict[int, str
             f"the sheet {sheet.name!r} has {survey.cells:,} cells, and a rectangle around them, up to {corner}, has "
             f"{area:,}; {MAX_CELLS:,} are the most, {_EMPTY} for each cell; delete what is far out, or save it as .csv",
         )
-    return survey.errors
+    return survey.problems
 
 
 def column_name(column: int) -> str:
@@ -111,11 +111,13 @@ class _Survey:
         self.cells = 0
         self.last_row = 0
         self.last_column = -1
-        self.errors: dict[int, str] = {}
+        self.problems: dict[int, str] = {}
         self._first_row = 0
         self._first_column = 0
         self._row = 0
         self._column = -1
+        self._kind: str | None = None
+        self._text = ""
 
     @property
     def rows(self) -> int:
@@ -126,14 +128,16 @@ class _Survey:
         return self.last_column - self._first_column + 1 if self.cells else 0
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        element = name.rpartition(" ")[2]
-        if element == "c":
-            self._cell(attributes)
-        elif element == "v" and self._parser.EndElementHandler is not None:
-            self._parser.CharacterDataHandler = self._error_text
-        elif element == "row":
-            self._row = int(attributes["r"]) if "r" in attributes else self._row + 1
-            self._column = -1
+        match name.rpartition(" ")[2]:
+            case "c":
+                self._cell(attributes)
+            case "f" if self._kind not in ("e", "str"):
+                self._parser.EndElementHandler = self._end
+            case "v" if self._parser.EndElementHandler is not None:
+                self._parser.CharacterDataHandler = self._add_text
+            case "row":
+                self._row = int(attributes["r"]) if "r" in attributes else self._row + 1
+                self._column = -1
 
     def _cell(self, attributes: dict[str, str]) -> None:
         reference = attributes.get("r")
@@ -152,17 +156,30 @@ class _Survey:
         self._first_column = min(self._first_column, self._column)
         self.last_row = max(self.last_row, self._row)
         self.last_column = max(self.last_column, self._column)
-        if attributes.get("t") == "e" and self._row not in self.errors:
-            self.errors[self._row] = f"{column_name(self._column)}{self._row} shows "
-            self._parser.EndElementHandler = self._end_of_error
+        self._kind = attributes.get("t")
+        self._text = ""
+        if self._kind == "e":
+            self._parser.EndElementHandler = self._end
 
-    def _error_text(self, text: str) -> None:
-        self.errors[self._row] = (self.errors[self._row] + text)[:80]
+    # Only for cells with an error or a formula: most have neither, and each call takes time.
 
-    def _end_of_error(self, name: str) -> None:
+    def _add_text(self, text: str) -> None:
+        self._text = (self._text + text)[:80]
+
+    def _end(self, name: str) -> None:
         self._parser.CharacterDataHandler = None
-        if name.rpartition(" ")[2] == "c":
-            self._parser.EndElementHandler = None
+        if name.rpartition(" ")[2] != "c":
+            return
+        self._parser.EndElementHandler = None
+        cell = f"{column_name(self._column)}{self._row}"
+        if self._kind == "e":
+            self.problems.setdefault(self._row, f"the cell {cell} shows {self._text}")
+        elif not self._text:
+            self.problems.setdefault(
+                self._row,
+                f"the cell {cell} has a formula, and no value was stored with it; open the workbook in Excel or "
+                "LibreOffice, and save it",
+            )
 
 
 def _column_of(letters: str) -> int:

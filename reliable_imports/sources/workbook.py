@@ -2,7 +2,7 @@
 
 A workbook's numbers are those of Excel, 64-bit floating point: whole ones become integers while that is exact. Dates
 and times are ISO 8601 (a date and time at midnight is a date), durations ISO 8601 in seconds; an empty cell is null. A
-cell that shows an error, such as `#DIV/0!`, fails its row.
+cell that shows an error, such as `#DIV/0!`, fails its row, and so does one with a formula that was never calculated.
 
 The sheet is in memory as a whole, and as a rectangle around all of its cells: see `survey_sheet`.
 """
@@ -39,7 +39,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, warni
     with stored.whole() as file:
         found = worksheets(source, file, stored.growth, stored.bytes_read)
         name = _chosen(source, [sheet.name for sheet in found], options.sheet)
-        errors = survey_sheet(source, file, next(sheet for sheet in found if sheet.name == name))
+        problems = survey_sheet(source, file, next(sheet for sheet in found if sheet.name == name))
         left_out = [sheet.name for sheet in found if sheet.name != name and sheet.is_visible]
         if left_out and options.sheet is None:
             told = ", ".join(map(shortened, left_out[:5])) + (" and others" if len(left_out) > 5 else "")
@@ -51,7 +51,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, warni
             sheet = calamine.CalamineWorkbook.from_filelike(file).get_sheet_by_name(name)
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise SourceError(source, f"the workbook cannot be read: {error}") from None
-        yield from _items(source, sheet, errors, options)
+        yield from _items(source, sheet, problems, options)
 
 
 def _module(source: str) -> Any:
@@ -77,7 +77,7 @@ def _chosen(source: str, names: list[str], wanted: str | int | None) -> str:
     )
 
 
-def _items(source: str, sheet: Any, errors: dict[int, str], options: SourceOptions) -> Iterator[SourceItem]:
+def _items(source: str, sheet: Any, problems: dict[int, str], options: SourceOptions) -> Iterator[SourceItem]:
     first_column = sheet.start[1] if sheet.start is not None else 0
     header: list[str | None] | None = None
     for number, row in enumerate(sheet.iter_rows(), start=1):
@@ -87,9 +87,9 @@ def _items(source: str, sheet: Any, errors: dict[int, str], options: SourceOptio
             header = _header(source, number, row, first_column, options)
             continue
         cells = [_value(cell) for cell in row]
-        error = errors.get(number)
-        if error is not None:
-            yield _unread(number, cells, f"the cell {error}", "cell-error")
+        problem = problems.get(number)
+        if problem is not None:
+            yield _unread(number, cells, problem, "cell-error")
         elif any(cell is not None for cell in cells):
             yield _item(source, number, header, cells, first_column, options.max_item_bytes)
     if header is None:

@@ -253,10 +253,10 @@ def test_files_that_are_still_being_written_are_left_alone_and_counted(daemon: S
 
 
 def test_names_that_do_not_match_are_left_alone(daemon: Start, place: Place) -> None:
-    for name in ("shops-1.csv", "sales-1.csv", "shops.txt", ".shops-2.csv", "below/shops-3.csv"):
+    for name in ("shops-1.csv", "sales-1.csv", "shops.txt", ".shops-2.csv", "below/shops-3.csv", "~$shops.xlsx"):
         place.put(name, "code\na\n")
 
-    [request] = daemon(pattern="shops-*").requests()
+    [request] = daemon(pattern="*shops[-.]*").requests()
 
     assert request.run_config["ops"]["shops"]["config"]["path"] == f"{place.url}/shops-1.csv"
 

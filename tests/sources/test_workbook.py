@@ -104,6 +104,29 @@ def test_a_cell_that_shows_an_error_fails_its_row(path: Path) -> None:
     assert values([items[0]]) == [{"a": 1, "b": "#N/A"}], "a text that looks like an error is a text"
 
 
+def test_a_formula_that_nobody_has_calculated_fails_its_row(path: Path, tmp_path: Path) -> None:
+    """As programs write it that do not calculate; read as an empty cell, it would wipe a column."""
+
+    def fill(sheet: Any, _: Any) -> None:
+        sheet.write_row(0, 0, ["a", "b"])
+        for row in range(1, 4):
+            sheet.write(row, 0, row)
+        sheet.write_formula(1, 1, "=1+1", None, 2)
+        sheet.write_formula(2, 1, "=2+2", None, 4)
+        sheet.write_formula(3, 1, '=""', None, "")
+
+    workbook(path, ("Data", fill))
+    altered = tmp_path / "altered.xlsx"
+    with zipfile.ZipFile(path) as given, zipfile.ZipFile(altered, "w", zipfile.ZIP_DEFLATED) as written:
+        for info in given.infolist():
+            content = given.read(info)
+            content = content.replace(b"<f>2+2</f><v>4</v>", b"<f>2+2</f><v></v>")
+            written.writestr(info.filename, content.replace(b'<c r="B4">', b'<c r="B4" t="str">'))
+    items = list(open_source(altered))
+    assert values([items[0], items[2]]) == [{"a": 1, "b": 2}, {"a": 3, "b": None}]
+    assert (items[1].problem or "").startswith("the cell B3 has a formula, and no value was stored with it")
+
+
 def test_the_sheet_is_the_first_one_or_that_which_is_named(path: Path) -> None:
     workbook(path, *((name, rows(["a"], [name])) for name in ("North", "South", "West")))
     source = open_source(path)
