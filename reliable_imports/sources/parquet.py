@@ -15,8 +15,8 @@ A row group's texts are in memory at most, and of all else some pages. What JSON
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import repeat
 from typing import Any
 
@@ -30,6 +30,7 @@ from reliable_imports.sources.options import SourceOptions
 _ROWS = 1000
 _BUFFER = 1024 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MILLISECONDS_OF_A_DAY = 24 * 60 * 60 * 1000
 _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 """Digits after the second."""
 _SECONDS_END = len("2024-01-31T12:00:00")
@@ -129,12 +130,13 @@ def _python(arrow: Any, array: Any) -> list[Any]:
     if isinstance(kind, arrow.BaseExtensionType):
         return array.to_pylist() if kind.extension_name == "arrow.uuid" else _python(arrow, array.storage)
     if types.is_dictionary(kind):
-        values = _python(arrow, array.dictionary)
-        if not all(0 <= index < len(values) for index in array.indices.unique().to_pylist() if index is not None):
-            raise ValueError("a value is missing")
+        # Only those that these rows have: the dictionary is that of the row group.
+        used = array.indices.unique().drop_null()
+        values = dict(zip(used.to_pylist(), _python(arrow, array.dictionary.take(used)), strict=True))
         return [None if index is None else values[index] for index in array.indices.to_pylist()]
     if types.is_date(kind) or types.is_time(kind) or types.is_timestamp(kind) or types.is_duration(kind):
-        return [None if value is None else _moment(types, kind, value) for value in _integers(arrow, array)]
+        text = _writer(arrow, kind)
+        return [None if value is None else text(value) for value in _integers(arrow, array)]
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return [None if value is None else f"\\x{value.hex()}" for value in array.to_pylist()]
     if types.is_map(kind):
@@ -202,24 +204,42 @@ def _integers(arrow: Any, array: Any) -> list[int | None]:
     return array.cast(arrow.int32() if narrow else arrow.int64()).to_pylist()  # type: ignore[no-any-return]
 
 
-def _moment(types: Any, kind: Any, value: int) -> str | _BeyondCalendar:
+def _writer(arrow: Any, kind: Any) -> Callable[[int], str | _BeyondCalendar]:
+    """What turns a number of the units of a type into its text."""
+    types = arrow.types
+    if types.is_date(kind):
+        units = _MILLISECONDS_OF_A_DAY if types.is_date64(kind) else 1
+        return lambda value: _date(value // units)
     if types.is_duration(kind):
-        return f"{'-' if value < 0 else ''}PT{'{}{}'.format(*_divided(abs(value), kind.unit))}S"
+        return lambda value: f"{'-' if value < 0 else ''}PT{'{}{}'.format(*_divided(abs(value), kind.unit))}S"
+    if types.is_time(kind):
+        return lambda value: _time(*_divided(value, kind.unit))
+    zone = None if kind.tz is None else arrow.lib.string_to_tzinfo(kind.tz)
+    return lambda value: _timestamp(*_divided(value, kind.unit), zone)
+
+
+def _date(days: int) -> str | _BeyondCalendar:
     try:
-        if types.is_date(kind):
-            return (
-                (_EPOCH + timedelta(**{"milliseconds" if types.is_date64(kind) else "days": value})).date().isoformat()
-            )
-        seconds, fraction = _divided(value, kind.unit)
+        return date.fromordinal(_EPOCH.toordinal() + days).isoformat()
+    except (ValueError, OverflowError):
+        return _BeyondCalendar()
+
+
+def _time(seconds: int, fraction: str) -> str:
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}:{minute:02}:{second:02}{fraction}"
+
+
+def _timestamp(seconds: int, fraction: str, zone: tzinfo | None) -> str | _BeyondCalendar:
+    try:
         moment = _EPOCH + timedelta(seconds=seconds)
-        if types.is_time(kind):
-            return f"{moment.time().isoformat()}{fraction}"
-        local = moment if kind.tz is None else moment.astimezone(_zone(kind.tz))
+        if zone is None:
+            return f"{moment.isoformat()[:_SECONDS_END]}{fraction}"
+        text = moment.astimezone(zone).isoformat()
     except OverflowError:
         return _BeyondCalendar()
-    text = local.isoformat()
-    offset = "" if kind.tz is None else text[_SECONDS_END:]
-    return f"{text[:_SECONDS_END]}{fraction}{offset}"
+    return f"{text[:_SECONDS_END]}{fraction}{text[_SECONDS_END:]}"
 
 
 def _divided(value: int, unit: str) -> tuple[int, str]:
@@ -234,11 +254,6 @@ class _BeyondCalendar:
 
     def __repr__(self) -> str:
         return "<a date beyond the calendar>"
-
-
-def _zone(name: str) -> Any:
-    arrow = importlib.import_module("pyarrow")
-    return arrow.lib.string_to_tzinfo(name)
 
 
 def _first_line(error: Exception) -> str:
