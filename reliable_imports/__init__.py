@@ -4,6 +4,7 @@ import logging as _logging
 
 from reliable_imports.context import ImportContext
 from reliable_imports.errors import (
+    AlreadyImported,
     BatchFinished,
     ConfigurationError,
     ContextMisuse,
@@ -25,6 +26,7 @@ from reliable_imports.errors import (
     RunInterrupted,
     SchemaNotReady,
     SetupFailed,
+    SourceChanged,
     SourceError,
     SourceUnavailable,
     TransientError,
@@ -39,6 +41,7 @@ from reliable_imports.manager import BatchManager
 from reliable_imports.models import (
     Batch,
     BatchSummary,
+    Delivery,
     DueLine,
     FailureReason,
     ImportBatchItem,
@@ -56,6 +59,7 @@ from reliable_imports.verification import Verification
 from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
+    "AlreadyImported",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
@@ -65,6 +69,7 @@ __all__ = [
     "ConfigurationError",
     "ContextMisuse",
     "DatabaseError",
+    "Delivery",
     "DiscoveryError",
     "DueLine",
     "DuplicateBatchType",
@@ -100,6 +105,7 @@ __all__ = [
     "SchemaNotReady",
     "SetupFailed",
     "Source",
+    "SourceChanged",
     "SourceError",
     "SourceOptions",
     "SourceUnavailable",

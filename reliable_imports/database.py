@@ -57,7 +57,10 @@ def transaction(connection: Connection) -> Iterator[Any]:
                 raise psycopg2.InternalError("the transaction is not the one that was begun, or it was aborted")
             cursor.execute("COMMIT")
     except BaseException:
-        roll_back(connection)
+        try:
+            roll_back(connection)
+        except psycopg2.Error:
+            connection.close()  # which rolls back too; what went wrong first is what there is to tell
         raise
 
 

@@ -7,6 +7,7 @@
     │   ├── UnknownReason
     │   ├── BatchFinished
     │   ├── InvalidParams
+    │   ├── AlreadyImported
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
@@ -14,6 +15,8 @@
     │   ├── InvalidDsn
     │   └── UnsupportedDatabase
     ├── SourceError               the source as a whole is refused, and no batch was made
+    │   └── SourceUnavailable     it is out of reach now
+    │       └── SourceChanged     it was changed while it was read
     ├── DatabaseError             the database cannot do its part now; nothing was lost
     │   ├── SchemaNotReady
     │   ├── RunInterrupted
@@ -83,6 +86,20 @@ class InvalidParams(ConfigurationError):
         self.problems = dict(problems)
         told = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
         super().__init__(f"the params of {batch_type} do not fit: {told}")
+
+
+class AlreadyImported(ConfigurationError):
+    """The file's content is that of an earlier batch, and it was not to be stored again."""
+
+    def __init__(self, source: str | None, batch_id: int, *, is_finished: bool) -> None:
+        self.source = source
+        self.batch_id = batch_id
+        self.is_finished = is_finished
+        go_on = "reprocess {} runs its failures again" if is_finished else "process {} goes on with it"
+        super().__init__(
+            f"{source or 'the source'}: this is batch {batch_id} already, and nothing was stored; "
+            f"`reliable-imports {go_on.format(f'{batch_id}`')}, and --again stores the same content once more"
+        )
 
 
 class IdempotencyKeyTaken(ConfigurationError):
@@ -166,6 +183,14 @@ class SourceError(ReliableImportsError):
 
 class SourceUnavailable(SourceError):
     """The source is out of reach now: the network, or what holds the file. It may be read another time."""
+
+
+class SourceChanged(SourceUnavailable):
+    """The source was cut, appended to or rewritten while it was read, so what was read may be half of each."""
+
+    def __init__(self, source: str | Path, change: str) -> None:
+        self.change = change
+        super().__init__(source, f"was changed while it was read: {change}; import it again when it is complete")
 
 
 class DatabaseError(ReliableImportsError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import psycopg2
@@ -12,12 +12,25 @@ from psycopg2.extras import Json
 
 from reliable_imports import copy_text
 from reliable_imports.database import transaction
+from reliable_imports.deliveries import (
+    EarlierBatch,
+    Offer,
+    find_before_reading,
+    find_by_content,
+    find_by_key,
+    log,
+    same_content_warning,
+    told_of_same_content,
+    told_of_same_key,
+)
 from reliable_imports.duplicates import Keying
 from reliable_imports.errors import SourceError
 from reliable_imports.json_text import TooLarge, dumps_item, plain_object
+from reliable_imports.models import Delivery
 from reliable_imports.queries import load
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import Source
+from reliable_imports.sources.limits import too_many_items
 
 logger = logging.getLogger("reliable_imports")
 
@@ -26,86 +39,114 @@ _BLOCK_LENGTH = 32 * 1024
 """Characters of lines that are put together before they are sent; few of them need two bytes."""
 
 _INGEST = load("ingest.sql")
-_WORK = load("work.sql")
 
 
-def create_batch(
-    connection: Connection,
-    batch_type: str,
-    items: Iterable[object],
-    *,
-    source: str | None,
-    idempotency_key: str | None,
-    requested_by: str | None,
-    metadata: Mapping[str, Any] | None,
-    keying: Keying | None,
-) -> int:
-    """Store *items* as a new batch in one transaction and return its id; see `BatchManager.create_batch`."""
-    named = source or (items.name if isinstance(items, Source) else None)
-    with transaction(connection) as cursor:
-        delivery = {"batch_type": batch_type, "idempotency_key": idempotency_key}
-        cursor.execute(
-            _INGEST["insert_batch"],
-            {**delivery, "source": named, "requested_by": requested_by, "metadata": Json(dict(metadata or {}))},
-        )
-        inserted = cursor.fetchone()
-        if inserted is None:
-            cursor.execute(_INGEST["find_delivery"], delivery)
-            return int(cursor.fetchone()[0])
-        batch_id = int(inserted[0])
-        total = _copy_items(cursor, batch_id, items)
-        warnings: list[str] = []
-        # Known only now, when the file has been read to its end.
-        sha256, size = (items.sha256, items.size) if isinstance(items, Source) else (None, None)
-        cursor.execute(
-            _INGEST["seal_batch"],
-            {
-                "batch_id": batch_id,
-                "total_items": total,
-                "source_sha256": sha256,
-                "source_bytes": size,
-                "warnings": warnings,
-            },
-        )
-        cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
-        if keying is not None:
-            keying.mark_duplicates(cursor, batch_id)
-        level, message = ("info", "batch created") if total else ("warning", "batch created without items")
-        details = {"items": total, "source": named}
-        for log_level, log_message, log_details in [
-            (level, message, details),
-            *[("warning", each, {}) for each in warnings],
-        ]:
-            cursor.execute(
-                _WORK["insert_log"],
-                {
-                    "batch_id": batch_id,
-                    "run_id": None,
-                    "level": log_level,
-                    "message": log_message,
-                    "details": Json(log_details),
-                },
-            )
-    logger.log(logging.INFO if total else logging.WARNING, message, extra={"batch_id": batch_id, "items": total})
-    return batch_id
+class _Repeats(Exception):
+    """The content is that of an earlier batch, which is known only when it has been read to its end."""
+
+    def __init__(self, earlier: EarlierBatch) -> None:
+        self.earlier = earlier
+        super().__init__()
 
 
-def _copy_items(cursor: Any, batch_id: int, items: Iterable[object]) -> int:
+def create_batch(connection: Connection, offer: Offer, *, keying: Keying | None, max_items: int) -> Delivery:
+    """Store the items as a new batch in one transaction; see `BatchManager.deliver`."""
+    with connection.cursor() as cursor:
+        named = find_by_key(cursor, offer)
+    if named is not None:
+        return told_of_same_key(connection, offer, named)
+    held = find_before_reading(connection, offer)
+    if held is not None:
+        return told_of_same_content(connection, offer, held)
+    try:
+        with transaction(connection) as cursor:
+            batch_id = _insert_batch(cursor, offer)
+            if batch_id is None:  # a delivery with this key was under way, and is committed now
+                named = find_by_key(cursor, offer)
+            else:
+                return _fill_batch(cursor, batch_id, offer, keying, max_items)
+    except _Repeats as repeats:
+        return told_of_same_content(connection, offer, repeats.earlier)
+    assert named is not None
+    return told_of_same_key(connection, offer, named)
+
+
+def _insert_batch(cursor: Any, offer: Offer) -> int | None:
+    cursor.execute(
+        _INGEST["insert_batch"],
+        {
+            "batch_type": offer.batch_type,
+            "idempotency_key": offer.idempotency_key,
+            "source": offer.source,
+            "requested_by": offer.requested_by,
+            "metadata": Json(dict(offer.metadata)),
+        },
+    )
+    inserted = cursor.fetchone()
+    return None if inserted is None else int(inserted[0])
+
+
+def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, max_items: int) -> Delivery:
+    total = _copy_items(cursor, batch_id, offer.items, max_items)
+    warnings: list[str] = []
+    # Known only now, when the file has been read to its end.
+    sha256, size = None, None
+    if isinstance(offer.items, Source):
+        sha256, size = offer.items.sha256, offer.items.size
+        warnings += offer.items.warnings
+    if sha256 is not None and size is not None:
+        # Waits for a delivery of the same content that is under way, and is then seen by the next statement.
+        cursor.execute(_INGEST["lock_content"], {"batch_type": offer.batch_type, "sha256": sha256})
+        earlier = find_by_content(cursor, offer, sha256, size, batch_id)
+        if earlier is not None and offer.same_content != "warn":
+            raise _Repeats(earlier)
+        if earlier is not None:
+            warnings.append(same_content_warning(earlier))
+    cursor.execute(
+        _INGEST["seal_batch"],
+        {
+            "batch_id": batch_id,
+            "total_items": total,
+            "source_sha256": sha256,
+            "source_bytes": size,
+            "warnings": warnings,
+        },
+    )
+    cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
+    if keying is not None:
+        keying.mark_duplicates(cursor, batch_id)
+    level, message = ("info", "batch created") if total else ("warning", "batch created without items")
+    log(cursor, batch_id, level, message, {"items": total, "source": offer.source})
+    for warning in warnings:
+        log(cursor, batch_id, "warning", warning, {})
+    has_problem = not total or bool(warnings)
+    logger.log(
+        logging.WARNING if has_problem else logging.INFO,
+        message,
+        extra={"batch_id": batch_id, "items": total, "warnings": warnings},
+    )
+    return Delivery(batch_id, is_new=True, warnings=tuple(warnings))
+
+
+def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], max_items: int) -> int:
     """COPY the items and return how many there were; an exception of the iterable comes through as it is."""
     counter = [0]
-    reader = copy_text.BlockReader(_blocks(batch_id, items, counter))
+    reader = copy_text.BlockReader(_blocks(batch_id, items, counter, max_items))
     try:
         cursor.copy_expert(_INGEST["copy_items"], reader, size=_COPY_BYTES)
-    except psycopg2.Error:
+    except psycopg2.Error as error:
         if reader.error is not None:
             raise reader.error from None
+        said = cursor.connection.info.error_message
+        if cursor.connection.closed and said:  # all of it: the server's last words were why it closed the connection
+            raise type(error)(said.strip()) from None
         raise
     if cursor.rowcount != counter[0]:
         raise AssertionError(f"sent {counter[0]} items, but the server stored {cursor.rowcount}")
     return counter[0]
 
 
-def _blocks(batch_id: int, items: Iterable[object], counter: list[int]) -> Iterator[str]:
+def _blocks(batch_id: int, items: Iterable[object], counter: list[int], max_items: int) -> Iterator[str]:
     """The items as lines, joined: in one loop, for each step of it is taken once for every item."""
     escape = copy_text.escape
     lines: list[str] = []
@@ -123,10 +164,20 @@ def _blocks(batch_id: int, items: Iterable[object], counter: list[int]) -> Itera
         lines.append(line)
         length += len(line)
         if length >= _BLOCK_LENGTH:
+            _check_count(items, number, max_items)
             yield "".join(lines)
             lines.clear()
             length = 0
+    _check_count(items, counter[0], max_items)
     yield "".join(lines)
+
+
+def _check_count(items: Iterable[object], count: int, max_items: int) -> None:
+    """Raise SourceError if there are more items than a batch may have; looked at now and then."""
+    if isinstance(items, Source):
+        items.check_items(count)
+    elif count > max_items:
+        raise SourceError("the items", too_many_items(max_items))
 
 
 def _stored(number: int, value: object) -> SourceItem:

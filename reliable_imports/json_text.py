@@ -169,7 +169,9 @@ def is_utf8(text: str) -> bool:
 class JsonChecker:
     """Checks many texts, one at a time; making one costs more than checking a short text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_fields: int = sys.maxsize) -> None:
+        self._max_fields = max_fields
+        self._most_fields = 0
         self._repeated_key: str | None = None
         self._decoder = json.JSONDecoder(
             # The values are of no interest, so numbers stay text: no limit of digits, nothing to overflow.
@@ -201,12 +203,17 @@ class JsonChecker:
             RecursionError: its nesting is deeper than Python can follow.
         """
         self._repeated_key = None
+        self._most_fields = 0
         return self._decoder.raw_decode(text, start)[1]
 
     def problem_of_found(self, text: str) -> Problem | None:
         """What is wrong with the value that `find_end` found last, and whose text is *text*, though it is JSON."""
         if self._repeated_key is not None:
             return Problem("repeated-key", f"the key {shortened(self._repeated_key)} is repeated in one object")
+        if self._most_fields:
+            return Problem(
+                "too-many-fields", f"an object has {self._most_fields:,} fields, and {self._max_fields:,} are the most"
+            )
         # Cheap tests first: each level of nesting takes two characters, and most items have few brackets.
         if (
             len(text) > 2 * MAX_NESTING
@@ -217,6 +224,8 @@ class JsonChecker:
         return None
 
     def _note_members(self, pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > self._max_fields:
+            self._most_fields = max(self._most_fields, len(pairs))
         if len(pairs) != len(dict(pairs)) and self._repeated_key is None:
             seen: set[str] = set()
             for name, _ in pairs:

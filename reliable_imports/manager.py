@@ -12,12 +12,22 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports import control, ingest, migrations, orchestration, reading, reprocess, verification
+from reliable_imports import control, deliveries, ingest, migrations, orchestration, reading, reprocess, verification
 from reliable_imports.database import connect
+from reliable_imports.deliveries import Offer, SameContent
 from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.models import (
+    Batch,
+    BatchSummary,
+    Delivery,
+    DueLine,
+    FailureReason,
+    ItemRecord,
+    LogEntry,
+    RunRecord,
+)
 from reliable_imports.orchestration import FailuresPage, MissingReferences, WaitingBatch
 from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
@@ -96,6 +106,7 @@ class BatchManager:
         metadata: Mapping[str, Any] | None = None,
         params: object = None,
         partition: str | None = None,
+        same_content: SameContent | None = None,
     ) -> int:
         """Store a batch of items and return its id; nothing is processed yet.
 
@@ -107,16 +118,47 @@ class BatchManager:
                 fails when it is processed.
             source: where the items come from, for people; the file's name if *items* is a source.
             idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
-                reads no items.
+                stores nothing. If a file has other content then, that is logged.
             metadata: JSON to keep with the batch.
             params: values for the processor's `Params`, by name or as an instance of it; `self.params` has them.
             partition: the part of the data that the batch is for; `self.partition` has it.
+            same_content: what becomes of a file whose bytes are those of an earlier batch, of the same params and
+                partition: `warn` stores it, and the batch's `warnings` tell; `skip` stores nothing and returns the
+                earlier batch's id; `refuse` raises. By default as the processor's `skip_unchanged` says: skip or warn.
+                It is no repetition if a file of the same name has come with other content since.
 
         Raises:
             InvalidParams: a value does not fit the processor's `Params`, or one is missing.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
-            SourceError: the source cannot be split into items; nothing was stored.
+            SourceError: the source cannot be split into items, or changed while it was read; nothing was stored.
+            AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
         """
+        return self.deliver(
+            batch_type,
+            items,
+            source=source,
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            metadata=metadata,
+            params=params,
+            partition=partition,
+            same_content=same_content,
+        ).batch_id
+
+    def deliver(
+        self,
+        batch_type: str,
+        items: Iterable[object],
+        *,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        params: object = None,
+        partition: str | None = None,
+        same_content: SameContent | None = None,
+    ) -> Delivery:
+        """Do what `create_batch` does, and say also whether a batch was made, and what people should know."""
         processor = self.registry.get(batch_type)
         if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise ConfigurationError(
@@ -124,17 +166,18 @@ class BatchManager:
                 "manager.open_source(batch_type, path), for one item a list of it"
             )
         _check_key(idempotency_key)
-        kept = with_params(processor, metadata, params, partition)
+        offer = Offer(
+            batch_type=batch_type,
+            items=items,
+            source=source or (items.name if isinstance(items, Source) else None),
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            metadata=with_params(processor, metadata, params, partition),
+            same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
+        )
         with self._connection() as connection:
             return ingest.create_batch(
-                connection,
-                batch_type,
-                items,
-                source=source,
-                idempotency_key=idempotency_key,
-                requested_by=requested_by,
-                metadata=kept,
-                keying=Keying.of(processor),
+                connection, offer, keying=Keying.of(processor), max_items=processor.source_options.max_items
             )
 
     # Processing
@@ -302,6 +345,15 @@ class BatchManager:
             return reprocess.lines_with_retryable_failures(connection)
 
     # For an orchestrator
+
+    def add_warning(self, batch_id: int, warning: str) -> None:
+        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit trail; once.
+
+        Raises UnknownBatch: there is no such batch.
+        """
+        with self._connection() as connection:
+            reading.get_batch(connection, batch_id)
+            deliveries.add_warning(connection, batch_id, warning)
 
     def find_deliveries(self, batch_type: str, idempotency_keys: Collection[str]) -> dict[str, int]:
         """The batches that were made under some of the keys, by their keys."""

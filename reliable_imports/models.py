@@ -59,6 +59,21 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of items that were delivered.
+
+    Attributes:
+        batch_id: the batch that has them: made for them, or there already.
+        is_new: whether it was made for them.
+        warnings: what people should know, a sentence each; of a new batch, they are kept with it.
+    """
+
+    batch_id: int
+    is_new: bool
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchSummary:
     """Where a batch stands. `total_items` is always the sum of the other four counts.
 

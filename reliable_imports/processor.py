@@ -39,7 +39,11 @@ class BaseProcessor(ABC):
     """The file to import when none is named, so that a schedule or a click needs no configuration."""
 
     source_options: ClassVar[SourceOptions] = SourceOptions()
-    """How files are read: format, encoding, delimiter, the limit of an item."""
+    """How files are read: format, encoding, delimiter, a workbook's sheet, limits."""
+
+    skip_unchanged: ClassVar[bool] = False
+    """A file whose content is that of an earlier batch makes no new one, unless a file of its name has come with other
+    content since. Else it does, and the batch's warnings say so."""
 
     null_tokens: ClassVar[frozenset[str]] = frozenset()
     """Strings that mean "no value", such as `""` and `"NA"`; None in `source_data`, kept as they are in the table."""
@@ -129,6 +133,8 @@ class BaseProcessor(ABC):
             found.append(f"null_tokens is the text {cls.null_tokens!r}; write frozenset({{{cls.null_tokens!r}}})")
         if isinstance(cls.natural_key, str):
             found.append(f"natural_key is the text {cls.natural_key!r}; write ({cls.natural_key!r},)")
+        if not isinstance(cls.skip_unchanged, bool):
+            found.append("skip_unchanged is neither True nor False")
         if cls.duplicates not in DUPLICATES:
             found.append(f"duplicates is {cls.duplicates!r}; use one of {', '.join(DUPLICATES)}")
         for name in ("max_tries", "max_attempts", "prepare_concurrency"):

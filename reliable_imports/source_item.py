@@ -20,7 +20,8 @@ class SourceItem(msgspec.Struct, frozen=True, gc=False):
         line: 1-based line where the item begins; None where lines have no meaning.
         offset: 0-based byte offset where the item begins in the decompressed source; None where there are no bytes.
         kind: a short stable name for the problem, by which failures are grouped: `ragged-row`, `bad-quoting`,
-            `repeated-header`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`, `not-json-value`.
+            `repeated-header`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`, `not-json-value`,
+            `too-many-fields`, `cell-error`.
     """
 
     text: str | None

@@ -1,10 +1,11 @@
 """Where files arrive, a folder or a part of a bucket: which of them are meant for us, and where they go afterwards."""
 
 import hashlib
+import json
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import fsspec.core
 from fsspec import AbstractFileSystem
 
 from reliable_imports import SourceError
-from reliable_imports.sources.location import is_url, shown
+from reliable_imports.sources.location import FileState, is_url, shown, state_of_info
 from reliable_imports.sources.options import SourceOptions
 
 Afterwards = Literal["move", "rename", "keep"]
@@ -21,8 +22,9 @@ Afterwards = Literal["move", "rename", "keep"]
 IMPORTED = "imported"
 REFUSED = "refused"
 _UNFINISHED = (".tmp", ".part", ".partial", ".crdownload", "~")
-_MODIFIED = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
-"""Where the file systems of fsspec tell when a file has changed."""
+_OFFICE_LOCK = "~$"
+_WATCHED_FOR = timedelta(hours=1)
+_MAX_WATCHED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,13 @@ class ArrivedFile:
     Attributes:
         path: as its file system names it.
         location: as a run is told it.
-        version: what its file system calls this content; empty if it does not tell.
+        state: what tells its content from another one.
         identity: which file, and which content of it.
     """
 
     path: str
     location: str
-    size: int
-    version: str
+    state: FileState
     identity: str
     changed_at: datetime
 
@@ -52,13 +53,31 @@ class ArrivedFile:
         Raises FileNotFoundError: it is not there any more.
         """
         filesystem.invalidate_cache()
-        now = filesystem.info(self.path)
-        return bool(now["size"] == self.size and (not self.version or _version(now) == self.version))
+        return self.state.change_to(state_of_info(filesystem.info(self.path))) is None
 
     @property
     def key(self) -> str:
         """The idempotency key of its batch; the identity may be too long for one, or not printable."""
         return f"file:{hashlib.sha256(self.identity.encode(errors='surrogateescape')).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedFile:
+    """A file that was put aside, and that a writer who has it open may still write to; as JSON, in a sensor's cursor.
+
+    Attributes:
+        place: where it is now.
+        size, modified, version: as it was when its items were stored, all of them text.
+        batch_id: the batch that has its items; None if it was refused.
+        since: when it was put aside, in seconds since 1970.
+    """
+
+    place: str
+    size: str
+    modified: str
+    version: str
+    batch_id: int | None
+    since: float
 
 
 class Arrivals:
@@ -83,19 +102,39 @@ class Arrivals:
         files = [self._file(filesystem, info) for info in listed if self._is_meant(info)]
         return sorted(files, key=lambda file: (file.changed_at, file.path))
 
-    def put_aside(self, file: ArrivedFile, outcome: str, afterwards: Literal["move", "rename"]) -> str:
-        """Mark a file as *outcome*, as it was declared; says what was done, or why it was not."""
+    def put_aside(
+        self, file: ArrivedFile, outcome: str, afterwards: Literal["move", "rename"]
+    ) -> tuple[str, str | None]:
+        """Mark a file as *outcome*, as it was declared.
+
+        Returns: what was done, or why it was not; and where the file is now, if whoever has it open can go on to write
+            to it there.
+        """
         filesystem, _ = self._opened()
         try:
             if not file.is_unchanged(filesystem):
-                return f"{file.name} was {outcome}, and has been delivered anew since"
+                return f"{file.name} was {outcome}, and has been delivered anew since", None
             place = _place(filesystem, file, outcome, afterwards)
-            _move(filesystem, file.path, place)
+            is_same_file = _move(filesystem, file.path, place)
         except FileNotFoundError:  # another tick, or somebody else, was faster
-            return f"{file.name} was {outcome}, and is gone"
+            return f"{file.name} was {outcome}, and is gone", None
         except OSError as error:
-            return f"{file.name} was {outcome}, and stays where it is, for it cannot be moved: {error}"
-        return f"{file.name} was {outcome}, and is {filesystem.unstrip_protocol(place)} now"
+            return f"{file.name} was {outcome}, and stays where it is, for it cannot be moved: {error}", None
+        told = f"{file.name} was {outcome}, and is {filesystem.unstrip_protocol(place)} now"
+        return told, place if is_same_file else None
+
+    def written_since(self, watched: Sequence[WatchedFile]) -> list[WatchedFile]:
+        """Those that hold something else than when their items were stored."""
+        filesystem, _ = self._opened()
+        found = []
+        for file in watched:
+            try:
+                now = state_of_info(filesystem.info(file.place))
+            except OSError:  # it was taken away, which whoever tidies up may do
+                continue
+            if (file.size, file.modified, file.version) != _texts(now):
+                found.append(file)
+        return found
 
     def _opened(self) -> tuple[Any, str]:
         if is_url(self._folder):
@@ -108,7 +147,7 @@ class Arrivals:
         return (
             info["type"] == "file"
             and fnmatchcase(name, self._pattern)
-            and not name.startswith(".")
+            and not name.startswith((".", _OFFICE_LOCK))
             and not name.endswith((*_UNFINISHED, f".{IMPORTED}", f".{REFUSED}"))
             and self._has_format(name)
         )
@@ -124,14 +163,30 @@ class Arrivals:
     def _file(self, filesystem: Any, info: Mapping[str, Any]) -> ArrivedFile:
         path = info["name"]
         location = filesystem.unstrip_protocol(path) if is_url(self._folder) else path
-        changed_at = next((info[key] for key in _MODIFIED if info.get(key)), 0)
-        version = _version(info)
-        identity = f"{location}:{info['size']}:{changed_at}:{version}"
-        return ArrivedFile(path, location, info["size"], version, identity, _time(changed_at))
+        state = state_of_info(info)
+        changed_at = state.modified or 0
+        identity = f"{location}:{state.size}:{changed_at}:{state.version or ''}"
+        return ArrivedFile(path, location, state, identity, _time(changed_at))
 
 
-def _version(info: Mapping[str, Any]) -> str:
-    return str(info.get("ETag") or info.get("etag") or info.get("ino") or "")
+def watched(file: ArrivedFile, place: str, batch_id: int | None, now: datetime) -> WatchedFile:
+    return WatchedFile(place, *_texts(file.state), batch_id, now.timestamp())
+
+
+def read_watched(cursor: str | None, now: datetime) -> list[WatchedFile]:
+    """What a cursor holds; those that were put aside long ago are left to themselves."""
+    oldest = (now - _WATCHED_FOR).timestamp()
+    files = [WatchedFile(**each) for each in json.loads(cursor or "[]")]
+    return [file for file in files if file.since >= oldest]
+
+
+def write_watched(files: Sequence[WatchedFile]) -> str:
+    """The newest of them as a cursor."""
+    return json.dumps([asdict(file) for file in files[-_MAX_WATCHED:]])
+
+
+def _texts(state: FileState) -> tuple[str, str, str]:
+    return str(state.size), str(state.modified), str(state.version)
 
 
 def _place(filesystem: Any, file: ArrivedFile, outcome: str, afterwards: Literal["move", "rename"]) -> str:
@@ -150,16 +205,17 @@ def _place(filesystem: Any, file: ArrivedFile, outcome: str, afterwards: Literal
     return posixpath.join(parent, f"{file.changed_at:%Y%m%dT%H%M%S}-{file.key[-8:]}-{name}")
 
 
-def _move(filesystem: Any, path: str, place: str) -> None:
-    """Move one file, whatever is in its name.
+def _move(filesystem: Any, path: str, place: str) -> bool:
+    """Move one file, whatever is in its name; whether it is the same file afterwards, and not a copy.
 
     Where fsspec copies and deletes, its `mv` takes the name for a pattern, and hides that nothing could be deleted.
     """
     if type(filesystem).mv is not AbstractFileSystem.mv:
         filesystem.mv(path, place)
-        return
+        return True
     filesystem.cp_file(path, place)
     filesystem.rm_file(path)
+    return False
 
 
 def _time(told: Any) -> datetime:

@@ -18,8 +18,8 @@ class ImportConfig(dg.Config):
 
     path: str | None = Field(
         default=None,
-        description="A file, as the code location sees it: .csv, .tsv, .jsonl, .ndjson or .json, or any .gz; or its "
-        "URL, such as s3://bucket/key.csv.",
+        description="A file, as the code location sees it: .csv, .tsv, .jsonl, .ndjson or .json, also with .gz, .bz2, "
+        ".xz, .zst or .zip, .xlsx or .parquet; or its URL, such as s3://bucket/key.csv.",
     )
     batch_id: int | None = Field(
         default=None, description="A batch that exists already; what is left of it is processed."
@@ -31,7 +31,8 @@ class ImportConfig(dg.Config):
 
     new_batch: bool = Field(
         default=False,
-        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one.",
+        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one, "
+        "and where the processor skips a file that is unchanged.",
     )
     idempotency_key: str | None = Field(
         default=None,

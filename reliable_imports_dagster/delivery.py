@@ -6,7 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, SourceError, SourceUnavailable
+from reliable_imports import (
+    BaseProcessor,
+    BatchManager,
+    ConfigurationError,
+    Delivery,
+    SourceError,
+    SourceUnavailable,
+)
 from reliable_imports.sources.location import locate, shown
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
@@ -38,9 +45,10 @@ def accept(
         "metadata": {"dagster_run_id": context.run_id},
         "params": config.params,
         "partition": partition,
+        "same_content": "warn" if config.new_batch else None,
     }
     if config.items is not None:
-        return manager.create_batch(processor.batch_type, config.items, source="run config", **delivery)
+        return _told(context, manager.deliver(processor.batch_type, config.items, source="run config", **delivery))
     path = config.path or processor.source_for(partition)
     assert path is not None  # _check has seen to it
     source: Iterable[object]
@@ -50,7 +58,7 @@ def accept(
         # Gone or changed since an earlier try has stored it: then its items are not asked for.
         source = _refuse(error)
     try:
-        batch_id = manager.create_batch(processor.batch_type, source, **delivery)
+        batch_id = _told(context, manager.deliver(processor.batch_type, source, **delivery))
     except SourceUnavailable:
         raise  # it may be read another time
     except SourceError:
@@ -59,6 +67,15 @@ def accept(
     if config.idempotency_key is not None:
         _warn_of_another_source(context, manager, batch_id, path)
     return batch_id
+
+
+def _told(context: dg.OpExecutionContext, delivery: Delivery) -> int:
+    """The batch's id; what people should know of the delivery is in the run's log then."""
+    for warning in delivery.warnings:
+        context.log.warning(warning)
+    if not delivery.is_new:
+        context.log.info(f"nothing was stored: this delivery is batch {delivery.batch_id} already")
+    return delivery.batch_id
 
 
 def _key_of(context: dg.OpExecutionContext, config: ImportConfig) -> str:

@@ -9,7 +9,17 @@ import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, ConfigurationError
 from reliable_imports_dagster import tags
-from reliable_imports_dagster.arrivals import IMPORTED, REFUSED, Afterwards, Arrivals, ArrivedFile
+from reliable_imports_dagster.arrivals import (
+    IMPORTED,
+    REFUSED,
+    Afterwards,
+    Arrivals,
+    ArrivedFile,
+    WatchedFile,
+    read_watched,
+    watched,
+    write_watched,
+)
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.sensor_frame import Decision, build_sensor
@@ -39,7 +49,8 @@ def build_file_sensor(
 
     In a bucket an object appears when it is complete. In a folder, one that is being written is left alone: whoever
     can should write under another name (`.tmp`, `.part`, or with a leading dot) and rename, which is atomic. Symbolic
-    links are left alone too: whoever may deliver is not to choose what else of this machine is read.
+    links are left alone too: whoever may deliver is not to choose what else of this machine is read. A writer that has
+    the file open and goes on when it was put aside is noticed for an hour: the batch's warnings say so, and the log.
 
     Args:
         folder: of this machine, or a URL that fsspec can read and write, such as `s3://bucket/incoming`.
@@ -68,12 +79,13 @@ def build_file_sensor(
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         now = datetime.now(timezone.utc)
         files = arrivals.listed()
-        stored = _stored(manager, processor.batch_type, files)
+        stored = manager.find_deliveries(processor.batch_type, [file.key for file in files])
         waiting = [file for file in files if file.key not in stored]
         settled = [file for file in waiting if now - file.changed_at >= settled_after]
         refused: list[ArrivedFile] = []
         requests: list[dg.RunRequest] = []
-        reasons: list[str] = []
+        aside = read_watched(context.cursor, now)
+        reasons = _tell_of_writers(context, manager, arrivals, aside)
         for file, runs in _with_runs(context.instance, job_name, settled):
             if len(requests) == max_runs_per_tick:
                 reasons.append(f"the others wait for the next tick: {max_runs_per_tick} runs are the most for one")
@@ -98,14 +110,19 @@ def build_file_sensor(
             reasons.append(f"{len(waiting) - len(settled)} changed within {settled_after}, the last {waiting[-1].name}")
         for outcome, ended in ((IMPORTED, [file for file in files if file.key in stored]), (REFUSED, refused)):
             if afterwards != "keep":
-                reasons += [arrivals.put_aside(file, outcome, afterwards) for file in ended[:_MAX_PUT_ASIDE]]
+                for file in ended[:_MAX_PUT_ASIDE]:
+                    told, place = arrivals.put_aside(file, outcome, afterwards)
+                    reasons.append(told)
+                    if place is not None:
+                        aside.append(watched(file, place, stored.get(file.key), now))
             elif ended:
                 reasons.append(f"{outcome} before: {len(ended)}, the last of them {ended[-1].name}")
         for reason in reasons:
             context.log.info(reason)
         if not requests:
-            return "; ".join(reasons[:10]) or f"no file is in {arrivals}"
-        return dg.SensorResult(run_requests=requests)
+            told = "; ".join(reasons[:10]) or f"no file is in {arrivals}"
+            return dg.SensorResult(skip_reason=told, cursor=write_watched(aside))
+        return dg.SensorResult(run_requests=requests, cursor=write_watched(aside))
 
     return build_sensor(
         name or f"{job_name}_files_sensor",
@@ -126,9 +143,23 @@ def _path_of(run: dg.DagsterRun, op: str) -> str | None:
     return None if config.get("path") is None else str(config["path"])
 
 
-def _stored(manager: BatchManager, batch_type: str, files: Sequence[ArrivedFile]) -> set[str]:
-    """The keys of files whose items are stored: what becomes of them is the batch's affair."""
-    return set(manager.find_deliveries(batch_type, [file.key for file in files]))
+def _tell_of_writers(
+    context: dg.SensorEvaluationContext, manager: BatchManager, arrivals: Arrivals, aside: list[WatchedFile]
+) -> list[str]:
+    """Say which files were written to after they were put aside, and take them off the list: once is enough."""
+    told = []
+    for file in arrivals.written_since(aside):
+        aside.remove(file)
+        held = "it was refused" if file.batch_id is None else f"batch {file.batch_id} has its items as they were before"
+        warning = (
+            f"{file.place} was written to after it was put aside, and {held}; move it back to where files arrive to "
+            "import it whole, and let its writer write under another name (.tmp) first and rename it then"
+        )
+        if file.batch_id is not None:
+            manager.add_warning(file.batch_id, warning)
+        context.log.warning(warning)
+        told.append(warning)
+    return told
 
 
 def _with_runs(

@@ -8,6 +8,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA reliable_imports TO imports_worker;
 GRANT INSERT ON
     reliable_imports.import_batches,
     reliable_imports.import_items,
+    reliable_imports.import_unchanged_deliveries,
     reliable_imports.import_attempts,
     reliable_imports.import_row_keys,
     reliable_imports.import_ranges,

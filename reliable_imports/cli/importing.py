@@ -30,7 +30,7 @@ from reliable_imports.cli.report import tell_outcome
 from reliable_imports.cli.text import count
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.manager import BatchManager
-from reliable_imports.models import BatchSummary
+from reliable_imports.models import BatchSummary, Delivery
 from reliable_imports.sources import Source, open_source
 
 _STANDARD_INPUT = "-"
@@ -39,6 +39,10 @@ _key_option = click.option(
     "--key",
     metavar="NAME",
     help="Name this delivery: a second one of the same type and name makes no second batch.",
+)
+
+_again_option = click.option(
+    "--again", is_flag=True, help="Store the file also if an earlier batch of the type has the same content."
 )
 
 _param_option = click.option(
@@ -56,6 +60,7 @@ _partition_option = click.option("--partition", metavar="NAME", help="The part o
 @click.argument("batch_type", metavar="TYPE")
 @click.argument("file", metavar="FILE")
 @_key_option
+@_again_option
 @_param_option
 @_partition_option
 @processor_options
@@ -66,18 +71,25 @@ def create(
     batch_type: str,
     file: str,
     key: str | None,
+    again: bool,
     params: Mapping[str, Any],
     partition: str | None,
 ) -> None:
     """Store every item of FILE as a batch of TYPE; nothing is processed yet.
 
-    All items are stored or none is. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads JSON lines from
-    standard input.
+    All items are stored or none is. FILE is .csv, .tsv, .jsonl or .json, also with .gz, .bz2, .xz, .zst or .zip, or
+    .xlsx or .parquet; - reads JSON lines from standard input. A file that was stored before is refused.
     """
     manager = invocation.manager_with_processors()
-    summary, is_new = create_from_file(manager, batch_type, file, key, params=params, partition=partition)
-    invocation.output.document({**as_json_value(summary), "created": is_new})
-    tell_created(invocation.output, summary, is_new)
+    summary, delivery = create_from_file(
+        manager, batch_type, file, key, again=again, params=params, partition=partition
+    )
+    invocation.output.document(
+        {**as_json_value(summary), "created": delivery.is_new, "delivery_warnings": list(delivery.warnings)}
+    )
+    tell_created(invocation.output, summary, delivery)
+    for warning in delivery.warnings if delivery.is_new else ():
+        invocation.output.say(f"warning: {warning}")
     if summary.open_items:
         invocation.output.commands([(f"reliable-imports process {summary.batch_id}", "process it")])
 
@@ -100,6 +112,7 @@ def process(invocation: Invocation, batch_id: int) -> None:
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--as", "batch_type", metavar="TYPE", required=True, help="What the file holds: the batch type.")
 @_key_option
+@_again_option
 @_param_option
 @_partition_option
 @processor_options
@@ -110,18 +123,22 @@ def import_(
     file: str | None,
     batch_type: str,
     key: str | None,
+    again: bool,
     params: Mapping[str, Any],
     partition: str | None,
 ) -> None:
     """Store every item of FILE as a batch of the type and process it; status 1 if any item failed.
 
-    Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz; - reads
-    JSON lines from standard input.
+    Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz, .bz2,
+    .xz, .zst or .zip, or .xlsx or .parquet; - reads JSON lines from standard input. A file that was stored before is
+    refused.
     """
     manager = invocation.manager_with_processors()
     chosen = file if file is not None else _own_source(manager, batch_type, partition)
-    summary, is_new = create_from_file(manager, batch_type, chosen, key, params=params, partition=partition)
-    tell_created(invocation.output, summary, is_new)
+    summary, delivery = create_from_file(
+        manager, batch_type, chosen, key, again=again, params=params, partition=partition
+    )
+    tell_created(invocation.output, summary, delivery)
     tell_outcome(invocation.output, manager, process_with_progress(manager, summary.batch_id))
 
 
@@ -131,10 +148,16 @@ def create_from_file(
     file: str,
     key: str | None = None,
     *,
+    again: bool = False,
     params: Mapping[str, Any] | None = None,
     partition: str | None = None,
-) -> tuple[BatchSummary, bool]:
-    """Make a batch of a file's items; the second value is False if the key named a batch that there was already."""
+) -> tuple[BatchSummary, Delivery]:
+    """Make a batch of a file's items, unless there is one already.
+
+    Raises:
+        AlreadyImported: an earlier batch has the same content, and nobody wants it *again*.
+    """
+    skips = manager.registry.get(batch_type).skip_unchanged
     with _opened(manager, batch_type, file) as source, reading(source):
         # A file's name may hold bytes that are no text; the database keeps it readable.
         name = (
@@ -142,7 +165,7 @@ def create_from_file(
             if file == _STANDARD_INPUT
             else os.fsencode(source.name).decode("utf-8", "backslashreplace")
         )
-        batch_id = manager.create_batch(
+        delivery = manager.deliver(
             batch_type,
             source,
             source=name,
@@ -150,18 +173,19 @@ def create_from_file(
             requested_by=requester(),
             params=params,
             partition=partition,
+            same_content="warn" if again else "skip" if skips else "refuse",
         )
-        # A delivery that was made before is not read again.
-        is_new = key is None or source.sha256 is not None
-    return manager.get_summary(batch_id), is_new
+    return manager.get_summary(delivery.batch_id), delivery
 
 
-def tell_created(output: Output, summary: BatchSummary, is_new: bool) -> None:
-    if is_new:
+def tell_created(output: Output, summary: BatchSummary, delivery: Delivery) -> None:
+    if delivery.is_new:
         items = count(summary.total_items, "item")
         output.say(f"batch {summary.batch_id} created: {items} of {summary.batch_type} from {summary.source}")
     else:
         output.say(f"nothing stored: this delivery is batch {summary.batch_id} already, from {summary.source}")
+        for warning in delivery.warnings:
+            output.say(f"warning: {warning}")
 
 
 def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:

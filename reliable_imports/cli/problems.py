@@ -18,8 +18,13 @@ _NOT_THERE = (
     "is the server running? `reliable-imports db start` starts the embedded one, which is used where neither "
     "RELIABLE_IMPORTS_DSN nor --dsn names another"
 )
+_DISK_FULL = (
+    "a disk of the server is full, and what was not finished is undone: make room on it (`reliable-imports db status` "
+    "says where the embedded server has its data), and repeat the command"
+)
 # What libpq or the server says while connecting, where no SQLSTATE tells; the first that fits.
 _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"No space left on device|Disk quota exceeded"), _DISK_FULL),
     (re.compile(r"authentication failed|no password supplied|pg_hba\.conf"), f"check user and password in {_THE_DSN}"),
     (re.compile(r"role .* does not exist|not permitted to log in"), f"check the user in {_THE_DSN}"),
     (re.compile(r"database .* does not exist"), f"create it, or check the database's name in {_THE_DSN}"),
@@ -96,6 +101,8 @@ def _advice(error: psycopg2.Error, said: str) -> str | None:
                 "the role needs CREATE on the database, or somebody who has it runs `reliable-imports migrate` and "
                 "grants the role USAGE on schema reliable_imports and SELECT, INSERT, UPDATE on its tables"
             )
+        case psycopg2.errors.DiskFull():
+            return _DISK_FULL
         case psycopg2.errors.ReadOnlySqlTransaction():
             return f"name the primary server in {_THE_DSN}"
         case psycopg2.OperationalError() | psycopg2.InterfaceError() if error.pgcode is None:

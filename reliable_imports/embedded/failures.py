@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reliable_imports.embedded.reserve import SIZE, free_bytes
 from reliable_imports.errors import EmbeddedServerError
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -18,7 +19,13 @@ _DAMAGED = re.compile(
     r"invalid page|could not read file|could not open file|is missing|incorrect checksum|bogus data in|PANIC: ",
 )
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|Check free disk space")
+_LITTLE = 1024 * 1024
+"""Bytes without which not even the reason can be written to the log."""
 _LAST_WORD = re.compile(r"(?:FATAL|PANIC|ERROR|error|postgres): +(.+)")
+
+
+class FullDisk(EmbeddedServerError):
+    """There is no room for the server to start."""
 
 
 def server_failure(data: Path, output: str, *, log: Path | None = None) -> EmbeddedServerError:
@@ -28,8 +35,13 @@ def server_failure(data: Path, output: str, *, log: Path | None = None) -> Embed
     where = f" (see {log})" if log is not None else ""
     if is_port_taken(output):
         problem = f"another program has taken the port of the embedded PostgreSQL in {data}"
-    elif _FULL.search(output):
-        problem = f"the disk of the embedded PostgreSQL's data in {data} is full; make room there"
+    elif _FULL.search(output) or (not output.strip() and free_bytes(data) < _LITTLE):
+        left = free_bytes(data) // 2**20
+        return FullDisk(
+            f"the disk of the embedded PostgreSQL's data in {data} is full: {left} MB are left, and it needs "
+            f"{SIZE // 2**20} MB to start; make room there, and it goes on as it was",
+            detail=output[-4000:],
+        )
     elif "Cannot allocate memory" in output or "could not map anonymous shared memory" in output:
         problem = "there is not enough memory for the embedded PostgreSQL"
     elif "Permission denied" in output or "Operation not permitted" in output:

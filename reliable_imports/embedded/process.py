@@ -53,7 +53,19 @@ def read_process(data: Path) -> ServerProcess | None:
 
 def is_alive(pid: int) -> bool:
     """Whether *pid* is a process that runs; a zombie does not."""
-    return bool(_command_line(pid).strip(_WORD_END))
+    if _command_line(pid).strip(_WORD_END):
+        return True
+    # A process has no command line either in the moment in which it becomes another program.
+    return _HAS_PROC and _state(pid) not in ("", "Z", "X")
+
+
+def _state(pid: int) -> str:
+    """The letter for what process *pid* does; empty if there is none."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return told.rpartition(")")[2].strip()[:1]
 
 
 def _command_line(pid: int) -> str:

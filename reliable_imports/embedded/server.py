@@ -17,6 +17,7 @@ from reliable_imports.embedded.account import Account, find_account
 from reliable_imports.embedded.binaries import Binaries, find_binaries
 from reliable_imports.embedded.cluster import ClusterMaker
 from reliable_imports.embedded.failures import (
+    FullDisk,
     is_port_taken,
     is_still_going_down,
     server_failure,
@@ -27,6 +28,8 @@ from reliable_imports.embedded.lock import exclusive
 from reliable_imports.embedded.ports import free_port, is_free
 from reliable_imports.embedded.process import ServerProcess, read_process
 from reliable_imports.embedded.reach import check_reach, reachable_binaries, reachable_data
+from reliable_imports.embedded.reclaim import reclaim_space
+from reliable_imports.embedded.reserve import keep_reserve, release_reserve
 from reliable_imports.errors import EmbeddedServerError
 
 DURABLE: Mapping[str, str] = MappingProxyType({"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"})
@@ -271,7 +274,22 @@ class EmbeddedPostgres:
             raise server_failure(data, "PG_VERSION is missing")
         if self._read("password") is None:
             maker.run_sql(data, f"ALTER ROLE {_ROLE} PASSWORD '{self._new_password()}'")
-        return self._launch_on_a_free_port(data)
+        process = self._launch_in_spite_of_a_full_disk(data)
+        if self._settings.get("fsync") != "off":
+            keep_reserve(data)
+        return process
+
+    def _launch_in_spite_of_a_full_disk(self, data: Path) -> ServerProcess:
+        """Start the server; one that has filled its disk gets the reserve, and gives back what it does not need."""
+        try:
+            return self._launch_on_a_free_port(data)
+        except FullDisk:
+            if not release_reserve(data):
+                raise
+        process = self._launch_on_a_free_port(data)
+        self._write("port", str(process.port))
+        reclaim_space(self.dsn())
+        return process
 
     def _new_password(self) -> str:
         password = secrets.token_urlsafe(24)

@@ -10,7 +10,6 @@ shelter      one child process, and how it ended
 suspects     what is written down of ranges in which a worker died
 chunk        one transaction's worth of items, each isolated from the others
 session      the transaction as its items see it: savepoints and declared writes
-columns      declared rows as a few long texts, which the server takes faster than many values
 attempt      what became of one item
 recorder     what became of a chunk, as one call of the server
 preparation  what items need from elsewhere, fetched before their transaction

@@ -491,6 +491,8 @@ class ChunkSession:
         Raises:
             UnusableTarget: the table cannot be written to in this way.
         """
+        if scope.changed_session:
+            self._plans.forget()  # the name may mean another table to this item
         known = self._plans.find(request)
         if known is not None:
             return known

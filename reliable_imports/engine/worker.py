@@ -324,6 +324,7 @@ class Worker:
         self._mixes = bool(session.own_items and session.declared_entries)
         if chunk.changed_session:
             discard_session(self._connection)
+            self._plans.forget()
         if len(self._found) > _MAX_REMEMBERED:
             self._found.clear()
         self._on_chunk()

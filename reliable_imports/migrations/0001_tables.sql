@@ -62,10 +62,23 @@ CREATE TABLE reliable_imports.import_batches (
     ),
     CONSTRAINT import_batches_idempotency_key UNIQUE (batch_type, idempotency_key)
 );
+-- What a file that is delivered now may repeat.
+CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_type, source_bytes, source_sha256)
+    WHERE source_bytes IS NOT NULL;
 -- A batch's line, and the open reprocess batches in it.
 CREATE INDEX import_batches_line ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+
+-- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
+CREATE TABLE reliable_imports.import_unchanged_deliveries (
+    batch_type       text NOT NULL,
+    idempotency_key  text NOT NULL,
+    batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    source           text,
+    delivered_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (batch_type, idempotency_key)
+);
 
 -- What was accepted: written once, never changed. There is no foreign key to the batch, for a check for each item costs
 -- more than storing it. Items come with their batch, in one transaction; and a batch that has items has ranges, whose

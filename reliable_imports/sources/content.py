@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from reliable_imports.sources.encodings import Encoding, find_encoding
+from reliable_imports.sources.limits import MAX_FIELDS
 
 _LONGEST_MARK = 4
 
@@ -18,6 +19,7 @@ class Content:
         source: its name, for errors.
         head: some of its first bytes; all there is if it is short.
         start: the offset of the first byte of `blocks`, after a byte order mark.
+        max_fields: of one item.
     """
 
     source: str
@@ -25,9 +27,10 @@ class Content:
     head: bytes
     encoding: Encoding
     start: int
+    max_fields: int = MAX_FIELDS
 
 
-def open_content(source: str, blocks: Iterator[bytes], encoding: str) -> Content:
+def open_content(source: str, blocks: Iterator[bytes], encoding: str, max_fields: int = MAX_FIELDS) -> Content:
     """
     Raises:
         SourceError: the encoding is unknown, or the blocks cannot be read.
@@ -39,4 +42,4 @@ def open_content(source: str, blocks: Iterator[bytes], encoding: str) -> Content
             break
     found = find_encoding(source, encoding, head)
     start = found.mark_size(head)
-    return Content(source, chain([head[start:]], blocks), head[start:], found, start)
+    return Content(source, chain([head[start:]], blocks), head[start:], found, start, max_fields)

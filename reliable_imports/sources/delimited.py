@@ -11,6 +11,7 @@ from reliable_imports.errors import SourceError
 from reliable_imports.json_text import Problem, server_can_read, shortened
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources.content import Content
+from reliable_imports.sources.limits import too_many_fields
 from reliable_imports.sources.lines import without_end
 from reliable_imports.sources.records import Record, read_records
 
@@ -87,6 +88,8 @@ def _header_problem(content: Content, record: Record | None) -> str | None:
         return f"the header cannot be read: {record.problem.text}"
     if not any(record.cells):
         return "the header names no columns"
+    if len(record.cells) > content.max_fields:
+        return f"the header names {len(record.cells):,} columns, {too_many_fields(content.max_fields)}"
     repeated = sorted(name for name, times in Counter(record.cells).items() if times > 1)
     return f"the header names a column twice: {', '.join(map(shortened, repeated[:5]))}" if repeated else None
 

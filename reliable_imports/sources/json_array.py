@@ -32,7 +32,7 @@ def read_json_array(content: Content, *, limit: int) -> Iterator[SourceItem]:
     if text.next_character() != "[":
         raise text.error(_what_is_there(text))
     text.position += 1
-    checker = JsonChecker()
+    checker = JsonChecker(max_fields=content.max_fields)
     if text.next_character() == "]":
         text.position += 1
     else:

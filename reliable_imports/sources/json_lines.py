@@ -40,7 +40,7 @@ def read_json_lines(content: Content, *, limit: int) -> Iterator[SourceItem]:
 
 def _items(content: Content, limit: int) -> Iterator[SourceItem]:
     codec = content.encoding.codec
-    checker = JsonChecker()
+    checker = JsonChecker(max_fields=content.max_fields)
     line = 0
     offset = content.start
     # LF alone: U+2028, and a CR within a line, are data.

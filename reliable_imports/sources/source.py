@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from reliable_imports.errors import SourceError, SourceUnavailable
 from reliable_imports.source_item import SourceItem
+from reliable_imports.sources.archives import member_name
 from reliable_imports.sources.content import open_content
 from reliable_imports.sources.delimited import read_delimited
 from reliable_imports.sources.encodings import find_encoding
 from reliable_imports.sources.files import StoredFile, size_of
 from reliable_imports.sources.json_array import read_json_array
 from reliable_imports.sources.json_lines import read_json_lines
+from reliable_imports.sources.limits import Growth
 from reliable_imports.sources.location import Location, locate, shown
-from reliable_imports.sources.options import SourceOptions
+from reliable_imports.sources.options import Format, SourceOptions, format_of_name
+from reliable_imports.sources.parquet import read_parquet
+from reliable_imports.sources.workbook import read_workbook
 
 _DEFAULTS = SourceOptions()
 
@@ -21,36 +26,80 @@ _DEFAULTS = SourceOptions()
 class Source:
     """The items of one file, in its order. Memory stays flat whatever its size; iterating again reads it again.
 
+    Of a workbook, one sheet is in memory as a whole.
+
     A line that cannot be read while its neighbours can is an item with a problem. If that cannot be, or an item is over
-    the limit, iterating raises SourceError.
+    the limit, iterating raises SourceError. So it does at the end, if the file has been changed meanwhile.
 
     Attributes:
         name: the path or URL, as it was given, without passwords and signatures.
         options: how it is read.
         total_bytes: the size of the file, to which `bytes_read` grows; None if it is not known.
+        warnings: what was left out of the items, a sentence each; complete when all items have been read.
     """
 
     def __init__(self, location: Location, options: SourceOptions) -> None:
         self.name = shown(location)
         self.options = options
+        self.warnings: list[str] = []
         self._location = location
         self._format = options.format_of(location)
         find_encoding(self.name, options.encoding, b"")
         self.total_bytes = size_of(location)
-        self._file = StoredFile(location)
+        self._file = self._opened()
 
     def __iter__(self) -> Iterator[SourceItem]:
-        self._file = StoredFile(self._location)
-        content = open_content(self.name, self._file.blocks(), self.options.encoding)
-        limit = self.options.max_item_bytes
-        match self._format:
+        self._file = self._opened()
+        self.warnings = []
+        try:
+            yield from self._items(self._format or self._format_of_member())
+        except SourceUnavailable:
+            raise
+        except SourceError:
+            self._file.refuse_changed()
+            raise
+
+    def _items(self, found: Format) -> Iterator[SourceItem]:
+        options = self.options
+        match found:
+            case "xlsx":
+                return read_workbook(self.name, self._file, options, self.warnings)
+            case "parquet":
+                return read_parquet(self.name, self._file, options)
+        content = open_content(self.name, self._file.blocks(), options.encoding, options.max_fields)
+        limit = options.max_item_bytes
+        match found:
             case "csv" | "tsv":
-                delimiter = self.options.delimiter or ("," if self._format == "csv" else "\t")
-                return read_delimited(content, delimiter=delimiter, quotechar=self.options.quotechar, limit=limit)
+                delimiter = options.delimiter or ("," if found == "csv" else "\t")
+                return read_delimited(content, delimiter=delimiter, quotechar=options.quotechar, limit=limit)
             case "jsonl":
                 return read_json_lines(content, limit=limit)
             case "json":
                 return read_json_array(content, limit=limit)
+
+    def _format_of_member(self) -> Format:
+        with self._opened().whole() as archive:
+            name = member_name(self.name, archive)
+        found = format_of_name(f"{self.name}, {name}", name)
+        if found in (None, "xlsx", "parquet"):
+            raise SourceError(self.name, f"{name} in the archive is not read from there; unpack it first")
+        return found
+
+    def _opened(self) -> StoredFile:
+        options = self.options
+        limits = Growth(self.name, options.max_items, options.max_content_bytes, options.max_ratio)
+        return StoredFile(self._location, limits)
+
+    def check_items(self, items: int) -> None:
+        """Raise SourceError if so many items are over a limit, or far more than a file of this size should hold."""
+        self._file.growth.check_items(items, self._file.bytes_read)
+
+    def read_to_its_end(self) -> str | None:
+        """The SHA-256 of the file as it is stored now, without making items of it; None if it cannot be read."""
+        try:
+            return self._opened().read_to_its_end()
+        except SourceError:
+            return None
 
     @property
     def sha256(self) -> str | None:
@@ -69,7 +118,7 @@ class Source:
 
 
 def open_source(path: str | os.PathLike[str], options: SourceOptions = _DEFAULTS) -> Source:
-    """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or gzip.
+    """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or compressed; an Excel workbook or Parquet.
 
     Args:
         path: of this machine, or a URL that fsspec can read, such as `s3://bucket/key.csv`. What that takes is

@@ -15,10 +15,63 @@ ON CONFLICT ON CONSTRAINT import_batches_idempotency_key DO NOTHING
 RETURNING id
 
 -- name: find_delivery
-SELECT id, first_batch_id
+SELECT id, first_batch_id, source, source_sha256, source_bytes, total_items, finished_at IS NOT NULL AS is_finished
+FROM reliable_imports.import_batches
+WHERE id IN (
+    SELECT named.id
+    FROM reliable_imports.import_batches AS named
+    WHERE named.batch_type = %(batch_type)s
+        AND named.idempotency_key = %(idempotency_key)s
+    UNION ALL
+    SELECT unchanged.batch_id
+    FROM reliable_imports.import_unchanged_deliveries AS unchanged
+    WHERE unchanged.batch_type = %(batch_type)s
+        AND unchanged.idempotency_key = %(idempotency_key)s
+)
+LIMIT 1
+
+-- name: find_size
+-- Whether it can be worth while to read a file for its hash alone.
+SELECT 1
 FROM reliable_imports.import_batches
 WHERE batch_type = %(batch_type)s
-    AND idempotency_key = %(idempotency_key)s
+    AND source_bytes = %(size)s
+LIMIT 1
+
+-- name: lock_content
+-- One delivery of a content at a time, so that the second one sees what the first has committed.
+SELECT pg_catalog.pg_advisory_xact_lock(
+    pg_catalog.hashtextextended(pg_catalog.concat_ws(' ', 'reliable_imports', %(batch_type)s, %(sha256)s), 0)
+)
+
+-- name: find_same_content
+WITH delivered AS (
+    SELECT id, source, source_sha256, source_bytes, total_items, finished_at IS NOT NULL AS is_finished
+    FROM reliable_imports.import_batches
+    WHERE batch_type = %(batch_type)s
+        AND id <> %(batch_id)s
+        AND reprocess_of IS NULL
+        AND status <> 'cancelled'
+        AND metadata -> 'params' IS NOT DISTINCT FROM %(metadata)s::jsonb -> 'params'
+        AND metadata -> 'partition' IS NOT DISTINCT FROM %(metadata)s::jsonb -> 'partition'
+)
+SELECT same.id, same.source, same.source_sha256, same.source_bytes, same.total_items, same.is_finished
+FROM delivered AS same
+WHERE same.source_bytes = %(size)s
+    AND same.source_sha256 = %(sha256)s
+    AND NOT EXISTS (
+        SELECT FROM delivered AS since
+        WHERE since.id > same.id
+            AND since.source IN (same.source, %(source)s)
+            AND since.source_sha256 IS DISTINCT FROM same.source_sha256
+    )
+ORDER BY same.id DESC
+LIMIT 1
+
+-- name: insert_unchanged_delivery
+INSERT INTO reliable_imports.import_unchanged_deliveries (batch_type, idempotency_key, batch_id, source)
+VALUES (%(batch_type)s, %(idempotency_key)s, %(batch_id)s, %(source)s)
+ON CONFLICT ON CONSTRAINT import_unchanged_deliveries_pkey DO NOTHING
 
 -- name: copy_items
 COPY reliable_imports.import_items (
@@ -32,6 +85,12 @@ SET total_items = %(total_items)s,
     source_bytes = %(source_bytes)s,
     warnings = %(warnings)s::text[]
 WHERE id = %(batch_id)s
+
+-- name: add_warning
+UPDATE reliable_imports.import_batches
+SET warnings = warnings || %(warning)s::text
+WHERE id = %(batch_id)s
+    AND %(warning)s <> ALL (warnings)
 
 -- name: make_ranges
 -- Small enough that several workers can share a small batch, large enough that a million items are 2,000 rows.

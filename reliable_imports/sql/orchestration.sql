@@ -13,6 +13,11 @@ SELECT id AS batch_id, idempotency_key
 FROM reliable_imports.import_batches
 WHERE batch_type = %(batch_type)s
     AND idempotency_key = ANY (%(idempotency_keys)s::text[])
+UNION
+SELECT batch_id, idempotency_key
+FROM reliable_imports.import_unchanged_deliveries
+WHERE batch_type = %(batch_type)s
+    AND idempotency_key = ANY (%(idempotency_keys)s::text[])
 
 -- name: waiting_batches
 -- Accepted, and nobody has begun to work them. Reprocess batches are found with their lines.

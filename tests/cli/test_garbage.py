@@ -219,4 +219,4 @@ def test_a_setup_file_that_is_missing_or_wrong_ends_with_3(run: Run, project: Pa
     setup.write_text("CREATE TABEL people ()")
     assert "syntax error" in refused_after_output(run("import", "--as", "people"))
     setup.unlink()
-    assert "people.sql" in refused_after_output(run("import", "--as", "people"))
+    assert "people.sql" in refused_after_output(run("import", "--as", "people", "--again"))

@@ -62,6 +62,40 @@ def test_a_delivery_with_the_same_key_makes_no_second_batch(run: Run, people: Pe
     assert sql("SELECT id, status FROM reliable_imports.import_batches") == [(1, "completed")]
 
 
+def test_a_file_that_was_stored_before_is_refused_unless_it_is_wanted_again(
+    run: Run, people: People, sql: Sql, tmp_path: Path
+) -> None:
+    file = people(good=1, unknown=1)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(file.read_bytes())
+    assert run("create", "people", file).status == 0
+    refused = run("import", copy, "--as", "people")
+    assert (refused.status, refused.out) == (2, "")
+    assert (
+        "this is batch 1 already, and nothing was stored; `reliable-imports process 1` goes on with it" in refused.err
+    )
+    assert run("process", "1").status == 1
+    refused = run("create", "people", file, "--key", "tuesday")
+    assert "`reliable-imports reprocess 1` runs its failures again, and --again stores the same" in refused.err
+    ((batches,),) = sql("SELECT count(*) FROM reliable_imports.import_batches")
+    assert batches == 1
+
+    again = run("import", copy, "--as", "people", "--again")
+    assert again.status == 1
+    assert f"warning: the same content is in batch 1 already, from {file}" in again.out
+
+
+def test_a_key_that_comes_with_other_content_is_told(run: Run, people: People) -> None:
+    assert run("create", "people", people(good=1), "--key", "monday").status == 0
+    told = run("create", "people", people(good=2), "--key", "monday")
+    assert told.status == 0
+    assert "nothing stored: this delivery is batch 1 already" in told.out
+    assert "its idempotency key names batch 1" in told.out
+    document = run("create", "people", people(good=2), "--key", "monday", "--json").document
+    assert document["created"] is False
+    assert len(document["delivery_warnings"]) == 1
+
+
 def test_json_lines_come_from_standard_input_too(run: Run, sql: Sql) -> None:
     answer = run("import", "-", "--as", "people", stdin=b'{"email":"a@example.com","name":"A"}\nbroken\n')
     assert answer.status == 1

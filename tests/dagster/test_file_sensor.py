@@ -54,7 +54,12 @@ class BranchesProcessor(ShopsProcessor):
     source_options = SourceOptions(format="csv")
 
 
+class SteadyProcessor(ShopsProcessor):
+    skip_unchanged = True
+
+
 REGISTRY = ProcessorRegistry()
+REGISTRY.register(SteadyProcessor)
 REGISTRY.register(ShopsProcessor)
 REGISTRY.register(BranchesProcessor)
 DEFS = build_reliable_imports_defs(REGISTRY)
@@ -248,10 +253,10 @@ def test_files_that_are_still_being_written_are_left_alone_and_counted(daemon: S
 
 
 def test_names_that_do_not_match_are_left_alone(daemon: Start, place: Place) -> None:
-    for name in ("shops-1.csv", "sales-1.csv", "shops.txt", ".shops-2.csv", "below/shops-3.csv"):
+    for name in ("shops-1.csv", "sales-1.csv", "shops.txt", ".shops-2.csv", "below/shops-3.csv", "~$shops.xlsx"):
         place.put(name, "code\na\n")
 
-    [request] = daemon(pattern="shops-*").requests()
+    [request] = daemon(pattern="*shops[-.]*").requests()
 
     assert request.run_config["ops"]["shops"]["config"]["path"] == f"{place.url}/shops-1.csv"
 
@@ -338,8 +343,66 @@ def test_a_file_that_has_been_replaced_since_is_not_put_aside_unread(place: Plac
     [file] = arrivals.listed()
     place.put("shops.csv", "code\na\nb\n")
 
-    assert "has been delivered anew since" in arrivals.put_aside(file, "imported", "move")
+    assert "has been delivered anew since" in arrivals.put_aside(file, "imported", "move")[0]
     assert place.names() == ["shops.csv"]
+
+
+def test_a_file_that_was_rewritten_with_as_many_bytes_is_not_put_aside_unread(tmp_path: Path) -> None:
+    arrivals = Arrivals(tmp_path, "*", SourceOptions())
+    path = tmp_path / "shops.csv"
+    path.write_text("code\na\n")
+    [file] = arrivals.listed()
+    os.utime(path, ns=(0, 0))
+
+    assert "has been delivered anew since" in arrivals.put_aside(file, "imported", "move")[0]
+
+
+@pytest.mark.parametrize("afterwards", ["move", "rename"])
+def test_a_writer_that_goes_on_after_its_file_was_put_aside_is_told_once(
+    watch: Start, tmp_path: Path, manager: BatchManager, afterwards: str
+) -> None:
+    writer = (tmp_path / "shops.csv").open("w")
+    writer.write("code\na\n")
+    writer.flush()
+    (tmp_path / "other.csv").write_text("code\nx\n")
+    files = watch(ShopsProcessor, tmp_path, afterwards=afterwards)
+    for request in files.requests():
+        assert files.run(request).success
+    assert "was imported" in files.reason()
+    assert "no file is in" in files.reason()
+
+    writer.write("b\n")
+    writer.close()
+
+    assert "was written to after it was put aside, and batch" in files.reason()
+    assert "no file is in" in files.reason()
+    [(batch_id, warnings)] = [(each.batch_id, each.warnings) for each in manager.list_batches() if each.warnings]
+    assert manager.get_batch(batch_id).source == str(tmp_path / "shops.csv")
+    assert "move it back to where files arrive to import it whole" in warnings[0]
+    assert len([entry for entry in manager.list_logs(batch_id) if entry.level == "warning"]) == 1
+
+
+def test_a_file_that_was_taken_away_from_where_it_was_put_is_of_no_interest(watch: Start, tmp_path: Path) -> None:
+    (tmp_path / "shops.csv").write_text("code\na\n")
+    files = watch(ShopsProcessor, tmp_path)
+    for request in files.requests():
+        assert files.run(request).success
+    assert "was imported" in files.reason()
+    (tmp_path / "imported" / "shops.csv").unlink()
+
+    assert "no file is in" in files.reason()
+
+
+def test_unchanged_files_of_a_processor_that_skips_them_are_put_aside_too(
+    watch: Start, tmp_path: Path, query: Query
+) -> None:
+    files = watch(SteadyProcessor, tmp_path)
+    for name in ("monday.csv", "tuesday.csv"):
+        (tmp_path / name).write_text("code\na\n")
+        [request] = files.requests()
+        assert files.run(request).success
+        assert f"{name} was imported" in files.reason()
+    assert query("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
 
 
 def test_what_another_job_did_with_a_file_is_not_counted(watch: Start, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_cell_of_five_megabytes_works_though_the_csv_modules_limit_is_smaller(
         (b'a,"b"c\n1,2\n', "header cannot be read"),
         (b'a,"b\n1,2\n', "never closed"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "looks binary"),
-        (b"PK\x03\x04\0\0\n", "looks binary"),
+        (b"PK\x03\x04\0\0\n", "zip archive is damaged"),
         ("a,b\n1,2\n".encode("utf-16"), "looks binary"),
     ],
 )

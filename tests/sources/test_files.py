@@ -79,10 +79,10 @@ def test_a_path_that_is_no_readable_file_is_refused_when_it_is_opened(tmp_path: 
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    (tmp_path / "rows.xlsx").write_bytes(ROWS)
-    with pytest.raises(SourceError, match=r"\.csv, \.tsv, \.jsonl, \.ndjson, \.json"):
-        open_source(tmp_path / "rows.xlsx")
-    assert len(list(open_source(tmp_path / "rows.xlsx", SourceOptions(format="csv")))) == 2000
+    (tmp_path / "rows.txt").write_bytes(ROWS)
+    with pytest.raises(SourceError, match=r"\.csv, \.tsv, \.jsonl, \.ndjson, \.json, \.xlsx, \.xlsm, \.parquet"):
+        open_source(tmp_path / "rows.txt")
+    assert len(list(open_source(tmp_path / "rows.txt", SourceOptions(format="csv")))) == 2000
 
 
 @pytest.mark.parametrize("encoding", ["nonsense", "hex", "rot13", "cp037", "utf-7", "unicode_escape", "a\0b"])
@@ -103,6 +103,10 @@ def test_an_encoding_that_cannot_be_read_is_refused_when_the_file_is_opened(tmp_
         {"max_item_bytes": 0},
         {"max_item_bytes": 2**30},
         {"format": "xml"},
+        {"sheet": 0},
+        {"header_row": 0},
+        {"max_items": 0},
+        {"max_ratio": 0},
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(wrong: dict[str, object]) -> None:
