@@ -491,12 +491,17 @@ class ChunkSession:
         Raises:
             UnusableTarget: the table cannot be written to in this way.
         """
-        if scope.changed_session:
-            self._plans.forget()  # the name may mean another table to this item
         known = self._plans.find(request)
-        if known is not None:
+        if known is not None and not scope.changed_session:
             return known
         _raise_if_ignored(scope)
+        if known is not None:
+            # To this item the name may mean another table.
+            named = self.mogrify(_WRITES["resolved_table"], {"table": quoted_table(request.table)})
+            self._send_for_all(self._take_pending() + named)
+            if self._cursor.fetchone() == (known.target.oid,):
+                return known
+            self._plans.forget()
         if not self._plans.knows(request.table):
             text = self.mogrify(_WRITES["describe_target"], {"table": quoted_table(request.table)})
             self._send_for_all(self._take_pending() + text)

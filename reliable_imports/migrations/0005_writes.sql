@@ -163,6 +163,7 @@ BEGIN
     FROM downward;
 
     RETURN pg_catalog.jsonb_build_object(
+        'oid', target.oid::bigint,
         'name', pg_catalog.quote_ident(target.nspname) || '.' || pg_catalog.quote_ident(target.relname),
         'root', root,
         'is_view', target.relkind = 'v',

@@ -3,6 +3,9 @@
 -- name: describe_target
 SELECT reliable_imports.describe_target(%(table)s)
 
+-- name: resolved_table
+SELECT pg_catalog.to_regclass(%(table)s)::pg_catalog.oid::bigint
+
 -- name: run_writes
 SELECT verdict, row_key
 FROM reliable_imports.run_writes(%(statements)s::text[], %(return_keys)s::boolean[])

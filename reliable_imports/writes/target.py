@@ -88,6 +88,7 @@ class Target:
         takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
     """
 
+    oid: int
     name: str
     root: str
     version: str
@@ -113,6 +114,7 @@ class Target:
             or described["is_view"]
         )
         return cls(
+            oid=described["oid"],
             name=described["name"],
             root=described["root"],
             version=described["version"],
