@@ -57,14 +57,14 @@ class Invocation:
                 "of pyproject.toml, or set RELIABLE_IMPORTS_PROCESSORS or --processors"
             )
         make_importable(Path.cwd(), settings.project)
+        named = ", ".join(packages)
         registry = ProcessorRegistry()
-        for package in packages:
-            try:
-                registry.discover(package)
-            except SystemExit as error:  # a script without a `__main__` guard; its exit is not ours
-                raise ConfigurationError(f"a module of {package} calls sys.exit() while it is imported") from error
+        try:
+            registry.discover(*packages)
+        except SystemExit as error:  # a script without a `__main__` guard; its exit is not ours
+            raise ConfigurationError(f"a module of {named} calls sys.exit() while it is imported") from error
         if not registry:
-            raise ConfigurationError(f"there is no processor in {', '.join(packages)}")
+            raise ConfigurationError(f"there is no processor in {named}")
         return registry
 
     def export(self) -> None:
