@@ -21,6 +21,7 @@ from reliable_imports.errors import (
     ItemTimeout,
     KilledWorker,
     NullInKey,
+    ProcessorWarning,
     ReliableImportsError,
     RunInterrupted,
     SchemaNotReady,
@@ -44,6 +45,7 @@ from reliable_imports.models import (
     ImportBatchItem,
     ItemRecord,
     LogEntry,
+    OutstandingReason,
     RunRecord,
 )
 from reliable_imports.orchestration import FailuresPage, MissingReferences, PermanentFailures, WaitingBatch
@@ -89,8 +91,10 @@ __all__ = [
     "MissingReferences",
     "NullInKey",
     "Outcome",
+    "OutstandingReason",
     "PermanentFailures",
     "ProcessorRegistry",
+    "ProcessorWarning",
     "ReliableImportsError",
     "RunInterrupted",
     "RunMode",

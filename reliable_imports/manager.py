@@ -17,7 +17,16 @@ from reliable_imports.database import connect
 from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.models import Batch, BatchSummary, DueLine, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.models import (
+    Batch,
+    BatchSummary,
+    DueLine,
+    FailureReason,
+    ItemRecord,
+    LogEntry,
+    OutstandingReason,
+    RunRecord,
+)
 from reliable_imports.orchestration import FailuresPage, MissingReferences, WaitingBatch
 from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
@@ -200,7 +209,7 @@ class BatchManager:
         batch_id: int,
         *,
         failed_items_only: bool = True,
-        reason: str | None = None,
+        reason: str | Sequence[str] | None = None,
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
@@ -219,7 +228,7 @@ class BatchManager:
         Args:
             failed_items_only: if False, the latest repeat of every item that has an end, completed ones too; asked for
                 twice it repeats twice, unless an *idempotency_key* names the wish.
-            reason: only the failures of one reason; its id as `failure_reasons` gives it.
+            reason: only the failures of one reason, or of several; ids as `failure_reasons` gives them.
             due_only: only retryable failures whose back-off is over.
             retryable_only: only retryable failures, due or not.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
@@ -229,12 +238,12 @@ class BatchManager:
 
         Raises:
             UnknownBatch: there is no such batch.
-            UnknownReason: nothing of its line failed for that reason.
+            UnknownReason: nothing of its line failed for one of the reasons.
         """
         _check_key(idempotency_key)
         request = ReprocessRequest(
             failed_items_only=failed_items_only,
-            reason=reason,
+            reasons=None if reason is None else [reason] if isinstance(reason, str) else list(reason),
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
@@ -255,7 +264,7 @@ class BatchManager:
         batch_id: int,
         *,
         failed_items_only: bool = True,
-        reason: str | None = None,
+        reason: str | Sequence[str] | None = None,
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
@@ -431,6 +440,19 @@ class BatchManager:
         """Failed items of the batch's whole line that no later item repeats. Raises UnknownBatch."""
         with self._connection() as connection:
             return reading.count_outstanding(connection, batch_id)
+
+    def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
+        """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.
+
+        Raises UnknownBatch.
+        """
+        with self._connection() as connection:
+            return reading.outstanding_reasons(connection, batch_id)
+
+    def repeated_items(self, batch_id: int) -> dict[int, int]:
+        """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.repeated_items(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

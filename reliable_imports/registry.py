@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
 import pkgutil
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TypeVar
 
 from reliable_imports.declarations import misspellings_of, mistakes_of, nearest
-from reliable_imports.errors import DiscoveryError, DuplicateBatchType, InvalidProcessor, UnknownBatchType
+from reliable_imports.errors import (
+    DiscoveryError,
+    DuplicateBatchType,
+    InvalidProcessor,
+    ProcessorWarning,
+    UnknownBatchType,
+)
 from reliable_imports.processor import BaseProcessor
-
-logger = logging.getLogger("reliable_imports")
 
 P = TypeVar("P", bound=type[BaseProcessor])
 
@@ -29,7 +33,8 @@ class ProcessorRegistry:
         """Import the packages and every module below them, register the processors there, return their types.
 
         Classes that still lack a part, or whose name begins with an underscore, are bases and left out. Does not touch
-        a database. Warns of a `depends_on` that names no processor; name packages that depend on each other together.
+        a database. A `depends_on` that names no processor is a ProcessorWarning: name packages that depend on each
+        other in one call.
 
         Raises:
             DiscoveryError: a module cannot be imported; names the file and line.
@@ -78,7 +83,7 @@ class ProcessorRegistry:
                 problem = f"depends_on names {name!r}, which no processor found here has"
                 if hint := nearest(name, self._processors):
                     _refuse(processor, [f"{problem}; did you mean {hint!r}?"])
-                logger.warning("processor %s: %s", processor.__qualname__, problem)
+                warnings.warn(f"processor {processor.__qualname__}: {problem}", ProcessorWarning, stacklevel=3)
 
     def get(self, batch_type: str) -> type[BaseProcessor]:
         """The processor of a batch type.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry, TableProcessor
+from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry, ProcessorWarning, TableProcessor
 from reliable_imports.declarations import ATTRIBUTES, mistakes_of
 
 
@@ -193,22 +192,19 @@ def test_a_dependency_on_itself_is_refused(package: Path) -> None:
         ProcessorRegistry().discover("team")
 
 
-def test_a_dependency_that_nobody_has_is_warned_of(package: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dependency_that_nobody_has_is_warned_of(package: Path) -> None:
     package.write_text(processors("Orders: depends_on = ('warehouses',)"))
-    with caplog.at_level(logging.WARNING, "reliable_imports"):
+    with pytest.warns(ProcessorWarning) as told:
         assert ProcessorRegistry().discover("team") == ["orders"]
-    assert caplog.messages == [
+    assert [str(each.message) for each in told] == [
         "processor OrdersProcessor: depends_on names 'warehouses', which no processor found here has"
     ]
 
 
-def test_packages_that_depend_on_each_other_are_discovered_together(
-    package: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_packages_that_depend_on_each_other_are_discovered_together(package: Path) -> None:
     package.write_text(processors("Orders: depends_on = ('shops',)"))
     package.with_name("team_shops.py").write_text(processors("Shops: pass"))
     assert ProcessorRegistry().discover("team", "team_shops") == ["orders", "shops"]
-    assert caplog.messages == []
 
 
 def test_a_natural_key_that_the_model_does_not_read_is_refused() -> None:
