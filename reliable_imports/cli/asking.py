@@ -19,7 +19,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 @shared_options
 @pass_invocation
 def status(invocation: Invocation, batch_id: int) -> None:
-    """Show the status and counts of BATCH, who worked on it, and what of it is outstanding.
+    """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
+
+    The lineage of a batch are the first one and all that repeat items of it.
 
     The exit status is 0 also if items failed: the question was answered.
     """
@@ -61,7 +63,7 @@ def status(invocation: Invocation, batch_id: int) -> None:
             ("failed", number(summary.failed_items)),
             ("skipped", number(summary.skipped_items)),
             ("open", number(summary.open_items)),
-            ("outstanding", f"{count(outstanding, 'failure')} of the batch and its repeats"),
+            ("outstanding", f"{count(outstanding, 'failure')} across its lineage"),
             ("created", moment(summary.created_at)),
             ("started", moment(summary.started_at)),
             ("finished", moment(summary.finished_at)),
@@ -74,7 +76,7 @@ def status(invocation: Invocation, batch_id: int) -> None:
             [
                 Column("run", is_number=True),
                 Column("by", dispensable=1),
-                Column("mode", is_whole=True, dispensable=3),
+                Column("mode", is_name=True, dispensable=3),
                 Column("state", is_whole=True),
                 Column("completed", is_number=True),
                 Column("failed", is_number=True),
@@ -102,7 +104,8 @@ def status(invocation: Invocation, batch_id: int) -> None:
     is_waiting = summary.open_items > 0 and not summary.status.is_final and not is_worked
     if is_waiting:
         output.say()
-        output.headline(f"nobody works on this batch, and {count(summary.open_items, 'item')} of it are open")
+        verb = "is" if summary.open_items == 1 else "are"
+        output.headline(f"nobody works on this batch, and {count(summary.open_items, 'item')} of it {verb} open")
     output.commands(
         [
             *([(f"reliable-imports process {batch_id}", "process what is open")] if is_waiting else []),
@@ -130,17 +133,17 @@ def batches(invocation: Invocation, batch_type: str | None, status_: str | None,
     output.table(
         [
             Column("batch", is_number=True),
-            Column("type"),
-            Column("status"),
+            Column("type", is_name=True),
+            Column("status", is_name=True),
             Column("items", is_number=True),
             Column("completed", is_number=True),
             Column("failed", is_number=True),
             Column("skipped", is_number=True, dispensable=2),
             Column("open", is_number=True, dispensable=1),
-            Column("created", is_whole=True, dispensable=5),
+            Column("created", is_whole=True, dispensable=4),
             Column("took", is_number=True, dispensable=6),
-            Column("repeats", is_number=True, dispensable=3),
-            Column("source", dispensable=4),
+            Column("repeats", is_number=True, dispensable=5),
+            Column("source", dispensable=3),
         ],
         [_batch_row(summary) for summary in found],
     )

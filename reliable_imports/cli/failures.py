@@ -33,7 +33,8 @@ from reliable_imports.statuses import ItemStatus
 def failures(invocation: Invocation, batch_id: int, reasons: tuple[str, ...], limit: int) -> None:
     """Show the reasons why items of BATCH failed, with how many and a sample each; with --reason the items of one.
 
-    If BATCH repeats items, or items of it were repeated, also what is outstanding now in all these batches together.
+    Where items were repeated, also what is outstanding now across the lineage: the first batch and all that repeat
+    items of it.
     """
     manager = invocation.manager()
     if not reasons:
@@ -91,10 +92,12 @@ def _show_reasons(output: Output, manager: BatchManager, batch_id: int, limit: i
 def _show_outstanding(output: Output, batch_id: int, outstanding: Sequence[OutstandingReason], limit: int) -> None:
     output.say()
     if not outstanding:
-        output.headline(f"nothing of batch {batch_id} and its repeats is outstanding: what failed has been run again")
+        output.headline(
+            f"nothing is outstanding across the lineage of batch {batch_id}: what failed has been run again since"
+        )
         return
     items = count(sum(each.items for each in outstanding), "item")
-    output.headline(f"outstanding now, in batch {batch_id} and those that it repeats or that repeat it: {items}")
+    output.headline(f"outstanding across the lineage of batch {batch_id}: {items}")
     outstanding_table(output, outstanding[:limit])
     _say_more(output, len(outstanding) - limit)
 
@@ -114,10 +117,8 @@ def _show_items(
     output.document(
         {
             "batch_id": batch_id,
-            "reasons": [
-                {**reason_document(reason), "failed_items": [_item_document(item) for item in found[reason.reason]]}
-                for reason in reasons
-            ],
+            "reasons": [reason_document(reason) for reason in reasons],
+            "items": [_item_document(item) for reason in reasons for item in found[reason.reason]],
         }
     )
     for reason in reasons:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from reliable_imports.cli.text import escaped_json, one_line
 from reliable_imports.statuses import Stage
@@ -18,7 +18,7 @@ from reliable_imports.statuses import Stage
 _MAX_CELL = 160
 _MAX_CELL_IN_PIPE = 240
 # Of a column whose cells may be broken into lines, at least this much is shown.
-_MIN_TEXT = 12
+_MIN_TEXT = 10
 _GAP = 3
 
 
@@ -29,13 +29,14 @@ class Column:
     Attributes:
         is_number: on a terminal it stands at the right, and is whole.
         is_whole: its cells are never broken into lines.
-        dispensable: on a terminal that is too narrow for all, the column with the highest number is left out first;
-            none with 0 is.
+        is_name: its cells are broken into lines only if leaving out columns makes too little room.
+        dispensable: left out on a terminal that is too narrow for all, the higher the sooner; never if 0.
     """
 
     name: str
     is_number: bool = False
     is_whole: bool = False
+    is_name: bool = False
     dispensable: int = 0
 
 
@@ -135,46 +136,45 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
     from rich.text import Text
 
     terminal = _terminal()
-    shown = _fitting(columns, rows, terminal.width)
-    if not shown:
+    widths = _fitting(columns, rows, terminal.width)
+    if not widths:
         _print_records(columns, rows)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for index in shown:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for index, width in widths.items():
         column = columns[index]
-        table.add_column(
-            column.name,
-            justify="right" if column.is_number else "left",
-            no_wrap=column.is_number or column.is_whole,
-            overflow="fold",
-            min_width=_needed(column, [row[index] for row in rows]),
-        )
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(column.name, justify=justify, overflow="fold", min_width=width)
     for row in rows:
         # Text, not str: what stands in the cells is data, and square brackets in it are no markup.
-        table.add_row(*[Text(row[index]) for index in shown])
+        table.add_row(*[Text(row[index]) for index in widths])
     terminal.print(table)
-    left_out = [column.name for index, column in enumerate(columns) if index not in shown]
+    left_out = [column.name for index, column in enumerate(columns) if index not in widths]
     if left_out:
         _write(f"not shown for want of width: {', '.join(left_out)}\n")
 
 
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns, by index, that *width* has room for; none if not even those that must be shown."""
-    needed = [_needed(column, [row[index] for row in rows]) for index, column in enumerate(columns)]
-    shown = list(range(len(columns)))
-    while sum(needed[index] for index in shown) + _GAP * (len(shown) - 1) > width:
-        last = max(shown, key=lambda index: (columns[index].dispensable, index))
-        if not columns[last].dispensable:
-            return []
-        shown.remove(last)
-    return shown
-
-
-def _needed(column: Column, cells: Sequence[str]) -> int:
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """The columns, by index, that *width* has room for, with how wide each must be; none if there is too little."""
     from rich.cells import cell_len
 
-    widest = max(map(cell_len, [column.name, *cells]))
-    return widest if column.is_number or column.is_whole else min(widest, _MIN_TEXT)
+    widest = [max(map(cell_len, [column.name, *cells])) for column, *cells in zip(columns, *rows, strict=True)]
+    order = sorted(range(len(columns)), key=lambda index: columns[index].dispensable)
+    for breaks_names in (False, True):
+        shown: dict[int, int] = {}
+        left = width + _GAP
+        for index in order:
+            column = columns[index]
+            is_whole = column.is_number or column.is_whole or (column.is_name and not breaks_names)
+            needed = widest[index] if is_whole else min(widest[index], _MIN_TEXT)
+            if needed + _GAP <= left:
+                shown[index] = needed
+                left -= needed + _GAP
+            elif not column.dispensable:
+                break
+        else:
+            return dict(sorted(shown.items()))
+    return {}
 
 
 def _print_records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

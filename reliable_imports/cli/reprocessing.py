@@ -46,7 +46,7 @@ def reprocess(
     overwrite_newer: bool,
     note: str | None,
 ) -> None:
-    """Take the outstanding failures of BATCH and of its earlier repeats into a new batch and process it.
+    """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
 
     Safe to repeat: an item is taken once, a reprocess batch that was interrupted is resumed, and if nothing is
     outstanding nothing is made. Status 1 if items failed again.
@@ -75,7 +75,7 @@ def reprocess(
             }
         )
         about = f" for reason {' or '.join(reasons)}" if reasons else ""
-        output.say(f"nothing to reprocess: nothing of batch {batch_id} and its repeats is outstanding{about}")
+        output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
         return
     repeated = manager.repeated_items(new_batch_id)
     output.say(f"batch {new_batch_id} repeats {_of_batches(repeated)}")

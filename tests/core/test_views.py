@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reliable_imports import BatchManager
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
 
@@ -60,6 +60,30 @@ def test_failures_are_counted_by_reason(manager: BatchManager, worked: int) -> N
             2,
         ),
     ]
+
+
+def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> None:
+    """One line raises for both, so that they have one reason."""
+
+    class WordsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            raise KeyError({1: "one", 2: "two"}[item.source_data["id"]])
+
+    manager.registry.register(WordsProcessor)
+    reasons = []
+    for number in (1, 2):
+        batch_id = manager.create_batch("words", [{"id": number}])
+        manager.process_batch(batch_id)
+        reasons += manager.failure_reasons(batch_id)
+        assert [each.title for each in manager.outstanding_reasons(batch_id)] == [reasons[-1].title]
+    assert [each.title for each in reasons] == ["KeyError in process_item: 'one'", "KeyError in process_item: 'two'"]
+    assert reasons[0].reason == reasons[1].reason
+
+
+def test_a_title_is_what_the_failure_says_of_itself(manager: BatchManager, sql: Sql, worked: int) -> None:
+    titles = {each.title for each in manager.failure_reasons(worked)}
+    logged = sql("SELECT DISTINCT message FROM reliable_imports.import_logs WHERE level = 'error'")
+    assert titles == {message for (message,) in logged}
 
 
 def test_outstanding_failures_are_those_of_the_whole_line(manager: BatchManager, sql: Sql, worked: int) -> None:
