@@ -244,4 +244,4 @@ def _shown(value: object) -> str:
     """A value within a sentence; a text that may hold a password is not shown."""
     if value is None or isinstance(value, int | float) or (isinstance(value, str) and "@" not in value):
         return repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:79]}…"
-    return f"a {type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"

@@ -119,10 +119,12 @@ class BatchManager:
                 reads no items.
             metadata: JSON to keep with the batch.
             params: values for the processor's `Params`, by name or as an instance of it; `self.params` has them.
-            partition: the part of the data that the batch is for; `self.partition` has it.
+            partition: the part of the data that the batch is for, if the processor declares `partitions`; named as
+                Dagster does it, `2024-01-31` or `2024-01-31-23:00`. `self.partition` has it.
 
         Raises:
-            InvalidParams: a value does not fit the processor's `Params`, or one is missing.
+            InvalidParams: a value does not fit the processor's `Params`, or one is missing, or the processor has no
+                such partition.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             SourceError: the source cannot be split into items; nothing was stored.
         """

@@ -52,7 +52,7 @@ def test_every_attribute_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", [each.name for attributes in ATTRIBUTES.values() for each in attributes])
 def test_a_value_that_cannot_be_meant_is_refused_with_class_and_attribute(name: str) -> None:
     said = refusal(with_attributes(**{name: object()}))
-    assert said.startswith(f"processor OrdersProcessor cannot be used: {name} is a object; it must be ")
+    assert said.startswith(f"processor OrdersProcessor cannot be used: {name} is of type object; it must be ")
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_value_that_cannot_be_meant_is_refused_with_class_and_attribute(name: 
         ({"natural_key": "id"}, "natural_key is 'id'; it must be a sequence of field names, such as (\"id\",)"),
         ({"null_tokens": "NA"}, "null_tokens is 'NA'; it must be a set of texts"),
         ({"setup_sql": "x.sql"}, "setup_sql is 'x.sql'; it must be a pathlib.Path"),
-        ({"source_options": {}}, "source_options is a dict; it must be a SourceOptions"),
+        ({"source_options": {}}, "source_options is of type dict; it must be a SourceOptions"),
         ({"duplicates": "some"}, "duplicates is 'some'; it must be one of last_wins, first_wins, fail"),
-        ({"item_timeout": timedelta(0)}, "item_timeout is a timedelta; it must be a datetime.timedelta above 0"),
+        ({"item_timeout": timedelta(0)}, "item_timeout is of type timedelta; it must be a datetime.timedelta above 0"),
         ({"max_failed_share": 5.0}, "max_failed_share is 5.0; it must be a number from 0 to 1"),
         ({"max_tries": True}, "max_tries is True; it must be a whole number from 1"),
         ({"partitions": "daily from 2024-13-01"}, "partitions is 'daily from 2024-13-01'"),
-        ({"key": ()}, "key is a tuple; it must be a sequence of columns"),
+        ({"key": ()}, "key is of type tuple; it must be a sequence of columns"),
         ({"schedule": "every day"}, "schedule is 'every day'; it must be a cron expression of five fields"),
         ({"schedule": "0 25 * * *"}, "schedule is '0 25 * * *'"),
         ({"schedule": "0 0 6 * * *"}, "schedule is '0 0 6 * * *'"),
@@ -82,7 +82,7 @@ def test_the_words_say_what_is_there_and_what_must_be(attributes: dict[str, obje
 
 def test_all_mistakes_are_told_at_once_and_no_password() -> None:
     said = refusal(with_attributes(decimals="yes", source="us3r:s3cret@host/file"))
-    assert "source is a str; it must be" in said
+    assert "source is of type str; it must be" in said
     assert "decimals is 'yes'; it must be True or False" in said
     assert "s3cret" not in said
 
