@@ -9,12 +9,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from reliable_imports.processor import DUPLICATES, PARTITIONS, BaseProcessor
 from reliable_imports.sources import SourceOptions
 from reliable_imports.sources.location import is_url
 from reliable_imports.table_processor import TableProcessor
+from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex
 
 _NEARLY = 0.8
 _ROUGHLY = 0.6
@@ -47,6 +48,10 @@ def _are_texts(value: Any) -> bool:
         and not isinstance(value, str | Mapping)
         and all(isinstance(each, str) for each in value)
     )
+
+
+def _is_renaming(value: Any) -> bool:
+    return isinstance(value, Mapping) and _are_names(list(value)) and _are_names(list(value.values()))
 
 
 def _are_errors(value: Any) -> bool:
@@ -126,10 +131,14 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
         Attribute("table", _is_name, 'the name of a table, such as "orders" or "shop.orders"'),
         Attribute(
             "key",
-            lambda value: _is_name(value) or (_are_names(value) and len(value) > 0),
-            'a sequence of columns, such as ("id",)',
+            lambda value: isinstance(value, UniqueIndex) or _is_name(value) or _are_names(value),
+            'a sequence of columns, such as ("id",), or a UniqueIndex',
         ),
         Attribute("model", lambda value: isinstance(value, type), "a pydantic model or a dataclass"),
+        Attribute("columns", _is_renaming, 'a mapping of fields to columns, such as {"order_no": "Order No."}'),
+        Attribute("existing", lambda value: value in get_args(Existing), f"one of {', '.join(get_args(Existing))}"),
+        Attribute("never_updated", _are_names, 'a sequence of columns, such as ("created_at",)'),
+        Attribute("null_keys", lambda value: value in get_args(NullKeys), f"one of {', '.join(get_args(NullKeys))}"),
     ),
 }
 """The attributes that each class of ours adds; a subclass has those of all its bases."""

@@ -86,6 +86,33 @@ def test_a_title_is_what_the_failure_says_of_itself(manager: BatchManager, sql: 
     assert titles == {message for (message,) in logged}
 
 
+def test_the_words_of_the_server_are_no_values_of_the_item(manager: BatchManager) -> None:
+    item = {"id": 6, "text": "bad", "kind": "relation", "a": "row", "b": "new", "c": "check", "d": "notes", "e": "f"}
+    batch_id = manager.create_batch("notes", [item])
+    manager.process_batch(batch_id)
+    [record] = manager.list_items(batch_id)
+    assert record.error_message == 'new row for relation "notes" violates check constraint "notes_text_not_bad"'
+
+
+def test_a_validation_that_returns_none_is_told_with_its_class(manager: BatchManager) -> None:
+    class AnswersProcessor(BaseProcessor):
+        def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
+            return {"yes": True, "no": False}.get(item.source_data)  # type: ignore[return-value]
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            return None
+
+    manager.registry.register(AnswersProcessor)
+    batch_id = manager.create_batch("answers", ["perhaps", "no", "yes"])
+    manager.process_batch(batch_id)
+    messages = [each.error_message for each in manager.list_items(batch_id)]
+    assert messages[0] is not None
+    assert "AnswersProcessor.validate_item returned None, which rejects the item" in messages[0]
+    assert messages[1:] == ["validate_item rejected the item", None]
+    [reason] = manager.failure_reasons(batch_id)
+    assert (reason.items, reason.title) == (2, f"ItemRejected: {messages[0]}")
+
+
 def test_outstanding_failures_are_those_of_the_whole_line(manager: BatchManager, sql: Sql, worked: int) -> None:
     sql("INSERT INTO places VALUES (9)")
     again = manager.reprocess_batch(worked)
