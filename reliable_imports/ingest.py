@@ -54,7 +54,7 @@ def create_batch(
             return int(cursor.fetchone()[0])
         batch_id = int(inserted[0])
         total = _copy_items(cursor, batch_id, items)
-        warnings: list[str] = []
+        warnings = [] if keying is None else keying.warnings(cursor, batch_id)
         # Known only now, when the file has been read to its end.
         sha256, size = (items.sha256, items.size) if isinstance(items, Source) else (None, None)
         cursor.execute(
