@@ -56,7 +56,7 @@ ORDER BY item_number
 LIMIT 1000
 
 -- name: part_of_key
-item.source_data ->> %s
+(item.source_data ->> %s)
 
 -- name: without_null_tokens
 CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
