@@ -22,6 +22,7 @@ from reliable_imports.errors import (
     ItemTimeout,
     KilledWorker,
     NullInKey,
+    ProcessorWarning,
     ReliableImportsError,
     RunInterrupted,
     SchemaNotReady,
@@ -47,6 +48,7 @@ from reliable_imports.models import (
     ImportBatchItem,
     ItemRecord,
     LogEntry,
+    OutstandingReason,
     RunRecord,
 )
 from reliable_imports.orchestration import FailuresPage, MissingReferences, PermanentFailures, WaitingBatch
@@ -94,8 +96,10 @@ __all__ = [
     "MissingReferences",
     "NullInKey",
     "Outcome",
+    "OutstandingReason",
     "PermanentFailures",
     "ProcessorRegistry",
+    "ProcessorWarning",
     "ReliableImportsError",
     "RunInterrupted",
     "RunMode",

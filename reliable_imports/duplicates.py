@@ -24,11 +24,27 @@ class Keying:
     """For each part of the key its names in the source."""
     duplicates: str
     null_tokens: frozenset[str]
+    declared_by: str | None = None
+    """The class, if it names fields that only the items can tell to be there: no model does."""
 
     @classmethod
     def of(cls, processor: type[BaseProcessor]) -> Keying | None:
         names = processor.natural_key_names()
-        return cls(names, processor.duplicates, processor.null_tokens) if names else None
+        if not names:
+            return None
+        declared_by = processor.__qualname__ if processor.source_fields() is None else None
+        return cls(names, processor.duplicates, processor.null_tokens, declared_by)
+
+    def warnings(self, cursor: Any, batch_id: int) -> list[str]:
+        """Fields of the key that no item has: they are misspelt, or the source has changed."""
+        if self.declared_by is None:
+            return []
+        names = [name for part in self.fields for name in part]
+        cursor.execute(_INGEST["fields_of_no_item"], {"batch_id": batch_id, "names": names})
+        return [
+            f"{self.declared_by}.natural_key names {name!r}, which no item of the batch has; duplicates are not found"
+            for (name,) in cursor.fetchall()
+        ]
 
     def mark_duplicates(self, cursor: Any, batch_id: int) -> None:
         """Note the items that do not win, on the server and within its memory; an item without a whole key is left."""

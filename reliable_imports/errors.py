@@ -131,6 +131,10 @@ class InvalidProcessor(ConfigurationError):
         super().__init__(f"processor {processor} cannot be used: {problem}")
 
 
+class ProcessorWarning(UserWarning):
+    """A processor can be used, and declares what may be a mistake."""
+
+
 class DiscoveryError(ConfigurationError):
     """A module that should hold processors cannot be imported."""
 

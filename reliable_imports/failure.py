@@ -7,9 +7,7 @@ import linecache
 import os
 import re
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -26,13 +24,14 @@ from reliable_imports.errors import (
     NullInKey,
     UnusableTarget,
 )
+from reliable_imports.message_values import without_values
+from reliable_imports.model_fields import invalid_row, is_refusal_of_pydantic
 from reliable_imports.statuses import Stage
 
 _OWN_CODE = str(Path(__file__).parent) + os.sep
 _OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NullInKey, UnusableTarget)
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
-_MAX_DEPTH = 8
 _MAX_FRAMES = 200
 # DETAIL of a unique or foreign key violation: the columns, the values, and what is wrong with them.
 _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
@@ -52,7 +51,7 @@ class Failure:
         detail: the server's DETAIL, values replaced.
         traceback: the calls that led to it, without the message; None where no user code ran.
         reason: the fingerprint, the same for all failures with this cause.
-        title: the reason in words.
+        heading: how its title begins, the same for all of them too.
         retryable: another try later may succeed without anybody's help.
     """
 
@@ -60,13 +59,18 @@ class Failure:
     error_type: str
     message: str
     reason: str
-    title: str
+    heading: str
     sqlstate: str | None = None
     constraint: str | None = None
     field: str | None = None
     detail: str | None = None
     traceback: str | None = None
     retryable: bool = False
+
+    @property
+    def title(self) -> str:
+        """The failure in words; the view `failure_reason_counts` puts it together in the same way."""
+        return f"{self.heading}: {self.detail or self.message}"
 
 
 def read_failure(batch_type: str, kind: str, problem: str) -> Failure:
@@ -77,18 +81,21 @@ def read_failure(batch_type: str, kind: str, problem: str) -> Failure:
         field=kind,
         message=_clean(problem),
         reason=_fingerprint(batch_type, Stage.READ, "UnreadableItem", kind),
-        title=f"UnreadableItem ({kind})",
+        heading=f"UnreadableItem ({kind})",
     )
 
 
-def rejection(batch_type: str) -> Failure:
-    """`validate_item` returned something falsy."""
+def rejection(batch_type: str, returned_none_from: str | None = None) -> Failure:
+    """`validate_item` returned something falsy; if that was None, the class is named, for a `return` may be missing."""
+    message = "validate_item rejected the item"
+    if returned_none_from is not None:
+        message = f"{returned_none_from}.validate_item returned None, which rejects the item; is a `return` missing?"
     return Failure(
         stage=Stage.VALIDATE,
         error_type="ItemRejected",
-        message="validate_item rejected the item",
+        message=message,
         reason=_fingerprint(batch_type, Stage.VALIDATE, "ItemRejected"),
-        title="ItemRejected: validate_item rejected the item",
+        heading="ItemRejected",
     )
 
 
@@ -108,13 +115,12 @@ def server_failure(
 ) -> Failure:
     """An error that PostgreSQL raised for one statement."""
     name = _sqlstate_name(sqlstate)
-    message = _replace_values(message, source_data)
+    message = without_values(message, source_data, (table, column, constraint))
     if sqlstate.startswith("22"):  # a data exception quotes the value at fault
         message = _QUOTED.sub('"…"', message)
     detail = _key_detail(sqlstate, detail)
     # Without a constraint or column to name it by, the message (what varies left out) tells causes apart.
     about = constraint or column or _VARIES.sub("…", message)
-    title = " ".join(filter(None, [name, constraint])) + f": {detail or message}"
     return Failure(
         stage=stage,
         error_type=name,
@@ -125,7 +131,7 @@ def server_failure(
         detail=detail,
         traceback=frames,
         reason=_fingerprint(batch_type, stage, name, sqlstate, table or "", about),
-        title=_clean(title),
+        heading=_clean(" ".join(filter(None, [name, constraint]))),
         retryable=retryable,
     )
 
@@ -164,12 +170,9 @@ def exception_failure(
             field=fields,
             message=_clean(str(error)),
             reason=_fingerprint(batch_type, Stage.VALIDATE, name, *sorted(map("=".join, error.kinds.items()))),
-            title=_clean(f"{name}: {error}"),
+            heading=name,
         )
-    message = _text_of(error)
-    if not isinstance(error, _OWN_WORDS):  # its words are ours, and name no value
-        message = _replace_values(message, source_data)
-    message = _clean(message) or name
+    message = _clean(_words_of(error, source_data)) or name
     where, code = _raise_site(error.__traceback__, user_file)
     return Failure(
         stage=stage,
@@ -178,7 +181,7 @@ def exception_failure(
         traceback=frames,
         # Errors of our own have no line of the processor's, but their words name the cause.
         reason=_fingerprint(batch_type, stage, name, where, code or _VARIES.sub("…", message)),
-        title=_clean(f"{name} in {where}: {message}" if where else f"{name}: {message}"),
+        heading=f"{name} in {where}" if where else name,
         retryable=retryable,
     )
 
@@ -207,36 +210,16 @@ def _key_detail(sqlstate: str, detail: str | None) -> str | None:
     return _clean(f"({found['columns']}) {found['rest']}") if found else None
 
 
-def _text_of(error: BaseException) -> str:
+def _words_of(error: BaseException, source_data: object) -> str:
+    """What *error* says, without values."""
     try:
-        return str(error)
+        if isinstance(error, _OWN_WORDS):  # its words are ours, and name no value
+            return str(error)
+        if is_refusal_of_pydantic(error):  # as text it quotes the input
+            return str(invalid_row(error))
+        return without_values(str(error), source_data)
     except Exception:  # a broken __str__ must not keep the failure from being recorded
         return ""
-
-
-def _replace_values(message: str, source_data: object) -> str:
-    """Put field names for the item's own values: `unknown plan gold` becomes `unknown plan {plan}`."""
-    # Whole words only, and nothing that is too short to be told from ordinary text.
-    found = {(value, field) for value, field in _values(source_data, "item") if len(value) > 1 and value in message}
-    for value, field in sorted(found, key=lambda pair: (-len(pair[0]), pair)):
-        message = f"{{{field}}}".join(re.split(rf"(?<!\w){re.escape(value)}(?!\w)", message))
-    return message
-
-
-def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every text and number in *data*, as JSON is parsed, with the name of the field that it stands in."""
-    if isinstance(data, dict):
-        inner = [(value, str(name)) for name, value in data.items()]
-    else:
-        inner = [(value, field) for value in data] if isinstance(data, list) else [(data, field)]
-    for value, name in inner:
-        if isinstance(value, str):
-            yield value, name
-        elif isinstance(value, dict | list):
-            if depth < _MAX_DEPTH:
-                yield from _values(value, name, depth + 1)
-        elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-            yield str(value), name
 
 
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:

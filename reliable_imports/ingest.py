@@ -88,7 +88,7 @@ def _insert_batch(cursor: Any, offer: Offer) -> int | None:
 
 def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, max_items: int) -> Delivery:
     total = _copy_items(cursor, batch_id, offer.items, max_items)
-    warnings: list[str] = []
+    warnings = [] if keying is None else keying.warnings(cursor, batch_id)
     # Known only now, when the file has been read to its end.
     sha256, size = None, None
     if isinstance(offer.items, Source):

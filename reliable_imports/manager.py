@@ -26,6 +26,7 @@ from reliable_imports.models import (
     FailureReason,
     ItemRecord,
     LogEntry,
+    OutstandingReason,
     RunRecord,
 )
 from reliable_imports.orchestration import FailuresPage, MissingReferences, WaitingBatch
@@ -121,14 +122,16 @@ class BatchManager:
                 stores nothing. If a file has other content then, that is logged.
             metadata: JSON to keep with the batch.
             params: values for the processor's `Params`, by name or as an instance of it; `self.params` has them.
-            partition: the part of the data that the batch is for; `self.partition` has it.
+            partition: the part of the data that the batch is for, if the processor declares `partitions`; named as
+                Dagster does it, `2024-01-31` or `2024-01-31-23:00`. `self.partition` has it.
             same_content: what becomes of a file whose bytes are those of an earlier batch, of the same params and
                 partition: `warn` stores it, and the batch's `warnings` tell; `skip` stores nothing and returns the
                 earlier batch's id; `refuse` raises. By default as the processor's `skip_unchanged` says: skip or warn.
                 It is no repetition if a file of the same name has come with other content since.
 
         Raises:
-            InvalidParams: a value does not fit the processor's `Params`, or one is missing.
+            InvalidParams: a value does not fit the processor's `Params`, or one is missing, or the processor has no
+                such partition.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             SourceError: the source cannot be split into items, or changed while it was read; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
@@ -243,7 +246,7 @@ class BatchManager:
         batch_id: int,
         *,
         failed_items_only: bool = True,
-        reason: str | None = None,
+        reason: str | Sequence[str] | None = None,
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
@@ -262,7 +265,7 @@ class BatchManager:
         Args:
             failed_items_only: if False, the latest repeat of every item that has an end, completed ones too; asked for
                 twice it repeats twice, unless an *idempotency_key* names the wish.
-            reason: only the failures of one reason; its id as `failure_reasons` gives it.
+            reason: only the failures of one reason, or of several; ids as `failure_reasons` gives them.
             due_only: only retryable failures whose back-off is over.
             retryable_only: only retryable failures, due or not.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
@@ -272,12 +275,12 @@ class BatchManager:
 
         Raises:
             UnknownBatch: there is no such batch.
-            UnknownReason: nothing of its line failed for that reason.
+            UnknownReason: nothing of its line failed for one of the reasons.
         """
         _check_key(idempotency_key)
         request = ReprocessRequest(
             failed_items_only=failed_items_only,
-            reason=reason,
+            reasons=None if reason is None else [reason] if isinstance(reason, str) else list(reason),
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
@@ -298,7 +301,7 @@ class BatchManager:
         batch_id: int,
         *,
         failed_items_only: bool = True,
-        reason: str | None = None,
+        reason: str | Sequence[str] | None = None,
         due_only: bool = False,
         retryable_only: bool = False,
         overwrite_newer: bool = False,
@@ -483,6 +486,19 @@ class BatchManager:
         """Failed items of the batch's whole line that no later item repeats. Raises UnknownBatch."""
         with self._connection() as connection:
             return reading.count_outstanding(connection, batch_id)
+
+    def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
+        """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.
+
+        Raises UnknownBatch.
+        """
+        with self._connection() as connection:
+            return reading.outstanding_reasons(connection, batch_id)
+
+    def repeated_items(self, batch_id: int) -> dict[int, int]:
+        """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return reading.repeated_items(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

@@ -1,9 +1,19 @@
-"""What a pydantic model (or a dataclass, or a TypedDict) asks of a source: its fields, and their names there."""
+"""What a pydantic model (or a dataclass, or a TypedDict) asks of a source: its fields, their names there, and what it
+says of an item that does not fit."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, get_args
+
+from reliable_imports.errors import InvalidRow
+from reliable_imports.message_values import without_values
+
+# Where messages of pydantic's own quote the input.
+_QUOTED_INPUT = re.compile(r"(?<=Input tag ').*(?=' found using)|(?<=found `).*(?=` at )", re.DOTALL)
 
 
 class ModelField(NamedTuple):
@@ -114,3 +124,37 @@ def _parts(schema: Any, definitions: Mapping[str, Mapping[str, Any]], seen: set[
     for each in inner:
         if isinstance(each, Mapping | list | tuple):
             yield from _parts(each, definitions, seen)
+
+
+def is_refusal_of_pydantic(error: BaseException) -> bool:
+    """Whether it is a ValidationError; asks nothing of pydantic where nobody uses it."""
+    core = sys.modules.get("pydantic_core")
+    return core is not None and isinstance(error, core.ValidationError)
+
+
+def invalid_row(error: Any) -> InvalidRow:
+    """A ValidationError in words that hold no value of the item."""
+    problems: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    for entry in error.errors(include_url=False, include_context=False):
+        # Positions within lists differ from item to item, so the group is named without them.
+        field = ".".join(str(part) for part in entry["loc"]) or "row"
+        problems.setdefault(field, _problem(entry, field))
+        kinds.setdefault(".".join(part for part in entry["loc"] if isinstance(part, str)) or "row", entry["type"])
+    return InvalidRow(problems, kinds)
+
+
+def _problem(entry: Mapping[str, Any], field: str) -> str:
+    message: str = entry["msg"]
+    if entry["type"] in _kinds_of_pydantic():
+        return _QUOTED_INPUT.sub("…", message)
+    # A validator of the team's said this, and perhaps of what.
+    value = entry["input"]
+    return without_values(message, value if isinstance(value, dict | list) else {field.rpartition(".")[2]: value})
+
+
+@cache
+def _kinds_of_pydantic() -> frozenset[str]:
+    from pydantic_core.core_schema import ErrorType
+
+    return frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}

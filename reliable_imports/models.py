@@ -111,6 +111,7 @@ class FailureReason:
 
     Attributes:
         reason: the fingerprint; `reprocess_batch(..., reason=...)` takes it.
+        title: what the sample's failure said.
         items: how many items of the batch failed for it.
         sample_item_number: the first of them.
         sample_source_data: what that item holds, as JSON text; the raw bytes as text where it could not be read.
@@ -127,6 +128,25 @@ class FailureReason:
     sample_line: int | None
     first_seen: datetime
     last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutstandingReason:
+    """Failed items with one cause, of one batch of a line, that no later item repeats.
+
+    Attributes:
+        batch_id: the batch that they failed in.
+        reason: the fingerprint; None for items that a cancelled batch left undone, which have no title or stage either.
+        sample_item_number, sample_source_data: as in `FailureReason`.
+    """
+
+    batch_id: int
+    reason: str | None
+    title: str | None
+    stage: Stage | None
+    items: int
+    sample_item_number: int
+    sample_source_data: str
 
 
 @dataclass(frozen=True, slots=True)

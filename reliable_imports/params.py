@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from reliable_imports.errors import InvalidParams
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 PARAMS = "params"
 PARTITION = "partition"
 """The keys of a batch's metadata under which they are kept; a reprocess batch has those of the batch it repeats."""
+
+
+_DAY = "%Y-%m-%d"
+_HOUR = "%Y-%m-%d-%H:%M"
+"""How partitions are named, as Dagster does it."""
 
 
 def read_params(processor: type[BaseProcessor], values: object) -> Any:
@@ -67,12 +73,25 @@ def with_params(
     """The metadata of a new batch.
 
     Raises:
-        InvalidParams: a value does not fit, or one is missing.
+        InvalidParams: a value does not fit, or one is missing, or the processor has no such partition.
     """
     kept = dict(metadata or {})
     checked = read_params(processor, params)
     if checked is not None:
         kept[PARAMS] = params_as_json(checked)
     if partition is not None:
+        _check_partition(processor, partition)
         kept[PARTITION] = partition
     return kept
+
+
+def _check_partition(processor: type[BaseProcessor], partition: str) -> None:
+    if processor.partitions is None:
+        raise InvalidParams(processor.batch_type, {PARTITION: f"{processor.__qualname__} declares no partitions"})
+    unit = processor.partitions.partition(" ")[0]
+    try:
+        datetime.strptime(partition, _HOUR if unit == "hourly" else _DAY)
+    except ValueError:
+        example = datetime(2024, 1, 31).strftime(_HOUR if unit == "hourly" else _DAY)
+        problem = f"{partition!r} is none of those that are {unit}; write it like {example}"
+        raise InvalidParams(processor.batch_type, {PARTITION: problem}) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reliable_imports.errors import TransientError
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import is_url, locate
+from reliable_imports.sources.location import locate
 
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
@@ -120,53 +120,6 @@ class BaseProcessor(ABC):
         super().__init_subclass__(**kwargs)
         if "batch_type" not in cls.__dict__:
             cls.batch_type = batch_type_of(cls.__name__)
-
-    @classmethod
-    def mistakes(cls) -> list[str]:
-        """Attributes whose values cannot be what was meant."""
-        found = []
-        if not cls.batch_type.strip():
-            found.append("batch_type is empty")
-        if isinstance(cls.depends_on, str):
-            found.append(f"depends_on is the text {cls.depends_on!r}; write ({cls.depends_on!r},)")
-        if isinstance(cls.null_tokens, str):
-            found.append(f"null_tokens is the text {cls.null_tokens!r}; write frozenset({{{cls.null_tokens!r}}})")
-        if isinstance(cls.natural_key, str):
-            found.append(f"natural_key is the text {cls.natural_key!r}; write ({cls.natural_key!r},)")
-        if not isinstance(cls.skip_unchanged, bool):
-            found.append("skip_unchanged is neither True nor False")
-        if cls.duplicates not in DUPLICATES:
-            found.append(f"duplicates is {cls.duplicates!r}; use one of {', '.join(DUPLICATES)}")
-        for name in ("max_tries", "max_attempts", "prepare_concurrency"):
-            if not isinstance(getattr(cls, name), int) or getattr(cls, name) < 1:
-                found.append(f"{name} is not a whole number from 1")
-        for name in ("retry_pause", "retry_backoff"):
-            if not isinstance(getattr(cls, name), timedelta):
-                found.append(f"{name} is not a datetime.timedelta")
-        for name in ("item_timeout", "statement_timeout"):
-            limit = getattr(cls, name)
-            if limit is not None and not (isinstance(limit, timedelta) and limit > timedelta(0)):
-                found.append(f"{name} is not a datetime.timedelta above 0")
-        for name, least in (("breaker_after", 1), ("max_failed_items", 0)):
-            number = getattr(cls, name)
-            if number is not None and (not isinstance(number, int) or number < least):
-                found.append(f"{name} is not a whole number from {least}, or None")
-        errors = cls.transient_errors
-        if not isinstance(errors, tuple) or not all(isinstance(e, type) and issubclass(e, Exception) for e in errors):
-            found.append("transient_errors is not a tuple of exception classes")
-        if cls.max_failed_share is not None and not 0 <= cls.max_failed_share <= 1:
-            found.append("max_failed_share is not between 0 and 1")
-        if not isinstance(cls.source, Path | None) and not is_url(cls.source):
-            found.append("source is no pathlib.Path, and no text with a URL in it")
-        if not isinstance(cls.setup_sql, Path | None):
-            found.append("setup_sql is not a pathlib.Path")
-        if cls.Params is not None and not hasattr(cls.Params, "model_validate"):
-            found.append("Params is not a pydantic model")
-        if cls.partitions is not None and not PARTITIONS.fullmatch(cls.partitions):
-            found.append(f"partitions is {cls.partitions!r}; write it like 'daily from 2024-01-01'")
-        if not isinstance(cls.source_options, SourceOptions):
-            found.append("source_options is not a SourceOptions")
-        return found
 
     @classmethod
     def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:

@@ -9,7 +9,15 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports.database import rows, transaction
 from reliable_imports.errors import UnknownBatch
-from reliable_imports.models import Batch, BatchSummary, FailureReason, ItemRecord, LogEntry, RunRecord
+from reliable_imports.models import (
+    Batch,
+    BatchSummary,
+    FailureReason,
+    ItemRecord,
+    LogEntry,
+    OutstandingReason,
+    RunRecord,
+)
 from reliable_imports.queries import load
 from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
 
@@ -49,7 +57,19 @@ def get_summary(connection: Connection, batch_id: int) -> BatchSummary:
 def failure_reasons(connection: Connection, batch_id: int) -> list[FailureReason]:
     get_batch(connection, batch_id)
     found = _select(connection, "failure_reasons", {"batch_id": batch_id})
-    return [_build(FailureReason, row, stage=Stage) for row in found]
+    return [_build(FailureReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+
+
+def outstanding_reasons(connection: Connection, batch_id: int) -> list[OutstandingReason]:
+    get_batch(connection, batch_id)
+    found = _select(connection, "outstanding_reasons", {"batch_id": batch_id})
+    return [_build(OutstandingReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+
+
+def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
+    get_batch(connection, batch_id)
+    found = _select(connection, "repeated_items", {"batch_id": batch_id})
+    return {row["repeats_batch_id"]: row["count"] for row in found}
 
 
 def list_items(
@@ -69,7 +89,8 @@ def list_items(
         "after": after,
         "limit": limit,
     }
-    return [_build(ItemRecord, row, status=ItemStatus, stage=Stage) for row in _select(connection, "items", parameters)]
+    found = [_with_text(row, "source") for row in _select(connection, "items", parameters)]
+    return [_build(ItemRecord, row, status=ItemStatus, stage=Stage) for row in found]
 
 
 def count_outstanding(connection: Connection, batch_id: int) -> int:
@@ -101,6 +122,14 @@ def _select(connection: Connection, query: str, parameters: dict[str, Any]) -> l
     with transaction(connection) as cursor:
         cursor.execute(_READING[query], parameters)
         return rows(cursor)
+
+
+def _with_text(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The item's text; of one that is kept as bytes what is no UTF-8 is shown as escapes."""
+    raw = row.pop(f"{prefix}_raw")
+    if raw is not None:
+        row[f"{prefix}_data"] = bytes(raw).decode("utf-8", "backslashreplace")
+    return row
 
 
 def _build(kind: type[T], row: dict[str, Any], **words: type) -> T:

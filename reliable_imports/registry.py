@@ -7,11 +7,19 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TypeVar
 
-from reliable_imports.errors import DiscoveryError, DuplicateBatchType, InvalidProcessor, UnknownBatchType
+from reliable_imports.declarations import misspellings_of, mistakes_of, nearest
+from reliable_imports.errors import (
+    DiscoveryError,
+    DuplicateBatchType,
+    InvalidProcessor,
+    ProcessorWarning,
+    UnknownBatchType,
+)
 from reliable_imports.processor import BaseProcessor
 
 P = TypeVar("P", bound=type[BaseProcessor])
@@ -21,42 +29,61 @@ class ProcessorRegistry:
     def __init__(self) -> None:
         self._processors: dict[str, type[BaseProcessor]] = {}
 
-    def discover(self, package: str) -> list[str]:
-        """Import *package* and every module below it, register the processors defined there, return their types.
+    def discover(self, *packages: str) -> list[str]:
+        """Import the packages and every module below them, register the processors there, return their types.
 
         Classes that still lack a part, or whose name begins with an underscore, are bases and left out. Does not touch
-        a database.
+        a database. A `depends_on` that names no processor is a ProcessorWarning: name packages that depend on each
+        other in one call.
 
         Raises:
             DiscoveryError: a module cannot be imported; names the file and line.
+            InvalidProcessor: a class has an attribute that cannot be what was meant; names both.
             DuplicateBatchType: two classes have one batch type; names both places.
         """
-        found = []
-        for module in _modules(package):
-            for candidate in vars(module).values():
-                if _is_processor(candidate) and candidate.__module__ == module.__name__:
-                    self.register(candidate)
-                    found.append(candidate.batch_type)
-        return sorted(found)
+        found: list[type[BaseProcessor]] = []
+        for package in packages:
+            for module in _modules(package):
+                for candidate in vars(module).values():
+                    if _is_processor(candidate) and candidate.__module__ == module.__name__:
+                        if candidate.missing_parts():
+                            _refuse(candidate, misspellings_of(candidate))
+                            continue
+                        self.register(candidate)
+                        found.append(candidate)
+        for processor in found:
+            self._check_dependencies(processor)
+        return sorted(processor.batch_type for processor in found)
 
     def register(self, processor: P) -> P:
         """Add one class; usable as a decorator. Registering the same class again changes nothing.
 
         Raises:
-            InvalidProcessor: no subclass of BaseProcessor, or a part is missing, such as process_item.
+            InvalidProcessor: no subclass of BaseProcessor, a part is missing, such as process_item, or an attribute
+                cannot be what was meant.
             DuplicateBatchType: another class has its batch type.
         """
         if not (inspect.isclass(processor) and issubclass(processor, BaseProcessor)):
             raise InvalidProcessor(repr(processor), "it is not a subclass of BaseProcessor")
         if missing := processor.missing_parts():
-            raise InvalidProcessor(processor.__qualname__, f"it has no {', '.join(missing)}")
-        if mistakes := processor.mistakes():
-            raise InvalidProcessor(processor.__qualname__, "; ".join(mistakes))
+            _refuse(processor, [f"it has no {', '.join(missing)}", *misspellings_of(processor)])
+        _refuse(processor, mistakes_of(processor))
         known = self._processors.get(processor.batch_type)
         if known is not None and not _same_class(known, processor):
             raise DuplicateBatchType(processor.batch_type, _place(known), _place(processor))
         self._processors[processor.batch_type] = processor
         return processor
+
+    def _check_dependencies(self, processor: type[BaseProcessor]) -> None:
+        """Names that nearly fit are mistakes; others may be processors of another code location."""
+        if processor.batch_type in processor.depends_on:
+            _refuse(processor, [f"depends_on names {processor.batch_type!r}, which is this processor itself"])
+        for name in processor.depends_on:
+            if name not in self._processors:
+                problem = f"depends_on names {name!r}, which no processor found here has"
+                if hint := nearest(name, self._processors):
+                    _refuse(processor, [f"{problem}; did you mean {hint!r}?"])
+                warnings.warn(f"processor {processor.__qualname__}: {problem}", ProcessorWarning, stacklevel=3)
 
     def get(self, batch_type: str) -> type[BaseProcessor]:
         """The processor of a batch type.
@@ -112,12 +139,14 @@ def _fault_location(name: str, error: BaseException) -> str:
     return f"{own[-1].filename}:{own[-1].lineno}" if own else f"module {name}"
 
 
+def _refuse(processor: type[BaseProcessor], problems: Sequence[str]) -> None:
+    if problems:
+        raise InvalidProcessor(processor.__qualname__, "; ".join(problems))
+
+
 def _is_processor(candidate: object) -> bool:
     return (
-        inspect.isclass(candidate)
-        and issubclass(candidate, BaseProcessor)
-        and not candidate.missing_parts()
-        and not candidate.__name__.startswith("_")
+        inspect.isclass(candidate) and issubclass(candidate, BaseProcessor) and not candidate.__name__.startswith("_")
     )
 
 

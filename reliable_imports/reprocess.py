@@ -25,7 +25,7 @@ class ReprocessRequest:
 
     Attributes:
         failed_items_only: only outstanding failures; else the latest repeat of every item that has an end.
-        reason: only failures with this fingerprint.
+        reasons: only failures with one of these fingerprints.
         due_only: only retryable failures whose back-off is over.
         retryable_only: only retryable failures, due or not.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key.
@@ -34,7 +34,7 @@ class ReprocessRequest:
     """
 
     failed_items_only: bool = True
-    reason: str | None = None
+    reasons: Sequence[str] | None = None
     due_only: bool = False
     retryable_only: bool = False
     overwrite_newer: bool = False
@@ -57,7 +57,7 @@ def create_reprocess_batch(
             raise UnknownBatch(batch_id)
         line = {
             "first_batch_id": first[0],
-            "reason": request.reason,
+            "reasons": None if request.reasons is None else list(request.reasons),
             "due_only": request.due_only,
             "retryable_only": request.retryable_only,
             "exclude_reasons": list(request.exclude_reasons),
@@ -72,10 +72,10 @@ def create_reprocess_batch(
                 if known[1] != first[0] or known[0] == first[0]:
                     raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
                 return int(known[0])
-        if request.reason is not None:
-            cursor.execute(_REPROCESS["line_has_reason"], line)
-            if cursor.fetchone() != (True,):
-                raise UnknownReason(request.reason, batch_id)
+        if request.reasons is not None:
+            cursor.execute(_REPROCESS["unknown_reasons"], line)
+            if (unknown := cursor.fetchone()) is not None:
+                raise UnknownReason(unknown[0], batch_id)
         cursor.execute("SAVEPOINT nothing_taken")
         cursor.execute(
             _REPROCESS["insert_reprocess_batch"],

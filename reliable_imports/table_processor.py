@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from reliable_imports.errors import InvalidRow
-from reliable_imports.model_fields import ModelField, fields_of, may_change_fields
+from reliable_imports.model_fields import ModelField, fields_of, invalid_row, may_change_fields
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
 from reliable_imports.writes.values import as_parameter
@@ -149,7 +148,7 @@ class TableProcessor(BaseProcessor):
         try:
             instance = model.validate(item.source_data)
         except model.refusal as error:
-            raise _invalid_row(error) from None
+            raise invalid_row(error) from None
         row = model.dump(instance)
         given = getattr(instance, "model_fields_set", None)
         if given is None or len(given) < len(model.fields):
@@ -200,14 +199,3 @@ class TableProcessor(BaseProcessor):
             adapter.validator.validate_python, dump, ValidationError, fields_of(schema), may_change_fields(schema)
         )
         return cls._model
-
-
-def _invalid_row(error: Any) -> InvalidRow:
-    problems: dict[str, str] = {}
-    kinds: dict[str, str] = {}
-    for entry in error.errors(include_url=False, include_context=False, include_input=False):
-        # Positions within lists differ from item to item, so the group is named without them.
-        field = ".".join(str(part) for part in entry["loc"]) or "row"
-        problems.setdefault(field, entry["msg"])
-        kinds.setdefault(".".join(part for part in entry["loc"] if isinstance(part, str)) or "row", entry["type"])
-    return InvalidRow(problems, kinds)

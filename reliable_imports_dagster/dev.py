@@ -19,6 +19,7 @@ from reliable_imports.settings import Settings, resolve_dsn
 from reliable_imports_dagster.storage import dagster_environment, prepare_dagster_home
 
 _EXAMPLE = "example_repo.definitions"
+_PROJECT = "reliable_imports_dagster.project"
 _COULD_NOT = 3
 _WIND_DOWN_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -31,18 +32,22 @@ _POLL_SECONDS = 0.1
     "--module",
     "-m",
     metavar="MODULE",
-    help="Module with the Dagster definitions; else what pyproject.toml or workspace.yaml in this folder names.",
+    help="Module with the Dagster definitions; else what pyproject.toml or workspace.yaml in this folder names for "
+    "Dagster, else all processors of the project.",
 )
 def dev(port: int, host: str, module: str | None) -> None:
     """Start Dagster's UI and daemon, with their storage in the same PostgreSQL.
+
+    A project without definitions for Dagster needs none: its processors are those that `reliable-imports processors`
+    lists. Where there are no processors either, the example is shown.
 
     Without RELIABLE_IMPORTS_DSN the embedded PostgreSQL is started; it runs on afterwards. Ctrl-C ends Dagster and all
     that it has started; runs that are at work are stopped, and can be resumed. Exit status: 0 after Ctrl-C, 2 wrong
     use, 3 if Dagster could not start or ended by itself.
     """
     _require_free(host, port)
-    target = _target(module, Path.cwd())
     settings = Settings.from_environment()
+    target = _target(module, Path.cwd(), settings)
     dsn = resolve_dsn(settings=settings)
     home = prepare_dagster_home(dsn, settings)
     click.echo(f"Dagster UI: http://{host}:{port} (in about ten seconds; Ctrl-C ends it)")
@@ -65,18 +70,21 @@ def _require_free(host: str, port: int) -> None:
             raise click.UsageError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
 
 
-def _target(module: str | None, folder: Path) -> Sequence[str]:
+def _target(module: str | None, folder: Path, settings: Settings) -> Sequence[str]:
     """The arguments that tell `dagster dev` what to load; none where it finds that in *folder* by itself."""
     if module is not None:
         return ["-m", module]
     if (folder / "workspace.yaml").is_file() or _names_definitions(folder / "pyproject.toml"):
         return []
+    if settings.processors:
+        click.echo(f"no definitions in this folder, so these are the processors in {', '.join(settings.processors)}")
+        return ["-m", _PROJECT, "-d", str(settings.project or folder)]
     if importlib.util.find_spec("example_repo") is None:
         raise click.UsageError(
-            "there is nothing to load: this folder has no workspace.yaml, and no module_name in [tool.dagster] of a "
-            "pyproject.toml; name a module with -m"
+            "there is nothing to load: this folder has no workspace.yaml, and its pyproject.toml neither module_name "
+            "in [tool.dagster] nor processors in [tool.reliable_imports]; name a module with -m"
         )
-    click.echo(f"no definitions in this folder, so this is the example: -m {_EXAMPLE}")
+    click.echo(f"no definitions and no processors in this folder, so this is the example: -m {_EXAMPLE}")
     return ["-m", _EXAMPLE]
 
 

@@ -13,13 +13,13 @@ def discover(packages: Packages) -> ProcessorRegistry:
 
     Raises:
         DiscoveryError: a module cannot be imported.
+        InvalidProcessor: a class has an attribute that cannot be what was meant.
         DuplicateBatchType: two processors have one batch type.
     """
     if isinstance(packages, ProcessorRegistry):
         return packages
     registry = ProcessorRegistry()
-    for package in [packages] if isinstance(packages, str) else packages:
-        registry.discover(package)
+    registry.discover(*([packages] if isinstance(packages, str) else packages))
     return registry
 
 

@@ -6,10 +6,7 @@ import click
 
 from reliable_imports.cli.invocation import Invocation, batch_number, pass_invocation, shared_options
 from reliable_imports.cli.output import Column, as_json_value
-from reliable_imports.cli.report import (
-    items_per_second,
-    what_next,
-)
+from reliable_imports.cli.report import items_per_second, what_next
 from reliable_imports.cli.text import count, duration, moment, number, optional
 from reliable_imports.models import BatchSummary
 from reliable_imports.statuses import BatchStatus
@@ -22,7 +19,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 @shared_options
 @pass_invocation
 def status(invocation: Invocation, batch_id: int) -> None:
-    """Show the status and counts of BATCH, who worked on it, and what of it is outstanding.
+    """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
+
+    The lineage of a batch are the first one and all that repeat items of it.
 
     The exit status is 0 also if items failed: the question was answered.
     """
@@ -32,9 +31,11 @@ def status(invocation: Invocation, batch_id: int) -> None:
     batch = manager.get_batch(batch_id)
     runs = manager.list_runs(batch_id=batch_id)
     outstanding = manager.count_outstanding(batch_id)
+    is_worked = any(run.state == "running" for run in runs)
     output.document(
         {
             **as_json_value(summary),
+            "is_worked": is_worked,
             "items_per_second": items_per_second(summary),
             "outstanding_failures": outstanding,
             "requested_by": batch.requested_by,
@@ -62,7 +63,7 @@ def status(invocation: Invocation, batch_id: int) -> None:
             ("failed", number(summary.failed_items)),
             ("skipped", number(summary.skipped_items)),
             ("open", number(summary.open_items)),
-            ("outstanding", f"{count(outstanding, 'failure')} of the batch and its repeats"),
+            ("outstanding", f"{count(outstanding, 'failure')} across its lineage"),
             ("created", moment(summary.created_at)),
             ("started", moment(summary.started_at)),
             ("finished", moment(summary.finished_at)),
@@ -74,14 +75,14 @@ def status(invocation: Invocation, batch_id: int) -> None:
         output.table(
             [
                 Column("run", is_number=True),
-                Column("by", is_whole=True),
-                Column("mode", is_whole=True),
+                Column("by", dispensable=1),
+                Column("mode", is_name=True, dispensable=3),
                 Column("state", is_whole=True),
                 Column("completed", is_number=True),
                 Column("failed", is_number=True),
                 Column("skipped", is_number=True),
-                Column("started", is_whole=True),
-                Column("took", is_number=True),
+                Column("started", is_whole=True, dispensable=2),
+                Column("took", is_number=True, dispensable=4),
                 Column("error"),
             ],
             [
@@ -100,10 +101,17 @@ def status(invocation: Invocation, batch_id: int) -> None:
                 for run in runs
             ],
         )
-    if summary.failed_items:
-        output.commands(what_next(batch_id, outstanding))
-    elif summary.open_items:
-        output.commands([(f"reliable-imports process {batch_id}", "process what is open")])
+    is_waiting = summary.open_items > 0 and not summary.status.is_final and not is_worked
+    if is_waiting:
+        output.say()
+        verb = "is" if summary.open_items == 1 else "are"
+        output.headline(f"nobody works on this batch, and {count(summary.open_items, 'item')} of it {verb} open")
+    output.commands(
+        [
+            *([(f"reliable-imports process {batch_id}", "process what is open")] if is_waiting else []),
+            *(what_next(batch_id, outstanding) if summary.failed_items or outstanding else []),
+        ]
+    )
 
 
 @click.command(short_help="List the newest batches.")
@@ -125,17 +133,17 @@ def batches(invocation: Invocation, batch_type: str | None, status_: str | None,
     output.table(
         [
             Column("batch", is_number=True),
-            Column("type", is_whole=True),
-            Column("status", is_whole=True),
+            Column("type", is_name=True),
+            Column("status", is_name=True),
             Column("items", is_number=True),
             Column("completed", is_number=True),
             Column("failed", is_number=True),
-            Column("skipped", is_number=True),
-            Column("open", is_number=True),
-            Column("created", is_whole=True),
-            Column("took", is_number=True),
-            Column("repeats", is_number=True),
-            Column("source"),
+            Column("skipped", is_number=True, dispensable=2),
+            Column("open", is_number=True, dispensable=1),
+            Column("created", is_whole=True, dispensable=4),
+            Column("took", is_number=True, dispensable=6),
+            Column("repeats", is_number=True, dispensable=5),
+            Column("source", dispensable=3),
         ],
         [_batch_row(summary) for summary in found],
     )
@@ -165,8 +173,8 @@ def logs(invocation: Invocation, batch_id: int, item_number: int | None, level: 
         [
             Column("time", is_whole=True),
             Column("level", is_whole=True),
-            Column("run"),
-            Column("item"),
+            Column("run", is_number=True, dispensable=1),
+            Column("item", is_number=True),
             Column("message"),
             Column("details"),
         ],

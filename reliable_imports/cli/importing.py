@@ -53,7 +53,9 @@ _param_option = click.option(
     callback=lambda context, option, values: params_of(values),
     help="A value for the processor's Params; may be repeated. A.B=VALUE is a field within a field; a list is JSON.",
 )
-_partition_option = click.option("--partition", metavar="NAME", help="The part of the data that the batch is for.")
+_partition_option = click.option(
+    "--partition", metavar="NAME", help="The part of the data that the batch is for, if the type has partitions."
+)
 
 
 @click.command(short_help="Store a file as a batch, without processing it.")
@@ -234,6 +236,8 @@ def _own_source(manager: BatchManager, batch_type: str, partition: str | None) -
             f"name a file: {processor.__qualname__} has no source of its own "
             f"(`reliable-imports import FILE --as {batch_type}`)"
         )
+    if partition is None and "{partition}" in str(source):
+        raise ConfigurationError(f"name a --partition: the source of {processor.__qualname__} has one for each")
     return str(source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, TypeVar
 import click
 
 from reliable_imports.cli.output import Output
-from reliable_imports.errors import ConfigurationError
+from reliable_imports.cli.text import one_line
+from reliable_imports.errors import ConfigurationError, ProcessorWarning
 from reliable_imports.manager import BatchManager
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.settings import Settings
@@ -57,14 +59,20 @@ class Invocation:
                 "of pyproject.toml, or set RELIABLE_IMPORTS_PROCESSORS or --processors"
             )
         make_importable(Path.cwd(), settings.project)
+        named = ", ".join(packages)
         registry = ProcessorRegistry()
-        for package in packages:
+        with warnings.catch_warnings(record=True) as told:
             try:
-                registry.discover(package)
+                registry.discover(*packages)
             except SystemExit as error:  # a script without a `__main__` guard; its exit is not ours
-                raise ConfigurationError(f"a module of {package} calls sys.exit() while it is imported") from error
+                raise ConfigurationError(f"a module of {named} calls sys.exit() while it is imported") from error
+        for each in told:
+            if issubclass(each.category, ProcessorWarning):
+                click.echo(f"warning: {one_line(str(each.message))}", err=True)
+            else:
+                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
         if not registry:
-            raise ConfigurationError(f"there is no processor in {', '.join(packages)}")
+            raise ConfigurationError(f"there is no processor in {named}")
         return registry
 
     def export(self) -> None:

@@ -24,6 +24,7 @@ from reliable_imports.cli.invocation import Invocation, make_importable, process
 from reliable_imports.cli.problems import Interrupted, explain
 from reliable_imports.cli.processors import processors
 from reliable_imports.cli.reprocessing import reprocess
+from reliable_imports.cli.text import escaped
 from reliable_imports.dsn import redact
 from reliable_imports.errors import InvalidDsn
 from reliable_imports.settings import Settings
@@ -94,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, Interrupted) and sys.stderr.isatty():
             click.echo(err=True)  # after the ^C that the terminal shows
         if invocation.verbose:
-            _print_error(_redacted(traceback.format_exc(), invocation))
+            _print_error(escaped(_redacted(traceback.format_exc(), invocation)))
         problem = explain(error)
         # What is said of a DSN that cannot be read holds nothing of it, and shows how one is written.
         message = problem.message if isinstance(error, InvalidDsn) else _redacted(problem.message, invocation)

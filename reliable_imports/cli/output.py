@@ -9,23 +9,35 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
-from reliable_imports.cli.text import one_line
+from reliable_imports.cli.text import escaped_json, one_line
 from reliable_imports.statuses import Stage
 
 # On a terminal a long cell becomes many lines.
 _MAX_CELL = 160
 _MAX_CELL_IN_PIPE = 240
+# Of a column whose cells may be broken into lines, at least this much is shown.
+_MIN_TEXT = 10
+_GAP = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. On a terminal *is_number* sets it to the right, and *is_whole* keeps cells on one line."""
+    """A column of a table.
+
+    Attributes:
+        is_number: on a terminal it stands at the right, and is whole.
+        is_whole: its cells are never broken into lines.
+        is_name: its cells are broken into lines only if leaving out columns makes too little room.
+        dispensable: left out on a terminal that is too narrow for all, the higher the sooner; never if 0.
+    """
 
     name: str
     is_number: bool = False
     is_whole: bool = False
+    is_name: bool = False
+    dispensable: int = 0
 
 
 class Output:
@@ -39,7 +51,7 @@ class Output:
         if self._as_json:
             # Where not every character can be written, escapes can.
             ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-            _write(json.dumps(as_json_value(value), ensure_ascii=ascii_only, indent=2) + "\n")
+            _write(escaped_json(json.dumps(as_json_value(value), ensure_ascii=ascii_only, indent=2)) + "\n")
 
     def say(self, text: str = "") -> None:
         """One line, however long."""
@@ -118,22 +130,58 @@ def _refuse(constant: str) -> None:
 
 
 def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """As many columns as there is room for; nothing of a cell is ever left out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.name,
-            justify="right" if column.is_number else "left",
-            no_wrap=column.is_number or column.is_whole,
-            overflow="fold",
-        )
+    terminal = _terminal()
+    widths = _fitting(columns, rows, terminal.width)
+    if not widths:
+        _print_records(columns, rows)
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for index, width in widths.items():
+        column = columns[index]
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(column.name, justify=justify, overflow="fold", min_width=width)
     for row in rows:
         # Text, not str: what stands in the cells is data, and square brackets in it are no markup.
-        table.add_row(*[Text(cell) for cell in row])
-    _terminal().print(table)
+        table.add_row(*[Text(row[index]) for index in widths])
+    terminal.print(table)
+    left_out = [column.name for index, column in enumerate(columns) if index not in widths]
+    if left_out:
+        _write(f"not shown for want of width: {', '.join(left_out)}\n")
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> dict[int, int]:
+    """The columns, by index, that *width* has room for, with how wide each must be; none if there is too little."""
+    from rich.cells import cell_len
+
+    widest = [max(map(cell_len, [column.name, *cells])) for column, *cells in zip(columns, *rows, strict=True)]
+    order = sorted(range(len(columns)), key=lambda index: columns[index].dispensable)
+    for breaks_names in (False, True):
+        shown: dict[int, int] = {}
+        left = width + _GAP
+        for index in order:
+            column = columns[index]
+            is_whole = column.is_number or column.is_whole or (column.is_name and not breaks_names)
+            needed = widest[index] if is_whole else min(widest[index], _MIN_TEXT)
+            if needed + _GAP <= left:
+                shown[index] = needed
+                left -= needed + _GAP
+            elif not column.dispensable:
+                break
+        else:
+            return dict(sorted(shown.items()))
+    return {}
+
+
+def _print_records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Each row as lines of name and value, for a terminal that is narrower than the row's figures."""
+    width = max(len(column.name) for column in columns)
+    for row in rows:
+        _write("".join(f"{column.name:{width}}  {cell}\n" for column, cell in zip(columns, row, strict=True)) + "\n")
 
 
 def _terminal() -> Any:

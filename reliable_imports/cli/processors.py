@@ -24,11 +24,11 @@ def processors(invocation: Invocation) -> None:
     output.document({"processors": found})
     output.table(
         [
-            Column("type", is_whole=True),
+            Column("type", is_name=True),
             Column("processor"),
-            Column("table"),
-            Column("after"),
-            Column("source"),
+            Column("table", dispensable=2),
+            Column("after", dispensable=1),
+            Column("source", dispensable=3),
             Column("what"),
         ],
         [

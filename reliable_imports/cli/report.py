@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,14 +11,20 @@ from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
 from reliable_imports.cli.text import count, duration, number
 from reliable_imports.manager import BatchManager
-from reliable_imports.models import BatchSummary, FailureReason
+from reliable_imports.models import BatchSummary, FailureReason, OutstandingReason
 from reliable_imports.statuses import BatchStatus
 
 _SHORTLY = 5
 
 
-def tell_outcome(output: Output, manager: BatchManager, summary: BatchSummary) -> None:
-    """Say how the work on a batch ended, and end the command with the status that tells the same."""
+def tell_outcome(
+    output: Output, manager: BatchManager, summary: BatchSummary, *, repeats: Mapping[int, int] | None = None
+) -> None:
+    """Say how the work on a batch ended, and end the command with the status that tells the same.
+
+    Args:
+        repeats: for a JSON document: how many items of which batches it repeats.
+    """
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
     outstanding = manager.count_outstanding(summary.batch_id)
     output.document(
@@ -27,6 +33,7 @@ def tell_outcome(output: Output, manager: BatchManager, summary: BatchSummary) -
             "items_per_second": items_per_second(summary),
             "outstanding_failures": outstanding,
             "reasons": [reason_document(reason) for reason in reasons],
+            **({} if repeats is None else {"repeats": repeats}),
         }
     )
     output.say(outcome_line(summary))
@@ -84,7 +91,7 @@ def reasons_table(output: Output, reasons: Sequence[FailureReason]) -> None:
             Column("reason", is_whole=True),
             Column("stage", is_whole=True),
             Column("what"),
-            Column("sample"),
+            Column("sample", dispensable=1),
         ],
         [
             [
@@ -99,10 +106,33 @@ def reasons_table(output: Output, reasons: Sequence[FailureReason]) -> None:
     )
 
 
-def reason_document(reason: FailureReason) -> dict[str, Any]:
+def reason_document(reason: FailureReason | OutstandingReason) -> dict[str, Any]:
     document: dict[str, Any] = as_json_value(reason)
     document["sample_source_data"] = stored_value(reason.sample_source_data, reason.stage)
     return document
+
+
+def outstanding_table(output: Output, reasons: Sequence[OutstandingReason]) -> None:
+    """What is outstanding across a line of batches."""
+    output.table(
+        [
+            Column("items", is_number=True),
+            Column("batch", is_number=True),
+            Column("reason", is_whole=True),
+            Column("what"),
+            Column("sample", dispensable=1),
+        ],
+        [
+            [
+                number(reason.items),
+                str(reason.batch_id),
+                reason.reason or "-",
+                reason.title or "not processed: the batch was cancelled",
+                f"item {number(reason.sample_item_number)}: {reason.sample_source_data}",
+            ]
+            for reason in reasons
+        ],
+    )
 
 
 def what_next(batch_id: int, outstanding: int) -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from reliable_imports.cli.importing import process_with_progress
@@ -14,12 +16,18 @@ from reliable_imports.cli.invocation import (
     shared_options,
 )
 from reliable_imports.cli.report import tell_outcome
-from reliable_imports.cli.text import count
+from reliable_imports.cli.text import count, number
 
 
 @click.command(short_help="Run the failed items of a batch again.")
 @click.argument("batch_id", metavar="BATCH", type=batch_number)
-@click.option("--reason", metavar="ID", help="Only failures of this reason; `failures BATCH` lists them.")
+@click.option(
+    "--reason",
+    "reasons",
+    metavar="ID",
+    multiple=True,
+    help="Only failures of this reason; may be repeated. `failures BATCH` lists them.",
+)
 @click.option("--all", "all_items", is_flag=True, help="All items that have an end, completed ones too.")
 @click.option(
     "--overwrite-newer",
@@ -31,14 +39,19 @@ from reliable_imports.cli.text import count
 @shared_options
 @pass_invocation
 def reprocess(
-    invocation: Invocation, batch_id: int, reason: str | None, all_items: bool, overwrite_newer: bool, note: str | None
+    invocation: Invocation,
+    batch_id: int,
+    reasons: tuple[str, ...],
+    all_items: bool,
+    overwrite_newer: bool,
+    note: str | None,
 ) -> None:
-    """Take the outstanding failures of BATCH and of its earlier repeats into a new batch and process it.
+    """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
 
     Safe to repeat: an item is taken once, a reprocess batch that was interrupted is resumed, and if nothing is
     outstanding nothing is made. Status 1 if items failed again.
     """
-    if all_items and reason is not None:
+    if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
     output = invocation.output
     manager = invocation.manager_with_processors()
@@ -47,7 +60,7 @@ def reprocess(
     new_batch_id = manager.create_reprocess_batch(
         batch_id,
         failed_items_only=not all_items,
-        reason=reason,
+        reason=reasons or None,
         overwrite_newer=overwrite_newer,
         requested_by=requester(),
         note=note,
@@ -61,9 +74,17 @@ def reprocess(
                 "reasons": [],
             }
         )
-        about = "" if reason is None else f" for reason {reason}"
-        output.say(f"nothing to reprocess: no failed item of batch {batch_id} is outstanding{about}")
+        about = f" for reason {' or '.join(reasons)}" if reasons else ""
+        output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
         return
-    before = manager.get_summary(new_batch_id)
-    output.say(f"batch {new_batch_id} repeats {count(before.total_items, 'item')} of batch {batch_id}")
-    tell_outcome(output, manager, process_with_progress(manager, new_batch_id))
+    repeated = manager.repeated_items(new_batch_id)
+    output.say(f"batch {new_batch_id} repeats {_of_batches(repeated)}")
+    tell_outcome(output, manager, process_with_progress(manager, new_batch_id), repeats=repeated)
+
+
+def _of_batches(repeated: Mapping[int, int]) -> str:
+    """`5 items of batch 1`, or `5 items: 3 of batch 1, 2 of batch 8`."""
+    items = count(sum(repeated.values()), "item")
+    if len(repeated) == 1:
+        return f"{items} of batch {next(iter(repeated))}"
+    return f"{items}: {', '.join(f'{number(each)} of batch {batch_id}' for batch_id, each in repeated.items())}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
+
+_UNUSUAL = re.compile(r"[^\n\x20-\x7e]")
 
 
 def one_line(text: str, limit: int | None = None) -> str:
@@ -14,6 +18,20 @@ def one_line(text: str, limit: int | None = None) -> str:
     if limit is None or (len(part) <= limit and len(text) <= limit * 2):
         return part
     return part[: limit - 1] + "…"
+
+
+def escaped(text: str) -> str:
+    """*text* with its lines kept, and whatever a terminal would obey, or not show, as an escape such as `\\x1b`."""
+    return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else _escape(found[0]), text)
+
+
+def escaped_json(document: str) -> str:
+    """The same of a JSON document, in JSON's own escapes: it stays the same document."""
+    return _UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def number(value: int) -> str:

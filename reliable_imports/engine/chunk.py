@@ -54,7 +54,10 @@ _NOT_ONE_ITEMS = (ChunkSpoiled, ChunkTooLarge)
 
 
 class _Rejected(BaseException):
-    """`validate_item` said no."""
+    """`validate_item` said no; its class, where it did so by None."""
+
+    def __init__(self, returned_none_from: str | None) -> None:
+        self.returned_none_from = returned_none_from
 
 
 class Chunk:
@@ -237,11 +240,11 @@ class Chunk:
             ctx._end()
             session.undo(scope)
             attempt.outcome, attempt.result, attempt.skip_reason = Outcome.SKIPPED, None, str(skip.reason)
-        except _Rejected:
+        except _Rejected as no:
             session.raise_if_not_the_items(scope)
             ctx._end()
             session.undo(scope)
-            self._book_failure(attempt, rejection(self._batch.batch_type))
+            self._book_failure(attempt, rejection(self._batch.batch_type, no.returned_none_from))
             return
         except BaseException as error:  # the one place where user code's errors are caught
             self._end_if_forked()
@@ -273,8 +276,9 @@ class Chunk:
     def _call(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
         if self._validates:
             self._is_validating = True
-            if not self._processor.validate_item(item, ctx):
-                raise _Rejected
+            accepted = self._processor.validate_item(item, ctx)
+            if not accepted:
+                raise _Rejected(None if accepted is not None else type(self._processor).__qualname__)
             self._is_validating = False
         return self._processor.process_item(item, ctx)
 

@@ -93,7 +93,7 @@ class Recorder:
                 "sqlstate": each.sqlstate,
                 "constraint_name": each.constraint,
                 "field": each.field,
-                "title": each.title,
+                "heading": each.heading,
             }
             for each in new.values()
         ]

@@ -254,7 +254,7 @@ CREATE TABLE reliable_imports.import_failure_reasons (
     sqlstate         text,
     constraint_name  text,
     field            text,
-    title            text NOT NULL,
+    heading          text NOT NULL,    -- how the titles of its failures begin
     note             text,
     first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()

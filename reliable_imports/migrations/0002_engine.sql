@@ -239,9 +239,9 @@ BEGIN
 
     IF record_chunk.reasons IS NOT NULL THEN
         INSERT INTO reliable_imports.import_failure_reasons (
-            fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, title
+            fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, heading
         )
-        SELECT new.fingerprint, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name, new.field, new.title
+        SELECT new.fingerprint, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name, new.field, new.heading
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_failure_reasons, record_chunk.reasons) AS new
         ORDER BY new.fingerprint
         ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp();

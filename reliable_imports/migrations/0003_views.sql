@@ -116,27 +116,42 @@ JOIN reliable_imports.import_items AS item
 WHERE failure.is_final
     AND failure.outcome = 'failed';
 
+-- A title is that of the sample: other failures for the reason, here or elsewhere, may say it of another value.
 CREATE VIEW reliable_imports.failure_reason_counts AS
 SELECT
-    failure.batch_id,
-    failure.reason,
-    known.title,
-    known.stage,
-    known.error_type,
-    known.sqlstate,
-    known.constraint_name,
-    known.field,
+    counted.batch_id,
+    counted.reason,
+    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    sample.stage,
+    sample.error_type,
+    sample.sqlstate,
+    sample.constraint_name,
+    sample.field,
     known.note,
-    count(*) AS items,
-    count(*) FILTER (WHERE failure.retryable) AS retryable_items,
-    min(failure.item_number) AS sample_item_number,
-    min(failure.finished_at) AS first_seen,
-    max(failure.finished_at) AS last_seen
-FROM reliable_imports.import_attempts AS failure
-LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = failure.reason
-WHERE failure.is_final
-    AND failure.outcome = 'failed'
-GROUP BY failure.batch_id, failure.reason, known.fingerprint;
+    counted.items,
+    counted.retryable_items,
+    counted.sample_item_number,
+    counted.first_seen,
+    counted.last_seen
+FROM (
+    SELECT
+        batch_id,
+        reason,
+        count(*) AS items,
+        count(*) FILTER (WHERE retryable) AS retryable_items,
+        min(item_number) AS sample_item_number,
+        min(finished_at) AS first_seen,
+        max(finished_at) AS last_seen
+    FROM reliable_imports.import_attempts
+    WHERE is_final
+        AND outcome = 'failed'
+    GROUP BY batch_id, reason
+) AS counted
+JOIN reliable_imports.import_attempts AS sample
+    ON sample.batch_id = counted.batch_id
+    AND sample.item_number = counted.sample_item_number
+    AND sample.is_final
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason;
 
 -- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
 -- which has no reason.

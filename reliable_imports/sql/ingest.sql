@@ -115,7 +115,7 @@ ORDER BY item_number
 LIMIT 1000
 
 -- name: part_of_key
-item.source_data ->> %s
+(item.source_data ->> %s)
 
 -- name: without_null_tokens
 CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
@@ -139,6 +139,24 @@ OR EXISTS (
         AND item.source_data IS NULL
         AND item.read_problem IS NULL
 )
+
+-- name: fields_of_no_item
+-- Where a field is there, as it mostly is, one item is looked at.
+SELECT field.name
+FROM pg_catalog.unnest(%(names)s::text[]) AS field (name)
+WHERE EXISTS (
+        SELECT FROM reliable_imports.import_items AS item
+        WHERE item.batch_id = %(batch_id)s
+            AND item.read_problem IS NULL
+            AND pg_catalog.json_typeof(item.source_data) = 'object'
+    )
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_items AS item
+        WHERE item.batch_id = %(batch_id)s
+            AND item.read_problem IS NULL
+            AND pg_catalog.json_typeof(item.source_data) = 'object'
+            AND item.source_data -> field.name IS NOT NULL
+    )
 
 -- name: mark_duplicates
 -- Sorted by key on the server, on disk where memory does not hold it.

@@ -7,16 +7,6 @@ SELECT
 FROM reliable_imports.import_batches
 WHERE id = %(batch_id)s
 
--- name: batches
-SELECT
-    id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
-    overwrite_newer, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
-FROM reliable_imports.import_batches
-WHERE (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
-    AND (%(status)s::text IS NULL OR status = %(status)s)
-ORDER BY id DESC
-LIMIT %(limit)s
-
 -- name: summaries
 SELECT
     batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,
@@ -35,7 +25,8 @@ LIMIT %(limit)s
 SELECT
     counted.reason, counted.title, counted.stage, counted.error_type, counted.items, counted.retryable_items,
     counted.sample_item_number,
-    coalesce(item.source_data::text, pg_catalog.encode(item.source_raw, 'escape')) AS sample_source_data,
+    item.source_data::text AS sample_source_data,
+    item.source_raw AS sample_source_raw,
     item.source_line AS sample_line,
     counted.first_seen, counted.last_seen
 FROM reliable_imports.failure_reason_counts AS counted
@@ -48,7 +39,7 @@ ORDER BY counted.items DESC, counted.reason
 -- name: items
 SELECT
     batch_id, item_number, status,
-    coalesce(source_data::text, pg_catalog.encode(source_raw, 'escape')) AS source_data,
+    source_data::text AS source_data, source_raw,
     source_line, attempts, result, skip_reason, stage, error_type, error_message, reason, retryable, finished_at
 FROM reliable_imports.import_batch_items
 WHERE batch_id = %(batch_id)s
@@ -62,6 +53,39 @@ LIMIT %(limit)s
 SELECT count(*)
 FROM reliable_imports.outstanding_failures
 WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+
+-- name: outstanding_reasons
+-- What is outstanding across the line, by the batch that it failed in. What a cancelled batch left undone has no reason.
+WITH counted AS (
+    SELECT batch_id, reason, count(*) AS items, min(item_number) AS sample_item_number
+    FROM reliable_imports.outstanding_failures
+    WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+    GROUP BY batch_id, reason
+)
+SELECT
+    counted.batch_id, counted.reason,
+    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    sample.stage, counted.items, counted.sample_item_number,
+    item.source_data::text AS sample_source_data,
+    item.source_raw AS sample_source_raw
+FROM counted
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = counted.batch_id
+    AND item.item_number = counted.sample_item_number
+LEFT JOIN reliable_imports.import_attempts AS sample
+    ON sample.batch_id = counted.batch_id
+    AND sample.item_number = counted.sample_item_number
+    AND sample.is_final
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+ORDER BY counted.items DESC, counted.batch_id, counted.reason
+
+-- name: repeated_items
+SELECT repeats_batch_id, count(*)
+FROM reliable_imports.import_items
+WHERE batch_id = %(batch_id)s
+    AND repeats_batch_id IS NOT NULL
+GROUP BY repeats_batch_id
+ORDER BY repeats_batch_id
 
 -- name: logs
 -- The last ones, in the order in which they were written.

@@ -19,15 +19,17 @@ FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
 
--- name: line_has_reason
-SELECT EXISTS (
+-- name: unknown_reasons
+SELECT wanted.reason
+FROM pg_catalog.unnest(%(reasons)s::text[]) AS wanted (reason)
+WHERE NOT EXISTS (
     SELECT
     FROM reliable_imports.import_batches AS batch
     JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
     WHERE batch.first_batch_id = %(first_batch_id)s
         AND failure.is_final
         AND failure.outcome = 'failed'
-        AND failure.reason = %(reason)s
+        AND failure.reason = wanted.reason
 )
 
 -- name: close_cancelled_ranges
@@ -89,7 +91,7 @@ JOIN reliable_imports.import_items AS item
     AND item.item_number = outstanding.item_number
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
-    AND (%(reason)s::text IS NULL OR outstanding.reason = %(reason)s)
+    AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
     AND (NOT %(retryable_only)s OR outstanding.retryable)
     AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
     AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
@@ -146,7 +148,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND repeated.item_number = item.repeats_item_number
             AND repeated.is_final
         WHERE item.batch_id = open_batch.id
-            AND (%(reason)s::text IS NULL OR repeated.reason = %(reason)s)
+            AND (%(reasons)s::text[] IS NULL OR repeated.reason = ANY (%(reasons)s::text[]))
             AND (NOT %(retryable_only)s OR repeated.retryable)
             AND coalesce(item.origin_item_number, item.item_number)
                 BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)

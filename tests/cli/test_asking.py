@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.cli.conftest import Run
 
 People = Callable[..., Path]
+Sql = Callable[..., list[tuple[Any, ...]]]
 
 
 def test_failures_tells_reasons_with_counts_and_samples(run: Run, people: People) -> None:
@@ -46,6 +48,79 @@ def test_a_line_that_could_not_be_read_is_shown_as_it_stands(run: Run, tmp_path:
     [reason] = run("failures", "1", "--json").document["reasons"]
     assert reason["sample_source_data"] == "[1, 2"
     assert reason["stage"] == "read"
+
+
+def test_raw_bytes_are_shown_as_the_text_that_they_are(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "people.jsonl").write_bytes(
+        '{"name": "Zoë \\u0000 东京"}\n{"name": "Zoë\n'.encode() + b'{"n": "caf\xe9 \xc3\xab"}\n'
+    )
+    run("import", tmp_path / "people.jsonl", "--as", "addresses")
+    reasons = run("failures", "1", "--json").document["reasons"]
+    shown = {each["sample_item_number"]: each["sample_source_data"] for each in reasons}
+    assert shown == {1: {"name": "Zoë \0 东京"}, 2: '{"name": "Zoë', 3: '{"n": "caf\\xe9 ë"}'}
+    assert '{"name": "Zoë' in run("failures", "1").out
+    [item] = run("failures", "1", "--reason", reasons[0]["reason"], "--json").document["items"]
+    assert item["source_data"] == reasons[0]["sample_source_data"]
+
+
+def test_failures_after_a_repair_tell_what_is_outstanding_across_the_lineage(
+    run: Run, people: People, project: Path
+) -> None:
+    run("import", people(good=1, without_address=2, unknown=3), "--as", "people")
+    assert "lineage" not in run("failures", "1").out
+    module = project / "shop" / "__init__.py"
+    module.write_text(module.read_text().replace('== "Nobody"', '== "Somebody else"'))
+    run("reprocess", "1")
+
+    answer = run("failures", "1")
+    heading = answer.lines.index("outstanding across the lineage of batch 1: 2 items")
+    assert answer.lines[heading + 1].split("\t")[:2] == ["items", "batch"]
+    assert answer.lines[heading + 2].split("\t")[:2] == ["2", "2"]
+    [outstanding] = run("failures", "1", "--json").document["outstanding"]
+    assert (outstanding["batch_id"], outstanding["items"], outstanding["stage"]) == (2, 2, "validate")
+    assert f"reliable-imports failures 2 --reason {outstanding['reason']} " in answer.out
+
+    module.write_text(module.read_text().replace('return "@" in', "return True or").replace('["email"],', '["name"],'))
+    assert run("reprocess", "1").status == 0
+    told = "nothing is outstanding across the lineage of batch 1: what failed has been run again since"
+    answer = run("failures", "1")
+    assert answer.lines[-1] == told
+
+
+def test_what_a_cancelled_batch_left_undone_is_outstanding(run: Run, project: Path) -> None:
+    run("create", "people", project / "shop" / "people.csv")
+    run("cancel", "1")
+    answer = run("failures", "1")
+    assert answer.lines[0] == "no item of batch 1 failed"
+    assert "2\t1\t-\tnot processed: the batch was cancelled" in answer.out
+    assert "reliable-imports process 1" not in run("status", "1").out
+
+
+def test_status_says_that_nobody_works_and_offers_to_process_first(
+    run: Run, people: People, project: Path, sql: Sql
+) -> None:
+    run("create", "people", project / "shop" / "people.csv")
+    assert run("status", "1").lines[-3:] == [
+        "nobody works on this batch, and 2 items of it are open",
+        "next:",
+        "  reliable-imports process 1  process what is open",
+    ]
+    assert run("status", "1", "--json").document["is_worked"] is False
+
+    # What a worker leaves that died after its first chunk.
+    run("import", people(good=1, unknown=1), "--as", "people")
+    sql(
+        "UPDATE reliable_imports.import_batches SET status = 'processing', completed_items = NULL, "
+        "failed_items = NULL, skipped_items = NULL, finished_at = NULL, total_items = 3 WHERE id = 2"
+    )
+    told = run("status", "2").lines
+    assert "nobody works on this batch, and 1 item of it is open" in told
+    assert told[told.index("next:") + 1].startswith("  reliable-imports process 2 ")
+    assert told[told.index("next:") + 2].startswith("  reliable-imports failures 2 ")
+
+    sql("UPDATE reliable_imports.import_runs SET ended_at = NULL, outcome = NULL, heartbeat_at = clock_timestamp()")
+    assert "nobody works" not in run("status", "2").out
+    assert run("status", "2", "--json").document["is_worked"] is True
 
 
 def test_status_answers_with_0_also_for_a_failed_batch(run: Run, people: People) -> None:

@@ -87,6 +87,8 @@ def test_lines_that_cannot_be_imported_fail_alone(run: Run, tmp_path: Path, name
         (["import", ".", "--as", "people"], "error: .: "),
         (["import", "--as", "custmers"], "no processor for batch type 'custmers'; registered: addresses, people"),
         (["import", "--as", "addresses"], "AddressesProcessor has no source"),
+        (["import", "--as", "people", "--partition", "2024-01-31"], "PeopleProcessor declares no partitions"),
+        (["create", "people", "shop/people.csv", "--partition", "x"], "PeopleProcessor declares no partitions"),
         (["create", "people"], "Missing argument 'FILE'"),
         (["process"], "Missing argument 'BATCH'"),
         (["process", "7"], "there is no batch 7"),

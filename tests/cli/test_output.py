@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from reliable_imports.cli.text import duration, one_line
 from tests.cli.conftest import Run
 
 People = Callable[..., Path]
+Sql = Callable[..., list[tuple[Any, ...]]]
 HOSTILE = "[bold red]bell\x07\x1b[2Jcleared\u202e[/]"
 
 
@@ -21,12 +24,12 @@ HOSTILE = "[bold red]bell\x07\x1b[2Jcleared\u202e[/]"
 def on_terminal(run: Run, environment: dict[str, str], project: Path) -> Callable[..., str]:
     """Runs a command with a terminal as stdout and stderr, and gives what a person would see there."""
 
-    def show(*arguments: str | Path) -> str:
+    def show(*arguments: str | Path, columns: int = 600) -> str:
         ours, theirs = pty.openpty()
         with subprocess.Popen(
             [sys.executable, "-m", "reliable_imports", *map(str, arguments)],
             cwd=project,
-            env={**environment, "TERM": "xterm", "COLUMNS": "600"},
+            env={**environment, "TERM": "xterm", "COLUMNS": str(columns)},
             stdout=theirs,
             stderr=theirs,
         ):
@@ -104,6 +107,50 @@ def test_data_cannot_command_the_terminal(run: Run, on_terminal: Callable[..., s
         assert "[bold red]bell" in text  # markup stays text
         for forbidden in ("\x07", "\x1b[2J", "\u202e"):
             assert forbidden not in text
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 120])
+def test_a_narrow_terminal_shows_every_figure_whole(
+    run: Run, on_terminal: Callable[..., str], people: People, sql: Sql, columns: int
+) -> None:
+    run("import", people(good=10_001, without_address=1_234), "--as", "people")
+    sql("ALTER TABLE reliable_imports.import_batches ALTER id RESTART 123456789")
+    run("create", "unstartable", people(good=5_000))
+    sql("UPDATE reliable_imports.import_runs SET dagster_run_id = gen_random_uuid(), runner = 'dagster'")
+    batches, status = (
+        re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(*command, columns=columns))
+        for command in (["batches"], ["status", "1"])
+    )
+    for figure in ("123456789", "5,000", "10,001", "1,234", "11,235"):
+        assert re.search(rf"(?<!\S){figure}(?!\S)", batches), batches
+    runs = status.partition("took")[2]
+    for figure in ("10,001", "1,234"):
+        assert re.search(rf"(?<!\S){figure}(?!\S)", runs), runs
+    if columns >= 80:  # tables, and not a list of names and values
+        for line in [*batches.splitlines(), *runs.partition("next:")[0].splitlines()]:
+            assert len(line) <= columns or "not shown" in line, line
+        assert re.search("not shown for want of width: .*took", batches)
+
+
+NOT_RAW = "bell\x07 csi\x9b2J del\x7f bidi\u202e esc\x1b[2J next\x85line"
+
+
+def test_json_shows_what_a_terminal_would_obey_as_escapes(run: Run, people: People) -> None:
+    run("import", people(unknown=1, complaint=NOT_RAW + " Gündüz 东京 😀"), "--as", "people")
+    for command in (["failures", "1"], ["logs", "1"], ["status", "1"], ["batches"]):
+        assert run(*command, "--json").out.replace("\n", "").isprintable()
+    answer = run("failures", "1", "--json")
+    assert answer.document["reasons"][0]["sample_source_data"]["complaint"] == NOT_RAW + " Gündüz 东京 😀"
+    assert "Gündüz 东京 😀" in answer.out
+
+
+def test_errors_show_what_a_terminal_would_obey_as_escapes(run: Run, project: Path, people: People) -> None:
+    (project / "shop" / "broken.py").write_text(f"raise ValueError({NOT_RAW!r})\n")
+    for options in ([], ["--verbose"], ["--json", "--verbose"]):
+        answer = run(*options, "processors")
+        assert answer.status == 2
+        assert answer.err.replace("\n", "").isprintable()
+        assert "\\x1b[2J" in answer.err or "--verbose" not in options
 
 
 def test_json_keeps_data_exactly(run: Run, people: People) -> None:

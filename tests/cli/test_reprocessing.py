@@ -38,7 +38,7 @@ def test_failures_are_run_again_after_a_repair(run: Run, project: Path, failed_b
     assert answer.lines[0] == "batch 2 repeats 5 items of batch 1"
     assert "3 completed, 2 failed" in answer.lines[1]
     assert "note\tthey moved in" in run("status", "2").lines
-    assert "outstanding\t2 failures of the batch and its repeats" in run("status", "1").lines
+    assert "outstanding\t2 failures across its lineage" in run("status", "1").lines
     assert sql("SELECT count(*) FROM people") == [(4,)]
 
 
@@ -50,11 +50,32 @@ def test_one_reason_is_run_again_alone(run: Run, project: Path, failed_batch: in
     assert answer.document["outstanding_failures"] == 2
 
 
+def test_two_reasons_are_both_taken(run: Run, failed_batch: int) -> None:
+    one, two = _reason(run, failed_batch, "LookupError"), _reason(run, failed_batch, "ItemRejected")
+    answer = run("failures", "1", "--reason", one, "--reason", two)
+    assert [line[:22] for line in answer.lines if " failed for " in line] == [
+        "3 items failed for Loo",
+        "2 items failed for Ite",
+    ]
+    assert run("reprocess", "1", "--reason", two, "--json").document["total_items"] == 2
+    assert run("reprocess", "1", "--reason", two, "--reason", one, "--json").document["total_items"] == 5
+    refused = run("reprocess", "1", "--reason", two, "--reason", "nonsense")
+    assert (refused.status, "'nonsense'" in refused.err) == (2, True)
+
+
+def test_the_batches_whose_items_are_repeated_are_named(run: Run, failed_batch: int) -> None:
+    rejected = _reason(run, failed_batch, "ItemRejected")
+    assert run("reprocess", "1", "--reason", rejected).lines[0] == "batch 2 repeats 2 items of batch 1"
+    assert run("reprocess", "2").lines[0] == "batch 3 repeats 5 items: 3 of batch 1, 2 of batch 2"
+    assert run("reprocess", "2").lines[0] == "batch 4 repeats 5 items of batch 3"
+    assert run("reprocess", "4", "--json").document["repeats"] == {"4": 5}
+
+
 def test_nothing_outstanding_is_no_failure(run: Run, project: Path, people: People, sql: Sql) -> None:
     run("import", people(good=2), "--as", "people")
     answer = run("reprocess", "1")
     assert answer.status == 0
-    assert answer.lines == ["nothing to reprocess: no failed item of batch 1 is outstanding"]
+    assert answer.lines == ["nothing to reprocess: nothing is outstanding across the lineage of batch 1"]
     assert run("reprocess", "1", "--json").document["batch_id"] is None
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
 

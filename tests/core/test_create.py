@@ -9,6 +9,7 @@ import pytest
 
 from reliable_imports import BatchManager, BatchStatus, ConfigurationError, SourceError, UnknownBatchType
 from tests.core.conftest import Sql
+from tests.core.doubles import PlainProcessor
 
 
 def test_items_are_stored_before_anything_is_processed(manager: BatchManager, sql: Sql) -> None:
@@ -139,3 +140,21 @@ def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql) -> None
                 sql(statement)
     with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
         sql("""UPDATE reliable_imports.import_items SET source_data = '{}'""")
+
+
+class KeyedProcessor(PlainProcessor):
+    natural_key = ("id", "regoin")
+
+
+def test_a_natural_key_that_no_item_has_is_told(manager: BatchManager, sql: Sql) -> None:
+    manager.registry.register(KeyedProcessor)
+    told = manager.create_batch("keyed", [{"id": 1, "region": "north"}, "text", {"id": None}])
+    assert list(manager.get_batch(told).warnings) == [
+        "KeyedProcessor.natural_key names 'regoin', which no item of the batch has; duplicates are not found"
+    ]
+    logged = sql("SELECT message FROM reliable_imports.import_logs WHERE batch_id = %s AND level = 'warning'", told)
+    assert [message for (message,) in logged] == list(manager.get_batch(told).warnings)
+
+    fine = manager.create_batch("keyed", [{"id": 1}, {"id": 2, "regoin": None}])
+    assert not manager.get_batch(fine).warnings
+    assert not manager.get_batch(manager.create_batch("keyed", ["no object at all"])).warnings

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from datetime import date, datetime
 from decimal import Decimal
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from reliable_imports.errors import InvalidRow
-from reliable_imports.failure import Failure, exception_failure, server_failure
+from reliable_imports.failure import Failure, exception_failure, rejection, server_failure
+from reliable_imports.model_fields import invalid_row
 from reliable_imports.statement import changes_session, transaction_command
 from reliable_imports.statuses import Stage
 
@@ -27,6 +33,116 @@ def violation(**facts: str | None) -> Failure:
 def test_values_of_the_item_become_field_names() -> None:
     failure = failure_of(ValueError("no plan gold for eve@example.com"), {"plan": "gold", "email": "eve@example.com"})
     assert failure.message == "no plan {plan} for {email}"
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ('new row for relation "things" violates check constraint "relation"', None),
+        ('null value in column "status" of relation "things" violates not-null constraint', None),
+        ('insert or update on table "things" violates foreign key constraint "row"', None),
+        ("value too long for type character varying(5)", None),
+        ('relation "nowhere" does not exist', None),
+        ("deadlock detected", None),
+        ('invalid input syntax for type integer: "new"', 'invalid input syntax for type integer: "…"'),
+        ('column "eve@example.com" does not exist', 'column "{mail}" does not exist'),
+    ],
+)
+def test_no_word_of_the_servers_is_taken_for_a_value(message: str, kept: str | None) -> None:
+    data = {
+        "status": "new", "what": "row", "kind": "relation", "of": "status", "type": "integer", "a": "value",
+        "b": "null", "c": "insert", "d": "deadlock", "mail": "eve@example.com", "name": "things",
+    }  # fmt: skip
+    sqlstate = "22P02" if "syntax" in message else "23514"
+    failure = server_failure(
+        "t", Stage.WRITE, sqlstate=sqlstate, message=message, detail=None, table="things", column="status",
+        constraint="row", source_data=data,
+    )  # fmt: skip
+    assert failure.message == (kept or message).replace('"relation"', '"{kind}"')
+
+
+def test_a_message_that_only_sounds_like_the_servers_keeps_no_value() -> None:
+    data = {"who": "eve", "amount": "12"}
+    for message in ("eve out of range", "permission denied for customer eve", "new row for eve", "domain 12 eve"):
+        failure = violation(message=message, source_data=data)  # type: ignore[arg-type]
+        assert not re.search(r"eve|12", failure.message), failure.message
+
+
+def test_values_of_one_letter_do_not_stay_either() -> None:
+    data = {"grade": "x", "day": 7, "mark": "-"}
+    assert failure_of(ValueError("grade x - of 7 exams"), data).message == "grade {grade} - of {day} exams"
+
+
+def test_a_field_name_that_was_put_in_is_not_replaced_again() -> None:
+    assert failure_of(ValueError("no plan gold"), {"plan": "gold", "of": "plan"}).message == "no {of} {plan}"
+
+
+@pytest.mark.parametrize(
+    ("convert", "said"),
+    [
+        (lambda: int("abc"), "invalid literal for int() with base 10: '{price}'"),
+        (lambda: int("abc "), "invalid literal for int() with base 10: '…'"),
+        (lambda: float("it's"), 'could not convert string to float: "…"'),
+        (lambda: date.fromisoformat("31.12.2024"), "Invalid isoformat string: '{order_date}'"),
+        (lambda: datetime.strptime("abc", "%Y"), "time data '{price}' does not match format '%Y'"),
+    ],
+)
+def test_a_conversion_of_pythons_shows_its_own_words(convert: Callable[[], object], said: str) -> None:
+    data = {"price": "abc", "base": 10, "int": "int", "order_date": "31.12.2024"}
+    with pytest.raises(ValueError, match=r".") as raised:
+        convert()
+    assert failure_of(raised.value, data).message == said
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+class Order(BaseModel):
+    order_date: date
+    plan: Literal["gold", "iron"] = "gold"
+    pet: Annotated[Cat | Dog | None, Field(discriminator="kind")] = None
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _no_wood(cls, value: str) -> str:
+        if value == "wood":
+            raise ValueError(f"there is no plan {value}")
+        return value
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            {"order_date": "2024-13-99", "input_value": "order_date"},
+            "order_date: Input should be a valid date or datetime, month value is outside expected range of 1-12",
+        ),
+        ({"order_date": "2024-01-01", "plan": "wood"}, "plan: Value error, there is no plan {plan}"),
+        (
+            {"order_date": "2024-01-01", "pet": {"kind": "s3cret"}},
+            "pet: Input tag '…' found using 'kind' does not match any of the expected tags: 'cat', 'dog'",
+        ),
+    ],
+)
+def test_what_pydantic_refuses_is_told_without_the_input(data: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Order.model_validate(data)
+    assert failure_of(raised.value, data).message == said
+    assert str(invalid_row(raised.value)) == said
+
+
+def test_the_title_is_the_heading_and_what_was_said() -> None:
+    assert failure_of(ValueError("no gold")).title == "ValueError in failure_of: no gold"
+    assert violation(detail="Key (x)=(1) is not present.").title == "ForeignKeyViolation c: (x) is not present"
+    assert rejection("t", "OrdersProcessor").title == (
+        "ItemRejected: OrdersProcessor.validate_item returned None, which rejects the item; is a `return` missing?"
+    )
+    assert rejection("t", "OrdersProcessor").reason == rejection("t").reason
 
 
 def test_numbers_and_values_within_others_become_field_names_too() -> None:

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from reliable_imports import (
-    BaseProcessor,
     BatchManager,
     ConfigurationError,
-    InvalidProcessor,
     SetupFailed,
     UnknownReason,
 )
@@ -52,24 +50,3 @@ def test_a_set_up_that_fails_names_its_file_and_leaves_the_batch_pending(
 
     path.write_text("CREATE TABLE IF NOT EXISTS made (x integer); SET search_path = nowhere")
     assert manager.process_batch(batch_id).completed_items == 1
-
-
-@pytest.mark.parametrize(
-    ("attributes", "words"),
-    [
-        ({"batch_type": " "}, "batch_type is empty"),
-        ({"depends_on": "airlines"}, "depends_on is the text 'airlines'"),
-        ({"null_tokens": "NA"}, "null_tokens is the text 'NA'"),
-        ({"setup_sql": "x.sql"}, "setup_sql is not a pathlib.Path"),
-        ({"source_options": {}}, "source_options is not a SourceOptions"),
-    ],
-)
-def test_mistaken_attributes_are_told_at_registration(
-    manager: BatchManager, attributes: dict[str, object], words: str
-) -> None:
-    def process_item(self: object, item: object, ctx: object) -> None:
-        return None
-
-    mistaken = type("MistakenProcessor", (BaseProcessor,), {"process_item": process_item, **attributes})
-    with pytest.raises(InvalidProcessor, match=words):
-        manager.registry.register(mistaken)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -41,6 +42,7 @@ class PricesProcessor(BaseProcessor):
         tags: list[str] = []
 
     source = Path("prices-{partition}.csv")
+    partitions = "monthly from 2024-01-01"
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         if item.source_data.get("bad"):
@@ -63,12 +65,12 @@ def _told(manager: BatchManager, batch_id: int) -> Any:
 
 def test_params_reach_the_processor_and_are_kept_with_the_batch(manager: BatchManager) -> None:
     batch_id = manager.create_batch(
-        "prices", [{"id": 1}], params={"since": "2024-01-31", "limits": {"low": "0.05"}}, partition="2024-01"
+        "prices", [{"id": 1}], params={"since": "2024-01-31", "limits": {"low": "0.05"}}, partition="2024-01-01"
     )
     manager.process_batch(batch_id)
 
     expected = PricesProcessor.Params(since=date(2024, 1, 31), limits=Limits(low=Decimal("0.05")))
-    assert _told(manager, batch_id) == [repr(expected), "2024-01"]
+    assert _told(manager, batch_id) == [repr(expected), "2024-01-01"]
     assert manager.get_batch(batch_id).metadata["params"] == {
         "since": "2024-01-31",
         "mode": "delta",
@@ -97,6 +99,33 @@ def test_wrong_params_are_refused_with_every_problem_and_without_their_values(ma
     assert manager.list_batches() == []
 
 
+@pytest.mark.parametrize(
+    ("partitions", "partition", "problem"),
+    [
+        (None, "2024-01-31", "partition: DaysProcessor declares no partitions"),
+        (
+            "daily from 2024-01-01",
+            "2024-01-32",
+            "partition: '2024-01-32' is none of those that are daily; write it like 2024-01-31",
+        ),
+        ("hourly from 2024-01-01", "2024-01-31", "write it like 2024-01-31-00:00"),
+        ("daily from 2024-01-01", "2024-01-31", None),
+        ("hourly from 2024-01-01", "2024-01-31-23:00", None),
+    ],
+)
+def test_a_partition_that_the_processor_does_not_have_is_refused(
+    manager: BatchManager, partitions: str | None, partition: str, problem: str | None
+) -> None:
+    days = type("DaysProcessor", (PricesProcessor,), {"partitions": partitions, "Params": None})
+    manager.registry.register(days)
+    if problem is None:
+        assert manager.create_batch("days", [{"id": 1}], partition=partition)
+        return
+    with pytest.raises(InvalidParams, match=re.escape(problem)):
+        manager.create_batch("days", [{"id": 1}], partition=partition)
+    assert manager.list_batches() == []
+
+
 def test_missing_params_are_refused(manager: BatchManager) -> None:
     with pytest.raises(InvalidParams, match="since: Field required"):
         manager.create_batch("prices", [{"id": 1}])
@@ -118,7 +147,7 @@ def test_what_is_no_model_or_no_partition_is_told_when_registered() -> None:
         Params = dict
         partitions = "every day"
 
-    with pytest.raises(InvalidProcessor, match=r"Params is not a pydantic model; partitions is 'every day'"):
+    with pytest.raises(InvalidProcessor, match=r"Params is the class dict; .*partitions is 'every day'"):
         ProcessorRegistry().register(Wrong)
 
 

@@ -289,18 +289,3 @@ def test_a_finished_batch_is_neither_paused_nor_cancelled(manager: BatchManager)
         manager.pause_batch(batch_id)
     with pytest.raises(BatchFinished, match=f"batch {batch_id} is completed and cannot be cancelled"):
         manager.cancel_batch(batch_id)
-
-
-def test_wrong_declarations_are_told_at_registration() -> None:
-    class WrongProcessor(LimitedProcessor):
-        item_timeout = timedelta(0)
-        duplicates = "some"
-        max_failed_share = 5.0
-        natural_key = "id"
-
-    assert WrongProcessor.mistakes() == [
-        "natural_key is the text 'id'; write ('id',)",
-        "duplicates is 'some'; use one of last_wins, first_wins, fail",
-        "item_timeout is not a datetime.timedelta above 0",
-        "max_failed_share is not between 0 and 1",
-    ]

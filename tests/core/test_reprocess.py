@@ -14,6 +14,7 @@ from reliable_imports import (
     ImportBatchItem,
     ImportContext,
     UnknownBatch,
+    UnknownReason,
 )
 from tests.core.conftest import Sql
 from tests.core.crashing_worker import worker_that_stops_at
@@ -170,6 +171,16 @@ def test_by_reason_takes_only_that_reason(manager: BatchManager, sql: Sql, faile
     assert (summary.total_items, summary.completed_items) == (10, 10)
     assert manager.count_outstanding(failed_batch) == 5
     assert manager.create_reprocess_batch(failed_batch, reason=reasons["ForeignKeyViolation"].reason) is None
+
+
+def test_several_reasons_are_all_taken(manager: BatchManager, failed_batch: int) -> None:
+    place, raised = [each.reason for each in manager.failure_reasons(failed_batch)]
+    assert manager.reprocess_batch(failed_batch, reason=[raised]).total_items == 5
+    both = manager.reprocess_batch(failed_batch, reason=(raised, place))
+    assert both.total_items == 15
+    assert manager.repeated_items(both.batch_id) == {failed_batch: 10, failed_batch + 1: 5}
+    with pytest.raises(UnknownReason, match="'nonsense'"):
+        manager.reprocess_batch(failed_batch, reason=[place, "nonsense"])
 
 
 def test_an_open_batch_for_another_reason_is_not_taken_for_an_answer(manager: BatchManager, failed_batch: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reliable_imports import BatchManager
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
 
@@ -60,6 +60,57 @@ def test_failures_are_counted_by_reason(manager: BatchManager, worked: int) -> N
             2,
         ),
     ]
+
+
+def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> None:
+    """One line raises for both, so that they have one reason."""
+
+    class WordsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            raise KeyError({1: "one", 2: "two"}[item.source_data["id"]])
+
+    manager.registry.register(WordsProcessor)
+    reasons = []
+    for number in (1, 2):
+        batch_id = manager.create_batch("words", [{"id": number}])
+        manager.process_batch(batch_id)
+        reasons += manager.failure_reasons(batch_id)
+        assert [each.title for each in manager.outstanding_reasons(batch_id)] == [reasons[-1].title]
+    assert [each.title for each in reasons] == ["KeyError in process_item: 'one'", "KeyError in process_item: 'two'"]
+    assert reasons[0].reason == reasons[1].reason
+
+
+def test_a_title_is_what_the_failure_says_of_itself(manager: BatchManager, sql: Sql, worked: int) -> None:
+    titles = {each.title for each in manager.failure_reasons(worked)}
+    logged = sql("SELECT DISTINCT message FROM reliable_imports.import_logs WHERE level = 'error'")
+    assert titles == {message for (message,) in logged}
+
+
+def test_the_words_of_the_server_are_no_values_of_the_item(manager: BatchManager) -> None:
+    item = {"id": 6, "text": "bad", "kind": "relation", "a": "row", "b": "new", "c": "check", "d": "notes", "e": "f"}
+    batch_id = manager.create_batch("notes", [item])
+    manager.process_batch(batch_id)
+    [record] = manager.list_items(batch_id)
+    assert record.error_message == 'new row for relation "notes" violates check constraint "notes_text_not_bad"'
+
+
+def test_a_validation_that_returns_none_is_told_with_its_class(manager: BatchManager) -> None:
+    class AnswersProcessor(BaseProcessor):
+        def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
+            return {"yes": True, "no": False}.get(item.source_data)  # type: ignore[return-value]
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            return None
+
+    manager.registry.register(AnswersProcessor)
+    batch_id = manager.create_batch("answers", ["perhaps", "no", "yes"])
+    manager.process_batch(batch_id)
+    messages = [each.error_message for each in manager.list_items(batch_id)]
+    assert messages[0] is not None
+    assert "AnswersProcessor.validate_item returned None, which rejects the item" in messages[0]
+    assert messages[1:] == ["validate_item rejected the item", None]
+    [reason] = manager.failure_reasons(batch_id)
+    assert (reason.items, reason.title) == (2, f"ItemRejected: {messages[0]}")
 
 
 def test_outstanding_failures_are_those_of_the_whole_line(manager: BatchManager, sql: Sql, worked: int) -> None:

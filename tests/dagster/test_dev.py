@@ -93,7 +93,37 @@ def test_dev_in_a_folder_without_definitions_shows_the_example(empty_database: s
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=90) == 0
 
-    assert "no definitions in this folder, so this is the example" in (tmp_path / "output").read_text()
+    assert (
+        "no definitions and no processors in this folder, so this is the example" in (tmp_path / "output").read_text()
+    )
+
+
+JOBS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { jobs { name } } } } }"
+PROCESSORS = """
+from reliable_imports import BaseProcessor
+
+class OrdersProcessor(BaseProcessor):
+    def process_item(self, item, ctx):
+        pass
+"""
+
+
+def test_dev_in_a_project_with_processors_shows_these(empty_database: str, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "below").mkdir(parents=True)
+    (project / "pyproject.toml").write_text('[tool.reliable_imports]\nprocessors = ["shop"]\n')
+    (project / "shop.py").write_text(PROCESSORS)
+    port = free_port()
+    with dev(project / "below", empty_database, tmp_path, "--port", str(port)) as process:
+        wait_until_up(process, port, tmp_path)
+        [repository] = ask(port, JOBS)["repositoriesOrError"]["nodes"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=90) == 0
+
+    names = {job["name"] for job in repository["jobs"]}
+    assert {"import_orders", "reprocess_orders", "reprocess_failed_items"} <= names
+    assert "import_airlines" not in names
+    assert "these are the processors in shop" in (tmp_path / "output").read_text()
 
 
 def test_dev_without_a_database_is_one_line(tmp_path: Path) -> None:
