@@ -128,7 +128,7 @@ def test_nul_and_lone_surrogates_reach_the_processor(manager: BatchManager) -> N
     # The first never writes its NUL and completes; the second tries to write the surrogate and says why it cannot.
     assert (summary.completed_items, summary.failed_items) == (1, 1)
     (failed,) = manager.list_items(batch_id, status="failed")
-    assert failed.error_type == "UnicodeEncodeError"
+    assert failed.error_type == "ContextMisuse"
 
 
 def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql) -> None:
