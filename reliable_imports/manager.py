@@ -276,6 +276,7 @@ class BatchManager:
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its line failed for one of the reasons.
+            ConfigurationError: *failed_items_only* is False, and failures are chosen all the same, as by *reason*.
         """
         _check_key(idempotency_key)
         request = ReprocessRequest(

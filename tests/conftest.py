@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,11 @@ for home in folder.iterdir():
 shutil.rmtree(folder)
 """
 _numbers = itertools.count(1)
+
+# Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
+# send it, and wait for the answer.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

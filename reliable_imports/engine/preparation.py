@@ -89,18 +89,19 @@ class Preparer:
         None if it was stopped meanwhile. An item that takes longer than `item_timeout` gets an ItemTimeout.
 
         Args:
-            tick: called again and again while this waits, unless the items keep every thread from running.
+            tick: called first, and again and again while this waits, unless an item keeps every thread from running.
 
         Raises:
             BaseException: what is no item's fault, such as KeyboardInterrupt.
         """
         calls = [_Call(item) for item in items]
+        tick()
         if not self._is_async:
             self._call_in_threads(calls, tick)
         elif self._call_as_tasks(calls, tick):
             # One of them ended the loop, or cancelled the others: alone, each pays for what it does itself.
             for call in calls:
-                if call.outcome is None:
+                if call.outcome is None and not self._is_stopped():
                     self._call_as_tasks([call], tick)
         if self._is_stopped():
             return None
