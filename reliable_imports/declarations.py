@@ -158,7 +158,14 @@ def mistakes_of(processor: type[BaseProcessor]) -> list[str]:
 
 def _never_run(processor: type[BaseProcessor]) -> Iterator[str]:
     """Methods that a call only begins: it returns something to await or to iterate, and the engine does neither."""
-    for name in ("validate_item", "prepare_item", "process_item", "on_batch_start", "on_item_error", "on_batch_complete"):
+    for name in (
+        "validate_item",
+        "prepare_item",
+        "process_item",
+        "on_batch_start",
+        "on_item_error",
+        "on_batch_complete",
+    ):
         method = inspect.unwrap(getattr(processor, name))
         if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
             yield f"{name} has a yield in it, so that a call runs none of it; use return"

@@ -48,7 +48,7 @@ class ReprocessRequest:
     def __post_init__(self) -> None:
         """Raises ConfigurationError: all items were asked for, and some failures."""
         narrowed = {
-            "reason": self.reason is not None,
+            "reason": self.reasons is not None,
             "due_only": self.due_only,
             "retryable_only": self.retryable_only,
             "exclude_reasons": bool(self.exclude_reasons),
