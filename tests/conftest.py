@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import os
 import shutil
@@ -71,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the random tests of tests/writes compare 10,000 items for each way of writing, as before a release",
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.config.getoption("--faults-release") or item.config.getoption("--faults-minutes"):
+        faulthandler.cancel_dump_traceback_later()  # each goes on for as long as was asked for
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -79,7 +79,7 @@ def test_the_default_settings_are_durable(home: Path) -> None:
 
 def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
     starters = [start_in_a_process(home) for _ in range(4)]
-    said = {starter.communicate()[0] for starter in starters}
+    said = {starter.communicate(timeout=300)[0] for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4
     assert len(said) == 1
     assert query(said.pop().decode().strip(), "SELECT 1") == [(1,)]
@@ -182,7 +182,7 @@ def test_a_starter_killed_in_the_first_start_leaves_nothing_to_mind(home: Path, 
     while not (home / "postgres" / moment).exists():
         assert starter.poll() is None, f"it never came to {moment}"
     starter.kill()
-    starter.communicate()
+    starter.communicate(timeout=60)
     dsn = EmbeddedPostgres(home, settings=THROW_AWAY).start()
     assert query(dsn, "SELECT current_database()") == [("reliable_imports",)]
     assert not (home / "postgres" / f"data-{MAJOR}.new").exists()

@@ -114,7 +114,7 @@ def _use_from_thread(item: ImportBatchItem, ctx: ImportContext) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    thread.join()
+    thread.join(120)
     raise errors[0]
 
 

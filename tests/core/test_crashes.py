@@ -23,7 +23,7 @@ def test_a_killed_workers_items_are_processed_once(
     batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 201)])
     with worker_that_stops_at(database, batch_id, at) as child:
         child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.wait(timeout=60)
         # At once: nothing has to time out.
         summary = manager.process_batch(batch_id)
 
@@ -67,14 +67,14 @@ def test_workers_that_finish_together_close_the_batch(manager: BatchManager) -> 
         start = threading.Barrier(4)
 
         def work(batch_id: int = batch_id, start: threading.Barrier = start) -> None:
-            start.wait()
+            start.wait(120)
             manager.process_batch(batch_id)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(120)
         assert manager.get_summary(batch_id).status is BatchStatus.COMPLETED
 
 
@@ -94,7 +94,7 @@ def test_a_late_worker_writes_nothing(manager: BatchManager, database: str, sql:
         assert child.stdout is not None
         # It makes its connection again, and finds that nothing is left to do.
         assert child.stdout.readline() == "finished\n"
-        assert child.wait() == 0
+        assert child.wait(timeout=120) == 0
 
     assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(100, 100)]
 
@@ -292,7 +292,7 @@ def test_a_real_deadlock_costs_no_item(manager: BatchManager, sql: Sql, monkeypa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert [summary.completed_items for summary in summaries] == [1, 1]
 

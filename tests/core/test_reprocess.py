@@ -118,14 +118,14 @@ def test_four_at_once_take_each_failure_once(
     ids: list[int | None] = []
 
     def request() -> None:
-        start.wait()
+        start.wait(120)
         ids.append(manager.create_reprocess_batch(failed_batch))
 
     threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert len(ids) == 4
     assert len(set(ids)) == 1
@@ -140,14 +140,14 @@ def test_four_that_also_process_share_the_batch(manager: BatchManager, sql: Sql,
     summaries: list[BatchSummary] = []
 
     def request() -> None:
-        start.wait()
+        start.wait(120)
         summaries.append(manager.reprocess_batch(failed_batch))
 
     threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert {summary.batch_id for summary in summaries} == {summaries[0].batch_id}
     assert manager.get_summary(summaries[0].batch_id).completed_items == 15
@@ -330,7 +330,7 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-        thread.join()
+        thread.join(120)
 
     assert (summaries[0].failed_items, summaries[0].open_items) == (0, 0)
     assert sql("SELECT text FROM notes") == [("new",)]
