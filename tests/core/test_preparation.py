@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -86,13 +87,13 @@ def _hang(how: str | None) -> None:
 
 class EndlessProcessor(WritingProcessor):
     def prepare_item(self, item: ImportBatchItem) -> None:
-        print("preparing", flush=True)
+        os.write(1, b"preparing\n")  # at once, whatever other threads say
         time.sleep(600)
 
 
 class EndlessTaskProcessor(WritingProcessor):
     async def prepare_item(self, item: ImportBatchItem) -> None:
-        print("preparing", flush=True)
+        os.write(1, b"preparing\n")  # at once, whatever other threads say
         await asyncio.sleep(600)
 
 
