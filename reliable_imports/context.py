@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ class Setting:
     Attributes:
         found: what earlier items of the run have looked up.
         thread: the only one that may use them, as `threading.get_ident` names it.
+        process: the only one that may; a process that an item has forked has a thread of the same name.
     """
 
     session: ChunkSession
@@ -66,6 +68,7 @@ class Setting:
     run_id: int
     found: dict[tuple[Any, ...], Any]
     thread: int
+    process: int
 
 
 class ImportContext:
@@ -227,6 +230,10 @@ class ImportContext:
             raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
         if threading.get_ident() != self._setting.thread:
             raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
+        if os.getpid() != self._setting.process:
+            raise ContextMisuse(
+                "an ImportContext can only be used in the process that works its item, not in one that was forked"
+            )
 
     def _run(self, statement: str | sql.Composable, params: Any) -> Any:
         self._check()

@@ -148,12 +148,29 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
 def mistakes_of(processor: type[BaseProcessor]) -> list[str]:
     """What is wrong with the declarations of a class that has all its parts; each names its attribute."""
     attributes = [each for base, declared in ATTRIBUTES.items() if issubclass(processor, base) for each in declared]
-    found = misspellings_of(processor)
+    found = [*misspellings_of(processor), *_never_run(processor)]
     for name, is_valid, words in attributes:
         if not is_valid(value := getattr(processor, name)):
             found.append(f"{name} is {_shown(value)}; it must be {words}")
     # What follows relies on what was checked above.
     return found or [*_unknown_key_fields(processor), *_rejecting_validation(processor)]
+
+
+def _never_run(processor: type[BaseProcessor]) -> Iterator[str]:
+    """Methods that a call only begins: it returns something to await or to iterate, and the engine does neither."""
+    for name in (
+        "validate_item",
+        "prepare_item",
+        "process_item",
+        "on_batch_start",
+        "on_item_error",
+        "on_batch_complete",
+    ):
+        method = inspect.unwrap(getattr(processor, name))
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            yield f"{name} has a yield in it, so that a call runs none of it; use return"
+        elif inspect.iscoroutinefunction(method) and name != "prepare_item":
+            yield f"{name} is an async def, which nobody would await; only prepare_item may be one"
 
 
 def misspellings_of(processor: type[BaseProcessor]) -> list[str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-from psycopg2.extras import Json
 
 from reliable_imports import copy_text
 from reliable_imports.database import transaction
@@ -25,6 +24,7 @@ from reliable_imports.deliveries import (
 )
 from reliable_imports.duplicates import Keying
 from reliable_imports.errors import SourceError
+from reliable_imports.given import json_object
 from reliable_imports.json_text import TooLarge, dumps_item, plain_object
 from reliable_imports.models import Delivery
 from reliable_imports.queries import load
@@ -79,7 +79,7 @@ def _insert_batch(cursor: Any, offer: Offer) -> int | None:
             "idempotency_key": offer.idempotency_key,
             "source": offer.source,
             "requested_by": offer.requested_by,
-            "metadata": Json(dict(offer.metadata)),
+            "metadata": json_object("metadata", offer.metadata),
         },
     )
     inserted = cursor.fetchone()

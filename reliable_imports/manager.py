@@ -18,6 +18,7 @@ from reliable_imports.deliveries import Offer, SameContent
 from reliable_imports.duplicates import Keying
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
+from reliable_imports.given import json_object, require_texts
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -133,6 +134,7 @@ class BatchManager:
             InvalidParams: a value does not fit the processor's `Params`, or one is missing, or the processor has no
                 such partition.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
+            ConfigurationError: *metadata* or a text cannot be kept: it holds a NUL character or a NaN, say.
             SourceError: the source cannot be split into items, or changed while it was read; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
         """
@@ -169,13 +171,18 @@ class BatchManager:
                 "manager.open_source(batch_type, path), for one item a list of it"
             )
         _check_key(idempotency_key)
+        require_texts(source=source, requested_by=requested_by, partition=partition)
+        if source is None and isinstance(items, Source):
+            source = items.name.encode("utf-8", "replace").decode()  # the name of a file need not be UTF-8
+        kept = with_params(processor, metadata, params, partition)
+        json_object("metadata", kept)
         offer = Offer(
             batch_type=batch_type,
             items=items,
-            source=source or (items.name if isinstance(items, Source) else None),
+            source=source or None,
             idempotency_key=idempotency_key,
             requested_by=requested_by,
-            metadata=with_params(processor, metadata, params, partition),
+            metadata=kept,
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
         with self._connection() as connection:
@@ -224,6 +231,7 @@ class BatchManager:
             UnknownBatch: there is no such batch.
             BatchFinished: it has ended already.
         """
+        require_texts(reason=reason)
         with self._connection() as connection:
             control.pause_batch(connection, batch_id, reason)
             return reading.get_summary(connection, batch_id)
@@ -235,6 +243,7 @@ class BatchManager:
             UnknownBatch: there is no such batch.
             BatchFinished: it has ended already.
         """
+        require_texts(reason=reason)
         with self._connection() as connection:
             control.cancel_batch(connection, batch_id, reason)
             return reading.get_summary(connection, batch_id)
@@ -276,11 +285,18 @@ class BatchManager:
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its line failed for one of the reasons.
+            ConfigurationError: *failed_items_only* is False, and failures are chosen all the same, as by *reason*.
         """
         _check_key(idempotency_key)
+        require_texts(requested_by=requested_by, note=note)
+        reasons = None if reason is None else [reason] if isinstance(reason, str) else list(reason)
+        for each in reasons or []:
+            require_texts(reason=each)
+        for each in exclude_reasons:
+            require_texts(exclude_reasons=each)
         request = ReprocessRequest(
             failed_items_only=failed_items_only,
-            reasons=None if reason is None else [reason] if isinstance(reason, str) else list(reason),
+            reasons=reasons,
             due_only=due_only,
             retryable_only=retryable_only,
             overwrite_newer=overwrite_newer,
@@ -479,6 +495,7 @@ class BatchManager:
         limit: int = 100,
     ) -> list[ItemRecord]:
         """Items in order, those with a number above *after*; pass the last number on to page. Raises UnknownBatch."""
+        require_texts(reason=reason)
         with self._connection() as connection:
             return reading.list_items(connection, batch_id, status=status, reason=reason, after=after, limit=limit)
 

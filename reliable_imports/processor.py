@@ -76,7 +76,8 @@ class BaseProcessor(ABC):
     """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
 
     item_timeout: ClassVar[timedelta | None] = None
-    """How long one item may take; then it fails. Such a processor works in a child process, which can be killed."""
+    """How long one item may take, and `prepare_item` for it; then it fails. Such a processor works in a child process,
+    which can be killed."""
 
     statement_timeout: ClassVar[timedelta | None] = None
     """How long one statement of the server may take; then its item fails."""
@@ -161,8 +162,10 @@ class BaseProcessor(ABC):
         """Fetch what the item needs from elsewhere, such as an HTTP service; `item.prepared` then holds the result.
 
         Called before the item's transaction, for several items at once: in threads, or as tasks of an event loop if it
-        is an `async def`. That loop ends with them, so do not keep a client that belongs to it. What it raises fails
-        the item at stage `prepare`. It may be called again for an item that another worker takes meanwhile.
+        is an `async def`. That loop ends when an item has broken it (has stopped it, or cancelled all of its tasks), so
+        do not rely on a client that belongs to it. What it raises, or that it takes longer than `item_timeout`, fails
+        the item at stage `prepare`. It may be called again for an item that another worker takes meanwhile, or that
+        another one has kept from its end.
         """
         return None
 

@@ -10,7 +10,7 @@ from psycopg2.extras import Json
 
 from reliable_imports.database import rows, transaction
 from reliable_imports.duplicates import Keying
-from reliable_imports.errors import IdempotencyKeyTaken, UnknownBatch, UnknownReason
+from reliable_imports.errors import ConfigurationError, IdempotencyKeyTaken, UnknownBatch, UnknownReason
 from reliable_imports.models import DueLine
 from reliable_imports.queries import load
 
@@ -44,6 +44,21 @@ class ReprocessRequest:
     idempotency_key: str | None = None
     requested_by: str | None = None
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError: all items were asked for, and some failures."""
+        narrowed = {
+            "reason": self.reasons is not None,
+            "due_only": self.due_only,
+            "retryable_only": self.retryable_only,
+            "exclude_reasons": bool(self.exclude_reasons),
+        }
+        if not self.failed_items_only and any(narrowed.values()):
+            given = ", ".join(name for name, is_given in narrowed.items() if is_given)
+            raise ConfigurationError(
+                f"failed_items_only=False runs all items again, completed ones too, and cannot be narrowed by {given}, "
+                "which choose among failures; leave one of them out, or choose by from_item and to_item"
+            )
 
 
 def create_reprocess_batch(

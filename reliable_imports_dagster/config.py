@@ -75,7 +75,9 @@ class ReprocessConfig(dg.Config):
     )
     to_item: int | None = Field(default=None, description="Only items up to this number, it included.")
     failed_items_only: bool = Field(
-        default=True, description="If false, completed and skipped items are run again too; needs a batch_id."
+        default=True,
+        description="If false, completed and skipped items are run again too; needs a batch_id, and goes with none of "
+        "reason, exclude_reasons and due_only.",
     )
     due_only: bool = Field(default=False, description="Only retryable failures whose back-off is over.")
     fail_run_on: FailThisRunOn = Field(

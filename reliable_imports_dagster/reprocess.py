@@ -81,7 +81,8 @@ def build_reprocess_op(
         broken: list[int] = []
         for line in lines:
             try:
-                batch_id = _take(context, manager, line, config)
+                with refusals_explained():
+                    batch_id = _take(context, manager, line, config)
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)

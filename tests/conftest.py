@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +39,11 @@ shutil.rmtree(folder)
 """
 _numbers = itertools.count(1)
 
+# Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
+# send it, and wait for the answer.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
@@ -65,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the random tests of tests/writes compare 10,000 items for each way of writing, as before a release",
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.config.getoption("--faults-release") or item.config.getoption("--faults-minutes"):
+        faulthandler.cancel_dump_traceback_later()  # each goes on for as long as was asked for
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -50,6 +50,11 @@ def dev(folder: Path, dsn: str, home: Path, *arguments: str) -> Iterator[subproc
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=90)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
 
 
 def wait_until_up(process: subprocess.Popen[str], port: int, home: Path) -> None:

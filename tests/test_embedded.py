@@ -21,7 +21,7 @@ import pytest
 import reliable_imports
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres, reach
 from reliable_imports.embedded.binaries import Binaries, find_binaries
-from reliable_imports.embedded.process import read_process
+from reliable_imports.embedded.process import find_server, read_process
 from reliable_imports.errors import EmbeddedServerError
 from reliable_imports.migrations import migrate
 
@@ -79,7 +79,7 @@ def test_the_default_settings_are_durable(home: Path) -> None:
 
 def test_processes_that_start_at_once_share_one_server(home: Path) -> None:
     starters = [start_in_a_process(home) for _ in range(4)]
-    said = {starter.communicate()[0] for starter in starters}
+    said = {starter.communicate(timeout=300)[0] for starter in starters}
     assert [starter.returncode for starter in starters] == [0] * 4
     assert len(said) == 1
     assert query(said.pop().decode().strip(), "SELECT 1") == [(1,)]
@@ -182,7 +182,7 @@ def test_a_starter_killed_in_the_first_start_leaves_nothing_to_mind(home: Path, 
     while not (home / "postgres" / moment).exists():
         assert starter.poll() is None, f"it never came to {moment}"
     starter.kill()
-    starter.communicate()
+    starter.communicate(timeout=60)
     dsn = EmbeddedPostgres(home, settings=THROW_AWAY).start()
     assert query(dsn, "SELECT current_database()") == [("reliable_imports",)]
     assert not (home / "postgres" / f"data-{MAJOR}.new").exists()
@@ -563,3 +563,47 @@ def test_a_table_without_a_schema_does_not_land_among_ours(home: Path) -> None:
     assert query(dsn, "CREATE TABLE mine (x integer); SELECT 'mine'::regclass::oid = 'public.mine'::regclass::oid") == [
         (True,)
     ]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"not a number\n", b"\0" * 100, f"{os.getpid()}\n".encode()])
+def test_a_pid_file_that_was_torn_is_no_matter(server: EmbeddedPostgres, content: bytes) -> None:
+    execute(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
+    server.stop()
+    data = server.status().data
+    assert data is not None
+    (data / "postmaster.pid").write_bytes(content)
+
+    assert query(server.start(), "SELECT answer FROM kept") == [(42,)]
+
+
+def test_a_server_whose_pid_file_was_emptied_can_be_started_and_stopped(server: EmbeddedPostgres) -> None:
+    execute(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
+    before = server.status()
+    assert before.data is not None
+    (before.data / "postmaster.pid").write_text("")
+
+    assert query(server.start(), "SELECT answer FROM kept") == [(42,)]
+    assert server.status().pid != before.pid
+
+    (before.data / "postmaster.pid").write_text("")
+    server.stop()
+    assert find_server(before.data) is None
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_home_that_was_moved_serves_the_same_data(
+    server: EmbeddedPostgres, home: Path, servers_folder: Path, is_running: bool
+) -> None:
+    execute(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
+    pid = server.status().pid
+    if not is_running:
+        server.stop()
+    moved = EmbeddedPostgres(home.rename(servers_folder / f"{home.name}-moved"), settings=THROW_AWAY)
+
+    assert moved.status().running == is_running
+    assert query(moved.start(), "SELECT answer FROM kept") == [(42,)]
+    assert (moved.status().pid == pid) == is_running
+    moved.stop()
+    assert not moved.status().running
+    assert query(moved.start(), "SELECT answer FROM kept") == [(42,)]
+    moved.stop()

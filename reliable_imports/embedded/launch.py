@@ -12,7 +12,15 @@ from typing import Literal
 from reliable_imports.embedded.account import Account
 from reliable_imports.embedded.binaries import Binaries
 from reliable_imports.embedded.failures import server_failure
-from reliable_imports.embedded.process import ServerProcess, is_alive, is_taken, read_process
+from reliable_imports.embedded.process import (
+    ServerProcess,
+    find_server,
+    is_alive,
+    is_taken,
+    pid_file,
+    read_process,
+    serves,
+)
 from reliable_imports.errors import EmbeddedServerError
 
 StopMode = Literal["smart", "fast", "immediate"]
@@ -41,7 +49,12 @@ def launch(data: Path, port: int, settings: Mapping[str, str], binaries: Binarie
     if stale is not None and is_taken(stale.pid):
         # After a crash the pid can be another program's by now (in a container it often is), and the server would take
         # that program for itself. Where the pid is free it sees to the file alone.
-        stale.file.unlink(missing_ok=True)
+        pid_file(data).unlink(missing_ok=True)
+    elif stale is None and pid_file(data).exists():
+        # A power failure or a full disk has emptied it. The server would not start; and one that runs would end itself
+        # within a minute.
+        stop(data, "fast")
+        pid_file(data).unlink(missing_ok=True)
     options = [word for name, value in {**settings, **_ALWAYS}.items() for word in ("-c", f"{name}={value}")]
     log = log_of(data)
     if log.exists() and log.stat().st_size > _LOG_LIMIT:
@@ -84,14 +97,17 @@ def wait_until_ready(
 def stop(data: Path, mode: StopMode) -> None:
     """Stop the server on *data*, if one runs, and return when it has ended."""
     process = read_process(data)
-    if process is None or not process.is_running:
+    pid = process.pid if process is not None and process.is_running else None
+    if process is None and pid_file(data).exists():
+        pid = find_server(data)
+    if pid is None:
         return
-    os.kill(process.pid, _SIGNALS[mode])
+    os.kill(pid, _SIGNALS[mode])
     deadline = time.monotonic() + _STOP_PATIENCE
-    while process.is_running:
+    while serves(pid, data):
         if time.monotonic() > deadline:
             raise EmbeddedServerError(
-                f"the embedded PostgreSQL in {data} (pid {process.pid}) runs on after {_STOP_PATIENCE:.0f} seconds"
+                f"the embedded PostgreSQL in {data} (pid {pid}) runs on after {_STOP_PATIENCE:.0f} seconds"
             )
         time.sleep(0.01)
 

@@ -27,19 +27,15 @@ class ServerProcess:
     is_ready: bool
 
     @property
-    def file(self) -> Path:
-        return self.data / "postmaster.pid"
-
-    @property
     def is_running(self) -> bool:
         """Whether the pid is a server of this data: it may be dead, a zombie, or somebody else's by now."""
-        return f"-D{_WORD_END}{self.data}{_WORD_END}" in _command_line(self.pid)
+        return serves(self.pid, self.data)
 
 
 def read_process(data: Path) -> ServerProcess | None:
     """The process that *data* names; None if it names none, or the file is being written."""
     try:
-        lines = (data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = pid_file(data).read_text(encoding="utf-8", errors="replace").splitlines()
         return ServerProcess(
             data,
             pid=int(lines[0]),
@@ -49,6 +45,31 @@ def read_process(data: Path) -> ServerProcess | None:
         )
     except (FileNotFoundError, NotADirectoryError, ValueError, IndexError):
         return None
+
+
+def pid_file(data: Path) -> Path:
+    return data / "postmaster.pid"
+
+
+def find_server(data: Path) -> int | None:
+    """The pid of the server of *data*, for when its pid file cannot be read; None if there is none."""
+    if _HAS_PROC:
+        pids = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    else:
+        pids = subprocess.run(["ps", "-axo", "pid="], capture_output=True, text=True, check=True).stdout.split()
+    # The lowest: a process that the server has forked this moment still has its command line.
+    return min((int(pid) for pid in pids if serves(int(pid), data)), default=None)
+
+
+def serves(pid: int, data: Path) -> bool:
+    """Whether *pid* is a server of *data*, which may have been moved since the server was started."""
+    command = _command_line(pid)
+    if f"-D{_WORD_END}" not in command:
+        return False
+    try:
+        return os.path.samefile(f"/proc/{pid}/cwd", data)  # a server works in its data
+    except OSError:
+        return f"-D{_WORD_END}{data}{_WORD_END}" in command
 
 
 def is_alive(pid: int) -> bool:

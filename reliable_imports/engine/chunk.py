@@ -31,9 +31,9 @@ from reliable_imports.engine.session import (
 )
 from reliable_imports.engine.timeout import TimedOut, time_limit
 from reliable_imports.engine.tolerance import is_environmental
-from reliable_imports.errors import DuplicateKey, ItemTimeout
+from reliable_imports.errors import ContextMisuse, DuplicateKey, ItemTimeout
 from reliable_imports.failure import Failure, exception_failure, read_failure, rejection, server_failure
-from reliable_imports.faults import is_item_fault
+from reliable_imports.faults import is_item_fault, is_refusal_of_a_row
 from reliable_imports.json_text import loads, with_floats
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
@@ -99,9 +99,11 @@ class Chunk:
         )
         self._processor = processor
         self._batch = batch
-        self._setting = Setting(self.session, batch.id, batch.batch_type, run_id, found, threading.get_ident())
-        self._on_item = on_item
         self._process_id = os.getpid()
+        self._setting = Setting(
+            self.session, batch.id, batch.batch_type, run_id, found, threading.get_ident(), self._process_id
+        )
+        self._on_item = on_item
         self._parse = parser(processor)
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
@@ -110,6 +112,7 @@ class Chunk:
         self._is_validating = False
         self._unread = ImportBatchItem(batch.id, 0, None)
         self._until = time.monotonic() + MAX_SECONDS
+        self._environmental: dict[str, bool] = {}
 
     @property
     def is_full(self) -> bool:
@@ -178,7 +181,7 @@ class Chunk:
                 if error.is_not_yet and not attempt.stored.tries_last:
                     attempt.waits_for_others = True
                     continue
-                attempt.environmental = error.is_of_the_table or is_environmental(attempt.failure, None)
+                attempt.environmental = self._is_environmental(attempt.failure, error)
                 if self.session.is_full:
                     raise ChunkTooLarge  # the hooks may write, too
                 self._call_error_hook(attempt)
@@ -279,6 +282,8 @@ class Chunk:
             accepted = self._processor.validate_item(item, ctx)
             if not accepted:
                 raise _Rejected(None if accepted is not None else type(self._processor).__qualname__)
+            if accepted is not True and inspect.isawaitable(accepted):
+                raise ContextMisuse("validate_item returned something to await, which is no answer")
             self._is_validating = False
         return self._processor.process_item(item, ctx)
 
@@ -321,6 +326,15 @@ class Chunk:
             constraint=error.constraint,
             source_data=source_data,
         )
+
+    def _is_environmental(self, failure: Failure, error: WriteError) -> bool:
+        """Whether a refused write says more about the world; of each reason the first one is looked at closely."""
+        if not (error.is_of_the_table or is_environmental(failure, None)):
+            return False
+        if failure.reason not in self._environmental:
+            refusal = self.session.refuse_again(error.scope)
+            self._environmental[failure.reason] = refusal is not None and not is_refusal_of_a_row(refusal)
+        return self._environmental[failure.reason]
 
     def _book_duplicate(self, stored: StoredItem, duplicate_of: int) -> None:
         attempt = Attempt(self._item(stored), stored, Outcome.SKIPPED, ItemScope(), ItemNotes())

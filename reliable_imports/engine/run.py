@@ -198,7 +198,9 @@ class Run:
                 cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
                 cursor.execute(script)
         except (OSError, UnicodeDecodeError, psycopg2.Error) as error:
-            if isinstance(error, psycopg2.Error) and fault_of(error, connection) is not Fault.ITEM:
+            if isinstance(error, psycopg2.Error) and (
+                connection.closed or fault_of(error, connection) is Fault.TRANSACTION
+            ):
                 raise
             raise SetupFailed(str(path), first_line(error), self._batch.id) from error
         discard_session(connection)
@@ -276,7 +278,7 @@ class Run:
         try:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
         except BaseException as error:  # user code; the batch is closed and stays so
-            if isinstance(error, psycopg2.Error) and fault_of(error, connection) is Fault.INFRASTRUCTURE:
+            if isinstance(error, psycopg2.Error) and connection.closed:
                 self._lost_completions += 1
                 if self._lost_completions < _MAX_LOST_COMPLETIONS:
                     raise

@@ -335,6 +335,21 @@ class ChunkSession:
         self._require_transaction()
         return unsent
 
+    def refuse_again(self, scope: ItemScope) -> psycopg2.Error | None:
+        """The error of declared writes that were refused, with what `apply_writes` is not told: where it came from.
+
+        They are sent once more, and undone. None if the server takes them now.
+        """
+        savepoint = f"{self._savepoints}{next(self._numbers)}"
+        self._send_for_all(f"{self._take_pending()}SAVEPOINT {savepoint}")
+        error = None
+        try:
+            self._cursor.execute("; ".join(filter(None, [self._statements(scope)[0], self._settle])))
+        except psycopg2.Error as refusal:
+            error = refusal
+        self._send_for_all(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
+        return error
+
     @property
     def is_full(self) -> bool:
         """Whether the next item might need a subtransaction more than there should be."""

@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reliable_imports.engine.attempt import Attempt
-from reliable_imports.errors import UnusableTarget
+from reliable_imports.errors import ItemTimeout, UnusableTarget
 from reliable_imports.failure import Failure
+from reliable_imports.faults import is_environmental_state, is_refusal_of_a_row
 from reliable_imports.processor import BaseProcessor
+from reliable_imports.statuses import Stage
 
 _MIN_SHARE_ITEMS = 100
-# The server's word that no item will fare better: rights, missing objects, a read-only server.
-_ENVIRONMENTAL_STATES = frozenset({"25006", "28000", "28P01", "3F000", "42501", "42703", "42883", "42P01", "42P10"})
 # Files are mostly named by the item, so their absence is the item's affair.
 _OF_THE_ITEM = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 
 
 def is_environmental(failure: Failure, error: BaseException | None) -> bool:
     """Whether a failure says more about the world than about its item, so that the next one will likely fail too."""
+    if error is not None and is_refusal_of_a_row(error):
+        return False
     if failure.sqlstate is not None:
-        return failure.sqlstate in _ENVIRONMENTAL_STATES
+        return is_environmental_state(failure.sqlstate)
     if isinstance(error, UnusableTarget):
         return True
+    if isinstance(error, ItemTimeout) and failure.stage is Stage.PREPARE:
+        return True  # a service that does not answer
     return isinstance(error, OSError | ImportError) and not isinstance(error, _OF_THE_ITEM)
 
 

@@ -22,10 +22,11 @@ from reliable_imports.engine.preparation import Prepared, Preparer
 from reliable_imports.engine.recorder import Recorder
 from reliable_imports.engine.session import LARGEST_GROUP, MAX_SUBTRANSACTIONS, ChunkSpoiled, ChunkTooLarge, ItemScope
 from reliable_imports.engine.stop import StopSignal
-from reliable_imports.engine.tolerance import CircuitBreaker, excess
+from reliable_imports.engine.tolerance import CircuitBreaker, excess, is_environmental
+from reliable_imports.engine.trail import Trail
 from reliable_imports.errors import ContextMisuse, UnusableTarget
 from reliable_imports.failure import Failure, exception_failure
-from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of
+from reliable_imports.faults import QUERY_CANCELED, Fault, fault_of, is_condition, is_refusal_of_a_row, may_pass
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.queries import load
@@ -39,6 +40,9 @@ MAX_TRIES = 5
 
 MAX_LONE_LOSSES = 5
 """Connections that an item may cost while it is tried alone, before it is set aside."""
+
+MAX_TROUBLED = 3
+"""Items in a row that may meet trouble of the server, a full disk, say, while each is tried alone."""
 
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
@@ -71,6 +75,10 @@ class Doubt:
     verdict: Failure | None = None
     is_harmful: bool = False
     """Trying the item cost a process or a connection."""
+    is_environmental: bool | None = None
+    """Whether the verdict says more about the world than about the item; None: as its error tells."""
+    written_before: int | None = None
+    """How many items this worker had written when the item met trouble of the server, tried alone."""
 
 
 class Worker:
@@ -99,6 +107,7 @@ class Worker:
         self._batch = batch
         self._processor = processor
         self._run_id = run_id
+        self._trail = Trail(batch.id, run_id)
         self._settle = settle
         self._stop = stop
         self._on_chunk = on_chunk
@@ -106,7 +115,7 @@ class Worker:
         self._on_tried = on_tried
         self._recorder = Recorder(batch, processor, run_id)
         self._breaker = CircuitBreaker(processor)
-        self._preparer = Preparer(processor)
+        self._preparer = Preparer(processor, is_stopped=lambda: stop.received is not None)
         self._prepares = self._preparer.is_wanted
         self._claims = Claims(batch, processor, run_id, prepares=self._prepares)
         self._tolerates_all = processor.max_failed_items is None and processor.max_failed_share is None
@@ -119,6 +128,8 @@ class Worker:
         self._trying: list[StoredItem] = []
         self._careful_items = 0
         self._small_chunks = 0
+        self._written = 0
+        self._troubled: list[int] = []
         self._refusals = 0.0
         self._undone = 0.0
         self._mixes = False
@@ -282,6 +293,8 @@ class Worker:
                 chunk.add(item, prepared=prepared)
             else:
                 chunk.add(item, verdict=doubt.verdict, is_harmful=doubt.is_harmful, prepared=prepared)
+                if doubt.is_environmental is not None:
+                    chunk.attempts[-1].environmental = doubt.is_environmental
             if self._stop.received is not None:
                 self._raise_if_cancelled(chunk.attempts[-1])
                 break
@@ -316,6 +329,10 @@ class Worker:
         for pause in chunk.retry_pauses[: _MAX_TIMED_RETRIES - len(self._retries_due)]:
             heapq.heappush(self._retries_due, time.monotonic() + pause)
         session = chunk.session
+        written = session.declared_entries - len(session.write_errors) + session.own_items - session.own_undone
+        if written > 0:
+            self._written += written
+            self._troubled.clear()
         if session.declared_entries:
             share = len(session.write_errors) / session.declared_entries
             self._refusals += 0.3 * (share - self._refusals)
@@ -330,19 +347,28 @@ class Worker:
         self._on_chunk()
 
     def _doubt(self, error: Exception, careful: bool) -> None:
-        """Decide how to go on after a chunk was undone; raise if the error is nobody's but the database's."""
+        """Decide how to go on after a chunk was undone; raise if the error is nobody's but the database's.
+
+        An error that one item brings about again, alone and on a server that answers, is that item's, whatever its
+        class says. Where the server speaks of itself, other items have to fare better before that is believed.
+        """
         fault = Fault.ITEM
         if isinstance(error, psycopg2.Error):
             fault = fault_of(error, self._connection)
         self._forget()
-        if fault is Fault.INFRASTRUCTURE or not self._trying:
+        is_nameless = fault is Fault.INFRASTRUCTURE and getattr(error, "pgcode", None) is None
+        if self._connection.closed or is_nameless or not self._trying:
             roll_back(self._connection)
             raise error
         discard_session(self._connection)
         if self._stop.received is not None:
             return
         is_shared = fault is Fault.TRANSACTION or getattr(error, "pgcode", None) == QUERY_CANCELED
-        if isinstance(error, ChunkTooLarge) or (is_shared and len(self._trying) > MAX_SUBTRANSACTIONS):
+        if (
+            isinstance(error, ChunkTooLarge)
+            or (is_shared and len(self._trying) > MAX_SUBTRANSACTIONS)
+            or (isinstance(error, psycopg2.Error) and not is_shared and len(self._trying) > _SMALL_CHUNK)
+        ):
             # Hundreds of items one by one would be dear; first in smaller chunks.
             self._small_chunks = MAX_ITEMS // _SMALL_CHUNK
             return
@@ -351,17 +377,48 @@ class Worker:
             return
         doubt = self.doubts.setdefault(self._trying[0].item_number, Doubt())
         if doubt.verdict is not None:
-            raise error  # not even the failure can be recorded
+            if doubt.is_harmful:
+                raise error  # not even the failure can be recorded
+            doubt.is_harmful = True  # its hook may be the cause
+            return
         if isinstance(error, ChunkSpoiled):
             error = ContextMisuse("the item left the transaction that it was given, so nothing of it could be kept")
-        retryable = fault is Fault.TRANSACTION
+        retryable = isinstance(error, psycopg2.Error) and may_pass(error)
         failure = exception_failure(self._batch.batch_type, Stage.WRITE, error, retryable=retryable)
+        if fault is Fault.INFRASTRUCTURE and is_condition(error) and not self._is_known_to_be_alone(doubt, error):
+            self._put_behind(failure)
+            return
         if fault is Fault.TRANSACTION and len(doubt.tries) + 1 < MAX_TRIES:
             doubt.tries.append(failure)
             # Jitter, so that two workers that met do not meet again.
             time.sleep(random.uniform(0, 0.02 * 2 ** len(doubt.tries)))
         else:
             doubt.verdict = failure
+            doubt.is_environmental = is_environmental(failure, error)
+
+    def _is_known_to_be_alone(self, doubt: Doubt, error: Exception) -> bool:
+        """Whether the trouble of the server that an item has met is the item's: others were written since, or a trigger
+        has only said so, and there is no other item to ask."""
+        if doubt.written_before is None:
+            doubt.written_before = self._written
+            return False
+        is_last = self._troubled == [self._trying[0].item_number] * (MAX_TROUBLED - 1)
+        return self._written > doubt.written_before or (is_last and is_refusal_of_a_row(error))
+
+    def _put_behind(self, failure: Failure) -> None:
+        """Try other items first, and this one again when they are done; raise if several have met the same trouble."""
+        item_number = self._trying[0].item_number
+        self._troubled.append(item_number)
+        if len(self._troubled) >= MAX_TROUBLED:
+            items = ", ".join(map(str, dict.fromkeys(self._troubled)))
+            self._troubled.clear()
+            raise MustPause(f"the database has trouble of its own: {failure.title}; met by items tried alone: {items}")
+        item = {"batch_id": self._batch.id, "range_number": self._in_hand, "item_number": item_number}
+        with transaction(self._connection) as cursor:
+            cursor.execute(_WORK["put_behind" if self._in_hand else "put_behind_retries"], item)
+            details = {"item_number": item_number, "error": failure.title}
+            self._trail.say(cursor, "warning", "item put off until the others are done", details)
+        self._careful_items -= 1
 
     def _forget(self) -> None:
         """What undone items had looked up, or were the first to fail for, may never have existed."""
@@ -449,9 +506,6 @@ class Worker:
             if stored.read_problem is not None or stored.duplicate_of is not None or (doubt and doubt.verdict):
                 self._prepared[stored.item_number] = Prepared(None, None)  # its outcome is known already
                 continue
-            if self._careful_items and self._on_item is not None:
-                self._on_item(stored.item_number)
-                self._on_tried()  # item_timeout does not bound prepare_item
             try:
                 data = parse(stored)
             except Exception:  # told when the item is tried
@@ -459,7 +513,18 @@ class Worker:
             wanted.append(
                 ImportBatchItem(self._batch.id, stored.item_number, data, stored.line, stored.offset, stored.attempt)
             )
-        self._prepared.update(zip((item.item_number for item in wanted), self._preparer.prepare(wanted), strict=True))
+        if not wanted:
+            return
+        on_item = self._on_item or (lambda number: None)
+        if self._careful_items:
+            on_item(wanted[0].item_number)
+            outcomes = self._preparer.prepare(wanted, tick=lambda: None)
+        else:
+            # Which of them keeps the process from doing anything else nobody can tell; only that one does.
+            outcomes = self._preparer.prepare(wanted, tick=lambda: on_item(0))
+        self._on_tried()
+        if outcomes is not None:
+            self._prepared.update(zip((item.item_number for item in wanted), outcomes, strict=True))
 
     def _check_tolerance(self) -> None:
         if self._tolerates_all:

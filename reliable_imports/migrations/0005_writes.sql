@@ -408,8 +408,8 @@ $$;
 -- without a subtransaction, for they were good a moment ago; those behind it are tried as a group. So a group costs one
 -- subtransaction at most, however many of it fail.
 --
--- What is not an entry's own fault (connection, transaction state, lock, resources, operator, I/O, internal) is raised
--- again: booked as a failure of the entry, a full disk would fail every item of a batch.
+-- What is not an entry's own fault, as far as its SQLSTATE tells, is raised again: booked as a failure of the entry, a
+-- full disk would fail every item of a batch.
 --
 -- Subtransactions that have written are counted, and before there are more than *room* of them the function stops.
 -- It returns a row for each entry of which there is something to tell, and a last one whose entry_index is the number
@@ -437,16 +437,15 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    infrastructure  CONSTANT text[] := ARRAY['08', '25', '40', '53', '55', '57', '58', 'XX'];
-    used            integer := 0;
-    first           integer := 1;
-    last            integer;
-    tried           integer;
-    following       integer;
-    is_settling     boolean;
-    verdicts        text[] := '{}';
-    row_keys        bigint[] := '{}';
-    done            record;
+    used         integer := 0;
+    first        integer := 1;
+    last         integer;
+    tried        integer;
+    following    integer;
+    is_settling  boolean;
+    verdicts     text[] := '{}';
+    row_keys     bigint[] := '{}';
+    done         record;
 BEGIN
     FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
         last := group_ends[number];
@@ -475,7 +474,7 @@ BEGIN
                     failed_table = TABLE_NAME,
                     failed_column = COLUMN_NAME,
                     failed_constraint = CONSTRAINT_NAME;
-                IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
+                IF reliable_imports.fault_of(failed_sqlstate) <> 'item' THEN
                     RAISE;
                 END IF;
             END;
@@ -508,7 +507,7 @@ BEGIN
                         failed_table = TABLE_NAME,
                         failed_column = COLUMN_NAME,
                         failed_constraint = CONSTRAINT_NAME;
-                    IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (infrastructure) THEN
+                    IF reliable_imports.fault_of(failed_sqlstate) <> 'item' THEN
                         RAISE;
                     END IF;
                 END;

@@ -126,7 +126,10 @@ def test_ctrl_c_tells_how_to_go_on_and_going_on_finishes_the_batch(
         while not Path(environment["REACHED"]).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert err.splitlines() == [
         "error: interrupted; finished items of batch 1 are kept and the rest stay pending: "

@@ -27,7 +27,7 @@ def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[
         yield child
     finally:
         child.kill()
-        child.wait()
+        child.wait(timeout=60)
         child.stdin.close()
         child.stdout.close()
 

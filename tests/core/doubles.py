@@ -114,8 +114,23 @@ def _use_from_thread(item: ImportBatchItem, ctx: ImportContext) -> None:
 
     thread = threading.Thread(target=write)
     thread.start()
-    thread.join()
+    thread.join(120)
     raise errors[0]
+
+
+def _use_from_fork(item: ImportBatchItem, ctx: ImportContext) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            ctx.execute("INSERT INTO places VALUES (77)")
+        except BaseException as error:
+            os.write(writer, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        raise RuntimeError(told.read())
 
 
 class _Unprintable(Exception):
@@ -155,6 +170,7 @@ ACTIONS: dict[str, Action] = {
     "surrogate": lambda item, ctx: ctx.execute("SELECT %s", ["\ud800"]),
     "unadaptable": lambda item, ctx: ctx.execute("SELECT %s", [object()]),
     "thread": _use_from_thread,
+    "forked context": _use_from_fork,
     "set search_path": _run("SET search_path = nowhere"),
     "set role": _run("SET SESSION AUTHORIZATION DEFAULT; SET statement_timeout = 1"),
     "set read only": _run("SET default_transaction_read_only = on"),

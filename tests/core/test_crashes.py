@@ -23,7 +23,7 @@ def test_a_killed_workers_items_are_processed_once(
     batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 201)])
     with worker_that_stops_at(database, batch_id, at) as child:
         child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.wait(timeout=60)
         # At once: nothing has to time out.
         summary = manager.process_batch(batch_id)
 
@@ -67,14 +67,14 @@ def test_workers_that_finish_together_close_the_batch(manager: BatchManager) -> 
         start = threading.Barrier(4)
 
         def work(batch_id: int = batch_id, start: threading.Barrier = start) -> None:
-            start.wait()
+            start.wait(120)
             manager.process_batch(batch_id)
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(120)
         assert manager.get_summary(batch_id).status is BatchStatus.COMPLETED
 
 
@@ -94,7 +94,7 @@ def test_a_late_worker_writes_nothing(manager: BatchManager, database: str, sql:
         assert child.stdout is not None
         # It makes its connection again, and finds that nothing is left to do.
         assert child.stdout.readline() == "finished\n"
-        assert child.wait() == 0
+        assert child.wait(timeout=120) == 0
 
     assert sql("SELECT count(*), count(DISTINCT item) FROM writes") == [(100, 100)]
 
@@ -191,23 +191,25 @@ def test_a_server_that_stays_away_interrupts_the_run(
     assert manager.process_batch(batch_id).completed_items == 100
 
 
-@pytest.mark.parametrize("sqlstate", ["53100", "58030", "57P01", "XX000", "08006"])
+@pytest.mark.parametrize("sqlstate", ["53100", "53200", "58030", "57P01"])
 @pytest.mark.parametrize("batch_type", ["notes", "immediate"])
 def test_trouble_of_the_server_pauses_the_batch_and_blames_no_item(
     manager: BatchManager, sql: Sql, sqlstate: str, batch_type: str
 ) -> None:
-    # The real server raises the real SQLSTATE, as it does when its disk is full.
+    # From item 60 on the real server raises the real SQLSTATE, as it does when its disk is full.
     sql(
         f"""CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '{sqlstate}'; END $$"""
     )
-    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 60) EXECUTE FUNCTION trouble()")
+    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id >= 60) EXECUTE FUNCTION trouble()")
     batch_id = manager.create_batch(batch_type, [{"id": number, "text": "ok"} for number in range(1, 101)])
 
     after = manager.process_batch(batch_id)
 
-    assert (after.status, after.completed_items, after.failed_items) == (BatchStatus.PAUSED, 50, 0)
-    assert after.pause_reason == "the database has trouble of its own: could not extend file"
+    assert (after.status, after.completed_items, after.failed_items) == (BatchStatus.PAUSED, 59, 0)
+    assert after.pause_reason is not None
+    assert after.pause_reason.startswith("the database has trouble of its own: ")
+    assert after.pause_reason.endswith(": could not extend file; met by items tried alone: 60, 61, 62")
     (run,) = manager.list_runs(batch_id=batch_id)
     assert (run.state, run.error) == ("interrupted", "the batch is paused")
     sql("DROP TRIGGER trouble ON notes")
@@ -220,7 +222,7 @@ def test_a_server_that_cannot_even_pause_the_batch_interrupts_the_run(manager: B
         BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"""
     )
     batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 101)])
-    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 60) EXECUTE FUNCTION trouble()")
+    sql("CREATE TRIGGER trouble BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id >= 60) EXECUTE FUNCTION trouble()")
     sql(
         "CREATE TRIGGER trouble BEFORE UPDATE ON reliable_imports.import_batches FOR EACH ROW "
         "WHEN (NEW.status = 'paused') EXECUTE FUNCTION trouble()"
@@ -290,7 +292,7 @@ def test_a_real_deadlock_costs_no_item(manager: BatchManager, sql: Sql, monkeypa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert [summary.completed_items for summary in summaries] == [1, 1]
 

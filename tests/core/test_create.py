@@ -66,7 +66,7 @@ def test_the_same_delivery_four_times_at_once_is_one_batch(manager: BatchManager
     ids: list[int] = []
 
     def deliver() -> None:
-        start.wait()
+        start.wait(120)
         items = ({"id": number, "text": "a"} for number in range(2_000))
         ids.append(manager.create_batch("notes", items, idempotency_key="same"))
 
@@ -74,7 +74,7 @@ def test_the_same_delivery_four_times_at_once_is_one_batch(manager: BatchManager
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert len(ids) == 4
     assert len(set(ids)) == 1

@@ -95,8 +95,8 @@ def test_reprocessing_waits_for_a_retry_of_the_cancelled_batch(manager: BatchMan
     while request.is_alive() and not sql("SELECT pid FROM pg_locks WHERE NOT granted"):
         request.join(0.02)
     go_on.set()
-    request.join()
-    worker.join()
+    request.join(120)
+    worker.join(120)
 
     assert taken == [None]
     assert manager.get_summary(batch_id).completed_items == 1

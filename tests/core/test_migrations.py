@@ -42,14 +42,14 @@ def test_four_processes_may_migrate_at_once(empty_database: str) -> None:
     applied: list[list[str]] = []
 
     def run() -> None:
-        start.wait()
+        start.wait(120)
         applied.append(migrate(empty_database))
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
     assert sorted(map(len, applied)) == [0, 0, 0, len(scripts())]
 
 

@@ -37,7 +37,7 @@ def child_working(dsn: str, batch_id: int) -> Iterator[subprocess.Popen[str]]:
         yield child
     finally:
         child.kill()
-        child.communicate()
+        child.communicate(timeout=60)
 
 
 def work_in_child(dsn: str, batch_id: int) -> subprocess.CompletedProcess[str]:
@@ -121,7 +121,7 @@ def test_a_killer_among_items_that_are_tried_again_is_found_after_one_death(
         first = work_in_child(database, batch_id)
         second = work_in_child(database, batch_id)
         gate.touch()
-        other.communicate()
+        other.communicate(timeout=120)
 
     assert (first.stdout, second.stdout) == ("", "processing\n"), second.stderr
     (failed,) = manager.list_items(batch_id, status="failed")
@@ -142,7 +142,7 @@ def test_workers_that_look_for_a_killer_together_find_it_as_soon(
     with ExitStack() as stack:
         crew = [stack.enter_context(child_working(database, batch_id)) for _ in range(3)]
         for worker in crew:
-            worker.communicate()
+            worker.communicate(timeout=120)
 
     assert [worker.returncode for worker in crew] == [0, 0, 0]
     assert [item.item_number for item in manager.list_items(batch_id, status="failed")] == [10]
@@ -286,7 +286,7 @@ def test_a_worker_killed_from_outside_charges_nobody(manager: BatchManager, data
             while tried:
                 tried -= child.stdout.readline() == "trying\n"
             child.send_signal(signal.SIGKILL)
-            child.wait()
+            child.wait(timeout=60)
 
     summary = manager.process_batch(batch_id)
 

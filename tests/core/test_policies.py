@@ -134,9 +134,11 @@ def test_an_item_that_waits_for_its_next_try_survives_a_run(
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = manager.create_batch("transient", [{"failures": 1}, {"failures": 0}])
+    monkeypatch.setattr(TransientProcessor, "retry_pause", timedelta(minutes=1))
     monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
     waiting = manager.process_batch(batch_id)
     monkeypatch.undo()
+    sql("UPDATE reliable_imports.import_retries SET not_before = now()")
 
     assert (waiting.status, waiting.completed_items, waiting.open_items) == (BatchStatus.PROCESSING, 1, 1)
     assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,39 @@ def test_register_works_as_a_decorator_and_refuses_what_cannot_work() -> None:
         registry.register(NoTableProcessor)
     with pytest.raises(InvalidProcessor, match="not a subclass of BaseProcessor"):
         registry.register(int)  # type: ignore[type-var]
+
+
+class _WritingProcessor(BaseProcessor):
+    def process_item(self, item: object, ctx: object) -> None:
+        return None
+
+
+async def _async_answer(*arguments: object) -> bool:
+    return False
+
+
+def _answers(*arguments: object) -> Iterator[bool]:
+    yield False
+
+
+@functools.wraps(_async_answer)
+def _wrapped_answer(*arguments: object) -> object:
+    return _async_answer(*arguments)
+
+
+@pytest.mark.parametrize("method", [_async_answer, _answers, _wrapped_answer])
+@pytest.mark.parametrize(
+    "name", ["validate_item", "process_item", "on_batch_start", "on_item_error", "on_batch_complete"]
+)
+def test_methods_that_nobody_would_await_or_iterate_are_refused(name: str, method: Callable[..., object]) -> None:
+    processor = type("OddProcessor", (_WritingProcessor,), {name: method})
+
+    with pytest.raises(InvalidProcessor, match=f"OddProcessor cannot be used: {name} "):
+        ProcessorRegistry().register(processor)
+
+
+def test_prepare_item_may_be_async_and_may_not_yield() -> None:
+    ProcessorRegistry().register(type("OddProcessor", (_WritingProcessor,), {"prepare_item": _async_answer}))
+
+    with pytest.raises(InvalidProcessor, match="prepare_item has a yield in it"):
+        ProcessorRegistry().register(type("OddProcessor", (_WritingProcessor,), {"prepare_item": _answers}))

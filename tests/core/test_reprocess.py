@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from reliable_imports import (
     BatchManager,
     BatchStatus,
     BatchSummary,
+    ConfigurationError,
     IdempotencyKeyTaken,
     ImportBatchItem,
     ImportContext,
@@ -116,14 +118,14 @@ def test_four_at_once_take_each_failure_once(
     ids: list[int | None] = []
 
     def request() -> None:
-        start.wait()
+        start.wait(120)
         ids.append(manager.create_reprocess_batch(failed_batch))
 
     threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert len(ids) == 4
     assert len(set(ids)) == 1
@@ -138,14 +140,14 @@ def test_four_that_also_process_share_the_batch(manager: BatchManager, sql: Sql,
     summaries: list[BatchSummary] = []
 
     def request() -> None:
-        start.wait()
+        start.wait(120)
         summaries.append(manager.reprocess_batch(failed_batch))
 
     threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     assert {summary.batch_id for summary in summaries} == {summaries[0].batch_id}
     assert manager.get_summary(summaries[0].batch_id).completed_items == 15
@@ -225,6 +227,22 @@ def test_all_items_on_request_are_a_new_wish_each_time(manager: BatchManager, sq
     assert first.total_items == second.total_items == 100
     assert first.batch_id != second.batch_id
     assert manager.count_outstanding(failed_batch) == 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{"reason": "12345678"}, {"due_only": True}, {"retryable_only": True}, {"exclude_reasons": ["12345678"]}],
+)
+def test_all_items_and_some_failures_exclude_each_other(
+    manager: BatchManager, failed_batch: int, chosen: dict[str, Any]
+) -> None:
+    (name,) = chosen
+    with pytest.raises(ConfigurationError, match=f"cannot be narrowed by {name}"):
+        manager.reprocess_batch(failed_batch, failed_items_only=False, **chosen)
+
+    assert [batch.batch_id for batch in manager.list_batches()] == [failed_batch]
+    some = manager.create_reprocess_batch(failed_batch, failed_items_only=False, from_item=2, to_item=4)
+    assert manager.process_batch(some or 0).total_items == 3
 
 
 def test_an_idempotency_key_makes_one_wish_of_two(manager: BatchManager, failed_batch: int) -> None:
@@ -312,7 +330,7 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-        thread.join()
+        thread.join(120)
 
     assert (summaries[0].failed_items, summaries[0].open_items) == (0, 0)
     assert sql("SELECT text FROM notes") == [("new",)]

@@ -124,7 +124,7 @@ class Webserver:
 
     def close(self) -> None:
         self._process.terminate()
-        self._process.wait()
+        self._process.wait(120)
         for left in processes("sid", self._process.pid):
             os.kill(left, signal.SIGKILL)
 

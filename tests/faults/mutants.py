@@ -245,7 +245,7 @@ SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "names are not qualified": (
         ("record_chunk", "INSERT INTO reliable_imports.import_attempts", "INSERT INTO import_attempts"),
     ),
-    "a full disk is booked on declared writes": (("apply_writes", "'40', '53', '55'", "'40', '55'"),),
+    "a full disk is booked on declared writes": (("fault_of", "'08', '53', '58'", "'08', '58'"),),
     "runs are not counted": (("record_chunk", "completed = completed + completed_n", "completed = completed"),),
     "ranges are not counted": (
         ("record_chunk", "completed = claimed.completed + completed_n", "completed = claimed.completed"),

@@ -78,14 +78,14 @@ def test_reprocessing_twice_at_once_takes_each_failure_once(manager: BatchManage
     start = threading.Barrier(4)
 
     def reprocess() -> None:
-        start.wait()
+        start.wait(120)
         found.append(manager_of(dsn).reprocess_batch(batch_id).batch_id)
 
     threads = [threading.Thread(target=reprocess) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
     assert len(found) == 4
     for each in {*found, batch_id}:
         total = assert_sound(dsn, each, may_fail=range(1, 121), is_finished=True).total

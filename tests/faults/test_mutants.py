@@ -60,7 +60,7 @@ def _play(
     batch_type, doing, _ = _SCENARIOS[name]
     batch_id = manager.create_batch(batch_type, items(100, do=doing))
     if name in _DISK_IS_FULL:
-        _refuse_item_60_for_want_of_room(sql)
+        _refuse_items_from_60_on_for_want_of_room(sql)
     match name:
         case "nothing is locked and nothing is guarded":
             _pass_a_worker_that_stands(dsn, batch_id)
@@ -81,13 +81,13 @@ def _play(
     return batch_id, [number for number, what in doing.items() if what in _DESERVED]
 
 
-def _refuse_item_60_for_want_of_room(sql: Sql) -> None:
+def _refuse_items_from_60_on_for_want_of_room(sql: Sql) -> None:
     sql(
         "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"
     )
     sql(
-        "CREATE TRIGGER no_room BEFORE INSERT ON written FOR EACH ROW WHEN (NEW.item_id = 60) "
+        "CREATE TRIGGER no_room BEFORE INSERT ON written FOR EACH ROW WHEN (NEW.item_id >= 60) "
         "EXECUTE FUNCTION no_room()"
     )
 

@@ -264,6 +264,6 @@ def test_two_threads_read_large_cells_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
     assert len(results) == 4
     assert len(set(results)) == 1

@@ -56,7 +56,7 @@ def refusing_server() -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-        thread.join()
+        thread.join(120)
 
 
 def test_a_refusal_is_told_without_the_signature(refusing_server: str) -> None:

@@ -826,7 +826,7 @@ def test_an_old_failure_leaves_newer_data_that_is_being_written(
         thread.start()
         _until_it_waits(sql, thread)
         _go_on(child)
-        thread.join()
+        thread.join(120)
 
     # It has more to write than the note.
     assert (summaries[0].completed_items, summaries[0].failed_items) == (1, 0)
@@ -849,7 +849,7 @@ def test_newer_data_waits_for_an_old_failure_that_is_being_written(
         thread.start()
         _until_it_waits(sql, thread)
         _go_on(child)
-        thread.join()
+        thread.join(120)
         assert child.stdout.readline() == "finished\n"
 
     assert summaries[0].completed_items == 1
@@ -872,7 +872,7 @@ def test_two_workers_that_meet_at_shared_rows_lose_none(manager: BatchManager, r
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(120)
 
     for each in (again, newer):
         summary = manager.process_batch(each)
