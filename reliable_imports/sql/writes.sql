@@ -64,7 +64,7 @@ BEGIN
                 failed_table = TABLE_NAME,
                 failed_column = COLUMN_NAME,
                 failed_constraint = CONSTRAINT_NAME;
-            IF pg_catalog.substr(failed_sqlstate, 1, 2) = ANY (ARRAY['08', '25', '40', '53', '55', '57', '58', 'XX']) THEN
+            IF reliable_imports.fault_of(failed_sqlstate) <> 'item' THEN
                 RAISE;
             END IF;
         END;
