@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import copy_text
+from reliable_imports.column_check import ColumnCheck
 from reliable_imports.database import transaction
 from reliable_imports.deliveries import (
     EarlierBatch,
@@ -30,6 +31,7 @@ from reliable_imports.models import Delivery
 from reliable_imports.queries import load
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources import Source
+from reliable_imports.sources.again import reading_of
 from reliable_imports.sources.limits import too_many_items
 
 logger = logging.getLogger("reliable_imports")
@@ -49,7 +51,9 @@ class _Repeats(Exception):
         super().__init__()
 
 
-def create_batch(connection: Connection, offer: Offer, *, keying: Keying | None, max_items: int) -> Delivery:
+def create_batch(
+    connection: Connection, offer: Offer, *, keying: Keying | None, check: ColumnCheck | None, max_items: int
+) -> Delivery:
     """Store the items as a new batch in one transaction; see `BatchManager.deliver`."""
     with connection.cursor() as cursor:
         named = find_by_key(cursor, offer)
@@ -64,7 +68,7 @@ def create_batch(connection: Connection, offer: Offer, *, keying: Keying | None,
             if batch_id is None:  # a delivery with this key was under way, and is committed now
                 named = find_by_key(cursor, offer)
             else:
-                return _fill_batch(cursor, batch_id, offer, keying, max_items)
+                return _fill_batch(cursor, batch_id, offer, keying, check, max_items)
     except _Repeats as repeats:
         return told_of_same_content(connection, offer, repeats.earlier)
     assert named is not None
@@ -86,14 +90,21 @@ def _insert_batch(cursor: Any, offer: Offer) -> int | None:
     return None if inserted is None else int(inserted[0])
 
 
-def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, max_items: int) -> Delivery:
-    total = _copy_items(cursor, batch_id, offer.items, max_items)
+def _fill_batch(
+    cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, check: ColumnCheck | None, max_items: int
+) -> Delivery:
+    total = _copy_items(cursor, batch_id, offer.items, check, max_items)
     warnings = [] if keying is None else keying.warnings(cursor, batch_id)
+    warnings += [] if check is None else check.warnings()
+    left_out: dict[str, int] = {}
+    reading = None
     # Known only now, when the file has been read to its end.
     sha256, size = None, None
     if isinstance(offer.items, Source):
         sha256, size = offer.items.sha256, offer.items.size
-        warnings += offer.items.warnings
+        warnings += offer.items.findings.warnings
+        left_out = offer.items.findings.left_out
+        reading = reading_of(offer.items)
     if sha256 is not None and size is not None:
         # Waits for a delivery of the same content that is under way, and is then seen by the next statement.
         cursor.execute(_INGEST["lock_content"], {"batch_type": offer.batch_type, "sha256": sha256})
@@ -109,6 +120,7 @@ def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None,
             "total_items": total,
             "source_sha256": sha256,
             "source_bytes": size,
+            "source_reading": None if reading is None else json_object("source_reading", reading),
             "warnings": warnings,
         },
     )
@@ -116,7 +128,7 @@ def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None,
     if keying is not None:
         keying.mark_duplicates(cursor, batch_id)
     level, message = ("info", "batch created") if total else ("warning", "batch created without items")
-    log(cursor, batch_id, level, message, {"items": total, "source": offer.source})
+    log(cursor, batch_id, level, message, {"items": total, "source": offer.source, **left_out})
     for warning in warnings:
         log(cursor, batch_id, "warning", warning, {})
     has_problem = not total or bool(warnings)
@@ -128,10 +140,17 @@ def _fill_batch(cursor: Any, batch_id: int, offer: Offer, keying: Keying | None,
     return Delivery(batch_id, is_new=True, warnings=tuple(warnings))
 
 
-def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], max_items: int) -> int:
+def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], check: ColumnCheck | None, max_items: int) -> int:
     """COPY the items and return how many there were; an exception of the iterable comes through as it is."""
+
+    def look(block: str, count: int) -> None:
+        _check_count(items, count, max_items)
+        if check is not None:
+            check.look(block)
+
     counter = [0]
-    reader = copy_text.BlockReader(_blocks(batch_id, items, counter, max_items))
+    begun = iter(items) if check is None else check.begin(items)
+    reader = copy_text.BlockReader(_blocks(batch_id, begun, counter, look))
     try:
         cursor.copy_expert(_INGEST["copy_items"], reader, size=_COPY_BYTES)
     except psycopg2.Error as error:
@@ -146,7 +165,9 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], max_items: 
     return counter[0]
 
 
-def _blocks(batch_id: int, items: Iterable[object], counter: list[int], max_items: int) -> Iterator[str]:
+def _blocks(
+    batch_id: int, items: Iterable[object], counter: list[int], look: Callable[[str, int], None]
+) -> Iterator[str]:
     """The items as lines, joined: in one loop, for each step of it is taken once for every item."""
     escape = copy_text.escape
     lines: list[str] = []
@@ -164,12 +185,14 @@ def _blocks(batch_id: int, items: Iterable[object], counter: list[int], max_item
         lines.append(line)
         length += len(line)
         if length >= _BLOCK_LENGTH:
-            _check_count(items, number, max_items)
-            yield "".join(lines)
+            block = "".join(lines)
+            look(block, number)
+            yield block
             lines.clear()
             length = 0
-    _check_count(items, counter[0], max_items)
-    yield "".join(lines)
+    block = "".join(lines)
+    look(block, counter[0])
+    yield block
 
 
 def _check_count(items: Iterable[object], count: int, max_items: int) -> None:

@@ -6,12 +6,17 @@
     list, tuple                              array
     str, int, float, bool, None              string, number, true or false, null
     Decimal                                  number with exactly its digits (`Decimal("1.10")` -> `1.10`)
+    NaN                                      null: what it says is that there is no value
     datetime, date, time                     string, `isoformat()`
+    timedelta                                string, ISO 8601: `P1DT2.5S`
     UUID, pathlib paths                      string, `str()`
     Enum                                     as its value
     dataclass, msgspec.Struct, pydantic      object by field name; for pydantic by alias, as the model validates it
+    numpy scalars, arrays                    as the Python value that equals them; arrays as lists of such
+    pandas NA, NaT                           null
+    pandas Timestamp, Timedelta, Series      as datetime, timedelta, mapping
 
-Whatever else there is (bytes, sets, NaN, keys that are no strings) is not guessed at: see `dumps_item`.
+Whatever else there is (bytes, sets, infinities, keys that are no strings) is not guessed at: see `dumps_item`.
 """
 
 from __future__ import annotations
@@ -21,8 +26,8 @@ import json
 import math
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from datetime import date, datetime, time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from json.encoder import encode_basestring
@@ -67,7 +72,7 @@ def plain_object(value: object) -> str | None:
         return None
     for key, each in value.items():
         kind = type(each)
-        if type(key) is not str or (kind not in _NO_FLOATS and (kind is not float or not math.isfinite(each))):
+        if type(key) is not str or (kind not in _NO_FLOATS and (kind is not float or math.isinf(each))):
             return None
     try:
         text = _encode(value).decode()
@@ -277,13 +282,13 @@ def _nesting(text: str) -> int:
 
 
 def _are_scalars(values: Collection[object]) -> bool:
-    """Whether the encoder does with all of them what this module promises; it would turn NaN into null."""
+    """Whether the encoder does with all of them what this module promises; it would turn Infinity into null."""
     kinds = set(map(type, values))
-    return kinds <= _NO_FLOATS or (kinds <= _SCALARS and _floats_are_finite(values))
+    return kinds <= _NO_FLOATS or (kinds <= _SCALARS and not _has_infinity(values))
 
 
-def _floats_are_finite(values: Collection[object]) -> bool:
-    return all(math.isfinite(value) for value in values if type(value) is float)
+def _has_infinity(values: Collection[object]) -> bool:
+    return any(math.isinf(value) for value in values if type(value) is float)
 
 
 def _is_plain(value: object, depth: int) -> bool:
@@ -300,7 +305,7 @@ def _is_plain(value: object, depth: int) -> bool:
         return _are_scalars((value,))
     if _are_scalars(children):
         return True
-    if depth == MAX_NESTING or not _floats_are_finite(children):
+    if depth == MAX_NESTING or _has_infinity(children):
         return False
     for child in children:  # noqa: SIM110 - a generator would take a second frame on each level
         if type(child) not in _SCALARS and not _is_plain(child, depth + 1):
@@ -327,44 +332,125 @@ class _NotJson(Exception):
 
 def _write(value: Any, depth: int) -> str:
     """JSON text of *value*, written piece by piece in Python."""
-    match value:
-        case None:
-            return "null"
-        case Enum():
-            return _write(value.value, depth)
-        case str():
-            return encode_basestring(value)
-        case bool():
-            return "true" if value else "false"
-        case int():
-            try:
-                return int.__repr__(value)
-            except ValueError:  # longer than Python prints; Decimal has no such limit
-                return str(Decimal(value))
-        case float():
-            if math.isfinite(value):
-                return _encode(float(value)).decode()
-            raise _NotJson("NaN is not JSON" if math.isnan(value) else "Infinity is not JSON")
-        case Mapping():
-            return _write_object(value, depth)
-        case list() | tuple():
-            return _write_array(value, depth)
-        case Decimal():
-            if value.is_finite():
-                return str(value)
-            raise _NotJson("NaN is not JSON" if value.is_nan() else "Infinity is not JSON")
-        case datetime() | date() | time():
-            return encode_basestring(value.isoformat())
-        case UUID() | PurePath():
-            return encode_basestring(str(value))
+    for kinds, write in _WRITERS:
+        if isinstance(value, kinds):
+            return write(value, depth)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _write_object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, depth)
-    if isinstance(value, msgspec.Struct):
-        return _write_object({name: getattr(value, name) for name in value.__struct_fields__}, depth)
-    pydantic = sys.modules.get("pydantic")  # if nobody has imported it, this is no model of it
-    if pydantic is not None and isinstance(value, pydantic.BaseModel):
-        return _write_object(value.model_dump(by_alias=True), depth)
+    # If nobody has imported a package, this is no value of it.
+    for package, write_foreign in _FOREIGN.items():
+        module = sys.modules.get(package)
+        text = None if module is None else write_foreign(value, depth, module)
+        if text is not None:
+            return text
     raise _NotJson(f"a value of type {type(value).__name__} is not JSON")
+
+
+def _write_int(value: int, depth: int) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError:  # longer than Python prints; Decimal has no such limit
+        return str(Decimal(value))
+
+
+def _write_float(value: float, depth: int) -> str:
+    if math.isinf(value):
+        raise _NotJson("Infinity is not JSON")
+    return _encode(float(value)).decode()
+
+
+def _write_decimal(value: Decimal, depth: int) -> str:
+    if value.is_infinite():
+        raise _NotJson("Infinity is not JSON")
+    return "null" if value.is_nan() else str(value)
+
+
+def _write_instant(value: datetime | date | time, depth: int) -> str:
+    # NaT of pandas is a datetime that is none, and prints as such.
+    return "null" if value != value else encode_basestring(value.isoformat())
+
+
+def _write_duration(value: timedelta, depth: int) -> str:
+    # One of pandas has nanoseconds too.
+    microseconds = (value.days * 86_400 + value.seconds) * 10**6 + value.microseconds
+    return _duration_text(microseconds * 1000 + getattr(value, "nanoseconds", 0))
+
+
+def _duration_text(nanoseconds: int) -> str:
+    days, rest = divmod(abs(nanoseconds), 86_400 * 10**9)
+    seconds, fraction = divmod(rest, 10**9)
+    digits = f".{fraction:09}".rstrip("0").rstrip(".")
+    return f'"{"-" if nanoseconds < 0 else ""}P{f"{days}D" if days else ""}T{seconds}{digits}S"'
+
+
+def _write_struct(value: msgspec.Struct, depth: int) -> str:
+    return _write_object({name: getattr(value, name) for name in value.__struct_fields__}, depth)
+
+
+_WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any, int], str]], ...] = (
+    (type(None), lambda value, depth: "null"),
+    (Enum, lambda value, depth: _write(value.value, depth)),
+    (str, lambda value, depth: encode_basestring(value)),
+    (bool, lambda value, depth: "true" if value else "false"),
+    (int, _write_int),
+    (float, _write_float),
+    (Mapping, lambda value, depth: _write_object(value, depth)),
+    ((list, tuple), lambda value, depth: _write_array(value, depth)),
+    (Decimal, _write_decimal),
+    ((datetime, date, time), _write_instant),
+    (timedelta, _write_duration),
+    ((UUID, PurePath), lambda value, depth: encode_basestring(str(value))),
+    (msgspec.Struct, _write_struct),
+)
+"""In this order: an Enum may be a str, and a bool is an int."""
+
+
+def _write_pydantic(value: Any, depth: int, pydantic: Any) -> str | None:
+    return _write_object(value.model_dump(by_alias=True), depth) if isinstance(value, pydantic.BaseModel) else None
+
+
+def _write_pandas(value: Any, depth: int, pandas: Any) -> str | None:
+    if value is pandas.NA:
+        return "null"
+    return _write_object(value.to_dict(), depth) if isinstance(value, pandas.Series) else None
+
+
+def _write_numpy(value: Any, depth: int, numpy: Any) -> str | None:
+    match value:
+        case numpy.datetime64() | numpy.timedelta64() if numpy.isnat(value):
+            return "null"
+        case numpy.timedelta64():  # which is an integer too
+            unit, size = numpy.datetime_data(value.dtype)
+            # A year, a month, or a number without a unit has no length.
+            return _duration_text(int(value.astype(int)) * size * _NANOSECONDS[unit]) if unit in _NANOSECONDS else None
+        case numpy.datetime64():
+            instant, _, fraction = str(value).partition(".")
+            return encode_basestring(f"{instant}.{fraction}".rstrip("0").rstrip(".") if fraction else instant)
+        case numpy.bool_() | numpy.integer():
+            return _write(value.item(), depth)
+        case numpy.floating():
+            # The digits of one that is longer than a float would be lost in a float.
+            return _write(value.item() if value.itemsize <= 8 else Decimal(str(value)), depth)
+        case numpy.ndarray():
+            return _write_array(list(value), depth) if value.ndim else _write(value[()], depth)
+    return None
+
+
+_NANOSECONDS = {
+    "W": 7 * 86_400 * 10**9,
+    "D": 86_400 * 10**9,
+    "h": 3_600 * 10**9,
+    "m": 60 * 10**9,
+    "s": 10**9,
+    "ms": 10**6,
+    "us": 10**3,
+    "ns": 1,
+}
+_FOREIGN: dict[str, Callable[[Any, int, Any], str | None]] = {
+    "pydantic": _write_pydantic,
+    "pandas": _write_pandas,
+    "numpy": _write_numpy,
+}
 
 
 def _write_object(members: Mapping[Any, Any], depth: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import control, deliveries, ingest, migrations, orchestration, reading, reprocess, verification
+from reliable_imports.column_check import ColumnCheck
 from reliable_imports.database import connect
 from reliable_imports.deliveries import Offer, SameContent
 from reliable_imports.duplicates import Keying
@@ -135,7 +136,8 @@ class BatchManager:
                 such partition.
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             ConfigurationError: *metadata* or a text cannot be kept: it holds a NUL character or a NaN, say.
-            SourceError: the source cannot be split into items, or changed while it was read; nothing was stored.
+            SourceError: the source cannot be split into items, changed while it was read, or has a header without any
+                field of the processor's model; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
         """
         return self.deliver(
@@ -170,6 +172,8 @@ class BatchManager:
                 f"items is a {type(items).__name__}, not an iterable of items; for a file pass "
                 "manager.open_source(batch_type, path), for one item a list of it"
             )
+        if type(items).__name__ == "DataFrame":
+            raise ConfigurationError("items is a DataFrame, which gives the names of its columns; pass its records")
         _check_key(idempotency_key)
         require_texts(source=source, requested_by=requested_by, partition=partition)
         if source is None and isinstance(items, Source):
@@ -187,7 +191,11 @@ class BatchManager:
         )
         with self._connection() as connection:
             return ingest.create_batch(
-                connection, offer, keying=Keying.of(processor), max_items=processor.source_options.max_items
+                connection,
+                offer,
+                keying=Keying.of(processor),
+                check=ColumnCheck.of(processor),
+                max_items=processor.source_options.max_items,
             )
 
     # Processing
@@ -271,6 +279,8 @@ class BatchManager:
         Safe to repeat and to call from several places at once: an item is taken once. If all that was asked for is in
         an open reprocess batch already, that batch's id is returned; if nothing is outstanding, None.
 
+        Rows of a file that could not be read are read again as the processor's `source_options` say now.
+
         Args:
             failed_items_only: if False, the latest repeat of every item that has an end, completed ones too; asked for
                 twice it repeats twice, unless an *idempotency_key* names the wish.
@@ -309,8 +319,9 @@ class BatchManager:
         )
         with self._connection() as connection:
             batch_type = reading.get_batch(connection, batch_id).batch_type
-            keying = Keying.of(self.registry.get(batch_type)) if batch_type in self.registry else None
-            return reprocess.create_reprocess_batch(connection, batch_id, request, keying)
+            processor = self.registry.get(batch_type) if batch_type in self.registry else None
+            keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
+            return reprocess.create_reprocess_batch(connection, batch_id, request, keying, options)
 
     def reprocess_batch(
         self,

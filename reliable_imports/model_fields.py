@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from reliable_imports.errors import InvalidRow
 from reliable_imports.message_values import without_values
@@ -36,13 +36,20 @@ class ModelField(NamedTuple):
     is_dumped: bool = True
 
 
+OtherColumns = Literal["unread", "perhaps", "taken", "rewritten"]
+"""What becomes of columns that no field of a model is named for: nobody reads them; code of the processor's may; the
+model takes them all (`extra="allow"`); a validator before the model may read them and make fields of them."""
+
+
 def fields_of(core_schema: Mapping[str, Any]) -> tuple[ModelField, ...]:
     """The fields of a model by its pydantic-core schema, in their order; none if it has no fields (a RootModel)."""
     definitions: dict[str, Mapping[str, Any]] = {}
-    schema, by_name = _unwrapped(core_schema, definitions)
-    if schema is None:
-        return ()
-    fields = schema["fields"]
+    by_name = False
+    schema: Mapping[str, Any] = {}
+    for schema in _outer(core_schema, definitions):
+        config = schema.get("config") or {}
+        by_name = by_name or bool(config.get("validate_by_name") or config.get("populate_by_name"))
+    fields = schema.get("fields", ())
     named = fields.items() if isinstance(fields, Mapping) else [(field["name"], field) for field in fields]
     return tuple(_field(name, field, by_name, definitions) for name, field in named)
 
@@ -57,24 +64,32 @@ def may_change_fields(core_schema: Mapping[str, Any]) -> bool:
     return False
 
 
-def _unwrapped(
-    schema: Mapping[str, Any], definitions: dict[str, Mapping[str, Any]]
-) -> tuple[Mapping[str, Any] | None, bool]:
-    """The part of the schema that has the fields, and whether they may be given by name where they have an alias."""
-    by_name = False
+def other_columns_of(core_schema: Mapping[str, Any]) -> OtherColumns:
+    """What the model itself does with columns that are not its fields."""
+    found: OtherColumns = "unread"
+    for schema in _outer(core_schema, {}):
+        if schema["type"] in ("function-before", "function-wrap", "function-plain") or schema.get("custom_init"):
+            return "rewritten"
+        config = schema.get("config") or {}
+        if "allow" in (config.get("extra_fields_behavior"), schema.get("extra_behavior")):
+            found = "taken"
+    return found
+
+
+def _outer(schema: Mapping[str, Any], definitions: dict[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The schema and what it wraps, from the outside in, up to the one that has the fields, if there is one."""
     while True:
         for each in schema.get("definitions", ()):
             definitions[each["ref"]] = each
-        config = schema.get("config") or {}
-        by_name = by_name or bool(config.get("validate_by_name") or config.get("populate_by_name"))
+        yield schema
         if schema["type"] in ("model-fields", "dataclass-args", "typed-dict"):
-            return schema, by_name
+            return
         if schema["type"] == "definition-ref":
             schema = definitions[schema["schema_ref"]]
         elif isinstance(schema.get("schema"), Mapping):
             schema = schema["schema"]
         else:
-            return None, by_name
+            return
 
 
 def _field(

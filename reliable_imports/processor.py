@@ -16,7 +16,7 @@ from reliable_imports.sources.location import locate
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
     from reliable_imports.failure import Failure
-    from reliable_imports.model_fields import ModelField
+    from reliable_imports.model_fields import ModelField, OtherColumns
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
     from reliable_imports.writes.plan import WriteRequest
 
@@ -148,6 +148,11 @@ class BaseProcessor(ABC):
     def source_fields(cls) -> Sequence[ModelField] | None:
         """The fields that a source should have, as a declared model says; None where nobody can know."""
         return None
+
+    @classmethod
+    def other_columns(cls) -> OtherColumns:
+        """What becomes of columns of a source that no field is named for; see `reliable_imports.model_fields`."""
+        return "perhaps"
 
     @classmethod
     def missing_parts(cls) -> list[str]:

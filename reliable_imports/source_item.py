@@ -19,9 +19,9 @@ class SourceItem(msgspec.Struct, frozen=True, gc=False):
         problem: why the item could not be read, in words and without the item's values; None if it could.
         line: 1-based line where the item begins; None where lines have no meaning.
         offset: 0-based byte offset where the item begins in the decompressed source; None where there are no bytes.
-        kind: a short stable name for the problem, by which failures are grouped: `ragged-row`, `bad-quoting`,
-            `repeated-header`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`, `not-json-value`,
-            `too-many-fields`, `cell-error`.
+        kind: a short stable name for the problem, by which failures are grouped: `short-row`, `long-row`,
+            `nameless-cell`, `repeated-header`, `bad-quoting`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`,
+            `not-json-value`, `too-many-fields`, `cell-error`.
     """
 
     text: str | None

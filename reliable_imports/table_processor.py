@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from reliable_imports.model_fields import ModelField, fields_of, invalid_row, may_change_fields
+from reliable_imports.model_fields import (
+    ModelField,
+    OtherColumns,
+    fields_of,
+    invalid_row,
+    may_change_fields,
+    other_columns_of,
+)
 from reliable_imports.processor import BaseProcessor
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
 from reliable_imports.writes.values import as_parameter
@@ -14,6 +21,9 @@ from reliable_imports.writes.values import as_parameter
 if TYPE_CHECKING:
     from reliable_imports.context import ImportContext
     from reliable_imports.models import ImportBatchItem
+
+
+_METHODS_THAT_READ = ("to_row", "validate_item", "prepare_item", "process_item")
 
 
 class _Model(NamedTuple):
@@ -25,6 +35,7 @@ class _Model(NamedTuple):
     fields: tuple[ModelField, ...]
     may_change_fields: bool
     """A validator of the whole model may make one field of several."""
+    other_columns: OtherColumns
 
 
 class TableProcessor(BaseProcessor):
@@ -138,6 +149,12 @@ class TableProcessor(BaseProcessor):
             defaulted,
         )
 
+    @classmethod
+    def other_columns(cls) -> OtherColumns:
+        own = cls._load_model().other_columns
+        is_code = any(getattr(cls, name) is not getattr(TableProcessor, name) for name in _METHODS_THAT_READ)
+        return "perhaps" if own == "unread" and is_code else own
+
     def to_row(self, item: ImportBatchItem) -> Mapping[str, Any]:
         """The row to upsert, by column. Override it to change or add columns.
 
@@ -196,6 +213,11 @@ class TableProcessor(BaseProcessor):
         dump = partial(adapter.serializer.to_python, by_alias=False)
         schema = adapter.core_schema
         cls._model = _Model(
-            adapter.validator.validate_python, dump, ValidationError, fields_of(schema), may_change_fields(schema)
+            adapter.validator.validate_python,
+            dump,
+            ValidationError,
+            fields_of(schema),
+            may_change_fields(schema),
+            other_columns_of(schema),
         )
         return cls._model

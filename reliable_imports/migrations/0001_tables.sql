@@ -10,6 +10,8 @@ CREATE TABLE reliable_imports.import_batches (
     source              text,
     source_sha256       text,
     source_bytes        bigint,
+    -- How a file was read, with its header: what is needed to read the bytes of one row anew.
+    source_reading      jsonb,
     -- Names one delivery: a second create with the same key finds the first batch.
     idempotency_key     text,
     -- The batch that this one repeats, and the first of their line (a first batch names itself).

@@ -15,6 +15,7 @@ A row group's texts are in memory at most, and of all else some pages. What JSON
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from itertools import repeat
@@ -24,6 +25,7 @@ from reliable_imports.errors import SourceError
 from reliable_imports.json_text import TooLarge, dumps_item, plain_object, shortened
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources.files import StoredFile
+from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields
 from reliable_imports.sources.options import SourceOptions
 
@@ -36,7 +38,7 @@ _UNITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _SECONDS_END = len("2024-01-31T12:00:00")
 
 
-def read_parquet(source: str, stored: StoredFile, options: SourceOptions) -> Iterator[SourceItem]:
+def read_parquet(source: str, stored: StoredFile, options: SourceOptions, findings: Findings) -> Iterator[SourceItem]:
     """The rows as JSON objects.
 
     Raises:
@@ -54,12 +56,17 @@ def read_parquet(source: str, stored: StoredFile, options: SourceOptions) -> Ite
         except (arrow.ArrowException, OSError, ValueError) as error:
             raise SourceError(source, f"this is no Parquet file, or it is damaged: {_first_line(error)}") from None
         _check_columns(source, names, options)
+        findings.columns = names
         stored.growth.content, values = _measures(metadata)
         stored.growth.check_content(stored.bytes_read, values)
         number = 0
+        nans: Counter[str] = Counter()
         try:
             for batch in opened.iter_batches(batch_size=_ROWS, use_threads=False):
                 columns = [_python(arrow, column) for column in batch.columns]
+                for name, column, values_of_column in zip(names, batch.columns, columns, strict=True):
+                    if arrow.types.is_floating(column.type):
+                        nans[name] += sum([value != value for value in values_of_column])
                 for row in zip(*columns, strict=True):
                     number += 1
                     yield _item(source, number, dict(zip(names, row, strict=True)), options.max_item_bytes)
@@ -69,6 +76,8 @@ def read_parquet(source: str, stored: StoredFile, options: SourceOptions) -> Ite
             raise SourceError(
                 source, f"the Parquet file is damaged, after row {number}: {_first_line(error)}"
             ) from None
+        if told := [f"{shortened(name)} ({count:,})" for name, count in nans.items() if count]:
+            findings.warnings.append(f"NaN, for which JSON has no number, is stored as null: {', '.join(told[:10])}")
 
 
 def _shared_texts(metadata: Any) -> list[str]:

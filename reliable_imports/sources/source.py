@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from reliable_imports.errors import SourceError, SourceUnavailable
 from reliable_imports.source_item import SourceItem
@@ -12,7 +12,9 @@ from reliable_imports.sources.content import open_content
 from reliable_imports.sources.delimited import read_delimited
 from reliable_imports.sources.encodings import find_encoding
 from reliable_imports.sources.files import StoredFile, size_of
-from reliable_imports.sources.json_array import read_json_array
+from reliable_imports.sources.findings import Findings
+from reliable_imports.sources.hints import better_options
+from reliable_imports.sources.json_document import read_json_document
 from reliable_imports.sources.json_lines import read_json_lines
 from reliable_imports.sources.limits import Growth
 from reliable_imports.sources.location import Location, locate, shown
@@ -34,48 +36,66 @@ class Source:
     Attributes:
         name: the path or URL, as it was given, without passwords and signatures.
         options: how it is read.
+        format: of the options, or by the file's name; of what is in an archive, known when that is read.
+        findings: what the last reading has found out beside the items: the header, and what people should know.
         total_bytes: the size of the file, to which `bytes_read` grows; None if it is not known.
-        warnings: what was left out of the items, a sentence each; complete when all items have been read.
     """
 
     def __init__(self, location: Location, options: SourceOptions) -> None:
         self.name = shown(location)
         self.options = options
-        self.warnings: list[str] = []
+        self.findings = Findings()
+        self.format = options.format_of(location)
         self._location = location
-        self._format = options.format_of(location)
         find_encoding(self.name, options.encoding, b"")
         self.total_bytes = size_of(location)
         self._file = self._opened()
+        self._head = b""
 
     def __iter__(self) -> Iterator[SourceItem]:
         self._file = self._opened()
-        self.warnings = []
+        self.findings = Findings()
         try:
-            yield from self._items(self._format or self._format_of_member())
+            yield from self._items()
         except SourceUnavailable:
             raise
         except SourceError:
             self._file.refuse_changed()
             raise
 
-    def _items(self, found: Format) -> Iterator[SourceItem]:
+    def _items(self) -> Iterator[SourceItem]:
         options = self.options
-        match found:
+        if self.format is None:
+            self.format = self._format_of_member()
+        match self.format:
             case "xlsx":
-                return read_workbook(self.name, self._file, options, self.warnings)
+                return read_workbook(self.name, self._file, options, self.findings)
             case "parquet":
-                return read_parquet(self.name, self._file, options)
+                return read_parquet(self.name, self._file, options, self.findings)
         content = open_content(self.name, self._file.blocks(), options.encoding, options.max_fields)
-        limit = options.max_item_bytes
-        match found:
+        self._head = content.head
+        self.findings.codec = content.encoding.codec
+        match self.format:
             case "csv" | "tsv":
-                delimiter = options.delimiter or ("," if found == "csv" else "\t")
-                return read_delimited(content, delimiter=delimiter, quotechar=options.quotechar, limit=limit)
+                return read_delimited(content, options, self._delimiter(), self.findings)
             case "jsonl":
-                return read_json_lines(content, limit=limit)
+                return read_json_lines(content, limit=options.max_item_bytes)
             case "json":
-                return read_json_array(content, limit=limit)
+                return read_json_document(content, options)
+
+    def better_options(self, names: Collection[str]) -> str | None:
+        """How else to read the file, in words, so that its header has one of *names*; None if that is not to be seen.
+
+        Known when reading has begun; looks at the first lines only.
+        """
+        if self.format not in ("csv", "tsv") or self.findings.codec is None:
+            return None
+        text = self._head.decode(self.findings.codec, "replace")
+        delimiter = self.findings.delimiter or self._delimiter()
+        return better_options(text, self.options, delimiter, names)
+
+    def _delimiter(self) -> str:
+        return self.options.delimiter or ("\t" if self.format == "tsv" else ",")
 
     def _format_of_member(self) -> Format:
         with self._opened().whole() as archive:
@@ -118,7 +138,7 @@ class Source:
 
 
 def open_source(path: str | os.PathLike[str], options: SourceOptions = _DEFAULTS) -> Source:
-    """The items of a file: CSV, TSV, JSON Lines or a JSON array, plain or compressed; an Excel workbook or Parquet.
+    """The items of a file: CSV, TSV, JSON Lines or JSON, plain or compressed; an Excel workbook or Parquet.
 
     Args:
         path: of this machine, or a URL that fsspec can read, such as `s3://bucket/key.csv`. What that takes is

@@ -18,6 +18,7 @@ from reliable_imports.errors import SourceError
 from reliable_imports.json_text import TooLarge, dumps_item, plain_object, shortened
 from reliable_imports.source_item import SourceItem
 from reliable_imports.sources.files import StoredFile
+from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields
 from reliable_imports.sources.options import SourceOptions
 from reliable_imports.sources.sheets import column_name, survey_sheet, worksheets
@@ -25,11 +26,11 @@ from reliable_imports.sources.sheets import column_name, survey_sheet, worksheet
 _EXACT = 2**53
 
 
-def read_workbook(source: str, stored: StoredFile, options: SourceOptions, warnings: list[str]) -> Iterator[SourceItem]:
+def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findings: Findings) -> Iterator[SourceItem]:
     """The rows as JSON objects; rows without a value are none.
 
     Args:
-        warnings: is told which sheets were left out.
+        findings: is told the names of the columns, and which sheets were left out.
 
     Raises:
         SourceError: this is no workbook, it is damaged, it has no such sheet, its header does not name the columns, or
@@ -43,7 +44,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, warni
         left_out = [sheet.name for sheet in found if sheet.name != name and sheet.is_visible]
         if left_out and options.sheet is None:
             told = ", ".join(map(shortened, left_out[:5])) + (" and others" if len(left_out) > 5 else "")
-            warnings.append(
+            findings.warnings.append(
                 f"only the sheet {shortened(name)} of the workbook was read, not {told}; SourceOptions.sheet names one"
             )
         file.seek(0)
@@ -51,7 +52,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, warni
             sheet = calamine.CalamineWorkbook.from_filelike(file).get_sheet_by_name(name)
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise SourceError(source, f"the workbook cannot be read: {error}") from None
-        yield from _items(source, sheet, problems, options)
+        yield from _items(source, sheet, problems, options, findings)
 
 
 def _module(source: str) -> Any:
@@ -77,7 +78,9 @@ def _chosen(source: str, names: list[str], wanted: str | int | None) -> str:
     )
 
 
-def _items(source: str, sheet: Any, problems: dict[int, str], options: SourceOptions) -> Iterator[SourceItem]:
+def _items(
+    source: str, sheet: Any, problems: dict[int, str], options: SourceOptions, findings: Findings
+) -> Iterator[SourceItem]:
     first_column = sheet.start[1] if sheet.start is not None else 0
     header: list[str | None] | None = None
     for number, row in enumerate(sheet.iter_rows(), start=1):
@@ -85,6 +88,7 @@ def _items(source: str, sheet: Any, problems: dict[int, str], options: SourceOpt
             continue
         if header is None:
             header = _header(source, number, row, first_column, options)
+            findings.columns = [name for name in header if name is not None]
             continue
         cells = [_value(cell) for cell in row]
         problem = problems.get(number)
@@ -122,7 +126,7 @@ def _item(
             row[name] = cell
         elif cell is not None:
             where = f"{column_name(first_column + place)}{number}"
-            return _unread(number, cells, f"the cell {where} has a value, and its column no name", "ragged-row")
+            return _unread(number, cells, f"the cell {where} has a value, and its column no name", "nameless-cell")
     text = plain_object(row)
     if text is not None and len(text) * 4 <= limit:
         return SourceItem(text, None, None, number)

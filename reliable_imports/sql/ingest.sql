@@ -83,6 +83,7 @@ UPDATE reliable_imports.import_batches
 SET total_items = %(total_items)s,
     source_sha256 = %(source_sha256)s,
     source_bytes = %(source_bytes)s,
+    source_reading = %(source_reading)s,
     warnings = %(warnings)s::text[]
 WHERE id = %(batch_id)s
 

@@ -67,12 +67,44 @@ FROM held
 WHERE retry.batch_id = held.batch_id
     AND retry.item_number = held.item_number
 
--- name: take_failures
--- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
+-- name: take
+-- Followed by one of the next two queries.
 INSERT INTO reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
     repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
 )
+
+-- name: declare
+-- Likewise, where some of the items are read again on their way. What is chosen is the same from first page to last.
+DECLARE chosen NO SCROLL CURSOR FOR
+
+-- name: fetch
+FETCH 200 FROM chosen
+
+-- name: copy_items
+COPY reliable_imports.import_items (
+    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
+    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
+) FROM STDIN
+
+-- name: line_reading
+-- How the source of the line was read, if items of it could not be.
+SELECT first.source_reading
+FROM reliable_imports.import_batches AS first
+WHERE first.id = %(first_batch_id)s
+    AND first.source_reading IS NOT NULL
+    AND EXISTS (
+        SELECT
+        FROM reliable_imports.import_batches AS batch
+        JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
+        WHERE batch.first_batch_id = first.id
+            AND failure.is_final
+            AND failure.outcome = 'failed'
+            AND failure.stage = 'read'
+    )
+
+-- name: failures
+-- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
 SELECT
     %(new_batch_id)s,
     row_number() OVER (
@@ -98,12 +130,8 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
--- name: take_all
+-- name: all_items
 -- The latest repeat of every item of the line that has an end: completed and skipped ones too.
-INSERT INTO reliable_imports.import_items (
-    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
-    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
-)
 SELECT
     %(new_batch_id)s,
     row_number() OVER (

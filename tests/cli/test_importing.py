@@ -167,3 +167,45 @@ def test_where_the_deployment_migrates_commands_do_not(
 def test_a_wrong_word_for_whether_to_migrate_is_told(run: Run) -> None:
     answer = run("batches", RELIABLE_IMPORTS_MIGRATE="perhaps")
     assert (answer.status, answer.err) == (2, "error: RELIABLE_IMPORTS_MIGRATE is 'perhaps'; it can be yes or no\n")
+
+
+PARTS = """
+from pathlib import Path
+import pydantic
+from reliable_imports import TableProcessor
+
+class Part(pydantic.BaseModel):
+    number: int
+    colour: str | None = None
+
+class PartsProcessor(TableProcessor):
+    table = "parts"
+    key = ("number",)
+    model = Part
+    setup_sql = Path(__file__).with_suffix(".sql")
+"""
+
+
+def test_what_a_header_lacks_is_said_once(run: Run, project: Path, tmp_path: Path) -> None:
+    (project / "shop" / "parts.py").write_text(PARTS)
+    (project / "shop" / "parts.sql").write_text(
+        "CREATE TABLE IF NOT EXISTS parts (number integer PRIMARY KEY, colour text)"
+    )
+    file = tmp_path / "parts.csv"
+    file.write_text("number,Colour,weight\n1,red,2\n")
+    lacks = 'warning: the header has no column for colour (is it "Colour", which no field is named for?)'
+    has = 'warning: the model has no field for the columns "weight"'
+
+    created, imported = run("create", "parts", file), run("import", file, "--as", "parts")
+    for answer in (created, imported):
+        assert answer.status == 0
+        assert [line for line in answer.lines if line.startswith("warning")] == [lacks, has]
+    assert [line["message"] for line in run("logs", "1", "--level", "warning", "--json").document["logs"]] == [
+        lacks.removeprefix("warning: "),
+        has.removeprefix("warning: "),
+    ]
+
+    file.write_text("number;colour\n1;red\n")
+    refused = run("import", file, "--as", "parts")
+    assert refused.status == 2
+    assert "if the delimiter is ';', set SourceOptions(delimiter=';')" in refused.err

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pandas
 import psycopg2
 import pytest
 
@@ -111,7 +112,7 @@ def test_an_empty_batch_is_completed_with_a_warning(manager: BatchManager) -> No
 
 def test_what_json_cannot_hold_is_stored_and_fails_alone(manager: BatchManager) -> None:
     batch_id = manager.create_batch(
-        "notes", [{"id": 1, "text": "a"}, {"id": 2, "text": {"a set"}}, {"id": float("nan"), "text": "b"}]
+        "notes", [{"id": 1, "text": "a"}, {"id": 2, "text": {"a set"}}, {"id": float("inf"), "text": "b"}]
     )
     summary = manager.process_batch(batch_id)
 
@@ -158,3 +159,14 @@ def test_a_natural_key_that_no_item_has_is_told(manager: BatchManager, sql: Sql)
     fine = manager.create_batch("keyed", [{"id": 1}, {"id": 2, "regoin": None}])
     assert not manager.get_batch(fine).warnings
     assert not manager.get_batch(manager.create_batch("keyed", ["no object at all"])).warnings
+
+
+def test_a_data_frame_is_no_list_of_items_but_its_records_are(manager: BatchManager, sql: Sql) -> None:
+    frame = pandas.DataFrame({"id": [1, 2], "text": ["a", None]})
+    with pytest.raises(ConfigurationError, match="pass its records"):
+        manager.create_batch("notes", frame)
+    manager.create_batch("notes", frame.to_dict("records"))
+    assert sql("SELECT source_data ->> 'text' FROM reliable_imports.import_items ORDER BY item_number") == [
+        ("a",),
+        (None,),
+    ]

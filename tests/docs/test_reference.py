@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import click
 import psycopg2
 import pytest
 
-from reliable_imports import BaseProcessor, ImportContext, ReliableImportsError, TableProcessor, errors
+from reliable_imports import (
+    BaseProcessor,
+    ImportContext,
+    ReliableImportsError,
+    SourceOptions,
+    TableProcessor,
+    errors,
+)
 from reliable_imports.cli.main import cli
 from reliable_imports.declarations import ATTRIBUTES
 from reliable_imports.statuses import BatchStatus, ItemStatus
@@ -75,6 +83,17 @@ def test_the_table_of_attributes_is_that_of_the_declarations() -> None:
     cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
     assert documented == [attribute.name for attributes in ATTRIBUTES.values() for attribute in attributes]
+
+
+def test_every_option_of_a_source_and_every_kind_of_unreadable_item_is_documented() -> None:
+    section = REFERENCE.split("\n## Files\n")[1].split("\n## ")[0]
+    for field in dataclasses.fields(SourceOptions):
+        assert re.search(rf"^\|.*`{field.name}`.* \|", section, re.MULTILINE), field.name
+    code = "".join(path.read_text() for path in (ROOT / "reliable_imports").rglob("*.py"))
+    kinds = set(re.findall(r'Problem\(\s*"([a-z-]+)"', code)) | set(re.findall(r'"([a-z]+-[a-z-]+)" if cells', code))
+    assert {"bad-json", "short-row"} <= kinds
+    for kind in kinds:
+        assert f"`{kind}`" in section, kind
 
 
 def test_every_setting_is_documented() -> None:

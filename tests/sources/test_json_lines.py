@@ -47,7 +47,9 @@ def test_only_a_line_feed_ends_a_line(path: Path) -> None:
         (b'{"a":1', "bad-json"),
         (b'{"a":NaN}', "bad-json"),
         (b"-Infinity", "bad-json"),
-        (b'{"a":1} {"b":2}', "bad-json"),
+        (b'{"a":1} {"b":2', "bad-json"),
+        (b'{"a":1},{"b":2}', "bad-json"),
+        (b'{"a":1} 2', "bad-json"),
         (b"{'a':1}", "bad-json"),
         (b'{"a":01}', "bad-json"),
         (b'{"a":"x\ty"}', "bad-json"),
@@ -127,7 +129,8 @@ def test_every_byte_of_every_line_is_in_an_item_or_the_file_is_refused(
 ) -> None:
     content = b"1\n" + b"".join(pieces)
     items = read(tmp_path_factory.getbasetemp() / "pieces.jsonl", content)
-    expected = [line for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip(b" \t\r")]
+    lines = [line for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip(b" \t\r")]
+    expected = [value for line in lines for value in _values_of_line(line)]
     assert len(items) == len(expected)
     for item, line in zip(items, expected, strict=True):
         if item.problem is not None:
@@ -136,3 +139,63 @@ def test_every_byte_of_every_line_is_in_an_item_or_the_file_is_refused(
             assert value(item) == json.loads(line)
         assert item.offset is not None
         assert content[item.offset :].startswith(line)
+
+
+def _values_of_line(line: bytes) -> list[bytes]:
+    """The objects and arrays that follow each other in a line, if that is all there is; else the line."""
+    try:
+        text = line.decode().strip(" \t\r")
+    except UnicodeDecodeError:
+        return [line]
+    found = []
+    while text:
+        try:
+            value, end = json.JSONDecoder(parse_constant=int).raw_decode(text)
+        except (ValueError, RecursionError):
+            return [line]
+        if not isinstance(value, dict | list):
+            return [line]
+        found.append(text[:end].encode())
+        text = text[end:].lstrip(" \t\r")
+    return found if len(found) > 1 else [line]
+
+
+def test_values_that_follow_each_other_within_a_line_are_an_item_each(path: Path) -> None:
+    content = '{"a":1}\n {"é":2}  {"b":1,"b":2}["\\u0000"]\n'.encode("utf-16")
+    items = read(path, content, encoding="utf-16")
+    assert values([items[0], items[1], items[3]]) == [{"a": 1}, {"é": 2}, ["\0"]]
+    assert problems(items) == [("repeated-key", '{"b":1,"b":2}'.encode("utf-16-le"))]
+    assert [item.line for item in items] == [1, 2, 2, 2]
+    for item, text in zip(items, ['{"a"', '{"é"', '{"b"', '["'], strict=True):
+        assert content[item.offset or 0 :].startswith(text.encode("utf-16-le"))
+
+
+@pytest.mark.parametrize("indent", [0, 2])
+def test_a_file_of_values_over_several_lines_is_read_value_by_value(path: Path, indent: int) -> None:
+    given_values = [{"id": 1, "tags": ["x", {"y": []}]}, {"id": 2}, [3]]
+    texts = [json.dumps(each, indent=indent) for each in given_values]
+    content = "\n".join(["", *texts, ""])
+    items = read(path, content.encode())
+    assert [item.text for item in items] == texts
+    assert content[items[1].offset or 0 :].startswith(texts[1])
+
+
+def test_a_first_value_longer_than_the_first_bytes_that_are_read_is_seen_to_take_several_lines(path: Path) -> None:
+    given_values = [{"texts": ["x" * 1000] * 1000}, {"id": 2}]
+    assert values(read(path, "\n".join(json.dumps(each, indent=1) for each in given_values).encode())) == given_values
+
+
+def test_an_array_over_several_lines_has_its_elements_as_items(path: Path) -> None:
+    assert values(read(path, b'[\n{"id": 1},\n{"id": 2}\n]\n')) == [{"id": 1}, {"id": 2}]
+
+
+def test_a_broken_first_line_is_a_failed_item_as_any_other(path: Path) -> None:
+    for broken in (b'{"a":1', b'{"a":[', b"{", b'{"a":"x', b'{"a":1}}'):
+        items = read(path, broken + b'\n{"n":1}\n{"n":2}\n')
+        assert problems(items) == [("bad-json", broken)]
+        assert values(items[1:]) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_file_of_values_over_several_lines_that_is_cut_short_is_refused(path: Path) -> None:
+    error = refusal(path, b'{\n"a": 1\n}\n{\n"a": 2')
+    assert ("cut short" in error.problem, error.offset) == (True, 19)

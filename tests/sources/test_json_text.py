@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
 from pathlib import PurePosixPath
@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+import numpy
+import pandas
 import pydantic
 import pytest
 from hypothesis import given
@@ -94,6 +96,34 @@ def nested(levels: int, innermost: Any = 1) -> Any:
         ({Text("k"): Text("v")}, '{"k":"v"}'),
         (Point(1, date(2013, 1, 2)), '{"x":1,"at":"2013-01-02"}'),
         (Customer(fullName="J", since=date(2013, 1, 2)), '{"fullName":"J","since":"2013-01-02"}'),
+        ([float("nan"), {"a": float("-nan")}, (1, float("nan"))], '[null,{"a":null},[1,null]]'),
+        ([Decimal("NaN"), Decimal("sNaN"), {1: 2}.get(0)], "[null,null,null]"),
+        ([timedelta(days=1, seconds=2, microseconds=500_000), -timedelta(hours=1)], '["P1DT2.5S","-PT3600S"]'),
+        ([numpy.int64(-3), numpy.uint64(2**64 - 1), numpy.bool_(True)], "[-3,18446744073709551615,true]"),
+        ([numpy.float64(1.5), numpy.float32(0.5), numpy.float64("nan"), numpy.float32("nan")], "[1.5,0.5,null,null]"),
+        (numpy.longdouble("0.1000000000000000000"), "0.1"),
+        ({numpy.str_("k"): numpy.str_("v")}, '{"k":"v"}'),
+        (
+            [
+                numpy.datetime64("2024-01-02"),
+                numpy.datetime64("2024-01-02T03:04:05.120", "ns"),
+                numpy.datetime64("NaT"),
+            ],
+            '["2024-01-02","2024-01-02T03:04:05.12",null]',
+        ),
+        (
+            [numpy.timedelta64(-1500, "ms"), numpy.timedelta64(2, "D"), numpy.timedelta64("NaT")],
+            '["-PT1.5S","P2DT0S",null]',
+        ),
+        ([numpy.array([1, 2]), numpy.array([[1.5], [numpy.nan]]), numpy.array(3)], "[[1,2],[[1.5],[null]],3]"),
+        (numpy.array(["2024-01-02"], dtype="datetime64[ns]"), '["2024-01-02T00:00:00"]'),
+        ([pandas.NA, pandas.NaT], "[null,null]"),
+        (
+            [pandas.Timestamp("2024-01-02T03:04:05.000000001"), pandas.Timestamp("2024-01-02", tz="UTC")],
+            '["2024-01-02T03:04:05.000000001","2024-01-02T00:00:00+00:00"]',
+        ),
+        (pandas.Timedelta(days=1, nanoseconds=1), '"P1DT0.000000001S"'),
+        (pandas.Series({"a": 1.5, "b": None}), '{"a":1.5,"b":null}'),
         ({"n": 10**5000}, '{"n":1' + "0" * 5000 + "}"),
         (nested(MAX_NESTING), "[" * MAX_NESTING + "1" + "]" * MAX_NESTING),
         (nested(MAX_NESTING, Decimal(1)), "[" * MAX_NESTING + "1" + "]" * MAX_NESTING),
@@ -109,9 +139,13 @@ def test_each_python_type_has_its_documented_text(value: object, text: str) -> N
 @pytest.mark.parametrize(
     ("value", "kind", "problem"),
     [
-        ({"items": [0, {"price": float("nan")}]}, "not-json-value", "$.items[1].price: NaN is not JSON"),
+        ({"items": [0, {"price": float("inf")}]}, "not-json-value", "$.items[1].price: Infinity is not JSON"),
+        ([numpy.float64("inf")], "not-json-value", "$[0]: Infinity is not JSON"),
+        ([numpy.complex128(1)], "not-json-value", "$[0]: a value of type complex128 is not JSON"),
+        ([numpy.timedelta64(1, "M")], "not-json-value", "$[0]: a value of type timedelta64 is not JSON"),
+        ([pandas.Series([1])], "not-json-value", "$[0]: an object's key of type int is not JSON"),
         ({"a": float("-inf")}, "not-json-value", "$.a: Infinity is not JSON"),
-        ([Decimal("sNaN")], "not-json-value", "$[0]: NaN is not JSON"),
+        ([Decimal("-Infinity")], "not-json-value", "$[0]: Infinity is not JSON"),
         ({"a b": b"x"}, "not-json-value", '$["a b"]: a value of type bytes is not JSON'),
         ({"a": {1}}, "not-json-value", "$.a: a value of type set is not JSON"),
         ({1: "x", "1": "y"}, "not-json-value", "$: an object's key of type int is not JSON"),
@@ -257,6 +291,26 @@ def test_brackets_in_strings_are_no_nesting() -> None:
 def test_nothing_heavy_is_imported() -> None:
     code = """
 import sys, reliable_imports.sources, reliable_imports.json_text
-assert not {"ijson", "pydantic", "click", "rich", "dagster"} & set(sys.modules)
+assert reliable_imports.json_text.dumps_item([{1}, float("nan")]).problem
+assert not {"ijson", "pydantic", "click", "rich", "dagster", "numpy", "pandas"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_records_of_a_data_frame_are_items() -> None:
+    frame = pandas.DataFrame(
+        {
+            "id": [1, 2],
+            "qty": [3.0, None],
+            "at": pandas.to_datetime(["2024-01-01", None]),
+            "count": pandas.array([7, None], dtype="Int64"),
+            "name": pandas.array(["x", None], dtype="string"),
+            "kind": pandas.Categorical(["a", None]),
+        }
+    )
+    expected = [
+        '{"id":1,"qty":3.0,"at":"2024-01-01T00:00:00","count":7,"name":"x","kind":"a"}',
+        '{"id":2,"qty":null,"at":null,"count":null,"name":null,"kind":null}',
+    ]
+    assert [dumps_item(record).text for record in frame.to_dict("records")] == expected
+    assert [dumps_item(row).text for _, row in frame.iterrows()] == expected

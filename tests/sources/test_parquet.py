@@ -110,13 +110,25 @@ def test_a_part_of_a_longer_column_is_read_as_the_whole(path: Path, column: Any)
 
 
 def test_a_row_that_json_cannot_hold_fails_alone(path: Path) -> None:
-    pq.write_table(pa.table({"a": [0.5, float("nan"), 1.5], "b": pa.array([1, 2, 2**40], pa.timestamp("s"))}), path)
+    table = pa.table({"a": [0.5, float("inf"), 1.5], "b": pa.array([1, 2, 2**40], pa.timestamp("s"))})
+    pq.write_table(table, path)
     items = list(open_source(path))
     assert [item.problem for item in items] == [
         None,
-        "$.a: NaN is not JSON",
+        "$.a: Infinity is not JSON",
         "$.b: a value of type _BeyondCalendar is not JSON",
     ]
+
+
+def test_numbers_that_are_none_are_stored_as_null_and_told(path: Path) -> None:
+    table = pa.table({"a": [0.5, float("nan"), None], "b": [float("nan")] * 3, "c": [1, 2, None], "d": [0.1] * 3})
+    pq.write_table(table, path)
+    source = open_source(path)
+    assert [item.text for item in source][1:] == [
+        '{"a":null,"b":null,"c":2,"d":0.1}',
+        '{"a":null,"b":null,"c":null,"d":0.1}',
+    ]
+    assert source.findings.warnings == ['NaN, for which JSON has no number, is stored as null: "a" (1), "b" (3)']
 
 
 def test_text_that_is_no_utf_8_fails_its_row_alone(path: Path) -> None:

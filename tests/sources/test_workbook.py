@@ -131,13 +131,13 @@ def test_the_sheet_is_the_first_one_or_that_which_is_named(path: Path) -> None:
     workbook(path, *((name, rows(["a"], [name])) for name in ("North", "South", "West")))
     source = open_source(path)
     assert values(list(source)) == [{"a": "North"}]
-    assert source.warnings == [
+    assert source.findings.warnings == [
         'only the sheet "North" of the workbook was read, not "South", "West"; SourceOptions.sheet names one'
     ]
     for sheet in ("South", 2):
         source = open_source(path, SourceOptions(sheet=sheet))
         assert values(list(source)) == [{"a": "South"}]
-        assert source.warnings == []
+        assert source.findings.warnings == []
     assert 'has no sheet \'East\'; it has "North", "South", "West"' in refusal(path, sheet="East").problem
     assert "has no sheet 4" in refusal(path, sheet=4).problem
 
