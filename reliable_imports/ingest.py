@@ -120,7 +120,7 @@ def _fill_batch(
             "total_items": total,
             "source_sha256": sha256,
             "source_bytes": size,
-            "source_reading": None if reading is None else Json(reading),
+            "source_reading": None if reading is None else json_object("source_reading", reading),
             "warnings": warnings,
         },
     )
