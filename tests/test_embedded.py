@@ -565,7 +565,8 @@ def test_a_table_without_a_schema_does_not_land_among_ours(home: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"not a number\n", b"\0" * 100, f"{os.getpid()}\n".encode()])
+@pytest.mark.parametrize("content", [b"", b"\n", b"not a number\n", b"\0" * 100, f"{os.getpid()}\n".encode()],
+                         ids=["empty", "a line end", "a word", "zeros", "of another process"])  # fmt: skip
 def test_a_pid_file_that_was_torn_is_no_matter(server: EmbeddedPostgres, content: bytes) -> None:
     execute(server.start(), "CREATE TABLE kept AS SELECT 42 AS answer")
     server.stop()
