@@ -91,20 +91,18 @@ def _import_asset(
 ) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=asset_op_name(processor.batch_type),
-        specs=[spec],
+        specs=[spec.replace_attributes(skippable=True)],  # a batch of which nothing was stored is no more than observed
         check_specs=check_specs_of(spec.key),
         description=spec.description,
         config_schema=import_schema(processor),
         pool=pool,
     )
-    def import_batch(
-        context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    def import_batch(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         op_context = context.op_execution_context
         manager = reliable_imports.manager(registry)
         config = ImportConfig(**op_context.op_config)
-        summary, result = import_asset_batch(op_context, manager, processor, config, spec.key)
-        yield result
-        raise_failure_of([summary], fail_run_on, config.fail_run_on)
+        told = import_asset_batch(op_context, manager, processor, config, spec.key)
+        yield from told.results()
+        raise_failure_of([told.summary], fail_run_on, config.fail_run_on)
 
     return import_batch

@@ -50,6 +50,9 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: i
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
     tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
+    if mode is RunMode.IMPORT:
+        for warning in batch.warnings:
+            context.log.warning(f"batch {batch_id}: {warning}")
     return batch, mode
 
 

@@ -46,7 +46,7 @@ def build_import_op(
         with refusals_explained():
             batch_id = accept(context, manager, processor, config)
         summary = work_batch(context, manager, batch_id)
-        yield from report(context, manager, summary).events(asset_key)
+        yield from report(context, manager, summary, asset_key).events()
         raise_failure_of([summary], fail_run_on, config.fail_run_on)
         yield dg.Output(batch_id)
 

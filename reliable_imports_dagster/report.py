@@ -1,4 +1,4 @@
-"""What Dagster shows of a batch: one materialization, one check, and whether the run fails."""
+"""What Dagster shows of a batch: a materialization or an observation, the checks, and whether the run fails."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason
+from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
 from reliable_imports_dagster import tags
+from reliable_imports_dagster.delivery import repeated_runs
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.row_count import rows_in_table
 
@@ -18,6 +19,7 @@ FailRunOn = Literal["failed", "any_failure", "never"]
 
 _MAX_REASONS = 20
 _ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
+_STORED = (BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES)
 
 
 CHECKS = {
@@ -41,38 +43,48 @@ class BatchCheck:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """A batch as it stood when a run left it."""
+    """A batch as it stood when a run left it.
+
+    Attributes:
+        materializes: the asset holds what the batch delivered; else the batch is no more than an observation of it.
+    """
 
     summary: BatchSummary
+    asset_key: dg.AssetKey
     metadata: dict[str, Any]
     checks: Sequence[BatchCheck]
-    partition: str | None = None
+    partition: str | None
+    materializes: bool
 
-    def result(self, asset_key: dg.AssetKey) -> dg.MaterializeResult[Any]:
-        """For an asset to yield."""
-        results = [
-            dg.AssetCheckResult(
-                asset_key=asset_key,
+    def results(self) -> Iterator[Any]:
+        """For an asset to yield, whose output must be optional."""
+        if self.materializes:
+            yield dg.MaterializeResult(asset_key=self.asset_key, metadata=self.metadata)
+        else:
+            yield self._observation()
+        for check in self.checks:
+            yield dg.AssetCheckResult(
+                asset_key=self.asset_key,
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
                 description=check.description,
                 metadata=check.metadata,
             )
-            for check in self.checks
-        ]
-        return dg.MaterializeResult(asset_key=asset_key, metadata=self.metadata, check_results=results)
 
-    def events(self, asset_key: dg.AssetKey) -> Iterator[Any]:
-        """For an op, which materializes nothing by itself: the events that `result` would make.
+    def events(self) -> Iterator[Any]:
+        """For an op or a sensor, which materializes nothing by itself: the events that `results` would make.
 
         To be yielded: what an op only logs is lost if it raises afterwards.
         """
-        yield dg.AssetMaterialization(asset_key=asset_key, metadata=self.metadata, partition=self.partition)
+        if self.materializes:
+            yield dg.AssetMaterialization(asset_key=self.asset_key, metadata=self.metadata, partition=self.partition)
+        else:
+            yield self._observation()
         # A materialization without its check would turn the last evaluation into "not evaluated".
         for check in self.checks:
             yield dg.AssetCheckEvaluation(
-                asset_key=asset_key,
+                asset_key=self.asset_key,
                 check_name=check.name,
                 passed=check.passed,
                 severity=check.severity,
@@ -80,25 +92,54 @@ class BatchReport:
                 metadata=check.metadata,
             )
 
+    def _observation(self) -> dg.AssetObservation:
+        return dg.AssetObservation(
+            asset_key=self.asset_key,
+            description=self.checks[0].description,
+            metadata=self.metadata,
+            partition=self.partition,
+        )
 
-def report(context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary) -> BatchReport:
-    """Ask the database what is to be told of the batch, at the end of a run that worked it."""
+
+def report(
+    context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
+) -> BatchReport:
+    """Ask the database what is to be told of the batch, at the end of a run that was given it."""
     code = context.run.job_code_origin
     module = code and getattr(code.repository_origin.code_pointer, "module", None)
-    return report_of(manager, summary, run_id=context.run_id, module=module)
+    runs = manager.list_runs(batch_id=summary.batch_id)
+    own = [run for run in runs if run.dagster_run_id == context.run_id]
+    # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
+    did_it = bool(own) or _was_left_untold(context, runs, summary.batch_id, asset_key)
+    return _report(manager, summary, asset_key, runs, own=own, did_it=did_it, module=module)
 
 
-def report_of(
-    manager: BatchManager, summary: BatchSummary, *, run_id: str | None = None, module: str | None = None
+def report_elsewhere(manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey) -> BatchReport:
+    """The same of a batch that was worked outside Dagster."""
+    runs = manager.list_runs(batch_id=summary.batch_id)
+    return _report(manager, summary, asset_key, runs, own=[], did_it=True, module=None)
+
+
+def _report(
+    manager: BatchManager,
+    summary: BatchSummary,
+    asset_key: dg.AssetKey,
+    runs: Sequence[RunRecord],
+    *,
+    own: Sequence[RunRecord],
+    did_it: bool,
+    module: str | None,
 ) -> BatchReport:
-    """Ask the database what is to be told of the batch, whoever worked it.
-
+    """
     Args:
-        run_id: the Dagster run whose own speed is told.
+        runs: all of the batch.
+        own: those of the Dagster run that reports.
+        did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
     """
     outstanding = manager.count_outstanding(summary.batch_id)
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
+    batch = manager.get_batch(summary.batch_id)
     # In the order in which the UI shows them: how it stands, why, and what to do; then the rest.
     metadata: dict[str, Any] = {
         "batch_id": str(summary.batch_id),
@@ -111,21 +152,25 @@ def report_of(
     }
     if summary.pause_reason is not None:
         metadata["pause_reason"] = summary.pause_reason
+    if summary.warnings:
+        metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in summary.warnings))
     if reasons:
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
-    metadata["runs"] = _runs_links(manager.get_batch(summary.batch_id))
+    metadata["runs"] = _runs_links(batch)
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if summary.source is not None:
         metadata["source"] = summary.source
-    metadata.update(_speed(manager, summary, run_id))
+    metadata.update(_speed(own))
     rows = rows_in_table(manager, summary.batch_type)
     if rows is not None:
         metadata["dagster/row_count"] = rows
+    partition = batch.metadata.get("partition")
     return BatchReport(
         summary,
+        asset_key,
         metadata,
         checks=[
             BatchCheck(
@@ -138,7 +183,28 @@ def report_of(
             _failure_rate(manager, summary),
             _reconciled(manager, summary),
         ],
-        partition=_partition(manager, summary),
+        partition=partition if isinstance(partition, str) else None,
+        materializes=did_it and summary.status in _STORED,
+    )
+
+
+def _was_left_untold(
+    context: dg.OpExecutionContext, runs: Sequence[RunRecord], batch_id: int, asset_key: dg.AssetKey
+) -> bool:
+    """Whether a run that this one repeats has worked the batch, and its process died before it could report it."""
+    repeated = repeated_runs(context)[1:]
+    if not runs or runs[-1].dagster_run_id not in repeated:
+        return False
+    told = [
+        record.event_log_entry.asset_materialization
+        for run_id in repeated
+        for record in context.instance.get_records_for_run(
+            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+    ]
+    return not any(
+        event is not None and event.asset_key == asset_key and event.metadata["batch_id"].value == str(batch_id)
+        for event in told
     )
 
 
@@ -204,14 +270,8 @@ def _why_stopped(summary: BatchSummary) -> str:
     )
 
 
-def _partition(manager: BatchManager, summary: BatchSummary) -> str | None:
-    partition = manager.get_batch(summary.batch_id).metadata.get("partition")
-    return partition if isinstance(partition, str) else None
-
-
-def _speed(manager: BatchManager, summary: BatchSummary, run_id: str | None) -> dict[str, Any]:
+def _speed(own: Sequence[RunRecord]) -> dict[str, Any]:
     """Of this run's own work: a batch that was resumed a day later was not that slow."""
-    own = [run for run in manager.list_runs(batch_id=summary.batch_id) if run.dagster_run_id == run_id]
     if not own:
         return {}
     items = own[-1].completed + own[-1].failed + own[-1].skipped

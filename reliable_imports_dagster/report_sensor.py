@@ -7,7 +7,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.report import report_of
+from reliable_imports_dagster.report import report_elsewhere
 from reliable_imports_dagster.sensor_frame import Decision, build_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
@@ -21,7 +21,8 @@ def build_report_sensor(
     max_batches_per_tick: int = 10,
 ) -> dg.SensorDefinition:
     """The sensor `report_batches_sensor`: a batch that ended without a Dagster run (on the command line, in an
-    application) becomes a materialization of its asset, with its check, once; in the order in which they ended.
+    application) becomes a materialization of its asset, with its checks, once; in the order in which they ended. One of
+    which nothing was stored becomes an observation.
 
     Each costs Dagster's storage four events of some milliseconds, so a tick reports a few.
     """
@@ -36,7 +37,7 @@ def build_report_sensor(
         for batch_id, _ in ended:
             summary = manager.get_summary(batch_id)
             if summary.batch_type in registry:
-                events += report_of(manager, summary).events(specs[summary.batch_type].key)
+                events += report_elsewhere(manager, summary, specs[summary.batch_type].key).events()
         batch_id, at = ended[-1]
         return dg.SensorResult(
             asset_events=events, cursor=f"{at.isoformat()}|{batch_id}", skip_reason=_told(len(ended), len(events))

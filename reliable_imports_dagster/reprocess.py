@@ -86,7 +86,7 @@ def build_reprocess_op(
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary).events(keys[summary.batch_type])
+                yield from report(context, manager, summary, keys[summary.batch_type]).events()
                 summaries.append(summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise

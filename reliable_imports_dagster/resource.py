@@ -39,7 +39,7 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
 
     def run(
         self, context: dg.AssetExecutionContext, packages: Packages, *, fail_run_on: FailRunOn = "failed"
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[Any]:
         """Import a batch for each selected asset of `@reliable_imports_assets`, those that others depend on first.
 
         One that fails because of its items does not keep the others waiting; the run fails when all are through.
@@ -56,9 +56,9 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
                 )
             processor = registry.get(batch_type)
             config = ImportConfig(**(op_context.op_config or {}).get(asset_op_name(batch_type), {}))
-            summary, result = import_asset_batch(op_context, manager, processor, config, key)
-            summaries.append(summary)
-            yield result
+            told = import_asset_batch(op_context, manager, processor, config, key)
+            summaries.append(told.summary)
+            yield from told.results()
         raise_failure_of(summaries, fail_run_on)
 
 

@@ -1,7 +1,6 @@
 """From a wish to its result: accept a batch, work it, report it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -10,7 +9,7 @@ from reliable_imports_dagster.config import FailThisRunOn, ImportConfig
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import CHECKS, FailRunOn, failure_of, report
+from reliable_imports_dagster.report import CHECKS, BatchReport, FailRunOn, failure_of, report
 
 
 def check_specs_of(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -24,12 +23,12 @@ def import_asset_batch(
     processor: type[BaseProcessor],
     config: ImportConfig,
     asset_key: dg.AssetKey,
-) -> tuple[BatchSummary, dg.MaterializeResult[Any]]:
-    """One batch, and what its asset yields; whether the run fails is to be decided after that is out."""
+) -> BatchReport:
+    """One batch, and what there is to tell of it; whether the run fails is to be decided after that is out."""
     with refusals_explained():
         batch_id = accept(context, manager, processor, config)
     summary = work_batch(context, manager, batch_id)
-    return summary, report(context, manager, summary).result(asset_key)
+    return report(context, manager, summary, asset_key)
 
 
 def raise_failure_of(

@@ -89,7 +89,7 @@ def build_parallel_import_job(
             return  # others are still at it
         if manager.claim_report(batch_id, context.run_id):
             tag_run(context, {OUTCOME: summary.status.value})
-            yield from report(context, manager, summary).events(asset_key)
+            yield from report(context, manager, summary, asset_key).events()
         raise_failure_of([summary], fail_run_on)
 
     @dg.job(

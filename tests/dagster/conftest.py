@@ -88,6 +88,19 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalu
     return checks
 
 
+def observations_of(result: dg.ExecuteInProcessResult) -> list[dg.AssetObservation]:
+    events = result.filter_events(lambda event: event.event_type is dg.DagsterEventType.ASSET_OBSERVATION)
+    return [event.asset_observation_data.asset_observation for event in events]
+
+
+def observation_of(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """The metadata of the only observation of a run that has materialized nothing, and checked everything."""
+    assert result.get_asset_materialization_events() == []
+    assert checks_of(result).keys() == {"no_failed_items", "failure_rate", "reconciled"}
+    [observed] = observations_of(result)
+    return {name: value.value for name, value in observed.metadata.items()}
+
+
 def problem(result: dg.ExecuteInProcessResult) -> str:
     """What the step that failed said."""
     [failure] = result.get_step_failure_events()

@@ -24,12 +24,13 @@ class DaysProcessor(BaseProcessor):
     partitions = "daily from 2024-01-01"
     schedule = "30 1 * * *"
     source = Path("days-{partition}.jsonl")
+    is_mended = False
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         if item.source_data.get("until") and not Path(item.source_data["until"]).exists():
             Path(item.source_data["until"]).touch()
             raise KeyboardInterrupt
-        if item.source_data.get("bad"):
+        if item.source_data.get("bad") and not self.is_mended:
             raise ValueError("no day")
         return {"partition": self.partition}
 
@@ -169,15 +170,15 @@ def test_new_batch_makes_one_although_the_partition_has_an_unfinished_one(
 
 
 def test_a_reprocess_batch_materializes_the_partition_of_the_batch_it_repeats(
-    days: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path
+    days: dg.Definitions, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "days-2024-01-02.jsonl").write_text('{"id": 1}\n{"id": 2, "bad": true}\n')
     days.resolve_job_def("import_days").execute_in_process(instance=instance, partition_key="2024-01-02")
+    monkeypatch.setattr(DaysProcessor, "is_mended", True)
 
     result = days.resolve_job_def("reprocess_failed_items").execute_in_process(
         instance=instance,
         run_config={"ops": {"reprocess_failed_items": {"config": {"batch_id": 1}}}},
-        raise_on_error=False,
     )
 
     [event] = result.get_asset_materialization_events()

@@ -16,7 +16,7 @@ from reliable_imports import BatchManager
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
 from reliable_imports_dagster.row_count import rows_in_table
 from reliable_imports_dagster.translator import code_version
-from tests.dagster.conftest import Launch, Query, checks_of, notes, problem, tags_of
+from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 
 BAD = {"id": 2, "do": "fail"}
@@ -186,9 +186,10 @@ def test_a_paused_batch_fails_its_run_and_the_next_run_of_it_goes_on(
     assert not result.success
     told = problem(result)
     assert told.startswith(f"batch {batch_id} is paused, ")
+    assert ": 1 items have failed, and max_failed_items is 0; " in told
     assert f"`reliable-imports process {batch_id}` to go on" in told
     assert tags_of(instance, result.run_id)["outcome"] == "paused"
-    assert _materialization(result)["status"] == "paused"
+    assert observation_of(result)["status"] == "paused"
 
     monkeypatch.setattr(NotesProcessor, "max_failed_items", None)
     assert launch("import_notes", batch_id=batch_id).success
@@ -282,7 +283,7 @@ def test_a_batch_of_which_nothing_was_completed_fails_the_run_and_shows_its_resu
 
     assert not result.success
     assert "1 of 1 item failed" in problem(result)
-    assert _materialization(result)["failed_items"] == 1
+    assert observation_of(result)["failed_items"] == 1
     assert _check(result).severity is dg.AssetCheckSeverity.ERROR
     assert tags_of(instance, result.run_id)["outcome"] == "failed"
 

@@ -8,7 +8,7 @@ import pytest
 from reliable_imports import BatchManager
 from reliable_imports_dagster.translator import code_version
 from tests.dagster import project
-from tests.dagster.conftest import Launch, Query, checks_of, notes, problem, tags_of
+from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import NotesProcessor
 
 
@@ -144,7 +144,7 @@ def test_a_fix_that_did_not_help_fails_the_run(launch: Launch, manager: BatchMan
 
     assert not result.success
     assert "2 of 2 items failed" in problem(result)
-    assert len(result.get_asset_materialization_events()) == 1
+    assert observation_of(result)["failed_items"] == 2
 
 
 def test_the_job_of_one_type_takes_only_its_own(
