@@ -51,7 +51,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.orchestration import FailuresPage, MissingReferences, PermanentFailures, WaitingBatch
+from reliable_imports.orchestration import FailingLine, FailuresPage, LineActivity, WaitingBatch
 from reliable_imports.processor import BaseProcessor, batch_type_of
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
@@ -77,6 +77,7 @@ __all__ = [
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
+    "FailingLine",
     "Failure",
     "FailureReason",
     "FailuresPage",
@@ -92,12 +93,11 @@ __all__ = [
     "ItemStatus",
     "ItemTimeout",
     "KilledWorker",
+    "LineActivity",
     "LogEntry",
-    "MissingReferences",
     "NullInKey",
     "Outcome",
     "OutstandingReason",
-    "PermanentFailures",
     "ProcessorRegistry",
     "ProcessorWarning",
     "ReliableImportsError",

@@ -32,9 +32,12 @@ _OWN_CODE = str(Path(__file__).parent) + os.sep
 _OWN_WORDS = (ContextMisuse, DuplicateKey, ItemTimeout, KilledWorker, NullInKey, UnusableTarget)
 _MAX_MESSAGE = 1_000
 _MAX_TRACEBACK = 4_000
+_MAX_KEY = 2_000
 _MAX_FRAMES = 200
 # DETAIL of a unique or foreign key violation: the columns, the values, and what is wrong with them.
 _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
+# The same in any language.
+_DETAIL_VALUES = re.compile(r"\)=\((.*)\)[^()]*$", re.DOTALL)
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _VARIES = re.compile(r"\"[^\"]*\"|'[^']*'|\d+")
 
@@ -49,6 +52,8 @@ class Failure:
         field: the model's fields or the column that it is about, if it is about any.
         message: what was wrong; the item's values are replaced by their field names in braces.
         detail: the server's DETAIL, values replaced.
+        missing_key: the value that a foreign key did not find, as the server writes it; of several columns, the values
+            with a comma and a space between them. To look for it again, not to be shown.
         traceback: the calls that led to it, without the message; None where no user code ran.
         reason: the fingerprint, the same for all failures with this cause.
         heading: how its title begins, the same for all of them too.
@@ -64,6 +69,7 @@ class Failure:
     constraint: str | None = None
     field: str | None = None
     detail: str | None = None
+    missing_key: str | None = None
     traceback: str | None = None
     retryable: bool = False
 
@@ -118,6 +124,7 @@ def server_failure(
     message = without_values(message, source_data, (table, column, constraint))
     if sqlstate.startswith("22"):  # a data exception quotes the value at fault
         message = _QUOTED.sub('"…"', message)
+    missing_key = _missing_key(sqlstate, detail)
     detail = _key_detail(sqlstate, detail)
     # Without a constraint or column to name it by, the message (what varies left out) tells causes apart.
     about = constraint or column or _VARIES.sub("…", message)
@@ -129,6 +136,7 @@ def server_failure(
         field=column or None,
         message=_clean(message),
         detail=detail,
+        missing_key=missing_key,
         traceback=frames,
         reason=_fingerprint(batch_type, stage, name, sqlstate, table or "", about),
         heading=_clean(" ".join(filter(None, [name, constraint]))),
@@ -208,6 +216,14 @@ def _key_detail(sqlstate: str, detail: str | None) -> str | None:
         return None
     found = _KEY_DETAIL.match(detail)
     return _clean(f"({found['columns']}) {found['rest']}") if found else None
+
+
+def _missing_key(sqlstate: str, detail: str | None) -> str | None:
+    """In whichever language the server's DETAIL is; a row that is still referenced is not missing."""
+    if detail is None or sqlstate != "23503" or "still referenced" in detail:
+        return None
+    found = _DETAIL_VALUES.search(detail)
+    return found[1] if found and len(found[1]) <= _MAX_KEY else None
 
 
 def _words_of(error: BaseException, source_data: object) -> str:

@@ -31,7 +31,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.orchestration import FailuresPage, MissingReferences, WaitingBatch
+from reliable_imports.orchestration import FailuresPage, LineActivity, WaitingBatch
 from reliable_imports.params import processor_for, with_params
 from reliable_imports.registry import ProcessorRegistry
 from reliable_imports.reprocess import ReprocessRequest
@@ -266,6 +266,9 @@ class BatchManager:
         reason: str | Sequence[str] | None = None,
         due_only: bool = False,
         retryable_only: bool = False,
+        permanent_only: bool = False,
+        max_attempts: int | None = None,
+        resolved_references_only: bool = False,
         overwrite_newer: bool = False,
         exclude_reasons: Sequence[str] = (),
         from_item: int | None = None,
@@ -287,6 +290,10 @@ class BatchManager:
             reason: only the failures of one reason, or of several; ids as `failure_reasons` gives them.
             due_only: only retryable failures whose back-off is over.
             retryable_only: only retryable failures, due or not.
+            permanent_only: only failures that no back-off will cure.
+            max_attempts: only failures with fewer attempts.
+            resolved_references_only: only failures of a foreign key whose missing row is there now; an item that was
+                tried more than once rests for a minute, doubled with every try.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
                 an item is skipped.
             exclude_reasons: no failures of these reasons.
@@ -309,6 +316,9 @@ class BatchManager:
             reasons=reasons,
             due_only=due_only,
             retryable_only=retryable_only,
+            permanent_only=permanent_only,
+            max_attempts=max_attempts,
+            resolved_references_only=resolved_references_only,
             overwrite_newer=overwrite_newer,
             exclude_reasons=exclude_reasons,
             from_item=from_item,
@@ -432,12 +442,30 @@ class BatchManager:
         with self._connection() as connection:
             return orchestration.claim_report(connection, batch_id, dagster_run_id)
 
-    def missing_references(
-        self, batch_type: str, *, before: datetime, table: str | None = None, limit: int = 100
-    ) -> list[MissingReferences]:
-        """Outstanding failures of foreign keys, made before a time, by line; to *table* alone if one is named."""
+    def resolved_references(
+        self, batch_types: Iterable[str], *, after: int = 0, max_lines: int = 1_000, max_failures: int = 100_000
+    ) -> FailuresPage:
+        """Lines with outstanding failures of foreign keys whose missing rows are there now, in the order of their ids.
+
+        The tables that the foreign keys refer to are asked. A call looks at so many lines, and at lines with so many
+        failures together.
+
+        Args:
+            after: only lines whose first batch has a higher id; pass on the last one that was looked at.
+        """
         with self._connection() as connection:
-            return orchestration.missing_references(connection, batch_type, table, before, limit)
+            return orchestration.resolved_references(
+                connection,
+                batch_types=list(batch_types),
+                after=after,
+                max_lines=max_lines,
+                max_failures=max_failures,
+            )
+
+    def line_activity(self, lines: Iterable[int], dagster_run_ids: Iterable[str]) -> LineActivity:
+        """Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do."""
+        with self._connection() as connection:
+            return orchestration.line_activity(connection, list(lines), list(dagster_run_ids))
 
     def permanent_failures(
         self,
@@ -446,6 +474,7 @@ class BatchManager:
         exclude_reasons: Sequence[str] = (),
         max_attempts: int = 1_000_000,
         backoff: timedelta = timedelta(0),
+        code_versions: Mapping[str, str] | None = None,
         after: int = 0,
         max_lines: int = 1_000,
         max_failures: int = 100_000,
@@ -458,6 +487,7 @@ class BatchManager:
         Args:
             max_attempts: only failures with fewer attempts.
             backoff: only failures that have rested so long, doubled with every attempt.
+            code_versions: only of batches that were worked with another code than this, by batch type.
             after: only lines whose first batch has a higher id; pass on the last one that was looked at.
         """
         with self._connection() as connection:
@@ -467,6 +497,7 @@ class BatchManager:
                 exclude_reasons=list(exclude_reasons),
                 max_attempts=max_attempts,
                 backoff=backoff,
+                code_versions=code_versions,
                 after=after,
                 max_lines=max_lines,
                 max_failures=max_failures,

@@ -188,6 +188,7 @@ class RunRecord:
     """One execution of a batch by somebody.
 
     Attributes:
+        code_version: changes with the text of the processor's class; None if that has no source file.
         state: `running`, `finished`, `interrupted`, or `lost` when its heartbeat stopped without an end.
     """
 
@@ -196,6 +197,7 @@ class RunRecord:
     runner: str
     dagster_run_id: str | None
     mode: str
+    code_version: str | None
     state: str
     completed: int
     failed: int

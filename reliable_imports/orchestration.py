@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+from psycopg2.extras import Json
 
 from reliable_imports.database import rows, transaction
 from reliable_imports.queries import load
@@ -33,30 +34,18 @@ class WaitingBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class MissingReferences:
-    """Outstanding failures of one line that named what was not there.
+class FailingLine:
+    """A line of batches with outstanding failures that another try may cure now.
 
     Attributes:
-        reasons: the fingerprints of their reasons.
-    """
-
-    first_batch_id: int
-    reasons: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class PermanentFailures:
-    """A line with outstanding failures that another try of the same code would not cure.
-
-    Attributes:
-        batch_id: the newest batch with one of them.
-        dagster_run_id: the Dagster run that worked that batch last, or None.
+        items: how many there are, where that was counted; else 1.
+        generation: grows with every reprocess batch and every ended or lost run of the line.
     """
 
     first_batch_id: int
     batch_type: str
-    batch_id: int
-    dagster_run_id: str | None
+    items: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +55,26 @@ class FailuresPage:
     Attributes:
         lines: those of them with failures as they were asked for.
         last: the last line that was looked at, by its first batch; None if there was none to look at.
+        looked_at: how many lines were.
     """
 
-    lines: Sequence[PermanentFailures]
+    lines: Sequence[FailingLine]
     last: int | None
+    looked_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineActivity:
+    """
+    Attributes:
+        live_lines: lines, by their first batches, that somebody works now.
+        live_runs: Dagster runs that work a batch now.
+        past_runs: Dagster runs that have worked one.
+    """
+
+    live_lines: frozenset[int]
+    live_runs: frozenset[str]
+    past_runs: frozenset[str]
 
 
 def unfinished_batch(connection: Connection, batch_type: str, partition: str) -> int | None:
@@ -108,18 +113,24 @@ def finished_elsewhere(
     return [(row["batch_id"], row["finished_at"]) for row in found]
 
 
-def missing_references(
-    connection: Connection, batch_type: str, table: str | None, before: datetime, limit: int
-) -> list[MissingReferences]:
-    found = _ask(connection, "missing_references", batch_type=batch_type, table=table, before=before, limit=limit)
-    return [MissingReferences(**row) for row in found]
+def resolved_references(connection: Connection, **wanted: Any) -> FailuresPage:
+    return _page(_ask(connection, "resolved_references", **wanted))
 
 
-def permanent_failures(connection: Connection, **wanted: Any) -> FailuresPage:
-    found = _ask(connection, "permanent_failures", **wanted)
-    return FailuresPage(
-        lines=[PermanentFailures(**row) for row in found if row["batch_id"] is not None],
-        last=found[-1]["first_batch_id"] if found else None,
+def permanent_failures(
+    connection: Connection, *, code_versions: Mapping[str, str] | None = None, **wanted: Any
+) -> FailuresPage:
+    versions = None if code_versions is None else Json(dict(code_versions))
+    return _page(_ask(connection, "permanent_failures", code_versions=versions, **wanted))
+
+
+def line_activity(connection: Connection, lines: Collection[int], dagster_run_ids: Collection[str]) -> LineActivity:
+    found = _ask(connection, "line_activity", lines=list(lines), dagster_run_ids=list(dagster_run_ids))
+    live = [row for row in found if row["is_live"]]
+    return LineActivity(
+        live_lines=frozenset(row["first_batch_id"] for row in live),
+        live_runs=frozenset(row["dagster_run_id"] for row in live if row["dagster_run_id"] is not None),
+        past_runs=frozenset(row["dagster_run_id"] for row in found if row["dagster_run_id"] is not None),
     )
 
 
@@ -132,3 +143,11 @@ def _ask(connection: Connection, query: str, **parameters: Any) -> list[dict[str
     with transaction(connection) as cursor:
         cursor.execute(_ORCHESTRATION[query], parameters)
         return rows(cursor)
+
+
+def _page(found: Sequence[dict[str, Any]]) -> FailuresPage:
+    return FailuresPage(
+        lines=[FailingLine(**row) for row in found if row["items"]],
+        last=found[-1]["first_batch_id"] if found else None,
+        looked_at=len(found),
+    )

@@ -35,6 +35,9 @@ class ReprocessRequest:
         reasons: only failures with one of these fingerprints.
         due_only: only retryable failures whose back-off is over.
         retryable_only: only retryable failures, due or not.
+        permanent_only: only failures that no back-off will cure.
+        max_attempts: only failures with fewer attempts.
+        resolved_references_only: only failures for want of a row that is there now.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key.
         exclude_reasons: no failures with these fingerprints.
         from_item, to_item: only these items, numbered as in the first batch of the line, both included.
@@ -44,6 +47,9 @@ class ReprocessRequest:
     reasons: Sequence[str] | None = None
     due_only: bool = False
     retryable_only: bool = False
+    permanent_only: bool = False
+    max_attempts: int | None = None
+    resolved_references_only: bool = False
     overwrite_newer: bool = False
     exclude_reasons: Sequence[str] = ()
     from_item: int | None = None
@@ -90,6 +96,9 @@ def create_reprocess_batch(
             "reasons": None if request.reasons is None else list(request.reasons),
             "due_only": request.due_only,
             "retryable_only": request.retryable_only,
+            "permanent_only": request.permanent_only,
+            "max_attempts": request.max_attempts,
+            "resolved_references_only": request.resolved_references_only,
             "exclude_reasons": list(request.exclude_reasons),
             "from_item": request.from_item,
             "to_item": request.to_item,

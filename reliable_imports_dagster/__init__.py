@@ -16,22 +16,20 @@ from reliable_imports_dagster.definitions import build_reliable_imports_defs
 from reliable_imports_dagster.file_sensor import build_file_sensor
 from reliable_imports_dagster.jobs import build_import_job, build_import_jobs
 from reliable_imports_dagster.ops import build_import_op
-from reliable_imports_dagster.repair_sensors import (
-    build_all_failures_sensor,
-    build_changed_code_sensor,
-    build_missing_references_sensor,
-)
 from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.report_sensor import build_report_sensor
 from reliable_imports_dagster.reprocess import build_reprocess_job, build_reprocess_op
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.resume_sensors import (
+from reliable_imports_dagster.schedules import build_import_schedule, build_import_schedules
+from reliable_imports_dagster.sensors.all_failures import build_all_failures_sensor
+from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
+from reliable_imports_dagster.sensors.references import build_missing_references_sensor
+from reliable_imports_dagster.sensors.report import build_report_sensor
+from reliable_imports_dagster.sensors.reprocess import build_reprocess_sensor
+from reliable_imports_dagster.sensors.resume import (
     build_abandoned_batches_sensor,
     build_run_ended_sensors,
     build_waiting_batches_sensor,
 )
-from reliable_imports_dagster.schedules import build_import_schedule, build_import_schedules
-from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.storage import dagster_postgres_url
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, build_import_asset_specs
 from reliable_imports_dagster.workers import build_parallel_import_job

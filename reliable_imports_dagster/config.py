@@ -80,6 +80,11 @@ class ReprocessConfig(dg.Config):
         "reason, exclude_reasons and due_only.",
     )
     due_only: bool = Field(default=False, description="Only retryable failures whose back-off is over.")
+    permanent_only: bool = Field(default=False, description="Only failures that no back-off will cure.")
+    max_attempts: int | None = Field(default=None, description="Only items with fewer attempts.")
+    resolved_references_only: bool = Field(
+        default=False, description="Only failures of a foreign key whose missing row is there now."
+    )
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "

@@ -7,18 +7,19 @@ from reliable_imports_dagster.assets import build_import_assets
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
-from reliable_imports_dagster.repair_sensors import build_changed_code_sensor, build_missing_references_sensor
 from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.report_sensor import build_report_sensor
 from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.resume_sensors import (
+from reliable_imports_dagster.schedules import build_import_schedules
+from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
+from reliable_imports_dagster.sensors.references import build_missing_references_sensor
+from reliable_imports_dagster.sensors.report import build_report_sensor
+from reliable_imports_dagster.sensors.reprocess import build_reprocess_sensor
+from reliable_imports_dagster.sensors.resume import (
     build_abandoned_batches_sensor,
     build_run_ended_sensors,
     build_waiting_batches_sensor,
 )
-from reliable_imports_dagster.schedules import build_import_schedules
-from reliable_imports_dagster.sensors import build_reprocess_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
@@ -119,7 +120,7 @@ def shared_defs(
     import_jobs = build_import_jobs(registry, translator=translator, executor=executor)
     sensors = [
         build_reprocess_sensor(registry, default_status=reprocess_sensor_status),
-        build_missing_references_sensor(registry, translator=translator, default_status=sensor_status),
+        build_missing_references_sensor(registry, default_status=sensor_status),
         build_changed_code_sensor(registry, default_status=sensor_status),
         build_report_sensor(registry, translator=translator, default_status=sensor_status),
     ]

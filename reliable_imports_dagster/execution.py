@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, RunMode
+from reliable_imports import Batch, BatchManager, BatchSummary, RunMode
+from reliable_imports.code_version import code_version
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS, import_name
-from reliable_imports_dagster.translator import code_version
 
 _LOG_SECONDS = 10.0
 
@@ -49,7 +49,9 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: i
         tags.MODE: mode.value,
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
-    tags.tag_run(context, {**named, tags.OUTCOME: BatchStatus.PROCESSING.value})
+    if tags.OUTCOME in context.run.tags:
+        named[tags.OUTCOME] = tags.PROCESSING
+    tags.tag_run(context, named)
     if mode is RunMode.IMPORT:
         for warning in batch.warnings:
             context.log.warning(f"batch {batch_id}: {warning}")

@@ -22,8 +22,7 @@ from reliable_imports_dagster.arrivals import (
 )
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import asset_op_name, import_name
-from reliable_imports_dagster.sensor_frame import Decision, build_sensor
-from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS
+from reliable_imports_dagster.sensors.frame import IN_PROGRESS, MAX_IDLE_RUNS, Decision, build_sensor
 
 _PAGE = 500
 _MAX_PUT_ASIDE = 100

@@ -18,6 +18,8 @@ FILE = "reliable_imports/file"
 OUTCOME = "reliable_imports/outcome"
 """The batch's status when the run left it; `interrupted` if the run did not come to its end."""
 
+PROCESSING = "processing"
+"""Of a re-execution, until it has an outcome of its own: it begins with the tags of the run that it repeats."""
 INTERRUPTED = "interrupted"
 REFUSED = "refused"
 """Of a run whose source cannot be read, so that no batch was made."""

@@ -1,10 +1,7 @@
 """How a processor appears among Dagster's assets."""
 
 import dataclasses
-import functools
-import hashlib
 import inspect
-import os
 import types
 import typing
 import warnings
@@ -15,6 +12,7 @@ import dagster as dg
 from pydantic import AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
+from reliable_imports.code_version import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import GROUP
 from reliable_imports_dagster.params import bounds_of
@@ -98,14 +96,15 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
 
 def _code_references(processor: type[BaseProcessor]) -> dict[str, Any]:
     """Where the class is, for the link in the UI. `dg.link_code_references_to_git` turns it into a URL."""
-    source = _source_of(processor)
+    source = source_of(processor)
     if source is None:
         return {}
-    file, line, _ = source
     with warnings.catch_warnings():
         # Dagster calls them beta, and would say so once for each processor.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        reference = dg.LocalFileCodeReference(file_path=file, line_number=line, label=processor.__qualname__)
+        reference = dg.LocalFileCodeReference(
+            file_path=source.file, line_number=source.line, label=processor.__qualname__
+        )
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
@@ -149,26 +148,3 @@ def _type_name(annotation: Any) -> str:
     if annotation is AwareDatetime or annotation is NaiveDatetime:
         return "datetime"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
-
-
-def code_version(processor: type[BaseProcessor]) -> str | None:
-    """Changes when the text of the class, or of its model, changes."""
-    sources = [_source_of(part) for part in (processor, getattr(processor, "model", None)) if part is not None]
-    texts = [source[2] for source in sources if source is not None]
-    if len(texts) < len(sources):
-        return None
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-
-
-@functools.lru_cache(maxsize=4_096)
-def _source_of(part: type) -> tuple[str, int, str] | None:
-    """File, line and text of a class; None if it was made at run time, or without its source.
-
-    To find it, Python parses the whole file; several specs are made of one class.
-    """
-    try:
-        file = inspect.getsourcefile(part)
-        lines, number = inspect.getsourcelines(part)
-    except (OSError, TypeError):
-        return None
-    return None if file is None else (os.path.abspath(file), number, "".join(lines))

@@ -124,6 +124,7 @@ def _failure_record(
         "field": failure.field and clean_text(failure.field),
         "message": failure.message,
         "detail": failure.detail,
+        "missing_key": failure.missing_key,
         "traceback": failure.traceback,
         "reason": failure.reason,
         "retryable": failure.retryable,

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg2
 
+from reliable_imports.code_version import code_version
 from reliable_imports.context import logger
 from reliable_imports.database import discard_session, roll_back, transaction
 from reliable_imports.engine.attempt import clean_text
@@ -176,6 +177,7 @@ class Run:
                     "batch_id": self._batch.id,
                     "runner": self._identity.runner.value,
                     "dagster_run_id": self._identity.dagster_run_id,
+                    "code_version": code_version(type(self._processor)),
                     "host": socket.gethostname(),
                     "process_id": os.getpid(),
                 },

@@ -145,6 +145,8 @@ CREATE TABLE reliable_imports.import_runs (
     runner          text NOT NULL,
     dagster_run_id  text,
     mode            text NOT NULL,
+    -- Of the processor's class, as the run had it; NULL if that has no source file.
+    code_version    text,
     host            text NOT NULL,
     process_id      integer NOT NULL,
     -- The session that works for the run: while it is there, the run lives.
@@ -218,6 +220,8 @@ CREATE TABLE reliable_imports.import_attempts (
     field            text,
     message          text,
     detail           text,
+    -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
+    missing_key      text,
     traceback        text,
     reason           text,
     retryable        boolean,

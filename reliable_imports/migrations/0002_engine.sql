@@ -327,13 +327,13 @@ BEGIN
     IF record_chunk.failures IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
             batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, sqlstate,
-            constraint_name, field, message, detail, traceback, reason, retryable, retry_after
+            constraint_name, field, message, detail, missing_key, traceback, reason, retryable, retry_after
         )
         SELECT
             chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
             failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
-            failure.field, failure.message, failure.detail, failure.traceback, failure.reason, failure.retryable,
-            failure.retry_after
+            failure.field, failure.message, failure.detail, failure.missing_key, failure.traceback, failure.reason,
+            failure.retryable, failure.retry_after
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk.failures) AS failure;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF stored <> pg_catalog.json_array_length(record_chunk.failures) THEN

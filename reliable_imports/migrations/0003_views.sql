@@ -165,7 +165,9 @@ SELECT
     failure.attempt AS attempts,
     failure.retryable,
     failure.finished_at + failure.retry_after AS retry_at,
-    failure.finished_at AS failed_at
+    failure.finished_at AS failed_at,
+    failure.constraint_name,
+    failure.missing_key
 FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 WHERE failure.is_final
@@ -185,7 +187,9 @@ SELECT
     item.earlier_attempts AS attempts,
     false AS retryable,
     NULL::timestamptz AS retry_at,
-    batch.finished_at AS failed_at
+    batch.finished_at AS failed_at,
+    NULL::text AS constraint_name,
+    NULL::text AS missing_key
 FROM reliable_imports.import_batches AS batch
 CROSS JOIN LATERAL (
     SELECT undone.first_item, undone.last_item
@@ -218,6 +222,7 @@ SELECT
     run.runner,
     run.dagster_run_id,
     run.mode,
+    run.code_version,
     CASE
         WHEN run.ended_at IS NOT NULL THEN run.outcome
         WHEN reliable_imports.run_is_live(run.ended_at, run.heartbeat_at) THEN 'running'

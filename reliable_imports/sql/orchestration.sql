@@ -85,48 +85,88 @@ WHERE batch.finished_at < pg_catalog.clock_timestamp() - %(age)s
 ORDER BY batch.finished_at, batch.id
 LIMIT %(limit)s
 
--- name: missing_references
--- The first lines of a batch type with outstanding failures of foreign keys, to one table or to any. Which reasons those
--- are is known without looking at a failure; then of each batch and reason only the first failure counts.
-WITH broken AS MATERIALIZED (
-    SELECT known.fingerprint
-    FROM reliable_imports.import_failure_reasons AS known
-    WHERE known.batch_type = %(batch_type)s
-        AND known.sqlstate = '23503'
-        AND (
-            %(table)s::text IS NULL
-            OR EXISTS (
-                SELECT FROM pg_catalog.pg_constraint AS reference
-                WHERE reference.conname = known.constraint_name
-                    AND reference.contype = 'f'
-                    AND reference.confrelid = pg_catalog.to_regclass(%(table)s)
-            )
-        )
-)
+-- name: line_activity
+-- Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do.
 SELECT
     batch.first_batch_id,
-    array_agg(DISTINCT broken.fingerprint ORDER BY broken.fingerprint) AS reasons
-FROM reliable_imports.import_batches AS batch
-CROSS JOIN broken
-CROSS JOIN LATERAL (
+    run.dagster_run_id,
+    pg_catalog.bool_or(reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)) AS is_live
+FROM reliable_imports.import_runs AS run
+JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
+WHERE run.id IN (
+    SELECT of_dagster.id
+    FROM reliable_imports.import_runs AS of_dagster
+    WHERE of_dagster.dagster_run_id = ANY (%(dagster_run_ids)s::text[])
+    UNION
+    SELECT open_run.id
+    FROM reliable_imports.import_batches AS of_line
+    JOIN reliable_imports.import_runs AS open_run ON open_run.batch_id = of_line.id
+    WHERE of_line.first_batch_id = ANY (%(lines)s::bigint[])
+        AND open_run.ended_at IS NULL
+)
+GROUP BY batch.first_batch_id, run.dagster_run_id
+
+-- name: resolved_references
+-- The next lines with outstanding failures of foreign keys, each with how many of those fail for want of a row that is
+-- there now. Which reasons are of foreign keys is known without looking at a failure; then of each batch and reason only
+-- the first failure counts. Looked at are so many lines, and so many failures, and no more.
+WITH broken AS MATERIALIZED (
+    SELECT known.fingerprint, known.batch_type
+    FROM reliable_imports.import_failure_reasons AS known
+    WHERE known.batch_type = ANY (%(batch_types)s::text[])
+        AND known.sqlstate = '23503'
+), candidate AS (
     SELECT
-    FROM reliable_imports.outstanding_failures AS outstanding
-    WHERE outstanding.batch_id = batch.id
-        AND outstanding.reason = broken.fingerprint
-        AND outstanding.failed_at < %(before)s
-    LIMIT 1
-) AS first_failure
-WHERE batch.batch_type = %(batch_type)s
-    AND batch.failed_items IS DISTINCT FROM 0
-    AND batch.created_at < %(before)s
-GROUP BY batch.first_batch_id
-ORDER BY batch.first_batch_id
-LIMIT %(limit)s
+        batch.first_batch_id,
+        batch.batch_type,
+        sum(coalesce(batch.failed_items, batch.total_items)) AS failures
+    FROM reliable_imports.import_batches AS batch
+    WHERE batch.first_batch_id > %(after)s
+        AND batch.failed_items IS DISTINCT FROM 0
+        AND EXISTS (
+            SELECT
+            FROM broken
+            CROSS JOIN LATERAL (
+                SELECT
+                FROM reliable_imports.outstanding_failures AS outstanding
+                WHERE outstanding.batch_id = batch.id
+                    AND outstanding.reason = broken.fingerprint
+                LIMIT 1
+            ) AS first_failure
+            WHERE broken.batch_type = batch.batch_type
+        )
+    GROUP BY batch.first_batch_id, batch.batch_type
+    ORDER BY batch.first_batch_id
+    LIMIT %(max_lines)s
+), page AS MATERIALIZED (
+    SELECT counted.first_batch_id, counted.batch_type
+    FROM (
+        SELECT
+            candidate.first_batch_id,
+            candidate.batch_type,
+            sum(candidate.failures) OVER (ORDER BY candidate.first_batch_id) - candidate.failures AS failures_before
+        FROM candidate
+    ) AS counted
+    WHERE counted.failures_before < %(max_failures)s
+), resolved AS (
+    SELECT found.first_batch_id, count(*) AS items
+    FROM reliable_imports.resolved_references((SELECT array_agg(page.first_batch_id) FROM page)) AS found
+    GROUP BY found.first_batch_id
+)
+SELECT
+    page.first_batch_id,
+    page.batch_type,
+    coalesce(resolved.items, 0) AS items,
+    reliable_imports.line_generation(page.first_batch_id) AS generation
+FROM page
+LEFT JOIN resolved ON resolved.first_batch_id = page.first_batch_id
+ORDER BY page.first_batch_id
 
 -- name: permanent_failures
--- The next lines in which something failed, each with its newest batch that has outstanding failures that no back-off
--- will cure, and who worked that; without one if there is none. Looked at are so many lines, and so many failures, and
--- no more: of a line, only the first that is found counts.
+-- The next lines in which something failed, each with the type of its newest batch that has outstanding failures that no
+-- back-off will cure; without one if there is none. If code versions are given, of batches that were worked with another
+-- code than their type has now. Looked at are so many lines, and so many failures, and no more: of a line, only the first
+-- that is found counts.
 WITH candidate AS (
     SELECT
         batch.first_batch_id,
@@ -147,22 +187,24 @@ WITH candidate AS (
 SELECT
     page.first_batch_id,
     newest.batch_type,
-    newest.batch_id,
-    (
-        SELECT run.dagster_run_id
-        FROM reliable_imports.import_runs AS run
-        WHERE run.batch_id = newest.batch_id
-        ORDER BY run.id DESC
-        LIMIT 1
-    ) AS dagster_run_id
+    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE 1 END AS items,
+    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.line_generation(page.first_batch_id) END AS generation
 FROM page
 LEFT JOIN LATERAL (
     SELECT
-        batch.id AS batch_id,
         batch.batch_type,
         batch.finished_at
     FROM reliable_imports.import_batches AS batch
     WHERE batch.first_batch_id = page.first_batch_id
+        AND (
+            %(code_versions)s::jsonb IS NULL
+            OR EXISTS (
+                SELECT FROM reliable_imports.import_runs AS run
+                WHERE run.batch_id = batch.id
+                    AND run.failed > 0
+                    AND run.code_version <> %(code_versions)s::jsonb ->> batch.batch_type
+            )
+        )
         AND EXISTS (
             SELECT
             FROM reliable_imports.outstanding_failures AS outstanding

@@ -103,7 +103,8 @@ ORDER BY id
 
 -- name: runs
 SELECT
-    run_id, batch_id, runner, dagster_run_id, mode, state, completed, failed, skipped, started_at, ended_at, seconds, error
+    run_id, batch_id, runner, dagster_run_id, mode, code_version, state, completed, failed, skipped, started_at, ended_at,
+    seconds, error
 FROM reliable_imports.run_history
 WHERE (%(batch_id)s::bigint IS NULL OR batch_id = %(batch_id)s)
     AND (%(dagster_run_id)s::text IS NULL OR dagster_run_id = %(dagster_run_id)s)

@@ -126,6 +126,15 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
     AND (NOT %(retryable_only)s OR outstanding.retryable)
     AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
+    AND (NOT %(permanent_only)s OR (outstanding.retry_at IS NULL AND outstanding.reason IS NOT NULL))
+    AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
+    AND (
+        NOT %(resolved_references_only)s
+        OR (outstanding.batch_id, outstanding.item_number) IN (
+            SELECT resolved.batch_id, resolved.item_number
+            FROM reliable_imports.resolved_references(ARRAY[%(first_batch_id)s::bigint]) AS resolved
+        )
+    )
     AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
     AND coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
@@ -167,7 +176,10 @@ FROM reliable_imports.import_batches AS open_batch
 WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.reprocess_of IS NOT NULL
     AND open_batch.finished_at IS NULL
-    AND (open_batch.status <> 'paused' OR NOT (%(retryable_only)s OR %(due_only)s))
+    AND (
+        open_batch.status <> 'paused'
+        OR NOT (%(retryable_only)s OR %(due_only)s OR %(permanent_only)s OR %(resolved_references_only)s)
+    )
     AND EXISTS (
         SELECT
         FROM reliable_imports.import_items AS item
@@ -178,6 +190,8 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
         WHERE item.batch_id = open_batch.id
             AND (%(reasons)s::text[] IS NULL OR repeated.reason = ANY (%(reasons)s::text[]))
             AND (NOT %(retryable_only)s OR repeated.retryable)
+            AND (NOT %(permanent_only)s OR repeated.retry_after IS NULL)
+            AND (NOT %(resolved_references_only)s OR repeated.missing_key IS NOT NULL)
             AND coalesce(item.origin_item_number, item.item_number)
                 BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     )
@@ -218,18 +232,7 @@ SELECT
     first.batch_type,
     coalesce(due.items, 0) AS due_items,
     stalled.batch_id AS stalled_batch_id,
-    (
-        SELECT count(*)
-        FROM reliable_imports.import_batches AS batch
-        WHERE batch.first_batch_id = first.id
-            AND batch.reprocess_of IS NOT NULL
-    ) + (
-        SELECT count(*)
-        FROM reliable_imports.import_batches AS batch
-        JOIN reliable_imports.import_runs AS run ON run.batch_id = batch.id
-        WHERE batch.first_batch_id = first.id
-            AND NOT reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
-    ) AS generation
+    reliable_imports.line_generation(first.id) AS generation
 FROM due
 FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
 JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)

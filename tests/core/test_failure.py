@@ -187,6 +187,25 @@ def test_details_lose_their_values(detail: str | None, kept: str | None) -> None
     assert violation(detail=detail).detail == kept
 
 
+@pytest.mark.parametrize(
+    ("detail", "key"),
+    [
+        ('Key (plan)=(gold) is not present in table "plans".', "gold"),
+        ('Key (a, b)=(1, x)=(y) is not present in table "plans".', "1, x)=(y"),
+        ("Schlüssel (plan)=(gold) ist nicht in Tabelle »plans« vorhanden.", "gold"),
+        ('Key (id)=(7) is still referenced from table "contracts".', None),
+        ('Key is not present in table "plans".', None),
+        (f'Key (plan)=({"x" * 2_001}) is not present in table "plans".', None),
+        (None, None),
+    ],
+)
+def test_what_a_foreign_key_did_not_find_is_kept_apart(detail: str | None, key: str | None) -> None:
+    failure = violation(detail=detail)
+
+    assert failure.missing_key == key
+    assert key is None or key not in f"{failure.message} {failure.detail} {failure.title} {failure.reason}"
+
+
 def test_quoted_values_of_data_exceptions_are_removed() -> None:
     failure = server_failure(
         "t", Stage.WRITE, sqlstate="22P02", message='invalid input syntax for type integer: "secret"',

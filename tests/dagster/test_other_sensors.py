@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from reliable_imports import (
     BaseProcessor,
+    Batch,
     BatchManager,
     ImportBatchItem,
     ImportContext,
@@ -28,8 +29,8 @@ from reliable_imports_dagster import (
     build_abandoned_batches_sensor,
     build_all_failures_sensor,
     build_changed_code_sensor,
+    build_import_asset,
     build_import_jobs,
-    build_missing_references_sensor,
     build_reliable_imports_defs,
     build_report_sensor,
     build_run_ended_sensors,
@@ -360,6 +361,10 @@ def test_a_canceled_run_is_released_and_not_resumed(
     assert query("SELECT outcome FROM reliable_imports.import_runs") == [("interrupted",)]
 
 
+def _history(manager: BatchManager, run_id: str) -> list[Batch]:
+    return [manager.get_batch(run.batch_id) for run in manager.list_runs(dagster_run_id=run_id)]
+
+
 def _launch(instance: dg.DagsterInstance, batch_type: str, *items: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
     return DEFS.resolve_job_def(f"import_{batch_type}").execute_in_process(
         instance=instance,
@@ -368,42 +373,9 @@ def _launch(instance: dg.DagsterInstance, batch_type: str, *items: Mapping[str, 
     )
 
 
-def test_what_failed_for_want_of_a_parent_is_repaired_when_that_is_imported(
-    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query
-) -> None:
-    references = daemon(build_missing_references_sensor(REGISTRY))
-    assert "none of shops has been materialized" in references.reason()
-    _launch(instance, "sales", {"id": 1, "shop": "a"}, {"id": 2, "shop": "b"}, {"id": 3, "shop": "x", "bad": 1}, {})
-    _launch(instance, "shops", {"code": "a"}, {"code": "b"})
-
-    [request] = references.requests()
-    references.run(request)
-
-    assert query("SELECT id, shop FROM sales ORDER BY id") == [(1, "a"), (2, "b")]
-    assert "none of shops has been materialized since the last tick" in references.reason()
-    _launch(instance, "shops", {"code": "x"})
-    [request] = references.requests()
-    assert references.run(request).success
-    assert query("SELECT count(*) FROM sales") == [(3,)]
-    assert manager.count_outstanding(1) == 1  # the one that is no sale at all
-
-
-def test_lines_that_are_too_many_for_a_tick_are_repaired_at_the_next(
-    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start, query: Query, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reliable_imports_dagster.repair_sensors._MAX_LINES", 1)
-    for number in (1, 2):
-        _launch(instance, "sales", {"id": number, "shop": "a"})
-    _launch(instance, "shops", {"code": "a"})
-    references = daemon(build_missing_references_sensor(REGISTRY))
-
-    for _ in range(2):
-        [request] = references.requests()
-        references.run(request)
-
-    assert query("SELECT id FROM sales ORDER BY id") == [(1,), (2,)]
-    assert "nothing failed for want of shops" in references.reason()
-    assert "none of shops has been materialized since" in references.reason()
+def _change_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reliable_imports_dagster.sensors.changed_code.code_version", lambda processor: "changed")
+    monkeypatch.setattr("reliable_imports.engine.run.code_version", lambda processor: "changed")
 
 
 def test_failures_are_tried_once_more_when_the_code_has_changed(
@@ -412,8 +384,7 @@ def test_failures_are_tried_once_more_when_the_code_has_changed(
     _launch(instance, "sales", {"id": 1, "shop": "a"})
     assert "none failed with other code" in daemon(build_changed_code_sensor(REGISTRY)).reason()
 
-    monkeypatch.setattr("reliable_imports_dagster.repair_sensors.code_version", lambda processor: "changed")
-    monkeypatch.setattr("reliable_imports_dagster.execution.code_version", lambda processor: "changed")
+    _change_the_code(monkeypatch)
     changed = daemon(build_changed_code_sensor(REGISTRY))
     [request] = changed.requests()
     changed.run(request)
@@ -422,6 +393,35 @@ def test_failures_are_tried_once_more_when_the_code_has_changed(
     assert "none failed with other code" in changed.reason()
     excluded = daemon(build_changed_code_sensor(REGISTRY, exclude_batch_types=["sales"]))
     assert excluded.requests() == []
+
+
+def test_failures_of_batches_worked_elsewhere_are_tried_once_more_too(
+    manager: BatchManager, daemon: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager.process_batch(manager.create_batch("sales", [{"id": 1, "shop": "a"}]))
+    assert daemon(build_changed_code_sensor(REGISTRY)).requests() == []
+
+    _change_the_code(monkeypatch)
+    assert len(daemon(build_changed_code_sensor(REGISTRY)).requests()) == 1
+
+
+def test_a_run_of_several_batches_does_not_pass_for_changed_code(
+    manager: BatchManager, instance: dg.DagsterInstance, daemon: Start
+) -> None:
+    result = dg.materialize(
+        [build_import_asset(SalesProcessor), build_import_asset(ShopsProcessor)],
+        instance=instance,
+        resources={"reliable_imports": ReliableImportsResource()},
+        run_config={
+            "ops": {
+                "sales": {"config": {"items": [{"id": 1, "shop": "nowhere"}], "fail_run_on": "never"}},
+                "shops": {"config": {"items": [{"code": "a"}]}},
+            }
+        },
+    )
+    assert [run.batch_type for run in _history(manager, result.run_id)] == ["shops", "sales"]
+
+    assert "none failed with other code" in daemon(build_changed_code_sensor(REGISTRY)).reason()
 
 
 def test_all_failures_are_tried_a_bounded_number_of_times(

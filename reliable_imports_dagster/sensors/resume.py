@@ -11,8 +11,14 @@ from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.sensor_frame import Decision, build_sensor
-from reliable_imports_dagster.sensors import IN_PROGRESS, MAX_IDLE_RUNS, past_of
+from reliable_imports_dagster.sensors.frame import (
+    IN_PROGRESS,
+    MAX_IDLE_RUNS,
+    Candidate,
+    Decision,
+    build_sensor,
+    choose,
+)
 
 _MAX_BATCHES = 100
 _WILL_RETRY = "dagster/will_retry"
@@ -40,7 +46,8 @@ def build_waiting_batches_sensor(
         waiting = manager.waiting_batches(age=age, limit=_MAX_BATCHES)
         if not waiting:
             return "no batch is waiting that nobody has begun to work"
-        return _answer(context, manager, registry, waiting, "waiting", max_runs_per_tick)
+        candidates = [_candidate(context.instance, manager, registry, batch, "waiting") for batch in waiting]
+        return choose(context, manager, registry, candidates, max_runs=max_runs_per_tick).decision()
 
     return build_sensor(
         "import_waiting_batches_sensor",
@@ -93,7 +100,8 @@ def build_abandoned_batches_sensor(
                 if failed
                 else f"{len(abandoned)} reprocess batches are left to the reprocess sensor"
             )
-        return _answer(context, manager, registry, resumable, "abandoned", max_runs_per_tick)
+        candidates = [_candidate(context.instance, manager, registry, batch, "abandoned") for batch in resumable]
+        return choose(context, manager, registry, candidates, max_runs=max_runs_per_tick).decision()
 
     return build_sensor(
         "resume_abandoned_batches_sensor",
@@ -127,6 +135,7 @@ def build_run_ended_sensors(
         manager = reliable_imports.manager(registry)
         if run.tags.get(_WILL_RETRY) == "true":
             return dg.SkipReason(f"Dagster retries run {run.run_id} by itself")
+        _note_interruption(context.instance, run)
         released = manager.release_run(run.run_id, error="the run failed without a word: its process is gone")
         open_batches = manager.interrupted_batches(age=timedelta(0), limit=_MAX_BATCHES)
         batch = next((batch for batch in open_batches if batch.dagster_run_id == run.run_id), None)
@@ -137,10 +146,11 @@ def build_run_ended_sensors(
         if batch.batch_type not in registry:
             return dg.SkipReason(f"batch {batch.batch_id}: no processor for {batch.batch_type!r} in this code location")
         if _makes_no_progress(manager, batch):
-            return dg.SkipReason(_no_progress(batch))
+            return dg.SkipReason(f"batch {batch.batch_id}: {_no_progress(batch)}")
         return _request(registry, batch, f"crashed:{run.run_id}")
 
     def canceled(context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource) -> dg.SkipReason:
+        _note_interruption(context.instance, context.dagster_run)
         released = reliable_imports.manager(registry).release_run(
             context.dagster_run.run_id, error="the run was canceled"
         )
@@ -172,42 +182,24 @@ def build_run_ended_sensors(
     ]
 
 
-def _answer(
-    context: dg.SensorEvaluationContext,
-    manager: BatchManager,
-    registry: ProcessorRegistry,
-    batches: Sequence[WaitingBatch],
-    word: str,
-    max_runs: int,
-) -> Decision:
-    requests: list[dg.RunRequest] = []
-    reasons: list[str] = []
-    for batch in batches:
-        if len(requests) == max_runs:
-            reasons.append(f"the others wait for the next tick: {max_runs} runs are the most for one")
-            break
-        if batch.batch_type not in registry:
-            reasons.append(f"batch {batch.batch_id}: no processor for {batch.batch_type!r} in this code location")
-            continue
-        past = past_of(context, manager, batch.first_batch_id)
-        if past.busy_run_id is not None:
-            reasons.append(f"batch {batch.batch_id}: run {past.busy_run_id} is working on its line")
-        elif past.idle_in_a_row >= MAX_IDLE_RUNS:
-            reasons.append(
-                f"batch {batch.batch_id}: its last {past.idle_in_a_row} runs ended without touching an item; see why, "
-                f"then launch {import_name(batch.batch_type)} for it"
-            )
-        elif _is_retried(context.instance, batch):
-            reasons.append(f"batch {batch.batch_id}: Dagster retries run {batch.dagster_run_id} by itself")
-        elif _makes_no_progress(manager, batch):
-            reasons.append(_no_progress(batch))
-        else:
-            requests.append(_request(registry, batch, f"{word}:{batch.batch_id}:{batch.generation + past.idle_runs}"))
-    for reason in reasons:
-        context.log.info(reason)
-    if not requests:
-        return f"{len(batches)} found: {'; '.join(reasons[:10])}"
-    return dg.SensorResult(run_requests=requests)
+def _candidate(
+    instance: dg.DagsterInstance, manager: BatchManager, registry: ProcessorRegistry, batch: WaitingBatch, word: str
+) -> Candidate:
+    def hindrance() -> str | None:
+        if _is_retried(instance, batch):
+            return f"Dagster retries run {batch.dagster_run_id} by itself"
+        return _no_progress(batch) if _makes_no_progress(manager, batch) else None
+
+    return Candidate(
+        batch_id=batch.batch_id,
+        line=batch.first_batch_id,
+        batch_type=batch.batch_type,
+        key=f"{word}:{batch.batch_id}",
+        generation=batch.generation,
+        job=import_name(batch.batch_type),
+        request=lambda run_key: _request(registry, batch, run_key),
+        hindrance=hindrance,
+    )
 
 
 def _request(registry: ProcessorRegistry, batch: WaitingBatch, run_key: str) -> dg.RunRequest:
@@ -238,7 +230,14 @@ def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: 
         run,
         f"no sign of life from the process for {age} while it worked batch {batch.batch_id}; it is taken for dead",
     )
+    _note_interruption(context.instance, run)
     return True
+
+
+def _note_interruption(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """A run whose process was killed could not say how it left its batch."""
+    if tags.BATCH_ID in run.tags and run.tags.get(tags.OUTCOME) in (None, tags.PROCESSING):
+        instance.add_run_tags(run.run_id, {tags.OUTCOME: tags.INTERRUPTED})
 
 
 def _was_cut_off(run: dg.DagsterRun | None) -> bool:
@@ -253,10 +252,7 @@ def _makes_no_progress(manager: BatchManager, batch: WaitingBatch) -> bool:
 
 
 def _no_progress(batch: WaitingBatch) -> str:
-    return (
-        f"batch {batch.batch_id}: its last {MAX_IDLE_RUNS} runs came to no item; see why, then launch "
-        f"{import_name(batch.batch_type)} for it"
-    )
+    return f"its last {MAX_IDLE_RUNS} runs came to no item; see why, then launch {import_name(batch.batch_type)} for it"
 
 
 def _is_retried(instance: dg.DagsterInstance, batch: WaitingBatch) -> bool:

@@ -1,0 +1,251 @@
+"""What all sensors have in common, above all the one decision whether something gets a run now."""
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+
+from reliable_imports import BatchManager, FailingLine, FailuresPage, LineActivity, ProcessorRegistry
+from reliable_imports_dagster import tags
+from reliable_imports_dagster.names import REPROCESS
+from reliable_imports_dagster.resource import ReliableImportsResource
+
+MAX_IDLE_RUNS = 5
+"""Runs in a row for one line that ended before they came to its items; then a person has to look."""
+
+_ZOMBIE_AFTER = timedelta(minutes=10)
+_ASKED_AT_ONCE = 50
+_MAX_REASONS = 10
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+Decision = dg.SensorResult | str
+"""What a tick leads to; a text says why to nothing."""
+
+
+def build_sensor(
+    name: str,
+    registry: ProcessorRegistry,
+    decide: Callable[[dg.SensorEvaluationContext, BatchManager], Decision],
+    **options: Any,
+) -> dg.SensorDefinition:
+    """A sensor that asks *decide* at every tick; the *options* are those of `dagster.sensor`."""
+
+    @dg.sensor(name=name, **options)
+    def evaluate(
+        context: dg.SensorEvaluationContext, reliable_imports: ReliableImportsResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        decision = decide(context, reliable_imports.manager(registry))
+        return dg.SkipReason(decision) if isinstance(decision, str) else decision
+
+    return evaluate
+
+
+def _nothing_hinders() -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A batch, or a line of batches, that may want a run.
+
+    Attributes:
+        batch_id: by which people know it.
+        line: the first batch of its line, which is worked by one run at a time.
+        key: its name among the run keys of the sensor.
+        generation: grows with every run that comes to work it.
+        job: what a person launches for it.
+        request: makes the request from the run key.
+        hindrance: why it is left alone all the same, if it is; asked last.
+    """
+
+    batch_id: int
+    line: int
+    batch_type: str
+    key: str
+    generation: int
+    job: str
+    request: Callable[[str], dg.RunRequest]
+    hindrance: Callable[[], str | None] = _nothing_hinders
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What came of a look at candidates.
+
+    Attributes:
+        reasons: why others got no run.
+        next: the first one that was left for the next tick.
+    """
+
+    found: int
+    requests: Sequence[dg.RunRequest]
+    reasons: Sequence[str]
+    next: Candidate | None
+
+    def decision(self, *, cursor: str | None = None) -> Decision:
+        if self.requests:
+            return dg.SensorResult(run_requests=self.requests, cursor=cursor)
+        told = f"{self.found} found: {'; '.join(self.reasons[:_MAX_REASONS])}"
+        return told if cursor is None else dg.SensorResult(skip_reason=told, cursor=cursor)
+
+
+def choose(
+    context: dg.SensorEvaluationContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    candidates: Sequence[Candidate],
+    *,
+    max_runs: int,
+    exclude_batch_types: Container[str] = (),
+) -> Choice:
+    """A run for each candidate that is not being worked, and whose last runs were not all in vain; the first
+    *max_runs* of them."""
+    requests: list[dg.RunRequest] = []
+    reasons: list[str] = []
+    following: Candidate | None = None
+    for candidate, past in _with_pasts(context, manager, candidates):
+        if len(requests) == max_runs:
+            reasons.append(f"the others wait for the next tick: {max_runs} runs are the most for one")
+            following = candidate
+            break
+        why_not = _why_not(candidate, past, registry, exclude_batch_types)
+        if why_not is not None:
+            reasons.append(f"batch {candidate.batch_id}: {why_not}")
+            continue
+        # A run key works once, for ever. The database counts the runs that came to work, Dagster those that did not, so
+        # that every end of a run makes a new key.
+        requests.append(candidate.request(f"{candidate.key}:{candidate.generation + past.idle_runs}"))
+    for reason in reasons:
+        context.log.info(reason)
+    return Choice(len(candidates), requests, reasons, following)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is known of the runs of a line.
+
+    Attributes:
+        busy: who is at work on it.
+        idle_runs: runs of this sensor that ended before they worked any batch.
+        idle_in_a_row: those of them since a run last worked one.
+    """
+
+    busy: str | None
+    idle_runs: int
+    idle_in_a_row: int
+
+
+def _why_not(
+    candidate: Candidate, past: _Past, registry: ProcessorRegistry, exclude_batch_types: Container[str]
+) -> str | None:
+    if candidate.batch_type not in registry:
+        return f"no processor for {candidate.batch_type!r} in this code location"
+    if candidate.batch_type in exclude_batch_types:
+        return f"{candidate.batch_type} is left to a person"
+    if past.busy is not None:
+        return f"{past.busy} is working on its line"
+    if past.idle_in_a_row >= MAX_IDLE_RUNS:
+        return (
+            f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch "
+            f"{candidate.job} for it"
+        )
+    return candidate.hindrance()
+
+
+def _with_pasts(
+    context: dg.SensorEvaluationContext, manager: BatchManager, candidates: Sequence[Candidate]
+) -> Iterator[tuple[Candidate, _Past]]:
+    """Dagster and the database are asked for many lines at once, and for no more than are wanted."""
+    for start in range(0, len(candidates), _ASKED_AT_ONCE):
+        some = candidates[start : start + _ASKED_AT_ONCE]
+        lines = {str(candidate.line) for candidate in some}
+        records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINE: sorted(lines)}))
+        activity = manager.line_activity(map(int, lines), [record.dagster_run.run_id for record in records])
+        of_line: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
+        for record in records:
+            of_line[record.dagster_run.tags[tags.LINE]].append(record)
+        for candidate in some:
+            yield candidate, _past(candidate.line, of_line[str(candidate.line)], activity, context.sensor_name)
+
+
+def _past(line: int, records: Sequence[dg.RunRecord], activity: LineActivity, sensor_name: str) -> _Past:
+    """
+    Args:
+        records: the Dagster runs of the line, the newest first.
+    """
+    busy = "another process" if line in activity.live_lines else None
+    idle_runs = idle_in_a_row = 0
+    since_progress = True
+    for record in records:
+        run = record.dagster_run
+        if run.status in IN_PROGRESS:
+            if not _is_zombie(record, activity):
+                busy = f"run {run.run_id}"
+        elif run.run_id in activity.past_runs:
+            since_progress = False
+        elif run.tags.get("dagster/sensor_name") == sensor_name:
+            idle_runs += 1
+            idle_in_a_row += since_progress
+    return _Past(busy, idle_runs, idle_in_a_row)
+
+
+def _is_zombie(record: dg.RunRecord, activity: LineActivity) -> bool:
+    """Whether the run has died without Dagster's notice, as `dagster job execute` does when it is killed."""
+    if record.start_time is None:
+        return False  # in the queue, which may be long
+    started = datetime.fromtimestamp(record.start_time, timezone.utc)
+    if datetime.now(timezone.utc) - started < _ZOMBIE_AFTER:
+        return False
+    return record.dagster_run.run_id not in activity.live_runs
+
+
+# Lines whose failures are run again
+
+
+def line_candidate(key: str, first_batch_id: int, batch_type: str, generation: int, **config: Any) -> Candidate:
+    """A line for the job `reprocess_failed_items`, which takes what the *config* says and no more.
+
+    That nothing was repaired is for the asset check to say, and no reason for a run to fail that nobody has launched.
+    """
+    told = {"batch_id": first_batch_id, **{name: value for name, value in config.items() if value}}
+    told["fail_run_on"] = "never"
+    run_tags = {tags.LINE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
+
+    def request(run_key: str) -> dg.RunRequest:
+        return dg.RunRequest(run_key=run_key, run_config={"ops": {REPROCESS: {"config": told}}}, tags=run_tags)
+
+    return Candidate(first_batch_id, first_batch_id, batch_type, key, generation, REPROCESS, request)
+
+
+def look_through(
+    context: dg.SensorEvaluationContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    ask: Callable[[int], FailuresPage],
+    candidate_of: Callable[[FailingLine], Candidate],
+    *,
+    max_runs: int,
+    nothing: str,
+) -> Decision:
+    """Runs for the lines of the next page, as *ask* gives it after the line that the cursor names.
+
+    The cursor is the last line that was looked at; after the last of all come the first ones again. So every tick does
+    a bounded piece of work, and every line has its turn.
+    """
+    after = int(context.cursor or 0)
+    page = ask(after)
+    if page.last is None and after:
+        page = ask(0)
+    if not page.lines:
+        return dg.SensorResult(skip_reason=nothing.format(looked_at=page.looked_at), cursor=str(page.last or 0))
+    choice = choose(context, manager, registry, [candidate_of(line) for line in page.lines], max_runs=max_runs)
+    last = page.last if choice.next is None else choice.next.line - 1  # that one is the next tick's first
+    return choice.decision(cursor=str(last or 0))
