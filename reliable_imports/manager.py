@@ -567,12 +567,21 @@ class BatchManager:
             return reading.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 
     def list_runs(
-        self, *, batch_id: int | None = None, dagster_run_id: str | None = None, batch_type: str | None = None
+        self,
+        *,
+        batch_id: int | None = None,
+        dagster_run_id: str | None = None,
+        batch_type: str | None = None,
+        line: int | None = None,
     ) -> list[RunRecord]:
-        """Who worked on a batch, or on which batches a Dagster run worked; oldest first."""
+        """Who worked on a batch or on its whole line, or on which batches a Dagster run worked; oldest first.
+
+        Args:
+            line: the first batch of the line.
+        """
         with self._connection() as connection:
             return reading.list_runs(
-                connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type
+                connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type, line=line
             )
 
     def verify(self, batch_id: int | None = None) -> list[Verification]:

@@ -112,9 +112,14 @@ def list_logs(
 
 
 def list_runs(
-    connection: Connection, *, batch_id: int | None, dagster_run_id: str | None, batch_type: str | None
+    connection: Connection,
+    *,
+    batch_id: int | None,
+    dagster_run_id: str | None,
+    batch_type: str | None,
+    line: int | None,
 ) -> list[RunRecord]:
-    parameters = {"batch_id": batch_id, "dagster_run_id": dagster_run_id, "batch_type": batch_type}
+    parameters = {"batch_id": batch_id, "dagster_run_id": dagster_run_id, "batch_type": batch_type, "line": line}
     return [_build(RunRecord, row) for row in _select(connection, "runs", parameters)]
 
 

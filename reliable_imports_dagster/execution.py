@@ -19,13 +19,11 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
 
     A run that is stopped, or that loses the database, leaves the batch free for the next one.
     """
-    batch, mode = tag_batch(context, manager, batch_id)
+    batch = manager.get_batch(batch_id)
     if batch.status.is_final:
-        context.log.warning(
-            f"batch {batch_id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
-            f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
-        )
-    elif mode is RunMode.RESUME:
+        return leave_alone(context, manager, batch)
+    mode = tag_batch(context, manager, batch)
+    if mode is RunMode.RESUME:
         left = manager.get_summary(batch_id).open_items
         context.log.info(f"resuming batch {batch_id}: {left:,} of {batch.total_items:,} {batch.batch_type} are left")
     else:
@@ -36,14 +34,29 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
     return summary
 
 
-def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: int) -> tuple[Batch, RunMode]:
+def leave_alone(context: dg.OpExecutionContext, manager: BatchManager, batch: Batch) -> BatchSummary:
+    """A finished batch. The run does not work it, so neither its tags nor `import_runs` say that it does."""
+    context.log.warning(
+        f"batch {batch.id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
+        f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
+    )
+    named = tags.forget_copies(context, manager)
+    if not manager.list_runs(dagster_run_id=context.run_id):
+        named[tags.OUTCOME] = tags.NOTHING_TO_DO
+    if named:
+        tags.tag_run(context, named)
+    return manager.get_summary(batch.id)
+
+
+def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batch) -> RunMode:
     """Tie the run to its batch, and say how it is going to work it."""
-    batch = manager.get_batch(batch_id)
     mode = RunMode.REPROCESS if batch.reprocess_of is not None else RunMode.IMPORT
-    if manager.list_runs(batch_id=batch_id):
+    if manager.list_runs(batch_id=batch.id):
         mode = RunMode.RESUME
     named = {
-        tags.BATCH_ID: str(batch_id),
+        **tags.forget_copies(context, manager),
+        tags.batch_id_tag(batch.batch_type): str(batch.id),
+        tags.BATCH_ID: str(batch.id),
         tags.BATCH_TYPE: batch.batch_type,
         tags.LINE: str(batch.first_batch_id),
         tags.MODE: mode.value,
@@ -54,8 +67,8 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: i
     tags.tag_run(context, named)
     if mode is RunMode.IMPORT:
         for warning in batch.warnings:
-            context.log.warning(f"batch {batch_id}: {warning}")
-    return batch, mode
+            context.log.warning(f"batch {batch.id}: {warning}")
+    return mode
 
 
 @contextmanager

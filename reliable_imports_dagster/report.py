@@ -9,7 +9,6 @@ from urllib.parse import quote
 import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
-from reliable_imports_dagster import tags
 from reliable_imports_dagster.delivery import repeated_runs
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.row_count import rows_in_table
@@ -18,6 +17,7 @@ FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
 
 _MAX_REASONS = 20
+_MAX_LINKED = 20
 _ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
 _STORED = (BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES)
 
@@ -107,24 +107,25 @@ def report(
     """Ask the database what is to be told of the batch, at the end of a run that was given it."""
     code = context.run.job_code_origin
     module = code and getattr(code.repository_origin.code_pointer, "module", None)
-    runs = manager.list_runs(batch_id=summary.batch_id)
+    line = manager.list_runs(line=summary.first_batch_id)
+    runs = [run for run in line if run.batch_id == summary.batch_id]
     own = [run for run in runs if run.dagster_run_id == context.run_id]
     # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
     did_it = bool(own) or _was_left_untold(context, runs, summary.batch_id, asset_key)
-    return _report(manager, summary, asset_key, runs, own=own, did_it=did_it, module=module)
+    return _report(manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
 
 
 def report_elsewhere(manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey) -> BatchReport:
     """The same of a batch that was worked outside Dagster."""
-    runs = manager.list_runs(batch_id=summary.batch_id)
-    return _report(manager, summary, asset_key, runs, own=[], did_it=True, module=None)
+    line = manager.list_runs(line=summary.first_batch_id)
+    return _report(manager, summary, asset_key, line, own=[], did_it=True, module=None)
 
 
 def _report(
     manager: BatchManager,
     summary: BatchSummary,
     asset_key: dg.AssetKey,
-    runs: Sequence[RunRecord],
+    line: Sequence[RunRecord],
     *,
     own: Sequence[RunRecord],
     did_it: bool,
@@ -132,8 +133,8 @@ def _report(
 ) -> BatchReport:
     """
     Args:
-        runs: all of the batch.
-        own: those of the Dagster run that reports.
+        line: the runs of all batches of its line, oldest first.
+        own: those of this batch by the Dagster run that reports.
         did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
     """
@@ -158,7 +159,7 @@ def _report(
         metadata["reasons"] = _reasons_table(reasons)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
-    metadata["runs"] = _runs_links(batch)
+    metadata["runs"] = _runs_links(batch, line)
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if summary.source is not None:
@@ -334,18 +335,20 @@ def _launchpad(summary: BatchSummary) -> str:
     return f"/guess/{job}/playground/setup?config={quote(config, safe='')}"
 
 
-def _runs_links(batch: Batch) -> dg.MarkdownMetadataValue:
-    links = [_runs_link(f"runs of batch {batch.id}", tags.BATCH_ID, batch.id)]
+def _runs_links(batch: Batch, line: Sequence[RunRecord]) -> dg.MarkdownMetadataValue:
+    """By the runs' ids, as the database knows them: a tag names only one batch of a run that works several."""
+    links = [_runs_link(f"runs of batch {batch.id}", [run for run in line if run.batch_id == batch.id])]
     if batch.reprocess_of is not None:
-        links.append(
-            _runs_link(f"runs of its line, from batch {batch.first_batch_id} on", tags.LINE, batch.first_batch_id)
-        )
+        links.append(_runs_link(f"runs of its line, from batch {batch.first_batch_id} on", line))
     return dg.MetadataValue.md("\n\n".join(links))
 
 
-def _runs_link(told: str, tag: str, batch_id: int) -> str:
-    filtered = quote(f"tag:{tag}={batch_id}", safe="")
-    return f"[{told}](/runs?q%5B0%5D={filtered})"
+def _runs_link(told: str, runs: Sequence[RunRecord]) -> str:
+    ids = list(dict.fromkeys(run.dagster_run_id for run in runs if run.dagster_run_id is not None))[-_MAX_LINKED:]
+    if not ids:
+        return f"{told}: none of Dagster's"
+    filtered = "&".join(f"q%5B{number}%5D=id%3A{run_id}" for number, run_id in enumerate(ids))
+    return f"[{told}](/runs?{filtered})"
 
 
 def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:

@@ -1,11 +1,16 @@
 """Tags that Dagster's runs carry. `import_runs` is the truth; these mirror it, so that the UI can filter by them.
 
-They name the batch that the run works, or worked last: a run that materializes several assets works several.
+Of a run that works several batches, such as one that materializes several assets, most tags tell of the last. Only
+`batch_id_tag` is for each batch type.
 """
 
 import dagster as dg
 
+from reliable_imports import BatchManager
+from reliable_imports_dagster.names import asset_op_name
+
 BATCH_ID = "reliable_imports/batch_id"
+"""Of the batch that the run works, or worked last."""
 BATCH_TYPE = "reliable_imports/batch_type"
 LINE = "reliable_imports/line"
 """The first batch of the line that the run's batch is in."""
@@ -21,8 +26,34 @@ OUTCOME = "reliable_imports/outcome"
 PROCESSING = "processing"
 """Of a re-execution, until it has an outcome of its own: it begins with the tags of the run that it repeats."""
 INTERRUPTED = "interrupted"
+NOTHING_TO_DO = "nothing_to_do"
+"""Of a run that was given a finished batch, and has worked no other."""
 REFUSED = "refused"
 """Of a run whose source cannot be read, so that no batch was made."""
+
+
+_OF_A_BATCH = (BATCH_ID, BATCH_TYPE, MODE, CODE_VERSION)
+_MAX_KEY = 63  # of Dagster's, after the slash
+
+
+def batch_id_tag(batch_type: str) -> str:
+    """The key of the batch of one type that the run works, or the last of that type."""
+    prefix = f"{BATCH_ID}."
+    return f"{prefix}{asset_op_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
+
+
+def forget_copies(context: dg.OpExecutionContext, manager: BatchManager) -> dict[str, str]:
+    """Empty values for what a re-execution has copied from the run that it repeats, and has not worked itself."""
+    copied = {
+        key: value
+        for key, value in context.run.tags.items()
+        if (key in _OF_A_BATCH or key.startswith(f"{BATCH_ID}.")) and value
+    }
+    if not copied:
+        return {}
+    worked = manager.list_runs(dagster_run_id=context.run_id)
+    own = {str(run.batch_id) for run in worked}
+    return {key: "" for key, value in copied.items() if value not in own and (key not in _OF_A_BATCH or not worked)}
 
 
 def tag_run(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from reliable_imports import BaseProcessor, ConfigurationError
 from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.delivery import accept, repeated_runs
 from reliable_imports_dagster.discovery import only
-from reliable_imports_dagster.execution import interrupted_tagged, tag_batch
+from reliable_imports_dagster.execution import interrupted_tagged, leave_alone, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
@@ -69,7 +69,13 @@ def build_parallel_import_job(
         manager = reliable_imports.manager(registry)
         with refusals_explained():
             batch_id = accept(context, manager, processor, ImportConfig(**given))
-        tag_batch(context, manager, batch_id)
+        batch = manager.get_batch(batch_id)
+        if batch.status.is_final:
+            summary = leave_alone(context, manager, batch)
+            yield from report(context, manager, summary, asset_key).events()
+            raise_failure_of([summary], fail_run_on)
+            return
+        tag_batch(context, manager, batch)
         for step in steps[:wanted]:
             yield dg.Output(None, step)
 
@@ -111,6 +117,6 @@ def _accepted_batch(context: dg.OpExecutionContext) -> int:
     for run_id in repeated_runs(context):
         # Asked for anew: some executors give a step the run as it was before it began.
         run = context.instance.get_run_by_id(run_id)
-        if run is not None and BATCH_ID in run.tags:
+        if run is not None and run.tags.get(BATCH_ID):
             return int(run.tags[BATCH_ID])
     raise dg.Failure(f"run {context.run_id} has accepted no batch; execute it anew with all its steps")

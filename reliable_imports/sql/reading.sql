@@ -109,4 +109,8 @@ FROM reliable_imports.run_history
 WHERE (%(batch_id)s::bigint IS NULL OR batch_id = %(batch_id)s)
     AND (%(dagster_run_id)s::text IS NULL OR dagster_run_id = %(dagster_run_id)s)
     AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+    AND (
+        %(line)s::bigint IS NULL
+        OR batch_id IN (SELECT id FROM reliable_imports.import_batches WHERE first_batch_id = %(line)s)
+    )
 ORDER BY run_id

@@ -129,6 +129,7 @@ def test_run_and_batch_are_tied_in_both_directions(launch: Launch, instance: dg.
     assert run.run_id == result.run_id
     assert tags_of(instance, result.run_id) == {
         "batch_id": str(batch_id),
+        "batch_id.notes": str(batch_id),
         "batch_type": "notes",
         "code_version": code_version(NotesProcessor),
         "line": str(batch_id),
@@ -238,7 +239,7 @@ def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch,
     assert (first["items"], first["sample_item"]) == (2, 2)
     assert "this is no note" in first["title"]
     assert (second["items"], second["sample_item"]) == (1, 4)
-    assert f"tag%3Areliable_imports%2Fbatch_id%3D{batch_id}" in told["runs"]
+    assert told["runs"] == f"[runs of batch {batch_id}](/runs?q%5B0%5D=id%3A{result.run_id})"
     # The job of this type alone: one of that name is in one code location, where a link can lead to it.
     config = quote(f"ops:\n  reprocess_notes:\n    config:\n      batch_id: {batch_id}\n", safe="")
     assert f"(/guess/reprocess_notes/playground/setup?config={config})" in told["reprocess"]

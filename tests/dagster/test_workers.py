@@ -6,12 +6,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from reliable_imports import ConfigurationError
+from reliable_imports import BatchManager, ConfigurationError
 from reliable_imports.settings import Settings
-from reliable_imports_dagster import build_parallel_import_job
+from reliable_imports_dagster import ReliableImportsResource, build_parallel_import_job
 from reliable_imports_dagster.storage import dagster_instance
 from tests.dagster import parallel_project, project
-from tests.dagster.conftest import Query, jsonl, tags_of
+from tests.dagster.conftest import Query, jsonl, observation_of, tags_of
+from tests.dagster.doubles import NotesProcessor
 
 WRITTEN = "SELECT count(*), count(DISTINCT id) FROM writes"
 
@@ -45,6 +46,22 @@ def test_two_processes_share_a_batch_and_one_reports_it(
     assert sum(share for (share,) in shares) == 150
     assert len(result.filter_events(lambda event: event.is_step_materialization)) == 1
     assert tags_of(instance, result.run_id)["outcome"] == "completed"
+
+
+def test_a_finished_batch_is_observed_and_given_to_no_worker(
+    dsn: str, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
+    batch_id = manager.process_batch(manager.create_batch("notes", [{"id": 1}])).batch_id
+    job = build_parallel_import_job(NotesProcessor, executor=dg.in_process_executor)
+    resources = {"reliable_imports": ReliableImportsResource()}
+
+    result = dg.Definitions(jobs=[job], resources=resources).resolve_job_def(job.name).execute_in_process(
+        instance=instance, run_config={"ops": {"accept": {"config": {"batch_id": batch_id}}}}
+    )
+
+    assert result.success
+    assert observation_of(result)["status"] == "completed"
+    assert tags_of(instance, result.run_id) == {"outcome": "nothing_to_do"}
 
 
 def test_a_killed_worker_costs_nothing(dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path) -> None:
