@@ -269,6 +269,7 @@ class BatchManager:
         permanent_only: bool = False,
         max_attempts: int | None = None,
         resolved_references_only: bool = False,
+        exclude_cancelled: bool = False,
         overwrite_newer: bool = False,
         exclude_reasons: Sequence[str] = (),
         from_item: int | None = None,
@@ -294,6 +295,7 @@ class BatchManager:
             max_attempts: only failures with fewer attempts.
             resolved_references_only: only failures of a foreign key whose missing row is there now; an item that was
                 tried more than once rests for a minute, doubled with every try.
+            exclude_cancelled: not what a cancelled batch has left undone, which is no failure.
             overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
                 an item is skipped.
             exclude_reasons: no failures of these reasons.
@@ -319,6 +321,7 @@ class BatchManager:
             permanent_only=permanent_only,
             max_attempts=max_attempts,
             resolved_references_only=resolved_references_only,
+            exclude_cancelled=exclude_cancelled,
             overwrite_newer=overwrite_newer,
             exclude_reasons=exclude_reasons,
             from_item=from_item,
@@ -379,10 +382,19 @@ class BatchManager:
         with self._connection() as connection:
             return reprocess.lines_due(connection, limit, exclude_reasons)
 
-    def lines_with_retryable_failures(self) -> list[int]:
-        """The first batches of all lines with outstanding retryable failures, due or not."""
+    def failing_lines(self, batch_type: str | None = None, *, retryable_only: bool = False) -> list[int]:
+        """The first batches of all lines with outstanding failures, of one type or of any.
+
+        Args:
+            retryable_only: only lines with retryable ones, due or not.
+        """
         with self._connection() as connection:
-            return reprocess.lines_with_retryable_failures(connection)
+            return reprocess.failing_lines(connection, batch_type, retryable_only)
+
+    def count_waiting(self, batch_types: Iterable[str]) -> dict[str, int]:
+        """How many outstanding failures of these types wait for a person; types without any are left out."""
+        with self._connection() as connection:
+            return reprocess.count_waiting(connection, list(batch_types))
 
     # For an orchestrator
 

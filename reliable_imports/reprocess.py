@@ -38,6 +38,7 @@ class ReprocessRequest:
         permanent_only: only failures that no back-off will cure.
         max_attempts: only failures with fewer attempts.
         resolved_references_only: only failures for want of a row that is there now.
+        exclude_cancelled: not what a cancelled batch has left undone.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key.
         exclude_reasons: no failures with these fingerprints.
         from_item, to_item: only these items, numbered as in the first batch of the line, both included.
@@ -50,6 +51,7 @@ class ReprocessRequest:
     permanent_only: bool = False
     max_attempts: int | None = None
     resolved_references_only: bool = False
+    exclude_cancelled: bool = False
     overwrite_newer: bool = False
     exclude_reasons: Sequence[str] = ()
     from_item: int | None = None
@@ -99,6 +101,7 @@ def create_reprocess_batch(
             "permanent_only": request.permanent_only,
             "max_attempts": request.max_attempts,
             "resolved_references_only": request.resolved_references_only,
+            "exclude_cancelled": request.exclude_cancelled,
             "exclude_reasons": list(request.exclude_reasons),
             "from_item": request.from_item,
             "to_item": request.to_item,
@@ -250,8 +253,13 @@ def lines_due(connection: Connection, limit: int, exclude_reasons: Sequence[str]
         return [DueLine(**row) for row in rows(cursor)]
 
 
-def lines_with_retryable_failures(connection: Connection) -> list[int]:
-    """The first batches of all lines that have outstanding retryable failures, due or not."""
+def failing_lines(connection: Connection, batch_type: str | None, retryable_only: bool) -> list[int]:
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["lines_with_retryable_failures"])
+        cursor.execute(_REPROCESS["failing_lines"], {"batch_type": batch_type, "retryable_only": retryable_only})
         return [first_batch_id for (first_batch_id,) in cursor.fetchall()]
+
+
+def count_waiting(connection: Connection, batch_types: Sequence[str]) -> dict[str, int]:
+    with transaction(connection) as cursor:
+        cursor.execute(_REPROCESS["count_waiting"], {"batch_types": batch_types})
+        return dict(cursor.fetchall())

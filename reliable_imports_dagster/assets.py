@@ -9,6 +9,7 @@ from reliable_imports import BaseProcessor, ProcessorRegistry
 from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.params import required_params
 from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.running import check_specs_of, import_asset_batch, raise_failure_of
@@ -69,6 +70,7 @@ def reliable_imports_assets(
             yield from reliable_imports.run(context, "myapp.processors")
 
     The config of its op has one entry for each batch type, as `ImportConfig` describes it: `{notes: {path: FILE}}`.
+    Params without a default are asked for of those that are selected.
     """
     registry = discover(packages)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
@@ -76,10 +78,16 @@ def reliable_imports_assets(
         name=name,
         specs=[spec.replace_attributes(skippable=True) for spec in specs.values()],
         check_specs=[check for spec in specs.values() for check in check_specs_of(spec.key)],
-        config_schema={asset_op_name(processor.batch_type): import_schema(processor) for processor in registry},
+        config_schema={asset_op_name(processor.batch_type): _optional_schema(processor) for processor in registry},
         can_subset=True,
         pool=pool,
     )
+
+
+def _optional_schema(processor: type[BaseProcessor]) -> Any:
+    """A run may select others; then it is not asked for the `Params` of this one."""
+    schema = import_schema(processor)
+    return dg.Field(schema, is_required=False) if required_params(processor) else schema
 
 
 def _import_asset(

@@ -18,6 +18,7 @@ from reliable_imports.sources.location import locate, shown
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
+from reliable_imports_dagster.step import own_id, path_of, run_id_of, run_of
 
 _RETRY_TAG = "dagster/retry_number"
 
@@ -31,7 +32,7 @@ def accept(
         ConfigurationError: the config names no source, more than one, too many items, or a batch of another type.
         SourceError: the source cannot be read, and no earlier try has read it.
     """
-    _check(context.op_handle.path[-1], processor, config)
+    _check(path_of(context)[-1], processor, config)
     if config.batch_id is not None:
         return _existing(manager, processor, config.batch_id)
     partition = _partition(context)
@@ -42,7 +43,7 @@ def accept(
     delivery: dict[str, Any] = {
         "idempotency_key": _key_of(context, config),
         "requested_by": "dagster",
-        "metadata": {"dagster_run_id": context.run_id},
+        "metadata": {"dagster_run_id": run_id_of(context)},
         "params": config.params,
         "partition": partition,
         "same_content": "warn" if config.new_batch else None,
@@ -92,19 +93,21 @@ def delivery_key(context: dg.OpExecutionContext) -> str:
 def key_of_run(context: dg.OpExecutionContext, run_id: str) -> str:
     """What this op makes on behalf of a run, under one name that outlives a crash."""
     mapped = context.get_mapping_key()
-    return f"dagster:{run_id}:{'/'.join(context.op_handle.path)}{f'[{mapped}]' if mapped else ''}"
+    return f"dagster:{run_id}:{'/'.join(path_of(context))}{f'[{mapped}]' if mapped else ''}"
 
 
 def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
     """The ids of this run and of those that it repeats with the same config for this op, back to the first."""
-    run = context.run
+    run = run_of(context)
+    if run is None:
+        return [own_id(context)]
     ids = [run.run_id]
-    config = _node_config(run.run_config, context.op_handle.path)
+    config = _node_config(run.run_config, path_of(context))
     while run.parent_run_id is not None:
         parent = context.instance.get_run_by_id(run.parent_run_id)
         if parent is None:  # deleted; its id still names what it made
             return [*ids, run.parent_run_id]
-        if _node_config(parent.run_config, context.op_handle.path) != config:
+        if _node_config(parent.run_config, path_of(context)) != config:
             break
         run = parent
         ids.append(run.run_id)
@@ -113,7 +116,9 @@ def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
 
 def _retried_runs(context: dg.OpExecutionContext) -> list[str]:
     """The ids of this run and of those that Dagster itself has retried by it, back to the one that a person wanted."""
-    run = context.run
+    run = run_of(context)
+    if run is None:
+        return [own_id(context)]
     ids = [run.run_id]
     while run.parent_run_id is not None and _RETRY_TAG in run.tags:
         ids.append(run.parent_run_id)

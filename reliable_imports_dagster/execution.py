@@ -10,6 +10,7 @@ from reliable_imports import Batch, BatchManager, BatchSummary, RunMode
 from reliable_imports.code_version import code_version
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS, import_name
+from reliable_imports_dagster.step import run_id_of, run_of
 
 _LOG_SECONDS = 10.0
 
@@ -29,7 +30,7 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
     else:
         context.log.info(f"processing batch {batch_id}: {batch.total_items:,} items of type {batch.batch_type}")
     with interrupted_tagged(context, batch_id):
-        summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=context.run_id)
+        summary = manager.process_batch(batch_id, on_progress=_Progress(context), dagster_run_id=run_id_of(context))
     tags.tag_run(context, {tags.OUTCOME: summary.status.value})
     return summary
 
@@ -41,7 +42,7 @@ def leave_alone(context: dg.OpExecutionContext, manager: BatchManager, batch: Ba
         f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
     )
     named = tags.forget_copies(context, manager)
-    if not manager.list_runs(dagster_run_id=context.run_id):
+    if run_of(context) is not None and not manager.list_runs(dagster_run_id=context.run_id):
         named[tags.OUTCOME] = tags.NOTHING_TO_DO
     if named:
         tags.tag_run(context, named)
@@ -62,7 +63,7 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batc
         tags.MODE: mode.value,
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
-    if tags.OUTCOME in context.run.tags:
+    if tags.OUTCOME in tags.tags_at_start(context):
         named[tags.OUTCOME] = tags.PROCESSING
     tags.tag_run(context, named)
     if mode is RunMode.IMPORT:

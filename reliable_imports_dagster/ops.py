@@ -7,33 +7,35 @@ import dagster as dg
 
 from reliable_imports import BaseProcessor
 from reliable_imports_dagster.config import ImportConfig, import_schema
-from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.running import raise_failure_of
+from reliable_imports_dagster.running import accept_batch, raise_failure_of
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 
 def build_import_op(
     processor: type[BaseProcessor],
     *,
+    name: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
 ) -> dg.OpDefinition:
-    """An op `import_<type>_op` that does what the asset does, reports to the same asset, and returns the batch's id.
+    """An op that does what the asset does, reports to the same asset, and returns the batch's id.
 
     Its input `after` takes anything, or nothing: it is for the order of ops in a job.
+
+    Args:
+        name: of its definition, `import_<type>_op` by default; two that are built for one processor need two names.
     """
     registry = only(processor)
     asset_key = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor).key
 
     @dg.op(
-        name=definition_name(import_name(processor.batch_type)),
+        name=name or definition_name(import_name(processor.batch_type)),
         ins={"after": dg.In(dg.Nothing)},
         out=dg.Out(int, description="The batch's id."),
         tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
@@ -43,8 +45,7 @@ def build_import_op(
     def import_batch(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         config = ImportConfig(**context.op_config)
         manager = reliable_imports.manager(registry)
-        with refusals_explained():
-            batch_id = accept(context, manager, processor, config)
+        batch_id = accept_batch(context, manager, processor, config)
         summary = work_batch(context, manager, batch_id)
         yield from report(context, manager, summary, asset_key).events()
         raise_failure_of([summary], fail_run_on, config.fail_run_on)

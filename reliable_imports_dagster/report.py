@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, Fai
 from reliable_imports_dagster.delivery import repeated_runs
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.row_count import rows_in_table
+from reliable_imports_dagster.step import run_id_of, run_of
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
@@ -47,6 +48,7 @@ class BatchReport:
 
     Attributes:
         materializes: the asset holds what the batch delivered; else the batch is no more than an observation of it.
+        is_of_a_run: false where a test calls an op directly; there Dagster takes no checks.
     """
 
     summary: BatchSummary
@@ -55,6 +57,7 @@ class BatchReport:
     checks: Sequence[BatchCheck]
     partition: str | None
     materializes: bool
+    is_of_a_run: bool = True
 
     def results(self) -> Iterator[Any]:
         """For an asset to yield, whose output must be optional."""
@@ -82,7 +85,7 @@ class BatchReport:
         else:
             yield self._observation()
         # A materialization without its check would turn the last evaluation into "not evaluated".
-        for check in self.checks:
+        for check in self.checks if self.is_of_a_run else []:
             yield dg.AssetCheckEvaluation(
                 asset_key=self.asset_key,
                 check_name=check.name,
@@ -105,14 +108,17 @@ def report(
     context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
 ) -> BatchReport:
     """Ask the database what is to be told of the batch, at the end of a run that was given it."""
-    code = context.run.job_code_origin
-    module = code and getattr(code.repository_origin.code_pointer, "module", None)
+    run = run_of(context)
+    code = None if run is None else run.job_code_origin
+    module = None if code is None else getattr(code.repository_origin.code_pointer, "module", None)
     line = manager.list_runs(line=summary.first_batch_id)
+    run_id = run_id_of(context)
     runs = [run for run in line if run.batch_id == summary.batch_id]
-    own = [run for run in runs if run.dagster_run_id == context.run_id]
+    own = [run for run in runs if run.dagster_run_id == run_id]
     # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
     did_it = bool(own) or _was_left_untold(context, runs, summary.batch_id, asset_key)
-    return _report(manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
+    told = _report(manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
+    return told if run is not None else replace(told, is_of_a_run=False)
 
 
 def report_elsewhere(manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey) -> BatchReport:

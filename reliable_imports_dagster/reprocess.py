@@ -16,7 +16,12 @@ from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.running import raise_failure_of
+from reliable_imports_dagster.step import own_id
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+
+_OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
+_OP_TAGS = {"dagster/kind/postgres": "", "dagster/kind/python": ""}
+_OPTIONAL_INT: Any = dg.Optional[int]
 
 
 def build_reprocess_job(
@@ -34,17 +39,30 @@ def build_reprocess_job(
     batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
     left open. Safe to launch twice: an item is taken once.
     """
-    op = build_reprocess_op(packages, batch_type=batch_type, translator=translator, fail_run_on=fail_run_on, pool=pool)
+    work = _Reprocess(packages, batch_type, translator, fail_run_on)
+
+    @dg.op(
+        # Not the name that `build_reprocess_op` gives: a team may have one of those beside this job.
+        name=definition_name(f"{reprocess_name(batch_type)}_job"),
+        out=_OUT,
+        tags=_OP_TAGS,
+        pool=pool,
+    )
+    def reprocess(
+        context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
+    ) -> Iterator[Any]:
+        yield from work(context, config, reliable_imports)
+
     name = reprocess_name(batch_type)
-    of_type = "" if batch_type is None else f" of {batch_type}"
+    of_type, which = ("", "retryable ones") if batch_type is None else (f" of {batch_type}", "ones of its type")
 
     @dg.job(
         name=name,
-        description=f"Runs failed items{of_type} again: those of one batch, or all outstanding retryable ones.",
+        description=f"Runs failed items{of_type} again: those of one batch, or all outstanding {which}.",
         executor_def=executor,
     )
     def reprocess_job() -> None:
-        op.alias(name)()
+        reprocess.alias(name)()
 
     return reprocess_job
 
@@ -52,41 +70,84 @@ def build_reprocess_job(
 def build_reprocess_op(
     packages: Packages,
     *,
+    name: str | None = None,
     batch_type: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
 ) -> dg.OpDefinition:
-    """The op of `build_reprocess_job`, for jobs of a team's own making; its input `after` is for the order of ops."""
-    registry = discover(packages)
-    translator = translator or DagsterReliableImportsTranslator()
-    # Of its own type alone, if it has one: with hundreds of processors, all keys for each job would be slow to load.
-    reported = registry if batch_type is None else [registry.get(batch_type)]
-    keys = {processor.batch_type: translator.get_asset_spec(processor).key for processor in reported}
+    """The op of `build_reprocess_job`, for jobs of a team's own making.
+
+    Its input `batch_id` takes what an op of `build_import_op` puts out, and is the batch whose line is reprocessed;
+    without it, the config says what is. Its input `after` is for the order of ops.
+
+    Args:
+        name: of its definition, `reprocess_failed_items_op` or `reprocess_<type>_op` by default; two need two names.
+    """
+    work = _Reprocess(packages, batch_type, translator, fail_run_on)
 
     @dg.op(
-        name=definition_name(reprocess_name(batch_type)),
-        ins={"after": dg.In(dg.Nothing)},
-        out=dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none."),
-        tags={"dagster/kind/postgres": "", "dagster/kind/python": ""},
+        name=name or definition_name(reprocess_name(batch_type)),
+        ins={
+            "after": dg.In(dg.Nothing),
+            "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole line counts."),
+        },
+        out=_OUT,
+        tags=_OP_TAGS,
         pool=pool,
     )
     def reprocess(
-        context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
+        context: dg.OpExecutionContext,
+        config: ReprocessConfig,
+        reliable_imports: ReliableImportsResource,
+        batch_id: int | None,
     ) -> Iterator[Any]:
-        manager = reliable_imports.manager(registry)
+        if batch_id is not None:
+            if config.batch_id not in (None, batch_id):
+                raise dg.Failure(
+                    f"the config names batch {config.batch_id}, and the input batch {batch_id}; give one of them",
+                    allow_retries=False,
+                )
+            config = config.model_copy(update={"batch_id": batch_id})
+        yield from work(context, config, reliable_imports)
+
+    return reprocess
+
+
+class _Reprocess:
+    """What both kinds of ops do."""
+
+    def __init__(
+        self,
+        packages: Packages,
+        batch_type: str | None,
+        translator: DagsterReliableImportsTranslator | None,
+        fail_run_on: FailRunOn,
+    ) -> None:
+        self._registry = discover(packages)
+        self._batch_type = batch_type
+        self._fail_run_on = fail_run_on
+        translator = translator or DagsterReliableImportsTranslator()
+        # Of its own type alone, if it has one: with hundreds of processors, all keys for each would be slow to load.
+        reported = self._registry if batch_type is None else [self._registry.get(batch_type)]
+        self._keys = {processor.batch_type: translator.get_asset_spec(processor).key for processor in reported}
+
+    def __call__(
+        self, context: dg.OpExecutionContext, config: ReprocessConfig, resource: ReliableImportsResource
+    ) -> Iterator[Any]:
+        manager = resource.manager(self._registry)
         with refusals_explained():
-            lines = _lines(context, manager, registry, batch_type, config)
+            lines = _lines(context, manager, self._registry, self._batch_type, config)
         summaries: list[BatchSummary] = []
         broken: list[int] = []
         for line in lines:
             try:
                 with refusals_explained():
-                    batch_id = _take(context, manager, line, config)
+                    batch_id = _take(context, manager, line, self._batch_type, config)
                 if batch_id is None:
                     continue
                 summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary, keys[summary.batch_type]).events()
+                yield from report(context, manager, summary, self._keys[summary.batch_type]).events()
                 summaries.append(summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
@@ -96,21 +157,33 @@ def build_reprocess_op(
                 context.log.exception(f"the line of batch {line} could not be worked")
                 broken.append(line)
         if not summaries and not broken:
-            context.log.info(_nothing_said(config))
+            context.log.info(_nothing_said(self._batch_type, config))
+        if config.batch_id is None and self._batch_type is None:
+            _tell_of_others(context, manager, self._registry)
         if broken:
             raise dg.Failure(
                 f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
             )
-        raise_failure_of(summaries, fail_run_on, config.fail_run_on)
+        raise_failure_of(summaries, self._fail_run_on, config.fail_run_on)
         yield dg.Output([summary.batch_id for summary in summaries])
 
-    return reprocess
 
-
-def _nothing_said(config: ReprocessConfig) -> str:
+def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
     if config.batch_id is not None:
         return f"nothing that was asked for is outstanding in the line of batch {config.batch_id}: nothing to do"
-    return "no retryable failure is outstanding; failures that wait for a person are reprocessed by batch_id"
+    if batch_type is not None:
+        return f"no failure of {batch_type} that was asked for is outstanding: nothing to do"
+    return "no retryable failure is outstanding"
+
+
+def _tell_of_others(context: dg.OpExecutionContext, manager: BatchManager, registry: ProcessorRegistry) -> None:
+    """Of those that it has left alone, so that nobody takes the run's green for all."""
+    waiting = manager.count_waiting([processor.batch_type for processor in registry])
+    for batch_type, count in waiting.items():
+        context.log.warning(
+            f"{count:,} failures of {batch_type} wait for a person: launch {reprocess_name(batch_type)}, or name a "
+            "batch_id, to run them again"
+        )
 
 
 def _lines(
@@ -136,8 +209,8 @@ def _lines(
         )
     if config.from_item is not None or config.to_item is not None:
         raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
+    lines = set(manager.failing_lines(batch_type, retryable_only=batch_type is None))
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
-    lines = set(manager.lines_with_retryable_failures())
     lines |= {due.first_batch_id for due in manager.lines_due() if due.stalled_batch_id is not None}
     for run_id in repeated_runs(context)[1:]:
         lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
@@ -153,7 +226,9 @@ def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegi
     return batch_type in (None, found)
 
 
-def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, config: ReprocessConfig) -> int | None:
+def _take(
+    context: dg.OpExecutionContext, manager: BatchManager, line: int, batch_type: str | None, config: ReprocessConfig
+) -> int | None:
     """The reprocess batch to work for one line; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
@@ -165,7 +240,8 @@ def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, conf
             permanent_only=config.permanent_only,
             max_attempts=config.max_attempts,
             resolved_references_only=config.resolved_references_only,
-            retryable_only=config.batch_id is None,
+            retryable_only=config.batch_id is None and batch_type is None,
+            exclude_cancelled=config.batch_id is None,
             exclude_reasons=config.exclude_reasons,
             from_item=config.from_item,
             to_item=config.to_item,
@@ -177,4 +253,4 @@ def _take(context: dg.OpExecutionContext, manager: BatchManager, line: int, conf
     if batch_id is None or not config.failed_items_only or not manager.get_batch(batch_id).status.is_final:
         return batch_id
     # The run that this one repeats has finished its batch; what failed in it is outstanding again.
-    return create(key_of_run(context, context.run_id))
+    return create(key_of_run(context, own_id(context)))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from reliable_imports import BaseProcessor, BatchManager, BatchSummary
+from reliable_imports import BaseProcessor, BatchManager, BatchSummary, ConfigurationError
 from reliable_imports_dagster.config import FailThisRunOn, ImportConfig
 from reliable_imports_dagster.delivery import accept
 from reliable_imports_dagster.execution import work_batch
+from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import CHECKS, BatchReport, FailRunOn, failure_of, report
 
@@ -15,6 +16,27 @@ from reliable_imports_dagster.report import CHECKS, BatchReport, FailRunOn, fail
 def check_specs_of(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks that every import of the asset, and every reprocess batch of it, evaluates."""
     return [dg.AssetCheckSpec(name, asset=asset_key, description=told) for name, told in CHECKS.items()]
+
+
+def accept_batch(
+    context: dg.OpExecutionContext, manager: BatchManager, processor: type[BaseProcessor], config: ImportConfig
+) -> int:
+    """The id of the batch to work; what was asked for wrongly fails the step."""
+    with refusals_explained():
+        _require_partition(context, processor, config)
+        return accept(context, manager, processor, config)
+
+
+def _require_partition(context: dg.OpExecutionContext, processor: type[BaseProcessor], config: ImportConfig) -> None:
+    """Else a file would be looked for that has `{partition}` in its name."""
+    names_source = config.path is not None or config.batch_id is not None or config.items is not None
+    if processor.partitions is None or names_source or "{partition}" not in str(processor.source):
+        return
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise ConfigurationError(
+            f"{import_name(processor.batch_type)} was given no partition, and its source {processor.source} is of one: "
+            "choose one in the launchpad, or add `--partition KEY` to `dg launch` or `dagster asset materialize`"
+        )
 
 
 def import_asset_batch(
@@ -25,9 +47,7 @@ def import_asset_batch(
     asset_key: dg.AssetKey,
 ) -> BatchReport:
     """One batch, and what there is to tell of it; whether the run fails is to be decided after that is out."""
-    with refusals_explained():
-        batch_id = accept(context, manager, processor, config)
-    summary = work_batch(context, manager, batch_id)
+    summary = work_batch(context, manager, accept_batch(context, manager, processor, config))
     return report(context, manager, summary, asset_key)
 
 

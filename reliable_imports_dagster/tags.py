@@ -4,10 +4,13 @@ Of a run that works several batches, such as one that materializes several asset
 `batch_id_tag` is for each batch type.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.step import run_of
 
 BATCH_ID = "reliable_imports/batch_id"
 """Of the batch that the run works, or worked last."""
@@ -42,11 +45,17 @@ def batch_id_tag(batch_type: str) -> str:
     return f"{prefix}{asset_op_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
 
 
+def tags_at_start(context: dg.OpExecutionContext) -> Mapping[str, str]:
+    """Those that a re-execution has copied, or a sensor has given."""
+    run = run_of(context)
+    return {} if run is None else run.tags
+
+
 def forget_copies(context: dg.OpExecutionContext, manager: BatchManager) -> dict[str, str]:
     """Empty values for what a re-execution has copied from the run that it repeats, and has not worked itself."""
     copied = {
         key: value
-        for key, value in context.run.tags.items()
+        for key, value in tags_at_start(context).items()
         if (key in _OF_A_BATCH or key.startswith(f"{BATCH_ID}.")) and value
     }
     if not copied:
@@ -58,4 +67,5 @@ def forget_copies(context: dg.OpExecutionContext, manager: BatchManager) -> dict
 
 def tag_run(context: dg.OpExecutionContext, tags: dict[str, str]) -> None:
     """Add *tags* to the run while it goes on, over those that a re-execution has copied from its parent."""
-    context.instance.add_run_tags(context.run_id, tags)
+    if run_of(context) is not None:
+        context.instance.add_run_tags(context.run_id, tags)

@@ -7,14 +7,13 @@ import dagster as dg
 
 from reliable_imports import BaseProcessor, ConfigurationError
 from reliable_imports_dagster.config import ImportConfig, import_schema
-from reliable_imports_dagster.delivery import accept, repeated_runs
+from reliable_imports_dagster.delivery import repeated_runs
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.execution import interrupted_tagged, leave_alone, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.running import raise_failure_of
+from reliable_imports_dagster.running import accept_batch, raise_failure_of
 from reliable_imports_dagster.tags import BATCH_ID, OUTCOME, tag_run
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
@@ -61,14 +60,13 @@ def build_parallel_import_job(
         out={step: dg.Out(dg.Nothing, is_required=False) for step in steps},
         config_schema={**import_schema(processor), "workers": count},
     )
-    def accept_batch(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
+    def accept_one(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         given = dict(context.op_config)
         wanted = given.pop("workers")
         if not 1 <= wanted <= workers:
             raise dg.Failure(f"workers is {wanted}, and this job has from 1 to {workers}", allow_retries=False)
         manager = reliable_imports.manager(registry)
-        with refusals_explained():
-            batch_id = accept(context, manager, processor, ImportConfig(**given))
+        batch_id = accept_batch(context, manager, processor, ImportConfig(**given))
         batch = manager.get_batch(batch_id)
         if batch.status.is_final:
             summary = leave_alone(context, manager, batch)
@@ -104,7 +102,7 @@ def build_parallel_import_job(
         executor_def=executor,
     )
     def parallel_import() -> None:
-        accepted = accept_batch.alias("accept")()
+        accepted = accept_one.alias("accept")()
         for step in steps:
             # One output alone is returned by itself.
             work.alias(step)(accepted=getattr(accepted, step) if workers > 1 else accepted)

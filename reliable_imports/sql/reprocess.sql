@@ -127,6 +127,7 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (NOT %(retryable_only)s OR outstanding.retryable)
     AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
     AND (NOT %(permanent_only)s OR (outstanding.retry_at IS NULL AND outstanding.reason IS NOT NULL))
+    AND (NOT %(exclude_cancelled)s OR outstanding.reason IS NOT NULL)
     AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
     AND (
         NOT %(resolved_references_only)s
@@ -239,8 +240,19 @@ JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_b
 ORDER BY first.id
 LIMIT %(limit)s
 
--- name: lines_with_retryable_failures
+-- name: failing_lines
 SELECT DISTINCT first_batch_id
 FROM reliable_imports.outstanding_failures
-WHERE retryable
+WHERE reason IS NOT NULL
+    AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+    AND (NOT %(retryable_only)s OR retryable)
 ORDER BY first_batch_id
+
+-- name: count_waiting
+SELECT batch_type, count(*)
+FROM reliable_imports.outstanding_failures
+WHERE reason IS NOT NULL
+    AND NOT retryable
+    AND batch_type = ANY (%(batch_types)s::text[])
+GROUP BY batch_type
+ORDER BY batch_type

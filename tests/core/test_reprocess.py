@@ -373,7 +373,7 @@ class TestRetryableFailures:
     def test_they_rest_before_they_are_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
         assert manager.lines_due() == []
         assert manager.create_reprocess_batch(flaky_batch, due_only=True) is None
-        assert manager.lines_with_retryable_failures() == [flaky_batch]
+        assert manager.failing_lines(retryable_only=True) == [flaky_batch]
 
         self.pass_time(sql)
         (due,) = manager.lines_due()

@@ -36,7 +36,7 @@ from reliable_imports_dagster import (
     build_run_ended_sensors,
     build_waiting_batches_sensor,
 )
-from tests.dagster.conftest import Query
+from tests.dagster.conftest import Query, tags_of
 from tests.dagster.daemon import Daemon
 
 NOW = timedelta(0)
@@ -209,10 +209,19 @@ def test_a_command_that_is_killed_recovers(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     [run] = instance.get_runs()
     assert run.status is dg.DagsterRunStatus.STARTED  # Dagster does not notice
+    assert tags_of(instance, run.run_id).keys() == {
+        "batch_id",
+        "batch_id.tasks",
+        "batch_type",
+        "line",
+        "mode",
+        "code_version",
+    }
 
     query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
     abandoned = daemon(build_abandoned_batches_sensor(REGISTRY, JOBS))
     assert f"reported as failed: runs {run.run_id}" in abandoned.reason()
+    assert tags_of(instance, run.run_id)["outcome"] == "interrupted"
     [request] = abandoned.requests()
     assert abandoned.run(request).success
     [summary] = manager.list_batches()
@@ -341,6 +350,19 @@ def test_a_crashed_run_is_resumed_at_once(
     assert manager.get_summary(batch_id).completed_items == 3
     again = _status_tick("resume_crashed_runs_sensor", run_id, instance)
     assert "left no batch open" in again.skip_message
+
+
+@pytest.mark.parametrize("name", ["resume_crashed_runs_sensor", "release_canceled_runs_sensor"])
+def test_a_run_whose_process_is_gone_is_tagged_as_interrupted(
+    killed: tuple[int, str], instance: dg.DagsterInstance, name: str
+) -> None:
+    instance.add_run_tags(
+        killed[1], {"reliable_imports/batch_id": str(killed[0]), "reliable_imports/outcome": "processing"}
+    )
+
+    _status_tick(name, killed[1], instance)
+
+    assert tags_of(instance, killed[1])["outcome"] == "interrupted"
 
 
 def test_a_crashed_run_that_dagster_retries_is_left_alone(

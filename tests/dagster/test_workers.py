@@ -55,8 +55,10 @@ def test_a_finished_batch_is_observed_and_given_to_no_worker(
     job = build_parallel_import_job(NotesProcessor, executor=dg.in_process_executor)
     resources = {"reliable_imports": ReliableImportsResource()}
 
-    result = dg.Definitions(jobs=[job], resources=resources).resolve_job_def(job.name).execute_in_process(
-        instance=instance, run_config={"ops": {"accept": {"config": {"batch_id": batch_id}}}}
+    result = (
+        dg.Definitions(jobs=[job], resources=resources)
+        .resolve_job_def(job.name)
+        .execute_in_process(instance=instance, run_config={"ops": {"accept": {"config": {"batch_id": batch_id}}}})
     )
 
     assert result.success

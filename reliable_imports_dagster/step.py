@@ -1,0 +1,29 @@
+"""Where a step is: in a run of Dagster's, or called directly, as tests call an asset or an op."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import dagster as dg
+from dagster._core.errors import DagsterInvalidPropertyError  # it has no public name
+
+
+def run_of(context: dg.OpExecutionContext) -> dg.DagsterRun | None:
+    """The run, as it was when it began; None if there is none."""
+    try:
+        return context.run
+    except DagsterInvalidPropertyError:
+        return None
+
+
+def run_id_of(context: dg.OpExecutionContext) -> str | None:
+    return None if run_of(context) is None else context.run_id
+
+
+def own_id(context: dg.OpExecutionContext) -> str:
+    """The run's id; of a call without a run, one of its own every time."""
+    return run_id_of(context) or f"call:{uuid4()}"
+
+
+def path_of(context: dg.OpExecutionContext) -> Sequence[str]:
+    """The step's name, after those of the graphs that it is in."""
+    return [context.op_def.name] if run_of(context) is None else context.op_handle.path
