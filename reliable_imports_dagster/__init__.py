@@ -16,6 +16,7 @@ from reliable_imports_dagster.definitions import build_reliable_imports_defs
 from reliable_imports_dagster.file_sensor import build_file_sensor
 from reliable_imports_dagster.jobs import build_import_job, build_import_jobs
 from reliable_imports_dagster.ops import build_import_op
+from reliable_imports_dagster.options import AssetOptions
 from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.reprocess import build_reprocess_job, build_reprocess_op
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -32,9 +33,11 @@ from reliable_imports_dagster.sensors.resume import (
 )
 from reliable_imports_dagster.storage import dagster_postgres_url
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, build_import_asset_specs
+from reliable_imports_dagster.upstream import upstream_batch
 from reliable_imports_dagster.workers import build_parallel_import_job
 
 __all__ = [
+    "AssetOptions",
     "DagsterReliableImportsTranslator",
     "FailRunOn",
     "ImportConfig",
@@ -64,6 +67,7 @@ __all__ = [
     "build_waiting_batches_sensor",
     "dagster_postgres_url",
     "reliable_imports_assets",
+    "upstream_batch",
 ]
 
 with suppress(PackageNotFoundError):  # run from a source tree

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import dagster as dg
+from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ProcessorRegistry
 from reliable_imports_dagster.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.options import AssetOptions, applied, of_the_op
 from reliable_imports_dagster.params import required_params
 from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -22,6 +24,7 @@ def build_import_asset(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
+    **options: Unpack[AssetOptions],
 ) -> dg.AssetsDefinition:
     """The asset of one processor, materialized by an op `<type>`; see `ImportConfig` for what that takes.
 
@@ -31,10 +34,11 @@ def build_import_asset(
     Args:
         fail_run_on: when the run fails because of its items; their results show in any case.
         pool: a pool of Dagster's, to limit how many imports are under way at once.
+        options: group, owners, tags, conditions, partitions, retries, hooks; see `AssetOptions`.
     """
     registry = only(processor)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
-    return _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool)
+    return _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool, options)
 
 
 def build_import_assets(
@@ -43,6 +47,7 @@ def build_import_assets(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
+    **options: Unpack[AssetOptions],
 ) -> list[dg.AssetsDefinition]:
     """The assets of all processors in *packages*, each as `build_import_asset` makes it.
 
@@ -52,7 +57,8 @@ def build_import_assets(
     registry = discover(packages)
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
     return [
-        _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool) for processor in registry
+        _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool, options)
+        for processor in registry
     ]
 
 
@@ -62,6 +68,7 @@ def reliable_imports_assets(
     name: str | None = None,
     translator: DagsterReliableImportsTranslator | None = None,
     pool: str | None = None,
+    **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Iterable[Any]]], dg.AssetsDefinition]:
     """Decorates a function that imports several processors in one step, or those of them that are selected:
 
@@ -76,11 +83,12 @@ def reliable_imports_assets(
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
     return dg.multi_asset(
         name=name,
-        specs=[spec.replace_attributes(skippable=True) for spec in specs.values()],
+        specs=[applied(spec, options).replace_attributes(skippable=True) for spec in specs.values()],
         check_specs=[check for spec in specs.values() for check in check_specs_of(spec.key)],
         config_schema={asset_op_name(processor.batch_type): _optional_schema(processor) for processor in registry},
         can_subset=True,
         pool=pool,
+        **of_the_op(options),
     )
 
 
@@ -96,7 +104,10 @@ def _import_asset(
     spec: dg.AssetSpec,
     fail_run_on: FailRunOn,
     pool: str | None,
+    options: AssetOptions,
 ) -> dg.AssetsDefinition:
+    spec = applied(spec, options)
+
     @dg.multi_asset(
         name=asset_op_name(processor.batch_type),
         specs=[spec.replace_attributes(skippable=True)],  # a batch of which nothing was stored is no more than observed
@@ -104,6 +115,7 @@ def _import_asset(
         description=spec.description,
         config_schema=import_schema(processor),
         pool=pool,
+        **of_the_op(options),
     )
     def import_batch(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         op_context = context.op_execution_context

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Annotated
 
 import dagster as dg
+from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
 from reliable_imports_dagster.definitions import processor_defs, shared_defs
@@ -34,8 +35,8 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     """Assets, jobs and schedules of the processors in `packages`, and what reprocesses their failures.
 
     A project may have several of these on one database. They share the resource; the sensors, and the jobs
-    that these start, are made by the last of them for the processors of all. To change groups, owners or
-    tags, use `post_processing` beside `attributes`, as with any component; for keys, override `get_asset_spec`.
+    that these start, are made by the last of them for the processors of all. How
+    assets show is for `translation` to say, or for a subclass that overrides `get_asset_spec`.
 
     Attributes:
         packages: where the processors are; a name that begins with a dot is looked for beside the YAML file.
@@ -47,6 +48,8 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         pool: a pool of Dagster's that imports and reprocess runs take a slot of.
         sensors: whether the sensors run without being switched on in the UI; one component that says so is enough.
         schedules: the same of the schedules.
+        translation: attributes of each asset, such as `group_name`, `owners`, `automation_condition` or `key`;
+            `{{ batch_type }}`, `{{ processor }}` and `{{ spec }}` stand for what is translated.
     """
 
     packages: Annotated[Sequence[str], dg.Resolver(_absolute)]
@@ -57,6 +60,15 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     pool: str | None = None
     sensors: bool = False
     schedules: bool = False
+    translation: Annotated[
+        TranslationFn[type[BaseProcessor]] | None,
+        TranslationFnResolver[type[BaseProcessor]](
+            template_vars_for_translation_fn=lambda processor: {
+                "processor": processor,
+                "batch_type": processor.batch_type,
+            }
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         # Somebody's DSN may stand here by mistake: the message does not repeat it.
@@ -66,8 +78,9 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
             )
 
     def get_asset_spec(self, processor: type[BaseProcessor]) -> dg.AssetSpec:
-        """The asset of a processor. Override it to change keys, or what depends on the processor."""
-        return DagsterReliableImportsTranslator().get_asset_spec(processor)
+        """The asset of a processor. Override it for what `translation` cannot say."""
+        spec = DagsterReliableImportsTranslator().get_asset_spec(processor)
+        return spec if self.translation is None else self.translation(spec, processor)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Touches no database.

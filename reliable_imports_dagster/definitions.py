@@ -1,12 +1,14 @@
 """Everything for a team's processors in one call."""
 
 import dagster as dg
+from typing_extensions import Unpack
 
 from reliable_imports import ProcessorRegistry
 from reliable_imports_dagster.assets import build_import_assets
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
+from reliable_imports_dagster.options import AssetOptions
 from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -34,6 +36,7 @@ def build_reliable_imports_defs(
     sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     reprocess_sensor_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     schedule_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.STOPPED,
+    **options: Unpack[AssetOptions],
 ) -> dg.Definitions:
     """Assets, jobs, schedules and sensors for all processors; touches no database.
 
@@ -48,6 +51,7 @@ def build_reliable_imports_defs(
         sensor_status: whether the sensors run from the start, all but the next one.
         reprocess_sensor_status: that of `reprocess_failed_items_sensor`.
         executor: for the jobs, and for assets that are materialized by hand; None leaves the latter to Dagster.
+        options: of all assets; see `AssetOptions`.
 
     Raises:
         DiscoveryError, DuplicateBatchType, InvalidProcessor: a package or a processor cannot be used.
@@ -61,6 +65,7 @@ def build_reliable_imports_defs(
             pool=pool,
             executor=executor,
             schedule_status=schedule_status,
+            options=options,
         ),
         shared_defs(
             registry,
@@ -83,10 +88,13 @@ def processor_defs(
     pool: str | None,
     executor: dg.ExecutorDefinition | None,
     schedule_status: dg.DefaultScheduleStatus,
+    options: AssetOptions | None = None,
 ) -> dg.Definitions:
     """What there is for each processor by itself, but for its import job."""
     return dg.Definitions(
-        assets=build_import_assets(registry, translator=translator, fail_run_on=fail_run_on, pool=pool),
+        assets=build_import_assets(
+            registry, translator=translator, fail_run_on=fail_run_on, pool=pool, **(options or {})
+        ),
         jobs=[
             build_reprocess_job(
                 registry,

@@ -27,3 +27,8 @@ def own_id(context: dg.OpExecutionContext) -> str:
 def path_of(context: dg.OpExecutionContext) -> Sequence[str]:
     """The step's name, after those of the graphs that it is in."""
     return [context.op_def.name] if run_of(context) is None else context.op_handle.path
+
+
+def partition_of(context: dg.OpExecutionContext) -> str | None:
+    """The one partition that the step is for, if it is for one."""
+    return context.partition_key if context.has_partition_key else None

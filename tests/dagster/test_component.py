@@ -222,17 +222,18 @@ def test_a_subclass_changes_keys_for_imports_and_for_the_reprocess_job_of_all(
     monkeypatch.syspath_prepend(project)
     defs = dg.load_from_defs_folder(path_within_project=project)
 
-    def materialized_by(job: str, config: dict[str, object]) -> list[dg.AssetKey]:
+    def shown_by(job: str, config: dict[str, object]) -> list[dg.AssetKey]:
         run = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
             run_config={"ops": {job.removeprefix("import_"): {"config": config}}},
             raise_on_error=False,
         )
-        return [event.asset_key for event in run.get_asset_materialization_events() if event.asset_key]
+        kinds = (dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION)
+        return [event.asset_key for event in run.all_events if event.event_type in kinds and event.asset_key]
 
     items = [*notes(1), {"id": "no number"}]
-    assert materialized_by("import_notes", {"items": items}) == [dg.AssetKey(["crm", "notes"])]
-    assert materialized_by("reprocess_failed_items", {"batch_id": 1}) == [dg.AssetKey(["crm", "notes"])]
+    assert shown_by("import_notes", {"items": items}) == [dg.AssetKey(["crm", "notes"])]
+    assert shown_by("reprocess_failed_items", {"batch_id": 1}) == [dg.AssetKey(["crm", "notes"])]
 
 
 def test_check_yaml_refuses_an_attribute_that_there_is_not(project: Path, dg_command: Command) -> None:
@@ -321,3 +322,23 @@ def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_c
 
     [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
     assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("contacts", "crm", [{"team": "crm"}])
+
+
+def test_a_translation_in_yaml_says_how_assets_show(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "team").rename(project / "translated")  # a name that no other test imports in this process
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "translated"))
+    attributes = """  translation:
+    group_name: crm
+    owners: ["team:crm"]
+    key: "crm/{{ batch_type }}"
+    automation_condition: "{{ automation_condition.eager() }}"
+"""
+    add_component(project, "notes", root="translated", attributes=attributes, processor=NOTES_PROCESSOR)
+    monkeypatch.syspath_prepend(project)
+
+    defs = dg.load_from_defs_folder(path_within_project=project)
+
+    spec = defs.resolve_assets_def(["crm", "notes"]).specs_by_key[dg.AssetKey(["crm", "notes"])]
+    assert (spec.group_name, list(spec.owners)) == ("crm", ["team:crm"])
+    assert spec.automation_condition == dg.AutomationCondition.eager()
+    assert defs.resolve_job_def("import_notes")

@@ -1,0 +1,181 @@
+"""What a team says of assets in Dagster's own words, and what downstream assets are told of a batch."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, ImportBatchItem, ImportContext
+from reliable_imports_dagster import (
+    ReliableImportsResource,
+    build_import_asset,
+    build_import_assets,
+    build_reliable_imports_defs,
+    reliable_imports_assets,
+    upstream_batch,
+)
+from reliable_imports_dagster.options import AssetOptions
+from tests.dagster.conftest import Query, notes
+from tests.dagster.doubles import NotesProcessor
+
+PACKAGE = "tests.dagster.doubles"
+RESOURCES = {"reliable_imports": ReliableImportsResource()}
+
+
+@dg.success_hook(name="cheer")
+def cheer(context: dg.HookContext) -> None: ...
+
+
+OPTIONS: AssetOptions = {
+    "group_name": "crm",
+    "owners": ["team:crm"],
+    "tags": {"level": "gold"},
+    "automation_condition": dg.AutomationCondition.eager(),
+    "retry_policy": dg.RetryPolicy(max_retries=2),
+    "hooks": {cheer},
+    "op_tags": {"queue": "slow"},
+}
+
+
+def _one(**options: Any) -> dg.AssetsDefinition:
+    return build_import_asset(NotesProcessor, **options)
+
+
+def _of_all(**options: Any) -> dg.AssetsDefinition:
+    [found] = [asset for asset in build_import_assets(PACKAGE, **options) if asset.key == dg.AssetKey("notes")]
+    return found
+
+
+def _in_one_step(**options: Any) -> dg.AssetsDefinition:
+    @reliable_imports_assets(PACKAGE, **options)
+    def library(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource) -> Any:
+        yield from reliable_imports.run(context, PACKAGE)
+
+    return library
+
+
+def _of_definitions(**options: Any) -> dg.AssetsDefinition:
+    found = build_reliable_imports_defs(PACKAGE, **options).resolve_assets_def("notes")
+    assert isinstance(found, dg.AssetsDefinition)
+    return found
+
+
+@pytest.mark.parametrize("build", [_one, _of_all, _in_one_step, _of_definitions])
+def test_every_builder_takes_dagsters_own_words(build: Any) -> None:
+    asset = build(**OPTIONS)
+
+    spec = asset.specs_by_key[dg.AssetKey("notes")]
+    assert (spec.group_name, list(spec.owners)) == ("crm", ["team:crm"])
+    assert spec.tags["level"] == "gold"
+    assert spec.automation_condition == dg.AutomationCondition.eager()
+    assert spec.kinds == {"postgres", "python"}
+    assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2)
+    assert asset.op.tags["queue"] == "slow"
+    assert asset.hook_defs == {cheer}
+
+
+class RegionsProcessor(BaseProcessor):
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
+        return {"partition": self.partition}
+
+
+TWO = dg.MultiPartitionsDefinition(
+    {"day": dg.StaticPartitionsDefinition(["mon", "tue"]), "region": dg.StaticPartitionsDefinition(["north"])}
+)
+
+
+@pytest.mark.parametrize(
+    ("definition", "source", "key", "name"),
+    [
+        (dg.StaticPartitionsDefinition(["a", "b"]), "x-{partition}.jsonl", "b", "x-b.jsonl"),
+        (TWO, "{region}-{day}.jsonl", dg.MultiPartitionKey({"day": "tue", "region": "north"}), "north-tue.jsonl"),
+    ],
+    ids=["static", "multi"],
+)
+def test_partitions_of_any_kind_have_a_source_each(
+    dsn: str,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+    definition: Any,
+    source: str,
+    key: str,
+    name: str,
+) -> None:
+    monkeypatch.setattr(RegionsProcessor, "source", tmp_path / source)
+    (tmp_path / name).write_text('{"id": 1}\n')
+
+    dg.materialize(
+        [build_import_asset(RegionsProcessor, partitions_def=definition)],
+        instance=instance,
+        resources=RESOURCES,
+        partition_key=key,
+    )
+
+    assert instance.get_materialized_partitions(dg.AssetKey("regions")) == {str(key)}
+    assert query("SELECT result ->> 'partition' FROM reliable_imports.import_attempts") == [(str(key),)]
+
+
+@dg.asset(deps=["notes"], required_resource_keys={"reliable_imports"})
+def digest(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    return dg.MaterializeResult(metadata={"of": str(upstream_batch(context, "notes").batch_id)})
+
+
+@dg.asset_check(asset="notes", required_resource_keys={"reliable_imports"})
+def all_in(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=upstream_batch(context, "notes").completed_items == 2)
+
+
+def _of(result: dg.ExecuteInProcessResult) -> str:
+    [materialization] = result.asset_materializations_for_node("digest")
+    return str(materialization.metadata["of"].value)
+
+
+def _digested(instance: dg.DagsterInstance, **options: Any) -> dg.ExecuteInProcessResult:
+    notes_asset = build_import_asset(NotesProcessor)
+    return dg.materialize([notes_asset, digest, all_in], instance=instance, resources=RESOURCES, **options)
+
+
+def test_a_downstream_asset_is_told_of_the_batch_of_its_own_run(
+    dsn: str, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
+    config = {"ops": {"notes": {"config": {"items": notes(2)}}}}
+
+    result = _digested(instance, run_config=config)
+
+    assert _of(result) == "1"
+    assert {each.check_name: each.passed for each in result.get_asset_check_evaluations()}["all_in"]
+    # By itself: of what was materialized last, not of a batch that is newer and is not shown yet.
+    manager.process_batch(manager.create_batch("notes", notes(3)))
+    assert _of(_digested(instance, selection=[digest])) == "1"
+
+
+def digests() -> dg.JobDefinition:
+    assets = [build_import_asset(NotesProcessor), digest]
+    job = dg.define_asset_job("digests", executor_def=dg.in_process_executor)
+    return dg.Definitions(assets=assets, jobs=[job], resources=RESOURCES).resolve_job_def("digests")
+
+
+def test_a_repeated_run_is_told_of_the_batch_of_the_run_that_it_repeats(dsn: str, instance: dg.DagsterInstance) -> None:
+    config = {"ops": {"notes": {"config": {"items": notes(2)}}}}
+    first = digests().execute_in_process(instance=instance, run_config=config)
+    digests().execute_in_process(instance=instance, run_config=config)
+
+    with dg.execute_job(
+        dg.reconstructable(digests),
+        instance,
+        reexecution_options=dg.ReexecutionOptions(parent_run_id=first.run_id, step_selection=["digest"]),
+    ) as result:
+        [event] = [event for event in result.all_events if event.is_step_materialization]
+
+    assert event.step_materialization_data.materialization.metadata["of"].value == "1"
+
+
+def test_without_any_batch_it_says_what_to_do(dsn: str, instance: dg.DagsterInstance) -> None:
+    with (
+        dg.build_asset_context(instance=instance, resources=RESOURCES) as context,
+        pytest.raises(ConfigurationError, match="none has materialized asset notes; import one first"),
+    ):
+        upstream_batch(context, "notes")
