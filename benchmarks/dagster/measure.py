@@ -18,6 +18,7 @@ import dagster as dg
 import psycopg2
 
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext, ProcessorRegistry
+from reliable_imports.code_version import code_version
 from reliable_imports.embedded import EmbeddedPostgres
 from reliable_imports.settings import Settings
 from reliable_imports_dagster import (
@@ -38,16 +39,7 @@ BATCHES = 10_000
 FAILURES = 1_000_000
 
 
-class ParentProcessor(BaseProcessor):
-    table = "reliable_imports.import_batches"
-
-    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
-        return None
-
-
 class NothingProcessor(BaseProcessor):
-    depends_on = ("parent",)
-
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         return None
 
@@ -71,7 +63,6 @@ def main() -> None:
 def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]:
     yield "definitions of 300 processors, built and validated", f"{median(load_300, 3):.2f} s"
     registry = ProcessorRegistry()
-    registry.register(ParentProcessor)
     registry.register(NothingProcessor)
     resource = ReliableImportsResource(dsn=dsn)
     manager = resource.manager(registry)
@@ -99,7 +90,6 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
             f"{with_dagster:.2f} s, over {alone:.2f} s: {with_dagster - alone:+.2f} s",
         )
     fill(dsn, in_dagster(10).run_id)
-    instance.report_runless_asset_event(dg.AssetMaterialization("parent"))
     jobs = build_import_jobs(registry)
     sensors = [
         build_reprocess_sensor(registry),
@@ -114,6 +104,9 @@ def figures(dsn: str, instance: dg.DagsterInstance) -> Iterator[tuple[str, str]]
     for sensor in sensors:
         seconds, told = tick(sensor, instance, resource)
         yield f"tick of {sensor.name}: {told}", f"{seconds:.2f} s"
+    make_missing(dsn)
+    seconds, told = tick(sensors[4], instance, resource)
+    yield f"tick of {sensors[4].name}, all failures for want of rows: {told}", f"{seconds:.2f} s"
     make_retryable(dsn)
     seconds, told = tick(sensors[0], instance, resource)
     yield f"tick of {sensors[0].name}, all failures retryable and resting: {told}", f"{seconds:.2f} s"
@@ -173,12 +166,13 @@ def fill(dsn: str, run_id: str) -> None:
         cursor.execute(
             """
             INSERT INTO reliable_imports.import_runs (
-                batch_id, runner, mode, dagster_run_id, host, process_id, ended_at, outcome
+                batch_id, runner, mode, code_version, dagster_run_id, host, process_id, failed, ended_at, outcome
             )
-            SELECT id, 'dagster', 'import', 'copy-' || id, 'here', 1, now(), 'finished'
+            SELECT id, 'dagster', 'import', %s, 'copy-' || id, 'here', 1, failed_items, now(), 'finished'
             FROM reliable_imports.import_batches
             WHERE id > 100000
-            """
+            """,
+            [code_version(NothingProcessor)],
         )
         cursor.execute(
             """
@@ -203,6 +197,32 @@ def fill(dsn: str, run_id: str) -> None:
     with closing(psycopg2.connect(dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+
+
+def make_missing(dsn: str) -> None:
+    """All failures as if they lacked a row of another table, each a row of its own."""
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE parents (id bigint PRIMARY KEY)")
+            cursor.execute("CREATE TABLE children (parent bigint REFERENCES parents)")
+            cursor.execute("INSERT INTO parents SELECT generate_series(1, 1000000)")
+            cursor.execute(
+                """
+                INSERT INTO reliable_imports.import_failure_reasons (
+                    fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, title
+                )
+                VALUES ('a-reason', 'nothing', 'write', 'ForeignKeyViolation', '23503', 'children_parent_fkey', 'no')
+                """
+            )
+            cursor.execute("SET session_replication_role = replica")  # attempts are not to be changed
+            cursor.execute(
+                """
+                UPDATE reliable_imports.import_attempts
+                SET constraint_name = 'children_parent_fkey', missing_key = -(batch_id * 1000 + item_number)
+                """
+            )
             cursor.execute("VACUUM ANALYZE")
 
 
