@@ -1,6 +1,7 @@
 """An asset for each processor; materializing it imports a batch."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -36,9 +37,8 @@ def build_import_asset(
         pool: a pool of Dagster's, to limit how many imports are under way at once.
         options: group, owners, tags, conditions, partitions, retries, hooks; see `AssetOptions`.
     """
-    registry = only(processor)
-    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
-    return _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool, options)
+    [asset] = assets_of(only(processor), translator, partial(import_asset, fail_run_on=fail_run_on), pool, options)
+    return asset
 
 
 def build_import_assets(
@@ -54,12 +54,40 @@ def build_import_assets(
     Raises:
         DiscoveryError, DuplicateBatchType: a package cannot be used.
     """
-    registry = discover(packages)
+    return assets_of(discover(packages), translator, partial(import_asset, fail_run_on=fail_run_on), pool, options)
+
+
+Execute = Callable[[dg.AssetExecutionContext, type[BaseProcessor], ReliableImportsResource], Iterator[Any]]
+"""What materializing the asset of a processor does."""
+
+
+def assets_of(
+    registry: ProcessorRegistry,
+    translator: DagsterReliableImportsTranslator | None,
+    execute: Execute,
+    pool: str | None,
+    options: AssetOptions,
+) -> list[dg.AssetsDefinition]:
+    """An asset for each processor, materialized by *execute*."""
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
-    return [
-        _import_asset(registry, processor, specs[processor.batch_type], fail_run_on, pool, options)
-        for processor in registry
-    ]
+    return [_asset(processor, specs[processor.batch_type], execute, pool, options) for processor in registry]
+
+
+def import_asset(
+    context: dg.AssetExecutionContext,
+    processor: type[BaseProcessor],
+    reliable_imports: ReliableImportsResource,
+    *,
+    fail_run_on: FailRunOn,
+) -> Iterator[Any]:
+    """Import the batch that the op's config asks for, tell of it, and fail the run if it is a reason to."""
+    op_context = context.op_execution_context
+    config = ImportConfig(**op_context.op_config)
+    told = import_asset_batch(
+        op_context, reliable_imports.manager(only(processor)), processor, config, context.asset_key
+    )
+    yield from told.results()
+    raise_failure_of([told.summary], fail_run_on, config.fail_run_on)
 
 
 def reliable_imports_assets(
@@ -98,13 +126,8 @@ def _optional_schema(processor: type[BaseProcessor]) -> Any:
     return dg.Field(schema, is_required=False) if required_params(processor) else schema
 
 
-def _import_asset(
-    registry: ProcessorRegistry,
-    processor: type[BaseProcessor],
-    spec: dg.AssetSpec,
-    fail_run_on: FailRunOn,
-    pool: str | None,
-    options: AssetOptions,
+def _asset(
+    processor: type[BaseProcessor], spec: dg.AssetSpec, execute: Execute, pool: str | None, options: AssetOptions
 ) -> dg.AssetsDefinition:
     spec = applied(spec, options)
 
@@ -118,11 +141,6 @@ def _import_asset(
         **of_the_op(options),
     )
     def import_batch(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
-        op_context = context.op_execution_context
-        manager = reliable_imports.manager(registry)
-        config = ImportConfig(**op_context.op_config)
-        told = import_asset_batch(op_context, manager, processor, config, spec.key)
-        yield from told.results()
-        raise_failure_of([told.summary], fail_run_on, config.fail_run_on)
+        yield from execute(context, processor, reliable_imports)
 
     return import_batch

@@ -1,15 +1,16 @@
 """The processors of a `dg` project from YAML files, one for each folder of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any
 
 import dagster as dg
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
+from reliable_imports_dagster.assets import import_asset
 from reliable_imports_dagster.definitions import processor_defs, shared_defs
 from reliable_imports_dagster.discovery import discover
 from reliable_imports_dagster.names import RESOURCE
@@ -82,6 +83,15 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         spec = DagsterReliableImportsTranslator().get_asset_spec(processor)
         return spec if self.translation is None else self.translation(spec, processor)
 
+    def execute(
+        self,
+        context: dg.AssetExecutionContext,
+        processor: type[BaseProcessor],
+        reliable_imports: ReliableImportsResource,
+    ) -> Iterator[Any]:
+        """What materializing the asset of a processor does. Override it to do more, before it or after."""
+        yield from import_asset(context, processor, reliable_imports, fail_run_on=self.fail_run_on)
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Touches no database.
 
@@ -99,6 +109,7 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
                 fail_run_on=self.fail_run_on,
                 pool=self.pool,
                 executor=dg.in_process_executor,
+                execute=self.execute,
                 schedule_status=dg.DefaultScheduleStatus.RUNNING
                 if self.schedules
                 else dg.DefaultScheduleStatus.STOPPED,

@@ -1,10 +1,12 @@
 """Everything for a team's processors in one call."""
 
+from functools import partial
+
 import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import ProcessorRegistry
-from reliable_imports_dagster.assets import build_import_assets
+from reliable_imports_dagster.assets import Execute, assets_of, import_asset
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
@@ -89,11 +91,12 @@ def processor_defs(
     executor: dg.ExecutorDefinition | None,
     schedule_status: dg.DefaultScheduleStatus,
     options: AssetOptions | None = None,
+    execute: Execute | None = None,
 ) -> dg.Definitions:
     """What there is for each processor by itself, but for its import job."""
     return dg.Definitions(
-        assets=build_import_assets(
-            registry, translator=translator, fail_run_on=fail_run_on, pool=pool, **(options or {})
+        assets=assets_of(
+            registry, translator, execute or partial(import_asset, fail_run_on=fail_run_on), pool, options or {}
         ),
         jobs=[
             build_reprocess_job(

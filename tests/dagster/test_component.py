@@ -21,7 +21,7 @@ import pytest
 from reliable_imports import ConfigurationError
 from reliable_imports_dagster import ReliableImportsComponent
 from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
-from tests.dagster.conftest import notes
+from tests.dagster.conftest import notes, observations_of
 
 COMPONENT = "reliable_imports_dagster.ReliableImportsComponent"
 NOBODY_LISTENS = "postgresql://nobody:secret@127.0.0.1:1/nothing"
@@ -64,6 +64,17 @@ class Prefixed(ReliableImportsComponent):
     def get_asset_spec(self, processor):
         spec = super().get_asset_spec(processor)
         return spec.replace_attributes(key=spec.key.with_prefix("crm"))
+"""
+TELLING = """
+import dagster as dg
+
+from reliable_imports_dagster import ReliableImportsComponent
+
+
+class Telling(ReliableImportsComponent):
+    def execute(self, context, processor, reliable_imports):
+        yield from super().execute(context, processor, reliable_imports)
+        yield dg.AssetObservation(f"after_{processor.batch_type}")
 """
 POST_PROCESSING = """
 post_processing:
@@ -321,7 +332,22 @@ def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_c
     (path / "defs.yaml").write_text(example)
 
     [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
-    assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("contacts", "crm", [{"team": "crm"}])
+    assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("crm/contacts", "crm", [{"team": "crm"}])
+
+
+def test_a_subclass_does_more_than_import(project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "team").rename(project / "with_more")  # a name that no other test imports in this process
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "with_more"))
+    (project / "with_more" / "telling.py").write_text(TELLING)
+    path = add_component(project, "notes", root="with_more", processor=NOTES_PROCESSOR)
+    (path / "defs.yaml").write_text("type: with_more.telling.Telling\nattributes:\n  packages: [.processors]\n")
+    monkeypatch.syspath_prepend(project)
+    job = dg.load_from_defs_folder(path_within_project=project).resolve_job_def("import_notes")
+
+    result = job.execute_in_process(run_config={"ops": {"notes": {"config": {"items": notes(3)}}}})
+
+    assert [observed.asset_key for observed in observations_of(result)] == [dg.AssetKey("after_notes")]
+    assert len(result.asset_materializations_for_node("notes")) == 1
 
 
 def test_a_translation_in_yaml_says_how_assets_show(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
