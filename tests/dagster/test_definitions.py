@@ -15,6 +15,7 @@ from reliable_imports_dagster import (
     build_reliable_imports_defs,
 )
 from tests.dagster import doubles, project
+from tests.dagster.conftest import observations_of
 from tests.dagster.doubles import AUTHORS, AuthorsProcessor, NotesProcessor
 
 NOBODY_LISTENS = "postgresql://nobody:secret@127.0.0.1:1/nothing"
@@ -127,12 +128,13 @@ def test_a_translated_asset_is_what_runs_materialize(dsn: str, instance: dg.Dags
     defs.resolve_job_def("import_notes").execute_in_process(
         instance=instance, run_config={"ops": {"notes": {"config": items}}}
     )
-    defs.resolve_job_def("reprocess_notes").execute_in_process(
+    reprocessed = defs.resolve_job_def("reprocess_notes").execute_in_process(
         instance=instance, run_config={"ops": {"reprocess_notes": {"config": {"batch_id": 1}}}}, raise_on_error=False
     )
 
     records = instance.fetch_materializations(dg.AssetKey(["crm", "notes"]), limit=10).records
-    assert len(records) == 2
+    assert len(records) == 1
+    assert [observed.asset_key for observed in observations_of(reprocessed)] == [dg.AssetKey(["crm", "notes"])]
 
 
 def test_a_schedule_comes_from_the_processor_and_is_stopped() -> None:

@@ -39,6 +39,7 @@ def test_the_failures_of_a_batch_are_run_again(
     assert tags_of(instance, result.run_id) == {
         "code_version": code_version(NotesProcessor),
         "batch_id": str(new_batch_id),
+        "batch_id.notes": str(new_batch_id),
         "batch_type": "notes",
         "line": str(batch_id),
         "mode": "reprocess",

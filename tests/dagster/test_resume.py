@@ -102,7 +102,7 @@ def test_a_reexecution_of_a_finished_run_changes_nothing_and_says_so(
 
     assert query("SELECT count(*) FROM reliable_imports.import_attempts") == [(2,)]
     assert "is finished already (completed_with_failures), so nothing is left to do" in capfd.readouterr().err
-    assert tags_of(instance, again.run_id)["outcome"] == "completed_with_failures"
+    assert tags_of(instance, again.run_id)["outcome"] == "nothing_to_do"
 
 
 def test_a_run_that_died_between_accepting_and_working_is_resumed(
@@ -143,7 +143,7 @@ def test_a_killed_runs_batch_is_resumed_and_each_item_is_done_once(dsn: str, que
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
         [dead] = instance.get_runs()
-        assert tags_of(instance, dead.run_id)["outcome"] == "processing"
+        assert "outcome" not in tags_of(instance, dead.run_id)  # it could not say
         assert _reexecute(dead.run_id, instance).success
 
     assert query("SELECT status FROM reliable_imports.import_batches") == [("completed",)]
