@@ -72,8 +72,9 @@ def accept(
 
 def _told(context: dg.OpExecutionContext, delivery: Delivery) -> int:
     """The batch's id; what people should know of the delivery is in the run's log then."""
-    for warning in delivery.warnings:
-        context.log.warning(warning)
+    if not delivery.is_new:  # those of a new batch are kept with it, and said when it is worked
+        for warning in delivery.warnings:
+            context.log.warning(warning)
     if not delivery.is_new:
         context.log.info(f"nothing was stored: this delivery is batch {delivery.batch_id} already")
     return delivery.batch_id

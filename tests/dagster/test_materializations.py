@@ -16,7 +16,7 @@ from reliable_imports_dagster import (
     reliable_imports_assets,
 )
 from tests.dagster import project
-from tests.dagster.conftest import Launch, Query, notes, observation_of, observations_of, tags_of
+from tests.dagster.conftest import Launch, Query, jsonl, notes, observation_of, observations_of, tags_of
 from tests.dagster.daemon import Daemon
 from tests.dagster.doubles import NotesProcessor
 from tests.dagster.partitioned_project import DaysProcessor
@@ -204,6 +204,18 @@ def test_what_people_should_know_of_a_delivery_is_said_once_in_the_log_and_in_th
     assert event.materialization.metadata["warnings"].value == f"- {WARNING}"
     logged = [record.user_message for record in instance.all_logs(result.run_id) if WARNING in record.user_message]
     assert logged == [f"batch {batch_id}: {WARNING}"]
+
+
+def test_what_a_delivery_itself_says_is_said_once(launch: Launch, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    path = jsonl(tmp_path, notes(2))
+    launch("import_notes", path=str(path))
+
+    result = launch("import_notes", path=str(path))
+
+    [event] = result.get_asset_materialization_events()
+    [said] = str(event.materialization.metadata["warnings"].value).removeprefix("- ").splitlines()
+    assert "the same content" in said
+    assert [said in record.user_message for record in instance.all_logs(result.run_id)].count(True) == 1
 
 
 def test_a_batch_without_warnings_shows_none(launch: Launch) -> None:
