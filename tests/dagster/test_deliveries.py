@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from reliable_imports import BatchManager
-from tests.dagster.conftest import Launch, Query, jsonl, notes, tags_of
+from tests.dagster.conftest import Launch, Query, jsonl, notes, observation_of, tags_of
 from tests.dagster.doubles import NotesProcessor
 
 
@@ -44,8 +44,10 @@ def test_an_unchanged_file_can_be_skipped_and_wanted_all_the_same(
     runs.append(launch("import_notes", path=str(path), new_batch=True))
 
     assert all(run.success for run in runs)
-    batches = [tags_of(instance, run.run_id)["batch_id"] for run in runs]
-    assert batches[0] == batches[1] != batches[2]
+    first, skipped, wanted = (tags_of(instance, run.run_id) for run in runs)
+    assert (first["batch_id"], wanted["batch_id"]) == ("1", "2")
+    assert skipped == {"outcome": "nothing_to_do"}
+    assert observation_of(runs[1])["batch_id"] == "1"
     assert query("SELECT count(*) FROM reliable_imports.import_batches") == [(2,)]
 
 
