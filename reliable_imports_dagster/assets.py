@@ -35,7 +35,7 @@ def build_import_asset(
     Args:
         fail_run_on: when the run fails because of its items; their results show in any case.
         pool: a pool of Dagster's, to limit how many imports are under way at once.
-        options: group, owners, tags, conditions, partitions, retries, hooks; see `AssetOptions`.
+        options: group, owners, tags, conditions, retries, hooks; see `AssetOptions`.
     """
     [asset] = assets_of(only(processor), translator, partial(import_asset, fail_run_on=fail_run_on), pool, options)
     return asset

@@ -11,8 +11,6 @@ class AssetOptions(TypedDict, total=False):
     """As `@dg.multi_asset` and `dg.AssetSpec` take them. They hold over what the translator says; tags are added to it.
 
     Attributes:
-        partitions_def: any of Dagster's, where the processor declares no `partitions`. `{partition}` in its `source` is
-            the partition's key; of several dimensions, `{name of a dimension}` is the key of that.
         retry_policy: for steps that end before their batch does. What failed because of its items is not retried: that
             is the reprocess sensor's affair.
     """
@@ -21,7 +19,6 @@ class AssetOptions(TypedDict, total=False):
     owners: Sequence[str]
     tags: Mapping[str, str]
     automation_condition: dg.AutomationCondition[Any]
-    partitions_def: dg.PartitionsDefinition[Any]
     retry_policy: dg.RetryPolicy
     hooks: set[dg.HookDefinition]
     op_tags: Mapping[str, Any]

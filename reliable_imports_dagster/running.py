@@ -11,7 +11,6 @@ from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.refusal import refusals_explained
 from reliable_imports_dagster.report import CHECKS, BatchReport, FailRunOn, failure_of, report
-from reliable_imports_dagster.step import partition_of
 
 
 def check_specs_of(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
@@ -26,7 +25,6 @@ def accept_batch(
     with refusals_explained():
         if _takes_source(config):
             _require_partition(context, processor)
-            config = _with_dimensions(context, processor, config)
         return accept(context, manager, processor, config)
 
 
@@ -41,19 +39,6 @@ def _require_partition(context: dg.OpExecutionContext, processor: type[BaseProce
             f"{import_name(processor.batch_type)} was given no partition, and its source {processor.source} is of one: "
             "choose one in the launchpad, or add `--partition KEY` to `dg launch` or `dagster asset materialize`"
         )
-
-
-def _with_dimensions(
-    context: dg.OpExecutionContext, processor: type[BaseProcessor], config: ImportConfig
-) -> ImportConfig:
-    """The source of a partition that has several dimensions, each by its name in braces."""
-    dimensions = getattr(partition_of(context), "keys_by_dimension", None)
-    if dimensions is None or processor.source is None:
-        return config
-    source = str(processor.source_for(partition_of(context)))
-    for name, key in dimensions.items():
-        source = source.replace(f"{{{name}}}", key)
-    return config.model_copy(update={"path": source})
 
 
 def import_asset_batch(

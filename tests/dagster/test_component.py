@@ -55,7 +55,7 @@ class ContactsProcessor(BaseProcessor):
         ctx.execute("INSERT INTO contacts VALUES (%s)", [item.source_data["email"]])
         return {}
 """
-NOTES_PROCESSOR = "from tests.dagster.doubles import NotesProcessor as N\n\nclass NotesProcessor(N): pass\n"
+NOTES_PROCESSOR = "from tests.dagster.doubles import NotesProcessor as N\n\nclass NotesProcessor(N): depends_on = ()\n"
 PREFIXED = """
 from reliable_imports_dagster import ReliableImportsComponent
 

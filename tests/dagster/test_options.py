@@ -1,12 +1,11 @@
 """What a team says of assets in Dagster's own words, and what downstream assets are told of a batch."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from reliable_imports import BaseProcessor, BatchManager, ConfigurationError, ImportBatchItem, ImportContext
+from reliable_imports import BatchManager, ConfigurationError
 from reliable_imports_dagster import (
     ReliableImportsResource,
     build_import_asset,
@@ -16,7 +15,7 @@ from reliable_imports_dagster import (
     upstream_batch,
 )
 from reliable_imports_dagster.options import AssetOptions
-from tests.dagster.conftest import Query, notes
+from tests.dagster.conftest import notes
 from tests.dagster.doubles import NotesProcessor
 
 PACKAGE = "tests.dagster.doubles"
@@ -73,49 +72,6 @@ def test_every_builder_takes_dagsters_own_words(build: Any) -> None:
     assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2)
     assert asset.op.tags["queue"] == "slow"
     assert asset.hook_defs == {cheer}
-
-
-class RegionsProcessor(BaseProcessor):
-    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
-        return {"partition": self.partition}
-
-
-TWO = dg.MultiPartitionsDefinition(
-    {"day": dg.StaticPartitionsDefinition(["mon", "tue"]), "region": dg.StaticPartitionsDefinition(["north"])}
-)
-
-
-@pytest.mark.parametrize(
-    ("definition", "source", "key", "name"),
-    [
-        (dg.StaticPartitionsDefinition(["a", "b"]), "x-{partition}.jsonl", "b", "x-b.jsonl"),
-        (TWO, "{region}-{day}.jsonl", dg.MultiPartitionKey({"day": "tue", "region": "north"}), "north-tue.jsonl"),
-    ],
-    ids=["static", "multi"],
-)
-def test_partitions_of_any_kind_have_a_source_each(
-    dsn: str,
-    instance: dg.DagsterInstance,
-    tmp_path: Path,
-    query: Query,
-    monkeypatch: pytest.MonkeyPatch,
-    definition: Any,
-    source: str,
-    key: str,
-    name: str,
-) -> None:
-    monkeypatch.setattr(RegionsProcessor, "source", tmp_path / source)
-    (tmp_path / name).write_text('{"id": 1}\n')
-
-    dg.materialize(
-        [build_import_asset(RegionsProcessor, partitions_def=definition)],
-        instance=instance,
-        resources=RESOURCES,
-        partition_key=key,
-    )
-
-    assert instance.get_materialized_partitions(dg.AssetKey("regions")) == {str(key)}
-    assert query("SELECT result ->> 'partition' FROM reliable_imports.import_attempts") == [(str(key),)]
 
 
 @dg.asset(deps=["notes"], required_resource_keys={"reliable_imports"})
