@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.json_text import TooLarge, dumps_item, is_utf8
+from reliable_imports.json_text import TooLarge, dumps_item, is_utf8, place_of_nan
 
 
 def require_texts(**texts: object) -> None:
@@ -37,18 +36,6 @@ def json_object(name: str, values: Mapping[str, Any]) -> str:
         problem = stored.problem or "a text in it holds a NUL character or half of a surrogate pair"
         raise ConfigurationError(f"{name} cannot be kept as JSON: {problem}")
     # Of an item, NaN is a value that is missing; here nobody would expect that.
-    if (place := _place_of_nan(values, "$")) is not None:
+    if (place := place_of_nan(values, "$")) is not None:
         raise ConfigurationError(f"{name} cannot be kept as JSON: {place}: NaN is not JSON")
     return stored.text
-
-
-def _place_of_nan(value: object, place: str) -> str | None:
-    """Where a NaN is in what was written as JSON a moment ago, so it is not nested without end."""
-    if isinstance(value, float):
-        return place if math.isnan(value) else None
-    found = None
-    if isinstance(value, Mapping):
-        found = (_place_of_nan(member, f"{place}.{name}") for name, member in value.items())
-    elif isinstance(value, list | tuple):
-        found = (_place_of_nan(member, f"{place}[{number}]") for number, member in enumerate(value))
-    return None if found is None else next((each for each in found if each is not None), None)

@@ -150,6 +150,18 @@ def with_floats(value: Any) -> Any:
     return value
 
 
+def place_of_nan(value: object, place: str) -> str | None:
+    """Where a NaN is in what was written as JSON a moment ago, so it is not nested without end."""
+    if isinstance(value, float):
+        return place if math.isnan(value) else None
+    found = None
+    if isinstance(value, Mapping):
+        found = (place_of_nan(member, f"{place}.{name}") for name, member in value.items())
+    elif isinstance(value, list | tuple):
+        found = (place_of_nan(member, f"{place}[{number}]") for number, member in enumerate(value))
+    return None if found is None else next((each for each in found if each is not None), None)
+
+
 def check(text: str) -> Problem | None:
     """What keeps *text*, which has no white space around it, from being one JSON value (RFC 8259), if anything does."""
     return JsonChecker().check(text)

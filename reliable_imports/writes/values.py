@@ -33,7 +33,7 @@ from psycopg2 import extensions
 from psycopg2.extras import Json, Range
 
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.json_text import dumps_item, is_utf8
+from reliable_imports.json_text import dumps_item, is_utf8, place_of_nan
 
 
 class ColumnType(NamedTuple):
@@ -213,6 +213,9 @@ def _json(value: Any) -> Written:
         stored = dumps_item(_as_json(value))
     if stored.problem is not None:
         raise ContextMisuse(f"a value for a json column cannot be written: {stored.problem}")
+    # Of a source NaN is a value that is missing; here it would be lost.
+    if stored.text is not None and "null" in stored.text and (place := place_of_nan(value, "$")) is not None:
+        raise ContextMisuse(f"a value for a json column cannot be written: {place}: NaN is not JSON")
     return stored.text if stored.text is not None else _sendable((stored.raw or b"").decode())
 
 
