@@ -23,7 +23,7 @@ from reliable_imports.deliveries import (
     told_of_same_content,
     told_of_same_key,
 )
-from reliable_imports.duplicates import Keying
+from reliable_imports.duplicates import Keying, SeenKeys
 from reliable_imports.errors import SourceError
 from reliable_imports.given import json_object
 from reliable_imports.json_text import TooLarge, dumps_item, plain_object
@@ -93,7 +93,8 @@ def _insert_batch(cursor: Any, offer: Offer) -> int | None:
 def _fill_batch(
     cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, check: ColumnCheck | None, max_items: int
 ) -> Delivery:
-    total = _copy_items(cursor, batch_id, offer.items, check, max_items)
+    seen = None if keying is None else SeenKeys(keying)
+    total = _copy_items(cursor, batch_id, offer.items, check, seen, max_items)
     warnings = [] if keying is None else keying.warnings(cursor, batch_id)
     warnings += [] if check is None else check.warnings()
     left_out: dict[str, int] = {}
@@ -126,7 +127,7 @@ def _fill_batch(
     )
     cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
     if keying is not None:
-        keying.mark_duplicates(cursor, batch_id)
+        keying.mark_duplicates(cursor, batch_id, seen)
     level, message = ("info", "batch created") if total else ("warning", "batch created without items")
     log(cursor, batch_id, level, message, {"items": total, "source": offer.source, **left_out})
     for warning in warnings:
@@ -140,7 +141,14 @@ def _fill_batch(
     return Delivery(batch_id, is_new=True, warnings=tuple(warnings))
 
 
-def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], check: ColumnCheck | None, max_items: int) -> int:
+def _copy_items(
+    cursor: Any,
+    batch_id: int,
+    items: Iterable[object],
+    check: ColumnCheck | None,
+    seen: SeenKeys | None,
+    max_items: int,
+) -> int:
     """COPY the items and return how many there were; an exception of the iterable comes through as it is."""
 
     def look(block: str, count: int) -> None:
@@ -150,7 +158,7 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], check: Colu
 
     counter = [0]
     begun = iter(items) if check is None else check.begin(items)
-    reader = copy_text.BlockReader(_blocks(batch_id, begun, counter, look))
+    reader = copy_text.BlockReader(_blocks(batch_id, begun, counter, look, seen))
     try:
         cursor.copy_expert(_INGEST["copy_items"], reader, size=_COPY_BYTES)
     except psycopg2.Error as error:
@@ -166,30 +174,51 @@ def _copy_items(cursor: Any, batch_id: int, items: Iterable[object], check: Colu
 
 
 def _blocks(
-    batch_id: int, items: Iterable[object], counter: list[int], look: Callable[[str, int], None]
+    batch_id: int,
+    items: Iterable[object],
+    counter: list[int],
+    look: Callable[[str, int], None],
+    seen: SeenKeys | None,
 ) -> Iterator[str]:
     """The items as lines, joined: in one loop, for each step of it is taken once for every item."""
     escape = copy_text.escape
+    only = None if seen is None else seen.only
+    keys: list[Any] = []
     lines: list[str] = []
     length = 0
     for number, value in enumerate(items, start=1):
         counter[0] = number
         if type(value) is SourceItem:
             line = _line(batch_id, number, value)
+            if seen is not None and value.problem is None:
+                keys.append(seen.key_of_json(value.text))
         elif (text := plain_object(value)) is not None:
+            if only is not None:
+                keys.append(value.get(only))  # type: ignore[attr-defined]  # only a dict has such a text
+            elif seen is not None:
+                keys.append(seen.key_of(value))  # type: ignore[arg-type]
             if "\\" in text:  # the encoder leaves nothing else to escape
                 text = escape(text)
             line = f"{batch_id}\t{number}\t{text}\t\\N\t\\N\t\\N\t\\N\t\\N\n"
         else:
-            line = _line(batch_id, number, _stored(number, value))
+            stored = _stored(number, value)
+            line = _line(batch_id, number, stored)
+            if seen is not None and stored.problem is None:
+                keys.append(seen.key_of_json(stored.text))
         lines.append(line)
         length += len(line)
         if length >= _BLOCK_LENGTH:
             block = "".join(lines)
             look(block, number)
+            if seen is not None:
+                seen.note(keys)
+                keys.clear()
             yield block
             lines.clear()
             length = 0
+    if seen is not None:
+        seen.note(keys)
+        seen.finish()
     block = "".join(lines)
     look(block, counter[0])
     yield block
