@@ -98,11 +98,18 @@ WITH others AS MATERIALIZED (
         )
         AND pg_catalog.pg_try_advisory_xact_lock(
             pg_catalog.hashtextextended('reliable_imports: items that wait for others', %(batch_id)s)
-        ) AS have_ended
+        ) AS have_ended,
+        -- Of those that wait for others: when the one was tried that was tried longest ago.
+        (
+            SELECT min(waiting.completed_before)
+            FROM reliable_imports.import_retries AS waiting
+            WHERE waiting.batch_id = %(batch_id)s
+        ) AS all_tried_since
 ), due AS MATERIALIZED (
     SELECT
         retry.batch_id, retry.item_number, retry.next_attempt,
-        retry.completed_before = others.completed AS tries_last
+        -- Not before all have been tried since the last one was completed: one of these may bring what it needs.
+        retry.completed_before IS NOT NULL AND others.all_tried_since = others.completed AS tries_last
     FROM reliable_imports.import_retries AS retry
     CROSS JOIN others
     WHERE retry.batch_id = %(batch_id)s
