@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,9 @@ class Plan:
         self._seed = _seed(target, self._parts)
         self._server_version = server_version
         self.has_key = bool(self._parts)
-        self.needs_single_rows = target.needs_single_rows or request.existing == "keep"
+        # A text is read as the fields of `interval day` say only where it is a constant.
+        has_fields = any(_HAS_FIELDS.match(column.exact_type) for column in columns)
+        self.needs_single_rows = target.needs_single_rows or request.existing == "keep" or has_fields
         self.settles = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
         self._is_upsert = self._index is not None or (
@@ -410,6 +413,7 @@ class Plan:
 
 
 _TEXTS = frozenset({str, type(None)})
+_HAS_FIELDS = re.compile(r"interval [a-z]")
 
 
 def hash_of(parts: Sequence[tuple[str, IndexPart]], seed: int, server_version: int) -> str:

@@ -25,6 +25,7 @@ from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import Enum
+from functools import partial
 from pathlib import PurePath
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -77,6 +78,9 @@ Writer = Callable[[Any], Written]
 _NUMBERS = frozenset({"int2", "int4", "int8", "oid", "numeric", "float4", "float8", "money"})
 _WHOLE_NUMBERS = frozenset({"int2", "int4", "int8", "oid"})
 _WITHOUT_ZONE = frozenset({"timestamp", "date", "time"})
+_RANGES_WITHOUT_ZONE = frozenset(
+    f"pg_catalog.{name}" for name in ("tsrange", "daterange", "tsmultirange", "datemultirange")
+)
 _TIMES = frozenset({*_WITHOUT_ZONE, "timestamptz", "timetz", "interval"})
 _AS_THEY_PRINT = (
     UUID,
@@ -104,10 +108,9 @@ def writer_for(column_type: ColumnType) -> Writer:
             return _hstore
         case "composite":
             return lambda value: _composite(value, column_type)
-        case "range":
-            return _range
-        case "multirange":
-            return _multirange
+        case "range" | "multirange" as kind:
+            write: Writer = _range if kind == "range" else _multirange
+            return partial(_without_zone, write) if column_type.cast in _RANGES_WITHOUT_ZONE else write
         case kind if kind in _WHOLE_NUMBERS:
             return _whole_number
         case kind if kind in _TIMES:
@@ -249,10 +252,15 @@ def _array(value: Any, column_type: ColumnType) -> Written:
         return None if value is None else _sendable(value)
     if isinstance(value, Enum):
         return _array(value.value, column_type)
-    assert column_type.element is not None
+    element = column_type.element
+    assert element is not None
     if not isinstance(value, list | tuple | AbstractSet):
         return _of_any_kind(value, _text)
-    return _array_text(list(value), column_type.element.kind, writer_for(column_type.element))
+    if element.kind in _WITHOUT_ZONE and _has_zone(value):
+        # As for a single value, for which see `_time`.
+        text = _array_text(list(value), element.kind, _text)
+        return Expression(f"{{}}::pg_catalog.timestamptz[]::pg_catalog.{element.kind}[]", text)
+    return _array_text(list(value), element.kind, writer_for(element))
 
 
 def _array_text(values: Sequence[Any], kind: str, write: Writer) -> str:
@@ -263,6 +271,12 @@ def _array_text(values: Sequence[Any], kind: str, write: Writer) -> str:
         else:
             parts.append(_element(_plain(write(value)), null="NULL"))
     return f"{{{','.join(parts)}}}"
+
+
+def _has_zone(value: Any) -> bool:
+    if isinstance(value, list | tuple | AbstractSet):
+        return any(map(_has_zone, value))
+    return isinstance(value, datetime) and value.tzinfo is not None
 
 
 def _is_dimension(value: Any, kind: str) -> bool:
@@ -316,6 +330,17 @@ def _range(value: Any) -> Written:
     return _text(value)
 
 
+def _without_zone(write: Writer, value: Any) -> Written:
+    bounds = [value.lower, value.upper] if isinstance(value, Range) else value
+    if isinstance(bounds, list | tuple | AbstractSet):
+        ranges = [[each.lower, each.upper] if isinstance(each, Range) else each for each in bounds]
+        if _has_zone(ranges):
+            raise ContextMisuse(
+                "a datetime with a zone cannot be a bound of a range without one; convert it to local time first"
+            )
+    return write(value)
+
+
 def _multirange(value: Any) -> Written:
     if isinstance(value, list | tuple | AbstractSet):
         return f"{{{','.join(_plain(_range(each)) or '' for each in value)}}}"
@@ -347,7 +372,7 @@ def _of_any_kind(value: Any, write: Writer) -> Written:
     if isinstance(value, float):
         return write(float(value))
     if isinstance(value, Decimal):
-        return "NaN" if value.is_nan() else str(value)
+        return format(value, "f") if value.is_finite() else "NaN" if value.is_nan() else str(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, date | time):
@@ -409,7 +434,9 @@ def _plain(written: Written) -> str | None:
     if isinstance(written, Expression):
         if written.text is None:
             raise ContextMisuse("a value that only psycopg2 can write cannot be part of an array or a row")
-        return written.text
+        raise ContextMisuse(
+            "a datetime with a zone cannot be part of a row whose attribute has none; convert it to local time first"
+        )
     return written
 
 

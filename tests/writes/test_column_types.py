@@ -637,3 +637,56 @@ def _has_xml(sql: Sql) -> bool:
         return bool(sql("SELECT '<a/>'::xml"))
     except psycopg2.errors.FeatureNotSupported:
         return False
+
+
+@pytest.mark.parametrize("items", [1, 20])
+def test_an_interval_of_certain_fields_is_read_as_these_say(
+    manager: BatchManager, register: Register, sql: Sql, items: int
+) -> None:
+    sql("CREATE TABLE spans (id integer PRIMARY KEY, days interval day, minutes interval minute)")
+    sql("CREATE TABLE alone (days interval day, minutes interval minute); INSERT INTO alone VALUES ('5', '7')")
+
+    class SpansProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("spans", {"id": item.item_number, "days": "5", "minutes": "7"}, key="id")
+
+    register(SpansProcessor)
+    manager.process_batch(manager.create_batch("spans", [{}] * items))
+
+    assert sql("SELECT DISTINCT days, minutes FROM spans") == sql("SELECT days, minutes FROM alone")
+
+
+def test_an_instant_is_the_same_in_an_array_as_alone(manager: BatchManager, register: Register, sql: Sql) -> None:
+    sql("CREATE TABLE moments (id integer PRIMARY KEY, moment timestamp, moments timestamp[])")
+    noon = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+
+    class MomentsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            row = {"id": item.item_number, "moment": noon, "moments": [noon, None]}
+            ctx.upsert("moments", row, key="id", returning="id" if item.item_number == 1 else None)
+
+    register(MomentsProcessor)
+    assert manager.process_batch(manager.create_batch("moments", [{}] * 20)).completed_items == 20
+
+    assert sql("SELECT DISTINCT moments = ARRAY[moment, NULL] FROM moments") == [(True,)]
+
+
+def test_an_instant_is_not_taken_for_local_time_within_a_row_or_a_range(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TYPE stop AS (at timestamp, track integer)")
+    sql("CREATE TABLE moments (id integer PRIMARY KEY, stop stop, open tsrange)")
+    noon = datetime(2024, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    values = [{"stop": (noon, 1)}, {"open": (noon, noon)}]
+
+    class MomentsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("moments", {"id": item.item_number, **values[item.item_number - 1]}, key="id")
+
+    register(MomentsProcessor)
+    batch_id = manager.create_batch("moments", [{}, {}])
+    manager.process_batch(batch_id)
+
+    first, second = said(manager, batch_id)
+    assert "a datetime with a zone cannot be part of a row whose attribute has none" in first
+    assert "a datetime with a zone cannot be a bound of a range without one" in second
