@@ -279,6 +279,11 @@ BEGIN
                 AND reference.conrelid = ANY (family)
                 AND reference.confrelid = ANY (family)
         ),
+        'has_exclusions', EXISTS (
+            SELECT FROM pg_catalog.pg_constraint AS held
+            WHERE held.contype = 'x'
+                AND held.conrelid = ANY (family)
+        ),
         'has_deferrable', EXISTS (
             SELECT FROM pg_catalog.pg_constraint AS held
             WHERE held.condeferrable

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
@@ -92,7 +93,8 @@ class Plan:
     Attributes:
         needs_single_rows: each row takes a statement of its own, which tells what became of it.
         settles: constraints of the table may be checked later, and are checked after each item.
-        same_statement: what rows must have in common to share a statement as columns.
+        minds_order: another unique index or exclusion constraint than that of the key reads what is written, so rows
+            with different keys may get in each other's way.
     """
 
     def __init__(self, request: WriteRequest, target: Target, *, server_version: int) -> None:
@@ -119,6 +121,11 @@ class Plan:
         if request.key is not None and (missing := [name for name in self._key_columns if name not in self.columns]):
             raise ContextMisuse(f"the row for {request.table} lacks its key: {', '.join(missing)}")
         self._nulls_are_equal = self._index is not None and self._index.nulls_are_equal
+        key_types = [columns[place].type.kind for place in self._key_places]
+        self._keys_are_plain = all(part.column is not None and part.collation is None for part in self._parts) and all(
+            kind in _ONE_TEXT for kind in key_types
+        )
+        self._key_patterns = tuple(_ONE_TEXT.get(kind) for kind in key_types)
         self._seed = _seed(target, self._parts)
         self._server_version = server_version
         self.has_key = bool(self._parts)
@@ -148,6 +155,10 @@ class Plan:
             and column.name not in request.defaulted
             and not column.is_always_identity
         ]
+        written = frozenset(self.columns)
+        self.minds_order = target.has_exclusions or any(
+            index is not self._index and (index.reads | index.columns) & written for index in target.indexes
+        )
         self.head = f"{self._into}VALUES "
         self.tail = self._on_conflict(self._where_it_differs()) if self._is_upsert else ""
 
@@ -206,6 +217,13 @@ class Plan:
         for place, expression in write.expressions:
             parts[place] = expression.format(parts[place])
         return f"({', '.join(parts)})"
+
+    def shows_equal_keys(self, key: Sequence[str | None]) -> bool:
+        """Whether a key that equals this one, as the server compares them, can only have the same texts."""
+        return self._keys_are_plain and all(
+            text is None or pattern is None or pattern.fullmatch(text) is not None
+            for text, pattern in zip(key, self._key_patterns, strict=True)
+        )
 
     # Statements for one row
 
@@ -321,9 +339,13 @@ class Plan:
             return f"{self._into}SELECT {', '.join(selected)} FROM {source}{self.tail}"
         names = [quoted(name) for name in self.columns]
         given = ", ".join(f"{each} AS {name}" for each, name in zip(selected, names, strict=True))
+        # What joins the rows to those that are there need not keep their order.
+        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
+        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
+        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {self._unaltered()}"
         return (
-            f"{self._into}SELECT {', '.join(names)} FROM (SELECT {given} FROM {source}) AS given "
-            f"WHERE NOT EXISTS ({self._unchanged_row()}){self.tail}"
+            f"{self._into}SELECT {', '.join(names)} FROM (SELECT {given}, {place} FROM {source}) AS given "
+            f"WHERE NOT EXISTS ({self._unchanged_row()}) ORDER BY given.{place}{self.tail}"
         )
 
     def _unchanged_row(self) -> str:
@@ -413,6 +435,18 @@ class Plan:
 
 
 _TEXTS = frozenset({str, type(None)})
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_ONE_TEXT = {
+    "text": None,
+    "varchar": None,
+    "int2": _INTEGER,
+    "int4": _INTEGER,
+    "int8": _INTEGER,
+    "uuid": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+}
+"""Types of which a value has one text only, if it looks like this; of others 7 and 007 may be equal."""
+
 _HAS_FIELDS = re.compile(r"interval [a-z]")
 
 

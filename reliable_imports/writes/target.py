@@ -81,6 +81,7 @@ class Target:
         name: schema and name, quoted.
         root: of a partition, the table that it belongs to; else the same.
         version: changes when somebody alters the table.
+        has_exclusions: exclusion constraints.
         needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
             row level security, references of the table to itself, functions that may look at the table.
         has_deferrable: constraints that may be checked later.
@@ -95,6 +96,7 @@ class Target:
     is_view: bool
     columns: Mapping[str, Column]
     indexes: Sequence[Index]
+    has_exclusions: bool
     needs_single_rows: bool
     has_deferrable: bool
     may_leave_out: bool
@@ -121,6 +123,7 @@ class Target:
             is_view=described["is_view"],
             columns={column.name: column for column in columns},
             indexes=[_index(each) for each in described["indexes"]],
+            has_exclusions=described["has_exclusions"],
             needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
             has_deferrable=described["has_deferrable"],
             may_leave_out=described["has_row_triggers"] or plain_only,

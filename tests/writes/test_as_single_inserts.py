@@ -461,3 +461,46 @@ def test_a_row_that_frees_a_value_comes_before_the_one_that_takes_it(
     summary = _batch(manager, register, items, lambda item, ctx: ctx.upsert("seats", item.source_data, key="id"))
     assert (summary.completed_items, summary.failed_items) == (1, 59)
     assert sql("SELECT id FROM seats WHERE seat = id") == [(1,)]
+
+
+def test_rows_that_are_numbered_by_a_sequence_are_numbered_in_item_order(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE parts (number serial, id integer PRIMARY KEY)")
+    sql("INSERT INTO parts (id) SELECT n FROM generate_series(1001, 1050) AS n")
+    items = [{"id": n} for n in range(200)]
+
+    _batch(manager, register, items, lambda item, ctx: ctx.upsert("parts", item.source_data, key="id"))
+
+    assert sql("SELECT id FROM parts WHERE id < 1000 ORDER BY number") == [(n,) for n in range(200)]
+
+
+def test_a_key_in_two_spellings_is_written_in_item_order(manager: BatchManager, register: Register, sql: Sql) -> None:
+    sql("CREATE TABLE parts (number serial, code integer UNIQUE, title text, colour text)")
+    sql("INSERT INTO parts (code, title) VALUES (7, 'first')")
+    others = [{"code": str(n), "title": "other"} for n in range(100, 120)]
+
+    # The last one changes nothing of the row as it stood when the batch began.
+    items = [{"code": "007", "title": "second"}, {"code": "7", "title": "first"}, *others]
+    _batch(manager, register, items, lambda item, ctx: ctx.upsert("parts", item.source_data, key="code"))
+    assert sql("SELECT title FROM parts WHERE code = 7") == [("first",)]
+
+    # And rows with other columns stand in a statement of their own.
+    items = [*others, {"code": "7", "title": "third", "colour": "red"}, {"code": "007", "title": "fourth"}]
+    _batch(manager, register, items, lambda item, ctx: ctx.upsert("parts", item.source_data, key="code"))
+    assert sql("SELECT title, colour FROM parts WHERE code = 7") == [("fourth", "red")]
+
+
+@pytest.mark.parametrize("constraint", ["UNIQUE (seat)", "EXCLUDE USING btree (seat WITH =)"])
+def test_a_row_takes_no_value_that_a_later_row_with_other_columns_frees(
+    manager: BatchManager, register: Register, sql: Sql, constraint: str
+) -> None:
+    sql(f"CREATE TABLE seats (id integer PRIMARY KEY, seat integer, title text, {constraint})")
+    sql("INSERT INTO seats VALUES (3, 1)")
+    items = [{"id": n, "seat": n, "title": "other"} for n in range(100, 120)]
+    items += [{"id": 2, "seat": 1}, {"id": 3, "seat": 9, "title": "moves away"}]
+
+    summary = _batch(manager, register, items, lambda item, ctx: ctx.upsert("seats", item.source_data, key="id"))
+
+    assert (summary.completed_items, summary.failed_items) == (21, 1)
+    assert sql("SELECT id, seat FROM seats WHERE id < 100") == [(3, 9)]
