@@ -679,7 +679,8 @@ def _have_distinct_keys(kinds: _Kinds) -> bool:
     if len(kinds) == 1 and not next(iter(kinds))[0].spares_sequence:
         return True
     return all(
-        write.plan.shows_equal_keys(write.key) for writes in kinds.values() for write in writes if write.key is not None
+        plan.show_equal_keys([write.key for write in writes if write.key is not None])
+        for (plan, _), writes in kinds.items()
     )
 
 

@@ -218,11 +218,15 @@ class Plan:
             parts[place] = expression.format(parts[place])
         return f"({', '.join(parts)})"
 
-    def shows_equal_keys(self, key: Sequence[str | None]) -> bool:
-        """Whether a key that equals this one, as the server compares them, can only have the same texts."""
-        return self._keys_are_plain and all(
-            text is None or pattern is None or pattern.fullmatch(text) is not None
-            for text, pattern in zip(key, self._key_patterns, strict=True)
+    def show_equal_keys(self, keys: Iterable[Sequence[str | None]]) -> bool:
+        """Whether keys that are equal to the server are sure to have the same texts."""
+        if not self._keys_are_plain:
+            return False
+        patterns = [(place, pattern) for place, pattern in enumerate(self._key_patterns) if pattern is not None]
+        return not patterns or all(
+            (text := key[place]) is None or pattern.fullmatch(text) is not None
+            for key in keys
+            for place, pattern in patterns
         )
 
     # Statements for one row
