@@ -85,6 +85,8 @@ class TableProcessor(BaseProcessor):
         super().__init_subclass__(**kwargs)
         cls._model = None
         cls._requests = {}
+        if cls.existing == "keep" and "duplicates" not in cls.__dict__:
+            cls.duplicates = "first_wins"  # the later rows of a key would be kept out anyway
 
     @classmethod
     def missing_parts(cls) -> list[str]:

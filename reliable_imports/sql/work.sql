@@ -82,7 +82,9 @@ FROM reliable_imports.claim_chunk(
 -- Items whose range has moved on without them; each is locked by this transaction as a range would be.
 --
 -- Those that wait for others come when nothing else of the batch is left, and to one worker at a time, so that what
--- another one is just about to complete is not missed.
+-- another one is just about to complete is not missed. They come from the last to the first, then from the first to the
+-- last, and so on: a chain in which each row refers to the next is done in one round then, and not in as many as it has
+-- rows.
 WITH others AS MATERIALIZED (
     SELECT
         (SELECT coalesce(sum(completed), 0) FROM reliable_imports.import_ranges WHERE batch_id = %(batch_id)s) AS completed,
@@ -108,9 +110,13 @@ WITH others AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT
         retry.batch_id, retry.item_number, retry.next_attempt,
+        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END AS round,
         -- Not before all have been tried since the last one was completed: one of these may bring what it needs.
         retry.completed_before IS NOT NULL AND others.all_tried_since = others.completed AS tries_last
     FROM reliable_imports.import_retries AS retry
+    JOIN reliable_imports.import_items AS item
+        ON item.batch_id = retry.batch_id
+        AND item.item_number = retry.item_number
     CROSS JOIN others
     WHERE retry.batch_id = %(batch_id)s
         AND retry.not_before <= pg_catalog.clock_timestamp()
@@ -121,9 +127,14 @@ WITH others AS MATERIALIZED (
                 AND batch.status = 'processing'
         )
     ORDER BY
-        retry.completed_before NULLS FIRST,
+        retry.completed_before IS NOT NULL,
         CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-        retry.item_number
+        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
+        CASE
+            WHEN retry.completed_before IS NOT NULL AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
+            THEN -retry.item_number
+            ELSE retry.item_number
+        END
     LIMIT %(limit)s
     FOR UPDATE OF retry SKIP LOCKED
 )
@@ -165,7 +176,9 @@ FROM due
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = due.batch_id
     AND item.item_number = due.item_number
-ORDER BY item.item_number
+ORDER BY
+    due.round,
+    CASE WHEN pg_catalog.mod(due.round, 2) = 0 THEN -item.item_number ELSE item.item_number END
 
 -- name: due_retry
 SELECT retry.item_number

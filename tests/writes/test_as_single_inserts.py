@@ -46,15 +46,17 @@ class Alone:
     def outcomes(self, rows: Sequence[Row]) -> Outcomes:
         found: Outcomes = {}
         waiting = list(enumerate(rows, 1))
+        turns = 0
         while waiting:
             put_off = []
             for number, row in waiting:
                 found[number], is_deferred = self._try(row, _way_of(self.way, number - 1))
                 if is_deferred:
                     put_off.append((number, row))
-            if len(put_off) == len(waiting):
+            if len(put_off) == len(waiting) and turns > 0:
                 break
-            waiting = put_off
+            turns += 1
+            waiting = put_off[::-1]  # to and fro
         return found
 
     def _try(self, row: Row, way: str) -> tuple[str, bool]:
