@@ -75,8 +75,9 @@ class Recorder:
             "logs": f"[{','.join(logs)}]" if logs else None,
         }
         keys = keys_written(completed) or _WORK["no_keys"]
-        # Put in after the parameters: a text of a key may look like one.
-        statement = cursor.mogrify(_WORK["record_chunk"], parameters).decode().replace("{keys}", keys, 1)
+        # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
+        before, after = _WORK["record_chunk"].split("{keys}")
+        statement = cursor.mogrify(before, parameters).decode() + keys + after
         cursor.execute(f"{self._reset}{statement}; COMMIT")
 
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:

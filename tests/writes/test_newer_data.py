@@ -169,6 +169,23 @@ def test_keys_that_are_two_to_the_index_are_two_to_the_guard(sql: Sql, old_and_n
     assert sql("SELECT v FROM target ORDER BY v") == [("new",), ("old",)]
 
 
+@pytest.mark.parametrize("key", ["{keys}", "{}", "%s", "%(logs)s", "' || {keys} || '"])
+def test_a_text_that_looks_like_a_part_of_our_sql_is_only_a_text(
+    sql: Sql, manager: BatchManager, old_and_new: OldAndNew, key: str
+) -> None:
+    sql("CREATE TABLE target (k text PRIMARY KEY, v text)")
+    result = {"result": {"target_id": key}}
+
+    again = old_and_new(
+        {**_one(row("target", "k", k=key, v="old")), **result}, {**_one(row("target", "k", k=key, v="new")), **result}
+    )
+
+    assert again.skipped_items == 1
+    assert sql("TABLE target") == [(key, "new")]
+    (newer,) = manager.list_items(old_and_new.new_id)
+    assert newer.result == {"target_id": key}
+
+
 def test_keys_of_a_collation_that_ignores_case_are_one(sql: Sql, old_and_new: OldAndNew) -> None:
     try:
         sql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
