@@ -29,6 +29,7 @@ FROM reliable_imports.apply_writes(
 -- stops. Its last row tells how many rows were tried, how many subtransactions have written, and of the rows that were
 -- refused which and why.
 DO {tag}
+#variable_conflict use_column  -- a column in ON CONFLICT may have the name of a variable
 DECLARE
     {cells}
     first_row       integer := 1;

@@ -167,6 +167,20 @@ def test_two_indexes_that_columns_could_mean_are_told_apart_by_name(
     assert manager.process_batch(batch_id).completed_items == 1
 
 
+@pytest.mark.parametrize("column", ["row_number", "used", "cells_1"])
+def test_a_column_of_a_unique_index_may_have_any_name(
+    manager: BatchManager, register: Register, sql: Sql, column: str
+) -> None:
+    sql(f"CREATE TABLE people ({column} integer, name text CHECK (name <> 'n30'), phone text)")
+    sql(f"CREATE UNIQUE INDEX ON people ({column})")
+    register(_derive(columns={"id": column}, key=(column,)))
+
+    for _ in range(2):
+        summary = _import(manager, _ids(range(60)))
+
+        assert (summary.completed_items, summary.failed_items) == (59, 1)
+
+
 def test_without_a_key_rows_are_inserted(manager: BatchManager, register: Register, people: None, sql: Sql) -> None:
     sql("ALTER TABLE people DROP CONSTRAINT people_pkey")
     register(_derive(key=()))
