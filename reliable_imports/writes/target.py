@@ -68,6 +68,13 @@ class Index:
         return frozenset(part.column for part in self.parts if part.column is not None)
 
     @property
+    def read_by_parts(self) -> frozenset[str]:
+        """The columns that a key is made of, and perhaps some that only the predicate reads."""
+        expressions = [part.sql for part in self.parts if part.column is None]
+        read = {name for name in self.reads if any(name.replace('"', '""') in sql for sql in expressions)}
+        return self.columns | read
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is over columns alone, and over all rows."""
         return self.predicate is None and all(part.column is not None for part in self.parts)
