@@ -98,9 +98,14 @@ LANGUAGE sql STABLE AS $$
             WHERE index.indrelid = target.oid
         ),
         (
+            SELECT pg_catalog.string_agg(partition.relid::oid::text, ' ' ORDER BY partition.relid)
+            FROM pg_catalog.pg_partition_tree(target.oid) AS partition
+        ),
+        (
             SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', trigger.oid, trigger.tgenabled), ',' ORDER BY trigger.oid)
             FROM pg_catalog.pg_trigger AS trigger
             WHERE trigger.tgrelid = target.oid
+                OR trigger.tgrelid IN (SELECT relid FROM pg_catalog.pg_partition_tree(target.oid))
         )
     ))
     FROM pg_catalog.pg_class AS target

@@ -212,6 +212,25 @@ def test_a_column_that_is_altered_meanwhile_gets_what_was_declared(manager: Batc
     assert sql("SELECT code, count(*) FROM target GROUP BY 1") == [("007", 5_000)]
 
 
+def test_a_trigger_that_a_partition_gets_meanwhile_is_noticed(manager: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE target (id bigint PRIMARY KEY) PARTITION BY RANGE (id)")
+    sql("CREATE TABLE target_part PARTITION OF target DEFAULT")
+    sql("CREATE FUNCTION drop_even() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN CASE WHEN NEW.id % 2 = 1 THEN NEW END; END $$")  # fmt: skip
+
+    class AlteringProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1_500:
+                sql("CREATE TRIGGER odd BEFORE INSERT ON target_part FOR EACH ROW EXECUTE FUNCTION drop_even()")
+            ctx.insert("target", {"id": item.item_number})
+
+    manager.registry.register(AlteringProcessor)
+    summary = manager.process_batch(manager.create_batch("altering", ({} for _ in range(3_000))))
+
+    assert summary.skipped_items > 700
+    assert sql("SELECT count(*) FROM target") == [(summary.completed_items,)]
+
+
 def test_a_schema_that_this_role_may_not_use_fails_its_items(import_rows: Import, sql: Sql) -> None:
     summary = import_rows([{"id": number} for number in range(15)], table="nowhere.target")
 
