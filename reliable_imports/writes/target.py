@@ -91,7 +91,6 @@ class Target:
         needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
             row level security, references of the table to itself, functions that may look at the table.
         has_deferrable: constraints that may be checked later.
-        may_leave_out: triggers or rules may leave rows out without an error.
         takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
     """
 
@@ -104,7 +103,6 @@ class Target:
     indexes: Sequence[Index]
     needs_single_rows: bool
     has_deferrable: bool
-    may_leave_out: bool
     takes_plain_inserts: bool
     has_rules: bool
 
@@ -130,7 +128,6 @@ class Target:
             indexes=[_index(each) for each in described["indexes"]],
             needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
             has_deferrable=described["has_deferrable"],
-            may_leave_out=described["has_row_triggers"] or plain_only,
             takes_plain_inserts=plain_only,
             has_rules=plain_only and not described["has_instead_triggers"],
         )
