@@ -44,7 +44,7 @@ DECLARE
     failed_column      text;
     failed_constraint  text;
 BEGIN
-    LOCK TABLE {table} IN ROW EXCLUSIVE MODE;
+    LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
     PERFORM {unaltered};
     WHILE first_row <= {rows} AND used < {room} LOOP
         last_row := least(first_row + {together} - 1, {rows});
