@@ -166,7 +166,8 @@ class ImportContext:
             NullInKey: the key has no value, and *null_keys* is `fail`.
         """
         wanted = key if isinstance(key, str | UniqueIndex) else tuple(key)
-        request = _upsert_of(table, tuple(row), wanted, existing, tuple(never_updated), null_keys)
+        kept = (never_updated,) if isinstance(never_updated, str) else tuple(never_updated)
+        request = _upsert_of(table, tuple(row), wanted, existing, kept, null_keys)
         return self._write(request, row, returning)
 
     def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:

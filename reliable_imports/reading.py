@@ -22,7 +22,6 @@ from reliable_imports.queries import load
 from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
 
 _READING = load("reading.sql")
-_WORDS: dict[str, Any] = {"stage": Stage}
 
 T = TypeVar("T")
 

@@ -66,6 +66,10 @@ class ReprocessRequest:
             "reason": self.reasons is not None,
             "due_only": self.due_only,
             "retryable_only": self.retryable_only,
+            "permanent_only": self.permanent_only,
+            "max_attempts": self.max_attempts is not None,
+            "resolved_references_only": self.resolved_references_only,
+            "exclude_cancelled": self.exclude_cancelled,
             "exclude_reasons": bool(self.exclude_reasons),
         }
         if not self.failed_items_only and any(narrowed.values()):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from reliable_imports.models import ImportBatchItem
 
 
+_MAX_REQUESTS = 500
+"""Of a source whose items have now these fields and now those, every item may make one of its own."""
+
 _METHODS_THAT_READ = ("to_row", "validate_item", "prepare_item", "process_item")
 
 
@@ -196,6 +199,8 @@ class TableProcessor(BaseProcessor):
         kind = (tuple(row), self._defaulted)
         request = self._requests.get(kind)
         if request is None:
+            if len(self._requests) >= _MAX_REQUESTS:
+                self._requests.clear()
             request = self._requests[kind] = self._request(*kind)
         ctx._write(request, row)
         key = request.key.columns if isinstance(request.key, UniqueIndex) else request.key

@@ -75,8 +75,9 @@ class Recorder:
             "logs": f"[{','.join(logs)}]" if logs else None,
         }
         keys = keys_written(completed) or _WORK["no_keys"]
-        # Put in after the parameters: a text of a key may look like one.
-        statement = cursor.mogrify(_WORK["record_chunk"], parameters).decode().replace("{keys}", keys, 1)
+        # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
+        before, after = _WORK["record_chunk"].split("{keys}")
+        statement = cursor.mogrify(before, parameters).decode() + keys + after
         cursor.execute(f"{self._reset}{statement}; COMMIT")
 
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
@@ -116,23 +117,24 @@ def _retry(attempt: Attempt) -> dict[str, Any]:
 
 def keys_written(completed: Sequence[Attempt]) -> str:
     """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-    by_plan: dict[Plan, tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
     known: list[tuple[int, int]] = []
     for attempt in completed:
         scope = attempt.scope
         number = attempt.stored.item_number
         for write in scope.written:
             if write.key is not None:
-                if write.plan not in by_plan:
-                    by_plan[write.plan] = ([], [])
-                numbers, keys = by_plan[write.plan]
+                kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
+                if kind not in by_kind:
+                    by_kind[kind] = ([], [])
+                numbers, keys = by_kind[kind]
                 numbers.append(number)
                 keys.append(write.key)
         if scope.row_keys:
             known += [(number, key) for key in scope.row_keys]
         if attempt.notes.natural_key is not None:
             known.append((number, attempt.notes.natural_key))
-    queries = [plan.keys_query(numbers, keys) for plan, (numbers, keys) in by_plan.items()]
+    queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
     if known:
         items, keys_ = zip(*known, strict=True)
         queries.append(

@@ -529,7 +529,7 @@ class ChunkSession:
     def write_returning(self, scope: ItemScope, write: Write, returning: str) -> Any:
         """Write a row at once, and return a column of it as it stands then; of a row that was left, as it stood."""
         plan = write.plan
-        told = plan.needs_single_rows or scope.origin is not None
+        told = write.needs_telling or scope.origin is not None
         prefix = f"{_WRITES['forget_what_was_met']}; " if told else ""
         cursor = self._run(scope, prefix + plan.telling_statement(write, scope.origin, returning), is_blind=False)
         row = cursor.fetchone()
@@ -540,7 +540,7 @@ class ChunkSession:
         self._send(scope, _WRITES["what_was_met"])
         ((met,),) = self._cursor.fetchall()
         self._note(scope, write, met or "left out", None)
-        if not plan.has_key:
+        if not plan.has_key or not plan.knows_keys:
             return None
         self._send(scope, plan.standing_row(write, returning))
         row = self._cursor.fetchone()
@@ -548,7 +548,7 @@ class ChunkSession:
 
     def _must_tell(self, scope: ItemScope) -> bool:
         """Whether the server must say what becomes of the writes that an item has declared."""
-        return scope.origin is not None or any(write.plan.needs_single_rows for write in scope.declared)
+        return scope.origin is not None or any(write.needs_telling for write in scope.declared)
 
     def _statements(self, scope: ItemScope) -> tuple[str, bool]:
         """SQL for the writes that an item has declared, and whether it answers what became of them."""
@@ -655,7 +655,7 @@ def _kinds(waiting: Sequence[ItemScope]) -> _Kinds | None:
         if len(scope.declared) != 1 or scope.origin is not None:
             return None
         write = scope.declared[0]
-        if write.plan.needs_single_rows:
+        if write.needs_telling:
             return None
         kind = (write.plan, write.expressions)
         found = kinds.get(kind)

@@ -77,6 +77,13 @@ $$;
 CREATE FUNCTION reliable_imports.target_version(table_name text)
 RETURNS text
 LANGUAGE sql STABLE AS $$
+    WITH RECURSIVE family AS (  -- with its partitions; pg_partition_tree() would lock them all
+        SELECT pg_catalog.to_regclass(table_name)::oid AS id
+        UNION
+        SELECT inherits.inhrelid
+        FROM family
+        JOIN pg_catalog.pg_inherits AS inherits ON inherits.inhparent = family.id
+    )
     SELECT pg_catalog.md5(pg_catalog.concat_ws(
         ',',
         target.oid, target.relkind, target.relrowsecurity, target.relhasrules,
@@ -97,10 +104,11 @@ LANGUAGE sql STABLE AS $$
             FROM pg_catalog.pg_index AS index
             WHERE index.indrelid = target.oid
         ),
+        (SELECT pg_catalog.string_agg(id::text, ' ' ORDER BY id) FROM family),
         (
             SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', trigger.oid, trigger.tgenabled), ',' ORDER BY trigger.oid)
             FROM pg_catalog.pg_trigger AS trigger
-            WHERE trigger.tgrelid = target.oid
+            WHERE trigger.tgrelid IN (SELECT id FROM family)
         )
     ))
     FROM pg_catalog.pg_class AS target

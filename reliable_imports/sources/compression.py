@@ -20,7 +20,6 @@ LONGEST_SIGN = 16
 _BLOCK = 256 * 1024
 _XZ_MEMORY = 256 * 1024 * 1024
 """What `xz -9` takes is a quarter of it; a file may ask for four gigabytes."""
-_PIECE = 1024
 _SIGNS: tuple[tuple[re.Pattern[bytes], Compression], ...] = (
     (re.compile(rb"\x1f\x8b"), "gzip"),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), "bzip2"),

@@ -29,6 +29,7 @@ FROM reliable_imports.apply_writes(
 -- stops. Its last row tells how many rows were tried, how many subtransactions have written, and of the rows that were
 -- refused which and why.
 DO {tag}
+#variable_conflict use_column  -- a column in ON CONFLICT may have the name of a variable
 DECLARE
     {cells}
     first_row       integer := 1;
@@ -43,7 +44,7 @@ DECLARE
     failed_column      text;
     failed_constraint  text;
 BEGIN
-    LOCK TABLE {table} IN ROW EXCLUSIVE MODE;
+    LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
     PERFORM {unaltered};
     WHILE first_row <= {rows} AND used < {room} LOOP
         last_row := least(first_row + {together} - 1, {rows});

@@ -3,5 +3,6 @@
 target      what the catalogue says of a table
 values      a value as the text that PostgreSQL reads for a column
 plan        a kind of write to a table: its statements, and whether many rows may share one
+plans       the plans that a run has made so far
 identifiers names in SQL
 """

@@ -71,13 +71,15 @@ class Write(NamedTuple):
     Attributes:
         texts: a text for each column of the plan, or None.
         expressions: instead of some of them: the column's place, and SQL in which `{}` stands for the text.
-        key: the texts of the key; None where the row has no whole key.
+        key: the texts of the key; None where the row has no whole key, or only the server can tell it.
+        needs_telling: it takes a statement of its own, which tells what became of it.
     """
 
     plan: Plan
     texts: tuple[str | None, ...]
     expressions: tuple[tuple[int, str], ...]
     key: tuple[str | None, ...] | None
+    needs_telling: bool
 
 
 class Origin(NamedTuple):
@@ -92,6 +94,7 @@ class Plan:
 
     Attributes:
         needs_single_rows: each row takes a statement of its own, which tells what became of it.
+        knows_keys: a row has all columns that its key is made of.
         settles: constraints of the table may be checked later, and are checked after each item.
         minds_order: another unique index or exclusion constraint than that of the key reads what is written, so rows
             with different keys may get in each other's way.
@@ -117,9 +120,13 @@ class Plan:
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
         self._key_columns = _columns_of_key(request.key, self._index, self._parts)
-        self._key_places = tuple(place for place, name in enumerate(self.columns) if name in self._key_columns)
+        read = self._key_columns if self._index is None else self._index.read_by_parts
+        self._key_places = tuple(place for place, name in enumerate(self.columns) if name in read)
+        self.knows_keys = len(self._key_places) == len(read)
         if request.key is not None and (missing := [name for name in self._key_columns if name not in self.columns]):
             raise ContextMisuse(f"the row for {request.table} lacks its key: {', '.join(missing)}")
+        for name in set(request.never_updated).difference(target.columns):
+            _known_column(target, name)
         self._nulls_are_equal = self._index is not None and self._index.nulls_are_equal
         key_types = [columns[place].type.kind for place in self._key_places]
         self._keys_are_plain = all(part.column is not None and part.collation is None for part in self._parts) and all(
@@ -131,7 +138,9 @@ class Plan:
         self.has_key = bool(self._parts)
         # A text is read as the fields of `interval day` say only where it is a constant.
         has_fields = any(_HAS_FIELDS.match(column.exact_type) for column in columns)
-        self.needs_single_rows = target.needs_single_rows or request.existing == "keep" or has_fields
+        self.needs_single_rows = (
+            target.needs_single_rows or request.existing == "keep" or has_fields or not self.knows_keys
+        )
         self.settles = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
         self._is_upsert = self._index is not None or (
@@ -139,6 +148,7 @@ class Plan:
         )
         self._spares_sequence = (
             self._is_upsert
+            and self.knows_keys
             and request.existing == "update"
             and self._index is not None
             and self._index.is_plain
@@ -198,25 +208,37 @@ class Plan:
             expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
             texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
         if not self.has_key:
-            return Write(self, texts, expressions, None)
-        key: tuple[str | None, ...] | None = tuple([texts[place] for place in self._key_places])
-        if None in key and not self._nulls_are_equal:  # type: ignore[operator]
+            return Write(self, texts, expressions, None, self.needs_single_rows)
+        if not self.knows_keys:
+            return Write(self, texts, expressions, None, True)
+        key: tuple[str | None, ...] = tuple([texts[place] for place in self._key_places])
+        if None in key and not self._nulls_are_equal:
             taken = {place for place, _ in expressions}
             missing = [self.columns[p] for p in self._key_places if texts[p] is None and p not in taken]
-            if missing:
-                key = None
-                if self.request.null_keys == "fail":
-                    raise NullInKey(self.request.table, sorted(self._key_columns), missing)
-        return Write(self, texts, expressions, key)
+            if missing and self.request.null_keys == "fail":
+                raise NullInKey(self.request.table, sorted(self._key_columns), missing)
+            # Of an expression, such as one with coalesce(), only the server can tell.
+            if not self._plain_key_columns().isdisjoint(missing):
+                return Write(self, texts, expressions, None, self.needs_single_rows)
+        # What only psycopg2 could write may be another value the next time it is asked for.
+        if any(texts[place] is None for place, _ in expressions if place in self._key_places):
+            return Write(self, texts, expressions, None, True)
+        return Write(self, texts, expressions, key, self.needs_single_rows)
 
-    def values(self, write: Write) -> str:
-        """The row in parentheses, as it stands behind VALUES."""
-        if not write.expressions:
-            return f"({', '.join(map(literal, write.texts))})"
+    def key_expressions(self, write: Write) -> tuple[tuple[int, str], ...]:
+        """Those of the row's expressions that its key is made of."""
+        return tuple(each for each in write.expressions if each[0] in self._key_places)
+
+    def _sql_of(self, write: Write) -> list[str]:
+        """SQL for each value of the row."""
         parts = list(map(literal, write.texts))
         for place, expression in write.expressions:
             parts[place] = expression.format(parts[place])
-        return f"({', '.join(parts)})"
+        return parts
+
+    def values(self, write: Write) -> str:
+        """The row in parentheses, as it stands behind VALUES."""
+        return f"({', '.join(self._sql_of(write))})"
 
     def show_equal_keys(self, keys: Iterable[Sequence[str | None]]) -> bool:
         """Whether keys that are equal to the server are sure to have the same texts."""
@@ -261,29 +283,24 @@ class Plan:
 
     def standing_row(self, write: Write, returning: str) -> str:
         """A SELECT of a column of the row that an upsert of this key meets."""
-        plain = {part.column for part in self._parts}
         conditions = []
-        texts = dict(zip(self.columns, write.texts, strict=True))
+        given = dict(zip(self.columns, self._sql_of(write), strict=True))
         for part in self._parts:
-            if part.column is not None and part.column in texts:
-                text = texts[part.column]
-                test = "IS NULL" if text is None else f"= {literal(text)}"
+            if part.column is not None:
+                value = given[part.column]
+                test = "IS NULL" if value == "NULL" else f"= {value}"
                 conditions.append(f"stands.{quoted(part.column)} {test}")
             else:
                 conditions.append(f"({part.sql}) = (SELECT {part.sql} FROM ({self._given(write)}) AS given)")
         if self._index is not None and self._index.predicate is not None:
             conditions.append(f"({self._index.predicate})")
-        assert plain
         return f"SELECT {quoted(returning)} FROM {self.target.name} AS stands WHERE {' AND '.join(conditions)}"
 
     def _given(self, write: Write) -> str:
         """A SELECT of the row as it was given, by column, typed."""
-        texts = list(map(literal, write.texts))
-        for place, expression in write.expressions:
-            texts[place] = expression.format(texts[place])
         return "SELECT " + ", ".join(
-            f"({text})::{cast} AS {quoted(name)}"
-            for text, cast, name in zip(texts, self._casts, self.columns, strict=True)
+            f"({value})::{cast} AS {quoted(name)}"
+            for value, cast, name in zip(self._sql_of(write), self._casts, self.columns, strict=True)
         )
 
     # Statements for many rows
@@ -353,7 +370,9 @@ class Plan:
         )
 
     def _unchanged_row(self) -> str:
-        keys = " AND ".join(f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._key_columns))
+        keys = " AND ".join(
+            f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())
+        )
         changed = set(self._changed)
         pairs = [
             (f"stands.{quoted(name)}::{cast}", f"given.{quoted(name)}")
@@ -366,22 +385,32 @@ class Plan:
             same = f" AND ROW({', '.join(stands)})::record OPERATOR(pg_catalog.*=) ROW({', '.join(given)})::record"
         return f"SELECT FROM {self.target.name} AS stands WHERE {keys}{same}"
 
-    def keys_query(self, numbers: Sequence[int], keys: Sequence[tuple[str | None, ...]]) -> str:
-        """A SELECT of item numbers and the keys of their rows, hashed as the server compares them."""
+    def keys_query(
+        self,
+        expressions: Iterable[tuple[int, str]],
+        numbers: Sequence[int],
+        keys: Sequence[tuple[str | None, ...]],
+    ) -> str:
+        """A SELECT of item numbers and the keys of their rows, hashed as the server compares them.
+
+        Args:
+            expressions: the `key_expressions` that all of these rows have.
+        """
         texts = columns_of_texts(keys)
         if texts is None:  # a text with a separator in it: one at a time, and this one by values
             if len(numbers) > 1:
                 return " UNION ALL ".join(
-                    self.keys_query([number], [key]) for number, key in zip(numbers, keys, strict=True)
+                    self.keys_query(expressions, [number], [key]) for number, key in zip(numbers, keys, strict=True)
                 )
             cut = [f"{literal(text)}::text AS c{number}" for number, text in enumerate(keys[0], 1)]
         else:
             cut = [f"pg_catalog.unnest({_cut(text)}) AS c{number}" for number, text in enumerate(texts, 1)]
-        names = [self.columns[place] for place in self._key_places]
-        exact = [
-            f"c{number}::{self.target.columns[name].exact_type} AS {quoted(name)}"
-            for number, name in enumerate(names, 1)
-        ]
+        instead = dict(expressions)
+        exact = []
+        for number, place in enumerate(self._key_places, 1):
+            name = self.columns[place]
+            value = instead.get(place, "{}").format(f"c{number}")
+            exact.append(f"({value})::{self.target.columns[name].exact_type} AS {quoted(name)}")
         items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS item_number"
         return (
             f"SELECT item_number, {self._key_of('')} AS row_key "
@@ -395,9 +424,10 @@ class Plan:
 
     def _on_conflict(self, condition: str | None) -> str:
         assignments = ", ".join(f"{name} = EXCLUDED.{name}" for name in self._changed)
-        if not assignments:
-            name = quoted(sorted(self._key_columns)[0])
-            assignments = f"{name} = EXCLUDED.{name}"
+        if not assignments:  # the server wants one, and takes none of a column that it numbers itself
+            columns = [self.target.columns[name] for name in (*sorted(self._key_columns), *self.target.columns)]
+            same = next((each for each in columns if not each.is_always_identity and not each.is_generated), columns[0])
+            assignments = f"{quoted(same.name)} = stands.{quoted(same.name)}"
         where = "" if condition is None else f" WHERE {condition}"
         return f" ON CONFLICT {self._arbiter()} DO UPDATE SET {assignments}{where}"
 

@@ -9,6 +9,9 @@ from reliable_imports.errors import UnusableTarget
 from reliable_imports.writes.plan import Plan, WriteRequest
 from reliable_imports.writes.target import Target
 
+_MAX_PLANS = 500
+"""Of a source whose items have now these fields and now those, every item may need one of its own."""
+
 
 class Plans:
     """Plans by what was asked for, and the tables that they were made for."""
@@ -44,6 +47,8 @@ class Plans:
 
     def make(self, request: WriteRequest, server_version: int) -> Plan:
         """Make the plan for a request to a known table, and keep it; see `Plan` for what it raises."""
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
         plan = Plan(request, self._targets[request.table], server_version=server_version)
         self._plans[request] = plan
         return plan

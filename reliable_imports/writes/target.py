@@ -68,6 +68,13 @@ class Index:
         return frozenset(part.column for part in self.parts if part.column is not None)
 
     @property
+    def read_by_parts(self) -> frozenset[str]:
+        """The columns that a key is made of, and perhaps some that only the predicate reads."""
+        expressions = [part.sql for part in self.parts if part.column is None]
+        read = {name for name in self.reads if any(name.replace('"', '""') in sql for sql in expressions)}
+        return self.columns | read
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is over columns alone, and over all rows."""
         return self.predicate is None and all(part.column is not None for part in self.parts)
@@ -85,7 +92,6 @@ class Target:
         needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
             row level security, references of the table to itself, functions that may look at the table.
         has_deferrable: constraints that may be checked later.
-        may_leave_out: triggers or rules may leave rows out without an error.
         takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
     """
 
@@ -99,7 +105,6 @@ class Target:
     has_exclusions: bool
     needs_single_rows: bool
     has_deferrable: bool
-    may_leave_out: bool
     takes_plain_inserts: bool
     has_rules: bool
 
@@ -126,7 +131,6 @@ class Target:
             has_exclusions=described["has_exclusions"],
             needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
             has_deferrable=described["has_deferrable"],
-            may_leave_out=described["has_row_triggers"] or plain_only,
             takes_plain_inserts=plain_only,
             has_rules=plain_only and not described["has_instead_triggers"],
         )

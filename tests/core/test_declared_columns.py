@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -210,6 +210,49 @@ def test_a_column_that_is_altered_meanwhile_gets_what_was_declared(manager: Batc
 
     assert summary.status is BatchStatus.COMPLETED
     assert sql("SELECT code, count(*) FROM target GROUP BY 1") == [("007", 5_000)]
+
+
+def test_a_trigger_that_a_partition_gets_meanwhile_is_noticed(manager: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE target (id bigint PRIMARY KEY) PARTITION BY RANGE (id)")
+    sql("CREATE TABLE target_part PARTITION OF target DEFAULT")
+    sql("CREATE FUNCTION drop_even() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN CASE WHEN NEW.id % 2 = 1 THEN NEW END; END $$")  # fmt: skip
+
+    class AlteringProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1_500:
+                sql("CREATE TRIGGER odd BEFORE INSERT ON target_part FOR EACH ROW EXECUTE FUNCTION drop_even()")
+            ctx.insert("target", {"id": item.item_number})
+
+    manager.registry.register(AlteringProcessor)
+    summary = manager.process_batch(manager.create_batch("altering", ({} for _ in range(3_000))))
+
+    assert summary.skipped_items > 700
+    assert sql("SELECT count(*) FROM target") == [(summary.completed_items,)]
+
+
+@pytest.mark.parametrize("good", [20, 19])
+def test_a_partition_that_is_not_written_to_is_not_waited_for(
+    manager: BatchManager, sql: Sql, database: str, good: int
+) -> None:
+    sql("CREATE TABLE target (id bigint PRIMARY KEY, CHECK (id < 20)) PARTITION BY RANGE (id)")
+    sql("CREATE TABLE target_now PARTITION OF target FOR VALUES FROM (0) TO (1000)")
+    sql("CREATE TABLE target_old PARTITION OF target FOR VALUES FROM (-1000) TO (0)")
+
+    class PatientProcessor(BaseProcessor):
+        statement_timeout = timedelta(seconds=3)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.insert("target", {"id": item.item_number - (good - 19)})
+
+    manager.registry.register(PatientProcessor)
+    batch_id = manager.create_batch("patient", ({} for _ in range(20)))
+    with psycopg2.connect(database) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLE target_old IN ACCESS EXCLUSIVE MODE")
+        summary = manager.process_batch(batch_id)
+    other.close()
+
+    assert (summary.completed_items, summary.failed_items) == (good, 20 - good)
 
 
 def test_a_schema_that_this_role_may_not_use_fails_its_items(import_rows: Import, sql: Sql) -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydantic
 import pytest
 
-from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
 from reliable_imports.database import connect, roll_back
 from reliable_imports.engine.claims import Claims
+from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
 from tests.core.doubles import NOTES, PlainProcessor
 
@@ -47,6 +49,29 @@ def test_memory_is_flat(database: str, sql: Sql) -> None:
 
     # 80,000 more items of 200 bytes would be 16 MB as bare text, and several times that as Python objects.
     assert peaks[1] - peaks[0] < 6, f"{peaks} MiB"
+
+
+def test_rows_of_ever_new_columns_are_not_remembered(manager: BatchManager, sql: Sql) -> None:
+    names = [f"c{place}" for place in range(11)]
+    held: list[int] = []
+
+    class SparseProcessor(TableProcessor):
+        table = "sparse"
+        key = ("id",)
+        model = pydantic.create_model("Sparse", id=(int, ...), **dict.fromkeys(names, (str | None, None)))
+
+        def on_batch_complete(self, summary: object, ctx: ImportContext) -> None:
+            gc.collect()
+            held.append(max(len(self._requests), sum(isinstance(each, Plan) for each in gc.get_objects())))
+
+    sql(f"CREATE TABLE sparse (id integer PRIMARY KEY, {' text, '.join(names)} text)")
+    manager.registry.register(SparseProcessor)
+    items = [{"id": each, **{name: "x" for bit, name in enumerate(names) if each >> bit & 1}} for each in range(1500)]
+
+    summary = manager.process_batch(manager.create_batch("sparse", items))
+
+    assert summary.completed_items == 1500
+    assert held[0] <= 500
 
 
 def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: BatchManager) -> None:

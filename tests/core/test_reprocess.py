@@ -231,14 +231,23 @@ def test_all_items_on_request_are_a_new_wish_each_time(manager: BatchManager, sq
 
 @pytest.mark.parametrize(
     "chosen",
-    [{"reason": "12345678"}, {"due_only": True}, {"retryable_only": True}, {"exclude_reasons": ["12345678"]}],
+    [
+        {"reason": "12345678"},
+        {"due_only": True},
+        {"retryable_only": True},
+        {"permanent_only": True},
+        {"max_attempts": 3},
+        {"resolved_references_only": True},
+        {"exclude_cancelled": True},
+        {"exclude_reasons": ["12345678"]},
+    ],
 )
 def test_all_items_and_some_failures_exclude_each_other(
     manager: BatchManager, failed_batch: int, chosen: dict[str, Any]
 ) -> None:
     (name,) = chosen
     with pytest.raises(ConfigurationError, match=f"cannot be narrowed by {name}"):
-        manager.reprocess_batch(failed_batch, failed_items_only=False, **chosen)
+        manager.create_reprocess_batch(failed_batch, failed_items_only=False, **chosen)
 
     assert [batch.batch_id for batch in manager.list_batches()] == [failed_batch]
     some = manager.create_reprocess_batch(failed_batch, failed_items_only=False, from_item=2, to_item=4)

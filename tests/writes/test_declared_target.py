@@ -167,6 +167,67 @@ def test_two_indexes_that_columns_could_mean_are_told_apart_by_name(
     assert manager.process_batch(batch_id).completed_items == 1
 
 
+@pytest.mark.parametrize("column", ["row_number", "used", "cells_1"])
+def test_a_column_of_a_unique_index_may_have_any_name(
+    manager: BatchManager, register: Register, sql: Sql, column: str
+) -> None:
+    sql(f"CREATE TABLE people ({column} integer, name text CHECK (name <> 'n30'), phone text)")
+    sql(f"CREATE UNIQUE INDEX ON people ({column})")
+    register(_derive(columns={"id": column}, key=(column,)))
+
+    for _ in range(2):
+        summary = _import(manager, _ids(range(60)))
+
+        assert (summary.completed_items, summary.failed_items) == (59, 1)
+
+
+def test_an_index_of_which_not_all_columns_are_named_tells_rows_apart_by_all_of_them(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE people (number serial, id integer, name text, phone text, UNIQUE (id, name))")
+    register(_derive(key=reliable_imports.UniqueIndex("people_id_name_key", "id"), natural_key=()))
+    _import(manager, [{"id": number, "name": "a", "phone": "1"} for number in range(60)])
+
+    summary = _import(manager, [{"id": number, "name": "b", "phone": "1"} for number in range(60)])
+
+    assert summary.completed_items == 60
+    assert sql("SELECT count(*) FROM people") == [(120,)]
+
+
+def test_a_key_that_a_row_holds_in_part_is_told_by_the_server(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE people (id integer, name text, phone text, place text DEFAULT 'here', UNIQUE (id, place))")
+    register(_derive(key=reliable_imports.UniqueIndex("people_id_place_key", "id")))
+
+    for name in ("first", "second"):
+        assert _import(manager, [{"id": number, "name": name} for number in range(60)]).completed_items == 60
+
+    assert sql("SELECT name, place, count(*) FROM people GROUP BY 1, 2") == [("second", "here", 60)]
+    assert sql("SELECT count(*) FROM reliable_imports.import_attempts WHERE row_key IS NULL") == [(0,)]
+
+
+def test_an_identity_may_be_all_that_could_be_updated(manager: BatchManager, register: Register, sql: Sql) -> None:
+    sql("CREATE TABLE people (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, phone text)")
+    register(_derive(never_updated=("name", "phone")))
+
+    for name in ("first", "second"):
+        assert _import(manager, [{"id": 7, "name": name, "phone": "1"}]).completed_items == 1
+
+    assert sql("TABLE people") == [(7, "first", "1")]
+
+
+def test_a_column_that_is_never_updated_is_one_of_the_table(
+    manager: BatchManager, register: Register, people: None
+) -> None:
+    register(_derive(never_updated=("phnoe",)))
+
+    summary = _import(manager, _ids(range(60)))
+
+    assert summary.status is BatchStatus.PAUSED
+    assert "no column phnoe; did you mean phone?" in (summary.pause_reason or "")
+
+
 def test_without_a_key_rows_are_inserted(manager: BatchManager, register: Register, people: None, sql: Sql) -> None:
     sql("ALTER TABLE people DROP CONSTRAINT people_pkey")
     register(_derive(key=()))
@@ -368,7 +429,7 @@ def test_an_upsert_of_ones_own_can_say_the_same(
         {"id": 1, "name": "old", "phone": "1", "options": {}},
         {"id": 2, "name": "old", "phone": "1", "options": {"existing": "rewrite"}},
         {"id": 3, **new, "options": {"existing": "keep"}},
-        {"id": 4, **new, "options": {"never_updated": ["phone"]}},
+        {"id": 4, **new, "options": {"never_updated": "phone"}},
         {"id": 5, **new, "options": {"existing": "keep", "never_updated": ["phone"]}},
     ]
 

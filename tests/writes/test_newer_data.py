@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar
 
 import psycopg2
 import pydantic
 import pytest
+from psycopg2.extensions import AsIs
 
 import reliable_imports
 from reliable_imports import (
@@ -75,9 +76,14 @@ class OldAndNew:
         self.manager = manager
 
     def __call__(
-        self, old: dict[str, Any], *new: dict[str, Any], newer_type: str = "writes", **options: Any
+        self,
+        old: dict[str, Any],
+        *new: dict[str, Any],
+        batch_type: str = "writes",
+        newer_type: str = "writes",
+        **options: Any,
     ) -> BatchSummary:
-        self.old_id = self.manager.create_batch("writes", [{"early": True, **old}])
+        self.old_id = self.manager.create_batch(batch_type, [{"early": True, **old}])
         assert self.manager.process_batch(self.old_id).failed_items == 1
         self.new_id = self.manager.create_batch(newer_type, new)
         assert self.manager.process_batch(self.new_id).completed_items == len(new)
@@ -167,6 +173,71 @@ def test_keys_that_are_two_to_the_index_are_two_to_the_guard(sql: Sql, old_and_n
 
     assert again.completed_items == 1
     assert sql("SELECT v FROM target ORDER BY v") == [("new",), ("old",)]
+
+
+@pytest.mark.parametrize("key", ["{keys}", "{}", "%s", "%(logs)s", "' || {keys} || '"])
+def test_a_text_that_looks_like_a_part_of_our_sql_is_only_a_text(
+    sql: Sql, manager: BatchManager, old_and_new: OldAndNew, key: str
+) -> None:
+    sql("CREATE TABLE target (k text PRIMARY KEY, v text)")
+    result = {"result": {"target_id": key}}
+
+    again = old_and_new(
+        {**_one(row("target", "k", k=key, v="old")), **result}, {**_one(row("target", "k", k=key, v="new")), **result}
+    )
+
+    assert again.skipped_items == 1
+    assert sql("TABLE target") == [(key, "new")]
+    (newer,) = manager.list_items(old_and_new.new_id)
+    assert newer.result == {"target_id": key}
+
+
+class ByMomentProcessor(WritesProcessor):
+    """Its key is a local time, which the item writes in one of several ways, each as SQL of its own."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any] | None:
+        data = item.source_data
+        if data.get("early") and not self.fixed:
+            raise ValueError("not yet")
+        moment: Any = datetime(2024, 2, 29, 12, tzinfo=timezone(timedelta(hours=5)))
+        if data["as_sql"]:
+            moment = AsIs("timestamptz '2024-02-29 07:00+00'")
+        table_row = {"k": moment, "v": data["v"]}
+        self.returned.append(ctx.upsert("target", table_row, key="k", returning=data.get("returning")))
+        return None
+
+
+@pytest.mark.parametrize("returning", [None, "v"])
+@pytest.mark.parametrize(("older", "newer"), [(False, False), (True, False), (False, True)])
+def test_a_key_that_takes_sql_to_write_is_the_one_that_is_stored(
+    sql: Sql, register: Register, old_and_new: OldAndNew, older: bool, newer: bool, returning: str | None
+) -> None:
+    sql("CREATE TABLE target (k timestamp PRIMARY KEY, v text)")
+    register(ByMomentProcessor)
+
+    again = old_and_new(
+        {"as_sql": older, "v": "old", "returning": returning},
+        {"as_sql": newer, "v": "new"},
+        batch_type="by_moment",
+        newer_type="by_moment",
+    )
+
+    assert sql("SELECT v FROM target") == [("new",)]
+    assert again.skipped_items == 1
+    assert WritesProcessor.returned == ["new" if returning else None]
+
+
+def test_a_key_of_an_expression_that_has_a_value_for_null_is_guarded(sql: Sql, old_and_new: OldAndNew) -> None:
+    sql("CREATE TABLE target (k text, part text, v text)")
+    sql("CREATE UNIQUE INDEX ON target (k, (coalesce(part, '')))")
+
+    again = old_and_new(
+        _one(row("target", "k part", k="a", part=None, v="old")),
+        _one(row("target", "k part", k="a", part=None, v="new")),
+    )
+
+    assert sql("SELECT v FROM target") == [("new",)]
+    assert again.skipped_items == 1
 
 
 def test_keys_of_a_collation_that_ignores_case_are_one(sql: Sql, old_and_new: OldAndNew) -> None:
