@@ -154,7 +154,9 @@ class Keying:
         if self.null_tokens:
             without = _INGEST["without_null_tokens"]
             tokens = sorted(self.null_tokens)
-            values = [cursor.mogrify(without, [tokens]).decode().replace("{value}", value) for value in values]
+            # Put in before the tokens, for one of those may look like the place.
+            texts = [without.replace("{value}", value.replace("%", "%%")) for value in values]
+            values = [cursor.mogrify(text, [tokens]).decode() for text in texts]
         whole = " || E'\\x1f' || ".join(values)
         question = cursor.mogrify(_INGEST["may_have_duplicates"], {"batch_id": batch_id}).decode()
         cursor.execute(question.replace("{key}", whole))

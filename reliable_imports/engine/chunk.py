@@ -187,6 +187,8 @@ class Chunk:
                 self._call_error_hook(attempt)
             self.session.finish()
         for attempt in self.attempts:
+            if attempt.scope.moved and attempt.outcome is Outcome.COMPLETED:
+                _tell_of_moved(attempt)
             if attempt.scope.left and attempt.outcome is Outcome.COMPLETED:
                 _tell_of_left(attempt)
         return carried
@@ -435,6 +437,16 @@ def _tell_of_left(attempt: Attempt) -> None:
     result = {} if attempt.result is None else json.loads(attempt.result)
     attempt.result = dumps_result({**result, "kept": kept})
     attempt.notes.logs.extend(LogLine("info", reason, {}) for reason in reasons)
+
+
+def _tell_of_moved(attempt: Attempt) -> None:
+    """Take a `target_id` out of the result that names no row, for a trigger has given the row another key."""
+    for table in dict.fromkeys(attempt.scope.moved):
+        result = {} if attempt.result is None else json.loads(attempt.result)
+        if result.get("target_table") == table and result.pop("target_id", None) is not None:
+            attempt.result = dumps_result(result)
+        message = f"a trigger of {table} gave the row another key than the item has"
+        attempt.notes.logs.append(LogLine("info", message, {}))
 
 
 def _why_left(row: LeftRow) -> str:

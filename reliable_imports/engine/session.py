@@ -93,6 +93,8 @@ class ItemScope(msgspec.Struct, eq=False):
     row_keys: list[int] = []
     """The keys of other rows that were written, as they are stored."""
     left: list[LeftRow] = []
+    moved: list[str] = []
+    """Tables in which a trigger gave a row another key than the item did."""
     origin: Origin | None = None
     """Of an item that is repeated: rows that were written by items delivered later are left as they are."""
     ran_statements: bool = False
@@ -442,8 +444,12 @@ class ChunkSession:
     def _note(self, scope: ItemScope, write: Write, verdict: str, row_key: int | None) -> None:
         """Keep what became of a write, as `run_write` tells it."""
         match verdict.split():
-            case ["written"] if row_key is not None:
+            case ["written"] | ["moved"] if row_key is not None:
                 scope.row_keys.append(row_key)
+                if verdict == "moved":
+                    scope.moved.append(write.plan.request.table)
+            case ["written"] | ["moved"] if write.plan.returns_key:
+                scope.written.append(write._replace(key=None))  # no key that could be found again
             case ["written"] | ["unchanged"]:
                 scope.written.append(write)
             case ["newer", batch_id, item_number]:
@@ -535,7 +541,7 @@ class ChunkSession:
         row = cursor.fetchone()
         if row is not None:
             *keys, value = row
-            self._note(scope, write, "written", keys[0] if keys else None)
+            self._note(scope, write, "moved" if False in keys[1:] else "written", keys[0] if keys else None)
             return value
         self._send(scope, _WRITES["what_was_met"])
         ((met,),) = self._cursor.fetchall()

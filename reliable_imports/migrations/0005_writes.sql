@@ -149,7 +149,8 @@ BEGIN
         UNION ALL
         SELECT inherits.inhparent, upward.level + 1
         FROM upward
-        JOIN pg_catalog.pg_inherits AS inherits ON inherits.inhrelid = upward.id
+        JOIN pg_catalog.pg_class AS part ON part.oid = upward.id AND part.relispartition
+        JOIN pg_catalog.pg_inherits AS inherits ON inherits.inhrelid = part.oid
     ), downward AS (
         SELECT id FROM upward
         UNION
@@ -169,6 +170,24 @@ BEGIN
         )
     INTO family, root
     FROM downward;
+    IF target.relkind = 'v' THEN
+        -- Of a view over one table: that one, for its rows are those of the table.
+        SELECT coalesce(min(reliable_imports.describe_target(of_table.oid::pg_catalog.regclass::text) ->> 'root'), root)
+        INTO root
+        FROM (
+            SELECT DISTINCT depends.refobjid AS oid
+            FROM pg_catalog.pg_rewrite AS rule
+            JOIN pg_catalog.pg_depend AS depends
+                ON depends.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+                AND depends.objid = rule.oid
+                AND depends.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                AND depends.refobjid <> target.oid
+            WHERE rule.ev_class = target.oid
+                AND rule.ev_type = '1'
+        ) AS of_table
+        HAVING count(*) = 1;
+        root := coalesce(root, pg_catalog.quote_ident(target.nspname) || '.' || pg_catalog.quote_ident(target.relname));
+    END IF;
 
     RETURN pg_catalog.jsonb_build_object(
         'oid', target.oid::bigint,
@@ -381,22 +400,24 @@ END
 $$;
 
 -- Runs one write and says what became of it: 'written', with the key of the row as it is stored if the statement
--- returns that; what may_update has found; or 'left out', by a trigger or a rule.
+-- returns that; 'moved', if a trigger has given the row another key; what may_update has found; or 'left out', by a trigger or a rule.
 CREATE FUNCTION reliable_imports.run_write(
     statement text, returns_key boolean, OUT verdict text, OUT row_key bigint
 )
 LANGUAGE plpgsql AS $$
 DECLARE
-    touched  bigint;
+    touched   bigint;
+    as_given  boolean;
 BEGIN
     PERFORM pg_catalog.set_config('reliable_imports.met', '', true);
     IF returns_key THEN
-        EXECUTE statement INTO row_key;
+        EXECUTE statement INTO row_key, as_given;
     ELSE
         EXECUTE statement;
     END IF;
     GET DIAGNOSTICS touched = ROW_COUNT;
     verdict := CASE
+        WHEN touched > 0 AND NOT as_given THEN 'moved'
         WHEN touched > 0 THEN 'written'
         ELSE coalesce(nullif(pg_catalog.current_setting('reliable_imports.met', true), ''), 'left out')
     END;

@@ -139,10 +139,16 @@ class Plan:
         # A text is read as the fields of `interval day` say only where it is a constant.
         has_fields = any(_HAS_FIELDS.match(column.exact_type) for column in columns)
         self.needs_single_rows = (
-            target.needs_single_rows or request.existing == "keep" or has_fields or not self.knows_keys
+            target.needs_single_rows
+            or request.existing == "keep"
+            or has_fields
+            or not self.knows_keys
+            # Only the stored row tells whether it is one of those that a partial index is over.
+            or (self._index is not None and self._index.predicate is not None)
         )
         self.settles = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
+        self._tells_moves = self.returns_key and self.knows_keys and target.has_triggers
         self._is_upsert = self._index is not None or (
             request.key is not None and target.is_view and not target.takes_plain_inserts
         )
@@ -260,7 +266,8 @@ class Plan:
     def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
         """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
 
-        It returns the key of the row as it is stored, if `returns_key`, and the column that is asked for.
+        It returns the key of the row as it is stored, if `returns_key`, whether that is the key that was given, where
+        triggers may have changed it, and the column that is asked for.
 
         Args:
             origin: of an item that is repeated, which must not overwrite what was delivered later.
@@ -276,7 +283,10 @@ class Plan:
             text = f"{self._into}{row} WHERE reliable_imports.may_update(true, {given}, {guard})"
         else:
             text = f"{self.head}{self.values(write)}"
-        returned = [self._key_of("stands")] if self.returns_key else []
+        returned = [self._stored_key()] if self.returns_key else []
+        if self._tells_moves:
+            given = f"(SELECT {self._hash('')} FROM ({self._given(write)}) AS given)"
+            returned.append(f"({self._stored_key()}) IS NOT DISTINCT FROM {given}")
         if returning is not None:
             returned.append(f"stands.{quoted(returning)}")
         return text + (f" RETURNING {', '.join(filter(None, returned))}" if returned else "")
@@ -460,9 +470,18 @@ class Plan:
             return f"(SELECT {self._hash('')} FROM (SELECT {row}.*) AS it)"
         return self._hash(f"{row}." if row else "")
 
+    def _stored_key(self) -> str | None:
+        """The key of a row that was written; NULL if a partial index is not over such rows."""
+        key = self._key_of("stands")
+        if self._index is None or self._index.predicate is None:
+            return key
+        return f"CASE WHEN (SELECT {self._index.predicate} FROM (SELECT stands.*) AS it) THEN {key} END"
+
     def _hash(self, prefix: str) -> str:
-        parts = [part.sql if part.column is None else prefix + quoted(part.column) for part in self._parts]
-        hashed = hash_of(list(zip(parts, self._parts, strict=True)), self._seed, self._server_version)
+        # By name: a view and its table are to agree.
+        ordered = sorted(self._parts, key=lambda part: part.column or part.sql)
+        parts = [part.sql if part.column is None else prefix + quoted(part.column) for part in ordered]
+        hashed = hash_of(list(zip(parts, ordered, strict=True)), self._seed, self._server_version)
         if self._nulls_are_equal:
             return hashed
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
@@ -617,5 +636,5 @@ def _columns_of_key(
 
 def _seed(target: Target, parts: Sequence[IndexPart]) -> int:
     """Tells keys of different tables, and over different columns, apart."""
-    text = "\0".join([target.root, *[part.sql for part in parts]])
+    text = "\0".join([target.root, *sorted(part.column or part.sql for part in parts)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)

@@ -89,6 +89,7 @@ class Target:
         root: of a partition, the table that it belongs to; else the same.
         version: changes when somebody alters the table.
         has_exclusions: exclusion constraints.
+        has_triggers: of the team's own, which may change or leave out rows.
         needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
             row level security, references of the table to itself, functions that may look at the table.
         has_deferrable: constraints that may be checked later.
@@ -104,6 +105,7 @@ class Target:
     indexes: Sequence[Index]
     has_exclusions: bool
     needs_single_rows: bool
+    has_triggers: bool
     has_deferrable: bool
     takes_plain_inserts: bool
     has_rules: bool
@@ -129,6 +131,7 @@ class Target:
             columns={column.name: column for column in columns},
             indexes=[_index(each) for each in described["indexes"]],
             has_exclusions=described["has_exclusions"],
+            has_triggers=described["has_row_triggers"],
             needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
             has_deferrable=described["has_deferrable"],
             takes_plain_inserts=plain_only,

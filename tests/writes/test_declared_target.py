@@ -996,3 +996,19 @@ def test_an_item_with_another_write_completes_and_says_what_was_left_out(
     lines = [line for line in manager.list_logs(batch_id) if line.item_number is not None]
     assert [line.item_number for line in lines] == list(range(1, 61, 7))
     assert all("people" in line.message for line in lines)
+
+
+def test_a_key_that_a_trigger_changes_is_no_target_id(manager: BatchManager, people: None, sql: Sql) -> None:
+    sql(
+        "CREATE FUNCTION renumber() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN IF NEW.id < 50 THEN NEW.id := NEW.id + 1000; END IF; RETURN NEW; END $$"
+    )
+    sql("CREATE TRIGGER renumbered BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION renumber()")
+
+    batch_id = manager.create_batch("people", _ids(range(49, 51)))
+    manager.process_batch(batch_id)
+
+    assert [item.result for item in manager.list_items(batch_id)] == [
+        {"target_table": "people"},
+        {"target_table": "people", "target_id": 50},
+    ]

@@ -950,3 +950,46 @@ def test_two_workers_that_meet_at_shared_rows_lose_none(manager: BatchManager, r
         assert (summary.completed_items, summary.failed_items) == (200, 0), said(manager, each)[:3]
     assert sql("SELECT v, count(*) FROM target GROUP BY 1") == [("new", 200)]
     assert sql("SELECT count(*) FROM inserted") == [(200,)]
+
+
+def test_a_view_and_its_table_guard_the_same_rows(manager: BatchManager, register: Register, sql: Sql) -> None:
+    sql("CREATE TABLE things (a integer, b integer, name text, is_ok boolean CHECK (is_ok), PRIMARY KEY (b, a))")
+    sql("CREATE VIEW seen AS SELECT name, a, b, is_ok FROM things")
+
+    class SeenProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("seen", item.source_data, key=("a", "b"))
+
+    class ThingsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("things", item.source_data, key=("a", "b"))
+
+    register(SeenProcessor)
+    register(ThingsProcessor)
+    old = manager.create_batch("seen", [{"a": 1, "b": 2, "name": "old", "is_ok": False}])
+    manager.process_batch(old)
+    manager.process_batch(manager.create_batch("things", [{"a": 1, "b": 2, "name": "new", "is_ok": True}]))
+    sql("ALTER TABLE things DROP CONSTRAINT things_is_ok_check")
+
+    assert manager.reprocess_batch(old).skipped_items == 1
+    assert sql("SELECT name FROM things") == [("new",)]
+
+
+def test_a_row_that_a_partial_index_is_not_over_guards_nothing(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE users (email text, name text CHECK (name <> 'bad'), is_gone boolean NOT NULL)")
+    sql("CREATE UNIQUE INDEX ON users (email) WHERE NOT is_gone")
+
+    class UsersProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("users", item.source_data, key="email")
+
+    register(UsersProcessor)
+    old = manager.create_batch("users", [{"email": "a@x", "name": "bad", "is_gone": False}])
+    manager.process_batch(old)
+    manager.process_batch(manager.create_batch("users", [{"email": "a@x", "name": "past", "is_gone": True}]))
+    sql("ALTER TABLE users DROP CONSTRAINT users_name_check")
+
+    assert manager.reprocess_batch(old).completed_items == 1
+    assert sql("SELECT name FROM users ORDER BY 1") == [("bad",), ("past",)]
