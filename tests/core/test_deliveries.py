@@ -27,6 +27,8 @@ class DailyProcessor(NotesProcessor):
 
 
 class TolerantProcessor(NotesProcessor):
+    partitions = "daily from 2024-01-01"
+
     class Params(BaseModel):
         day: str = "monday"
 
