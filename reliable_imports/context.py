@@ -256,7 +256,7 @@ class ImportContext:
     def _write(self, request: WriteRequest, row: Mapping[str, Any], returning: str | None = None) -> Any:
         self._check()
         session = self._setting.session
-        write = session.plan(self._scope, request).write(tuple(row.values()))
+        write = session.plan(self._scope, request).write(row.values())
         if returning is not None:
             return session.write_returning(self._scope, write, returning)
         self._scope.declared.append(write)

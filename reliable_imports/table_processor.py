@@ -81,6 +81,9 @@ class TableProcessor(BaseProcessor):
 
     _model: ClassVar[_Model | None] = None
     _requests: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest]]
+    _key: ClassVar[tuple[str, ...]] = ()
+    _last_kind: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    _last_request: WriteRequest
     _defaulted: tuple[str, ...] = ()
     """Columns of the row that is made now that the source did not give."""
 
@@ -88,6 +91,7 @@ class TableProcessor(BaseProcessor):
         super().__init_subclass__(**kwargs)
         cls._model = None
         cls._requests = {}
+        cls._key = cls.key_columns() if hasattr(cls, "key") else ()
         if cls.existing == "keep" and "duplicates" not in cls.__dict__:
             cls.duplicates = "first_wins"  # the later rows of a key would be kept out anyway
 
@@ -197,17 +201,21 @@ class TableProcessor(BaseProcessor):
         self._defaulted = ()
         row = self.to_row(item)
         kind = (tuple(row), self._defaulted)
-        request = self._requests.get(kind)
-        if request is None:
-            if len(self._requests) >= _MAX_REQUESTS:
-                self._requests.clear()
-            request = self._requests[kind] = self._request(*kind)
-        ctx._write(request, row)
-        key = request.key.columns if isinstance(request.key, UniqueIndex) else request.key
+        if kind != self._last_kind:  # most rows are of the kind of the one before
+            self._last_kind = kind
+            request = self._requests.get(kind)
+            if request is None:
+                if len(self._requests) >= _MAX_REQUESTS:
+                    self._requests.clear()
+                request = self._requests[kind] = self._request(*kind)
+            self._last_request = request
+        ctx._write(self._last_request, row)
+        key = self._key
+        if len(key) == 1:
+            return {"target_table": self.table, "target_id": as_parameter(row[key[0]])}
         if not key:
             return {"target_table": self.table}
-        values = [as_parameter(row[column]) for column in key]
-        return {"target_table": self.table, "target_id": values[0] if len(values) == 1 else values}
+        return {"target_table": self.table, "target_id": [as_parameter(row[column]) for column in key]}
 
     @classmethod
     def _load_model(cls) -> _Model:

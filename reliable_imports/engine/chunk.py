@@ -73,6 +73,7 @@ class Chunk:
         settle: str | None,
         careful: bool,
         tries_columns: bool,
+        tries_groups: bool,
         own_together: int,
         found: dict[tuple[Any, ...], Any],
         plans: Plans,
@@ -94,6 +95,7 @@ class Chunk:
             careful=careful,
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             tries_columns=tries_columns,
+            tries_groups=tries_groups,
             own_together=own_together,
             plans=plans,
         )

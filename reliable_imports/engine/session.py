@@ -49,6 +49,7 @@ _REPEATING = "reliable_imports.repeat_statements("
 _ALTERED = "RI002"
 _INSUFFICIENT_PRIVILEGE = "42501"
 _ROWS_TOGETHER = 50
+_ROWS_IN_GROUP = 25
 _ITEMS_TOGETHER = 20
 """How many share a subtransaction until the server refuses one of them."""
 
@@ -86,14 +87,14 @@ class ItemScope(msgspec.Struct, eq=False):
     """A statement was begun, and what became of it is not known: the item was interrupted."""
     was_answered: bool = False
     """It was told more than how many rows it touched, so its statements may not be repeated without its code."""
-    declared: list[Write] = []  # a new list for each scope, as all that follow
+    declared: list[Write] = []  # a new list for each scope
     """Writes that were not sent yet."""
-    written: list[Write] = []
+    written: tuple[Write, ...] = ()
     """Those that were taken by the server as they are."""
-    row_keys: list[int] = []
+    row_keys: tuple[int, ...] = ()
     """The keys of other rows that were written, as they are stored."""
-    left: list[LeftRow] = []
-    moved: list[str] = []
+    left: tuple[LeftRow, ...] = ()
+    moved: tuple[str, ...] = ()
     """Tables in which a trigger gave a row another key than the item did."""
     origin: Origin | None = None
     """Of an item that is repeated: rows that were written by items delivered later are left as they are."""
@@ -158,6 +159,7 @@ class ChunkSession:
         careful: bool,
         is_timed: bool,
         tries_columns: bool,
+        tries_groups: bool,
         own_together: int,
         plans: Plans,
     ) -> None:
@@ -167,6 +169,7 @@ class ChunkSession:
             careful: send savepoints alone, so that every error can be pinned on its item; for chunks of one item.
             is_timed: an item, or each of its statements, has only so much time.
             tries_columns: few declared writes have been refused of late, so all are tried as one statement first.
+            tries_groups: not many have been, so groups of them are.
             own_together: how many items with statements of their own share a savepoint.
             plans: what is known of the tables that are written to; more is added.
         """
@@ -176,6 +179,7 @@ class ChunkSession:
         self._careful = careful
         self._is_timed = is_timed
         self._tries_columns = tries_columns
+        self._tries_groups = tries_groups
         self._own_together = 1 if careful else own_together
         self._plans = plans
         self._pending = ""
@@ -385,7 +389,13 @@ class ChunkSession:
             return None
         (((plan, _), writes),) = kinds.items()
         room = MAX_SUBTRANSACTIONS - self.subtransactions
-        statement = plan.loop_statement(writes, together=_ROWS_TOGETHER, room=room)
+        statement = plan.loop_statement(
+            writes,
+            group=_ROWS_IN_GROUP if self._tries_groups else len(writes),
+            tries_groups=self._tries_groups,
+            together=_ROWS_TOGETHER,
+            room=room,
+        )
         if statement is None:
             return None
         self._send_for_all(self._take_pending())
@@ -403,7 +413,7 @@ class ChunkSession:
             self._refuse(waiting[place], facts)
         for place, scope in enumerate(waiting[:tried]):
             if place not in failed:
-                scope.written += scope.declared
+                scope.written += tuple(scope.declared)
         self.declared_entries += tried
         self.subtransactions += used + 1
         return list(waiting[tried:])
@@ -445,19 +455,20 @@ class ChunkSession:
         """Keep what became of a write, as `run_write` tells it."""
         match verdict.split():
             case ["written"] | ["moved"] if row_key is not None:
-                scope.row_keys.append(row_key)
+                scope.row_keys += (row_key,)
                 if verdict == "moved":
-                    scope.moved.append(write.plan.request.table)
+                    scope.moved += (write.plan.request.table,)
             case ["written"] | ["moved"] if write.plan.returns_key:
-                scope.written.append(write._replace(key=None))  # no key that could be found again
+                scope.written += (write._replace(key=None),)  # no key that could be found again
             case ["written"] | ["unchanged"]:
-                scope.written.append(write)
+                scope.written += (write,)
             case ["newer", batch_id, item_number]:
-                scope.left.append(LeftRow(write.plan.request.table, "newer", Origin(int(batch_id), int(item_number))))
+                newer = Origin(int(batch_id), int(item_number))
+                scope.left += (LeftRow(write.plan.request.table, "newer", newer),)
             case ["there"]:
-                scope.left.append(LeftRow(write.plan.request.table, "there"))
+                scope.left += (LeftRow(write.plan.request.table, "there"),)
             case _:
-                scope.left.append(LeftRow(write.plan.request.table, "left out"))
+                scope.left += (LeftRow(write.plan.request.table, "left out"),)
 
     def _write_as_columns(self, waiting: Sequence[ItemScope]) -> bool:
         """Try all writes as one statement for each kind of row, where few have been refused of late.
@@ -487,7 +498,7 @@ class ChunkSession:
             self.subtransactions += 1
             self.declared_entries += len(waiting)
             for scope in waiting:
-                scope.written += scope.declared
+                scope.written += tuple(scope.declared)
             return True
         self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
         return False
@@ -572,7 +583,7 @@ class ChunkSession:
         writes, scope.declared = scope.declared, []
         self._send(scope, text)
         if not answers:
-            scope.written += writes
+            scope.written += tuple(writes)
             return
         scope.was_answered = True
         for write, (verdict, row_key) in zip(writes, self._cursor.fetchall(), strict=True):

@@ -46,6 +46,7 @@ MAX_TROUBLED = 3
 
 _MAX_PREPARED = 50
 _SMALL_CHUNK = 25
+_SOME_REFUSALS = 0.03
 _FEW_REFUSALS = 0.0016
 """Of all declared writes: with more, most chunks hold one, and trying them as one statement first is in vain."""
 
@@ -438,6 +439,7 @@ class Worker:
             settle=self._settle,
             careful=careful,
             tries_columns=self._refusals < _FEW_REFUSALS,
+            tries_groups=self._refusals < _SOME_REFUSALS,
             own_together=_group_size(self._undone),
             found=self._found,
             plans=self._plans,

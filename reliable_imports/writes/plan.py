@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -180,7 +180,7 @@ class Plan:
 
     # A row
 
-    def write(self, values: Sequence[Any]) -> Write:
+    def write(self, values: Collection[Any]) -> Write:
         """The row as texts; *values* are in the order of the request's columns.
 
         Raises:
@@ -188,7 +188,8 @@ class Plan:
             NullInKey: the key has no value, and the request says that it must.
         """
         if len(self._places) != len(values):
-            values = [values[place] for place in self._places]
+            given = list(values)
+            values = [given[place] for place in self._places]
         try:
             # Most values are text in ASCII, which needs no writer.
             written = [
@@ -200,7 +201,7 @@ class Plan:
             raise
         return self._write_of(written)
 
-    def _name_the_column(self, values: Sequence[Any]) -> None:
+    def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
             try:
                 write(value)
@@ -227,7 +228,7 @@ class Plan:
             if not self._plain_key_columns().isdisjoint(missing):
                 return Write(self, texts, expressions, None, self.needs_single_rows)
         # What only psycopg2 could write may be another value the next time it is asked for.
-        if any(texts[place] is None for place, _ in expressions if place in self._key_places):
+        if expressions and any(texts[place] is None for place, _ in expressions if place in self._key_places):
             return Write(self, texts, expressions, None, True)
         return Write(self, texts, expressions, key, self.needs_single_rows)
 
@@ -315,29 +316,47 @@ class Plan:
 
     # Statements for many rows
 
-    def loop_statement(self, writes: Sequence[Write], *, together: int, room: int) -> str | None:
-        """A block that writes rows one by one and tells which are refused; None if a text holds a separator.
+    def loop_statement(
+        self, writes: Sequence[Write], *, group: int, tries_groups: bool, together: int, room: int
+    ) -> str | None:
+        """A block that writes rows and tells which are refused; None if a text holds a separator.
 
         All *writes* have the same expressions. See `write_row_by_row`.
 
         Args:
-            together: how many rows share a subtransaction at most.
+            group: how many rows travel together.
+            tries_groups: each group is tried as one statement first.
+            together: how many rows share a subtransaction at most, where they go one by one.
             room: how many subtransactions may write.
         """
-        texts = columns_of_texts([write.texts for write in writes])
-        if texts is None:
+        parts = [writes[start : start + group] for start in range(0, len(writes), group)]
+        texts = [columns_of_texts([write.texts for write in part]) for part in parts]
+        if None in texts:
             return None
-        cells = [f"cells_{number} text[] := {_cut(text)};" for number, text in enumerate(texts, 1)]
-        values = self._typed([f"cells_{place + 1}[row_number]" for place in range(len(texts))], writes[0].expressions)
+        places = range(1, len(self.columns) + 1)
+        by_column = zip(*texts, strict=True)
+        groups = [
+            f"groups_{place} text[] := ARRAY[{', '.join(map(literal, column))}];"
+            for place, column in zip(places, by_column, strict=True)
+        ]
+        cut = [_cut(f"groups_{place}[group_number]") for place in places]
+        expressions = writes[0].expressions
+        row = self._typed([f"cells_{place}[row_number]" for place in places], expressions)
+        columns = self._typed([f"c{place}" for place in places], expressions)
+        unnested = ", ".join(f"pg_catalog.unnest({each}) AS c{place}" for place, each in zip(places, cut, strict=True))
         return _WRITES["write_row_by_row"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
-            cells="\n    ".join(cells),
+            groups="\n    ".join(groups),
+            cells="\n    ".join(f"cells_{place} text[];" for place in places),
+            sizes=", ".join(str(len(part)) for part in parts),
             table=self.target.name,
             unaltered=self._unaltered(),
-            rows=len(writes),
             room=room,
             together=together,
-            insert=f"{self._into}VALUES ({', '.join(values)}){self.tail}",
+            tries_groups="true" if tries_groups else "false",
+            insert_group=f"{self._into}SELECT {', '.join(columns)} FROM (SELECT {unnested}) AS texts{self.tail}",
+            cut="; ".join(f"cells_{place} := {each}" for place, each in zip(places, cut, strict=True)),
+            insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
         )
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
@@ -363,7 +382,7 @@ class Plan:
         texts = columns_of_texts([write.texts for write in writes])
         if texts is None:
             return None
-        cut = [f"pg_catalog.unnest({_cut(text)}) AS c{number}" for number, text in enumerate(texts, 1)]
+        cut = [f"pg_catalog.unnest({_cut(literal(text))}) AS c{number}" for number, text in enumerate(texts, 1)]
         selected = self._typed([f"c{place + 1}" for place in range(len(texts))], writes[0].expressions)
         source = f"(SELECT {', '.join(cut)}) AS texts WHERE {self._unaltered()}"
         if not self._spares_sequence:
@@ -414,7 +433,7 @@ class Plan:
                 )
             cut = [f"{literal(text)}::text AS c{number}" for number, text in enumerate(keys[0], 1)]
         else:
-            cut = [f"pg_catalog.unnest({_cut(text)}) AS c{number}" for number, text in enumerate(texts, 1)]
+            cut = [f"pg_catalog.unnest({_cut(literal(text))}) AS c{number}" for number, text in enumerate(texts, 1)]
         instead = dict(expressions)
         exact = []
         for number, place in enumerate(self._key_places, 1):
@@ -541,8 +560,9 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
     return texts
 
 
-def _cut(text: str) -> str:
-    return f"pg_catalog.string_to_array({literal(text)}, E'\\x1e', E'\\x1f')"
+def _cut(sql: str) -> str:
+    """SQL that cuts a text into the values that were joined; the text as SQL."""
+    return f"pg_catalog.string_to_array({sql}, E'\\x1e', E'\\x1f')"
 
 
 def _known_column(target: Target, name: str) -> Column:

@@ -171,6 +171,8 @@ def _number(value: Any) -> Written:
         return _float(value)
     if kind is int:
         return _digits(value)
+    if kind is Decimal:
+        return str(value) if not value.is_nan() else "NaN"
     return _of_any_kind(value, _number)
 
 
@@ -180,6 +182,8 @@ def _time(value: Any, column_type: ColumnType) -> Written:
         return _sendable(value)
     if value is None:
         return None
+    if kind is date:
+        return str(value.isoformat())
     if kind is timedelta:
         return _interval(value)
     if isinstance(value, datetime):
