@@ -211,3 +211,21 @@ def _dsn_of(server_dsn: str, database: str) -> str:
     if "://" not in server_dsn:
         return str(make_dsn(server_dsn, dbname=database))
     return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{quote(database)}"))
+
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture(name="sql")
+def run_sql(database: str) -> Iterator[Sql]:
+    """Runs one or more statements on the test's database, committed at once, and gives the rows of the last."""
+    connection = psycopg2.connect(database)
+    connection.autocommit = True
+
+    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    yield run
+    connection.close()

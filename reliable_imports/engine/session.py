@@ -48,10 +48,14 @@ _INTEGRITY = "23"
 _REPEATING = "reliable_imports.repeat_statements("
 _ALTERED = "RI002"
 _INSUFFICIENT_PRIVILEGE = "42501"
-_ROWS_TOGETHER = 50
 _ROWS_IN_GROUP = 25
+"""That are tried as one statement."""
+
+_ROWS_TOGETHER = 50
+"""That go one by one, and share a subtransaction until the server refuses one of them."""
+
 _ITEMS_TOGETHER = 20
-"""How many share a subtransaction until the server refuses one of them."""
+"""Likewise, of items whose writes are a statement each."""
 
 _MAX_KINDS = 8
 
@@ -380,7 +384,7 @@ class ChunkSession:
         return unsent
 
     def _write_row_by_row(self, waiting: Sequence[ItemScope]) -> list[ItemScope] | None:
-        """Send rows of one kind, which the server tries one by one; None where they are not of one kind.
+        """Send rows of one kind to a block that tries them in groups or one by one; None where they are of several.
 
         Returns the items whose writes found no room.
         """
@@ -400,7 +404,7 @@ class ChunkSession:
             return None
         self._send_for_all(self._take_pending())
         savepoint = f"{self._savepoints}{next(self._numbers)}"
-        # Released at once: what it writes outside of its own subtransactions belongs to no item alone.
+        # Around all of it, for the block may be refused as a whole: the table was altered, say.
         if not self._is_accepted(f"SAVEPOINT {savepoint}; {statement}"):
             self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
             return None

@@ -538,9 +538,10 @@ class Worker:
             raise MustPause(cause)
 
 
-def _group_size(refusals: float) -> int:
-    """How many items share a subtransaction: the more fail, the fewer, for each of those repeats half of its group.
+def _group_size(undone: float) -> int:
+    """How many items with statements of their own share a savepoint: the more are undone, the fewer, for each of those
+    repeats half of its group.
 
     A subtransaction costs a fiftieth of a commit, about as much as two statements; so `failures * size ** 2 / 2 = 2`.
     """
-    return LARGEST_GROUP if refusals < 0.0016 else max(1, round(2 / math.sqrt(refusals)))
+    return LARGEST_GROUP if undone < 0.0016 else max(1, round(2 / math.sqrt(undone)))

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import psycopg2
 import pytest
 
 from reliable_imports import BatchManager
+from tests.conftest import Sql
 from tests.core.doubles import NOTES, FlakyProcessor, ImmediateProcessor, NotesProcessor, PlainProcessor
 
 _WRITTEN_BUT_NOT_DONE = """
@@ -17,23 +16,6 @@ _WRITTEN_BUT_NOT_DONE = """
         AND items.item_number = writes.item
     WHERE items.status IS DISTINCT FROM 'completed'
 """
-
-Sql = Callable[..., list[tuple[Any, ...]]]
-
-
-@pytest.fixture
-def sql(database: str) -> Iterator[Sql]:
-    """Runs one statement on the test's database, committed at once, and gives its rows."""
-    connection = psycopg2.connect(database)
-    connection.autocommit = True
-
-    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    yield run
-    connection.close()
 
 
 @pytest.fixture

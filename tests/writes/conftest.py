@@ -1,30 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
-import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager
+from tests.conftest import Sql
 
-Sql = Callable[..., list[tuple[Any, ...]]]
 Register = Callable[..., None]
-
-
-@pytest.fixture
-def sql(database: str) -> Iterator[Sql]:
-    """Runs one or more statements on the test's database, committed at once, and gives the rows of the last."""
-    connection = psycopg2.connect(database)
-    connection.autocommit = True
-
-    def run(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
-
-    yield run
-    connection.close()
 
 
 @pytest.fixture
