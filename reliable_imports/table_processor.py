@@ -81,8 +81,8 @@ class TableProcessor(BaseProcessor):
 
     _model: ClassVar[_Model | None] = None
     _requests: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest]]
-    _key: ClassVar[tuple[str, ...]] = ()
     _last_kind: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    _last_key: tuple[str, ...] = ()
     _last_request: WriteRequest
     _defaulted: tuple[str, ...] = ()
     """Columns of the row that is made now that the source did not give."""
@@ -91,7 +91,6 @@ class TableProcessor(BaseProcessor):
         super().__init_subclass__(**kwargs)
         cls._model = None
         cls._requests = {}
-        cls._key = cls.key_columns() if hasattr(cls, "key") else ()
         if cls.existing == "keep" and "duplicates" not in cls.__dict__:
             cls.duplicates = "first_wins"  # the later rows of a key would be kept out anyway
 
@@ -209,8 +208,9 @@ class TableProcessor(BaseProcessor):
                     self._requests.clear()
                 request = self._requests[kind] = self._request(*kind)
             self._last_request = request
+            self._last_key = self.key_columns()
         ctx._write(self._last_request, row)
-        key = self._key
+        key = self._last_key
         if len(key) == 1:
             return {"target_table": self.table, "target_id": as_parameter(row[key[0]])}
         if not key:
