@@ -17,7 +17,7 @@ from psycopg2.extensions import make_dsn
 
 from benchmarks.rows import TARGET_SQL
 from reliable_imports.embedded import DURABLE, EmbeddedPostgres
-from reliable_imports.migrations import migrate
+from reliable_imports.postgres.schema import migrate
 
 # Room for a whole round between two checkpoints, which would otherwise fall upon one way or another by chance.
 _SETTINGS = {**DURABLE, "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}

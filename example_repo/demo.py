@@ -19,8 +19,8 @@ from reliable_imports.cli.output import Output, as_json_value
 from reliable_imports.cli.progress import waiting
 from reliable_imports.cli.report import failed_for, reason_document, reasons_table
 from reliable_imports.cli.text import count, duration, number
-from reliable_imports.database import connect, transaction
-from reliable_imports.dsn import redacted_dsn
+from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres.dsn import redacted_dsn
 from reliable_imports.settings import Settings, resolve_dsn
 
 if TYPE_CHECKING:

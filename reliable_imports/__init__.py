@@ -2,7 +2,8 @@
 
 import logging as _logging
 
-from reliable_imports.context import ImportContext
+from reliable_imports.batches.orchestrate import FailingLine, FailuresPage, LineActivity, WaitingBatch
+from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import (
     AlreadyImported,
     BatchFinished,
@@ -37,7 +38,7 @@ from reliable_imports.errors import (
     UnsupportedDatabase,
     UnusableTarget,
 )
-from reliable_imports.failure import Failure
+from reliable_imports.items.failure import Failure
 from reliable_imports.manager import BatchManager
 from reliable_imports.models import (
     Batch,
@@ -51,13 +52,12 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.orchestration import FailingLine, FailuresPage, LineActivity, WaitingBatch
-from reliable_imports.processor import BaseProcessor, batch_type_of
-from reliable_imports.registry import ProcessorRegistry
+from reliable_imports.processor.base import BaseProcessor, batch_type_of
+from reliable_imports.processor.context import ImportContext
+from reliable_imports.processor.registry import ProcessorRegistry
+from reliable_imports.processor.table import TableProcessor
 from reliable_imports.sources import Source, SourceOptions, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
-from reliable_imports.table_processor import TableProcessor
-from reliable_imports.verification import Verification
 from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [

@@ -12,14 +12,16 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports import control, deliveries, ingest, migrations, orchestration, reading, reprocess, verification
-from reliable_imports.column_check import ColumnCheck
-from reliable_imports.database import connect
-from reliable_imports.deliveries import Offer, SameContent
-from reliable_imports.duplicates import Keying
+from reliable_imports.batches import control, create, deliveries, orchestrate, read, reprocess, verify
+from reliable_imports.batches.column_check import ColumnCheck
+from reliable_imports.batches.deliveries import Offer, SameContent
+from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches.orchestrate import FailuresPage, LineActivity, WaitingBatch
+from reliable_imports.batches.reprocess import ReprocessRequest
+from reliable_imports.batches.verify import Verification
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.given import json_object, require_texts
+from reliable_imports.items.given import json_object, require_texts
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -31,14 +33,13 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.orchestration import FailuresPage, LineActivity, WaitingBatch
-from reliable_imports.params import processor_for, with_params
-from reliable_imports.registry import ProcessorRegistry
-from reliable_imports.reprocess import ReprocessRequest
+from reliable_imports.postgres import schema
+from reliable_imports.postgres.connect import connect
+from reliable_imports.processor.params import processor_for, with_params
+from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
-from reliable_imports.verification import Verification
 
 logger = logging.getLogger("reliable_imports")
 
@@ -85,7 +86,7 @@ class BatchManager:
 
     def migrate(self) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the migrations that were applied now, perhaps none."""
-        return migrations.migrate(self.dsn)
+        return schema.migrate(self.dsn)
 
     # Creating
 
@@ -116,8 +117,8 @@ class BatchManager:
         All items are stored, or none is. Streams: *items* may be a generator of any length, and memory stays flat.
 
         Args:
-            items: JSON values, mostly objects, stored as given (see `reliable_imports.json_text` for how dates and the
-                like are written), or a source from `open_source`. What JSON cannot hold is stored as an item that
+            items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_text` for how dates
+                and the like are written), or a source from `open_source`. What JSON cannot hold is stored as an item that
                 fails when it is processed.
             source: where the items come from, for people; the file's name if *items* is a source.
             idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
@@ -190,7 +191,7 @@ class BatchManager:
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
         with self._connection() as connection:
-            return ingest.create_batch(
+            return create.create_batch(
                 connection,
                 offer,
                 keying=Keying.of(processor),
@@ -242,7 +243,7 @@ class BatchManager:
         require_texts(reason=reason)
         with self._connection() as connection:
             control.pause_batch(connection, batch_id, reason)
-            return reading.get_summary(connection, batch_id)
+            return read.get_summary(connection, batch_id)
 
     def cancel_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """End the batch for good, after the chunks that are under way. Its pending items count as outstanding.
@@ -254,7 +255,7 @@ class BatchManager:
         require_texts(reason=reason)
         with self._connection() as connection:
             control.cancel_batch(connection, batch_id, reason)
-            return reading.get_summary(connection, batch_id)
+            return read.get_summary(connection, batch_id)
 
     # Reprocessing
 
@@ -331,7 +332,7 @@ class BatchManager:
             note=note,
         )
         with self._connection() as connection:
-            batch_type = reading.get_batch(connection, batch_id).batch_type
+            batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
             keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
             return reprocess.create_reprocess_batch(connection, batch_id, request, keying, options)
@@ -374,7 +375,7 @@ class BatchManager:
         )
         if new_batch_id is None:
             with self._connection() as connection:
-                return reading.get_summary(connection, reprocess.last_of_line(connection, batch_id))
+                return read.get_summary(connection, reprocess.last_of_line(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
     def lines_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLine]:
@@ -404,39 +405,39 @@ class BatchManager:
         Raises UnknownBatch: there is no such batch.
         """
         with self._connection() as connection:
-            reading.get_batch(connection, batch_id)
+            read.get_batch(connection, batch_id)
             deliveries.add_warning(connection, batch_id, warning)
 
     def find_deliveries(self, batch_type: str, idempotency_keys: Collection[str]) -> dict[str, int]:
         """The batches that were made under some of the keys, by their keys."""
         with self._connection() as connection:
-            return orchestration.find_deliveries(connection, batch_type, idempotency_keys)
+            return orchestrate.find_deliveries(connection, batch_type, idempotency_keys)
 
     def find_unfinished_batch(self, batch_type: str, *, partition: str) -> int | None:
         """The newest batch of a partition that has not ended; None if there is none."""
         with self._connection() as connection:
-            return orchestration.unfinished_batch(connection, batch_type, partition)
+            return orchestrate.unfinished_batch(connection, batch_type, partition)
 
     def waiting_batches(self, *, age: timedelta = timedelta(0), limit: int = 100) -> list[WaitingBatch]:
         """Batches older than *age* that were created and that nobody has begun to work, oldest first."""
         with self._connection() as connection:
-            return orchestration.waiting_batches(connection, age, limit)
+            return orchestrate.waiting_batches(connection, age, limit)
 
     def abandoned_batches(self, *, age: timedelta = timedelta(minutes=2), limit: int = 100) -> list[WaitingBatch]:
         """Begun batches whose last run was lost, with no sign of life for *age*, oldest first."""
         with self._connection() as connection:
-            return orchestration.abandoned_batches(connection, age, limit)
+            return orchestrate.abandoned_batches(connection, age, limit)
 
     def interrupted_batches(self, *, age: timedelta = timedelta(minutes=1), limit: int = 100) -> list[WaitingBatch]:
         """Begun batches whose last run was Dagster's and had to stop, whatever the cause, more than *age* ago, newest
         first."""
         with self._connection() as connection:
-            return orchestration.interrupted_batches(connection, age, limit)
+            return orchestrate.interrupted_batches(connection, age, limit)
 
     def release_run(self, dagster_run_id: str, *, error: str) -> list[int]:
         """Say that the process of a Dagster run is gone; returns the batches that it worked. Open items are free."""
         with self._connection() as connection:
-            return orchestration.release_run(connection, dagster_run_id, error)
+            return orchestrate.release_run(connection, dagster_run_id, error)
 
     def finished_elsewhere(
         self, *, after: tuple[datetime, int] | None = None, age: timedelta = timedelta(seconds=10), limit: int = 100
@@ -447,12 +448,12 @@ class BatchManager:
             after: the end and the id of the last one that is known already.
         """
         with self._connection() as connection:
-            return orchestration.finished_elsewhere(connection, after, age, limit)
+            return orchestrate.finished_elsewhere(connection, after, age, limit)
 
     def claim_report(self, batch_id: int, dagster_run_id: str) -> bool:
         """True for one of the workers of a Dagster run that share a batch which has ended: it tells of the end."""
         with self._connection() as connection:
-            return orchestration.claim_report(connection, batch_id, dagster_run_id)
+            return orchestrate.claim_report(connection, batch_id, dagster_run_id)
 
     def resolved_references(
         self, batch_types: Iterable[str], *, after: int = 0, max_lines: int = 1_000, max_failures: int = 100_000
@@ -466,7 +467,7 @@ class BatchManager:
             after: only lines whose first batch has a higher id; pass on the last one that was looked at.
         """
         with self._connection() as connection:
-            return orchestration.resolved_references(
+            return orchestrate.resolved_references(
                 connection,
                 batch_types=list(batch_types),
                 after=after,
@@ -477,7 +478,7 @@ class BatchManager:
     def line_activity(self, lines: Iterable[int], dagster_run_ids: Iterable[str]) -> LineActivity:
         """Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do."""
         with self._connection() as connection:
-            return orchestration.line_activity(connection, list(lines), list(dagster_run_ids))
+            return orchestrate.line_activity(connection, list(lines), list(dagster_run_ids))
 
     def permanent_failures(
         self,
@@ -503,7 +504,7 @@ class BatchManager:
             after: only lines whose first batch has a higher id; pass on the last one that was looked at.
         """
         with self._connection() as connection:
-            return orchestration.permanent_failures(
+            return orchestrate.permanent_failures(
                 connection,
                 batch_types=list(batch_types),
                 exclude_reasons=list(exclude_reasons),
@@ -520,24 +521,24 @@ class BatchManager:
     def get_batch(self, batch_id: int) -> Batch:
         """One batch as it was accepted. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.get_batch(connection, batch_id)
+            return read.get_batch(connection, batch_id)
 
     def get_summary(self, batch_id: int) -> BatchSummary:
         """Status and counts of a batch, also while it is worked. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.get_summary(connection, batch_id)
+            return read.get_summary(connection, batch_id)
 
     def list_batches(
         self, *, batch_type: str | None = None, status: BatchStatus | str | None = None, limit: int = 100
     ) -> list[BatchSummary]:
         """The newest batches first."""
         with self._connection() as connection:
-            return reading.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
+            return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
 
     def failure_reasons(self, batch_id: int) -> list[FailureReason]:
         """Why items of the batch failed, the most frequent reason first, with a sample each. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.failure_reasons(connection, batch_id)
+            return read.failure_reasons(connection, batch_id)
 
     def list_items(
         self,
@@ -551,12 +552,12 @@ class BatchManager:
         """Items in order, those with a number above *after*; pass the last number on to page. Raises UnknownBatch."""
         require_texts(reason=reason)
         with self._connection() as connection:
-            return reading.list_items(connection, batch_id, status=status, reason=reason, after=after, limit=limit)
+            return read.list_items(connection, batch_id, status=status, reason=reason, after=after, limit=limit)
 
     def count_outstanding(self, batch_id: int) -> int:
         """Failed items of the batch's whole line that no later item repeats. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.count_outstanding(connection, batch_id)
+            return read.count_outstanding(connection, batch_id)
 
     def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
         """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.
@@ -564,19 +565,19 @@ class BatchManager:
         Raises UnknownBatch.
         """
         with self._connection() as connection:
-            return reading.outstanding_reasons(connection, batch_id)
+            return read.outstanding_reasons(connection, batch_id)
 
     def repeated_items(self, batch_id: int) -> dict[int, int]:
         """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.repeated_items(connection, batch_id)
+            return read.repeated_items(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
     ) -> list[LogEntry]:
         """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
         with self._connection() as connection:
-            return reading.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
+            return read.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 
     def list_runs(
         self,
@@ -592,7 +593,7 @@ class BatchManager:
             line: the first batch of the line.
         """
         with self._connection() as connection:
-            return reading.list_runs(
+            return read.list_runs(
                 connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type, line=line
             )
 
@@ -602,7 +603,7 @@ class BatchManager:
         Raises UnknownBatch.
         """
         with self._connection() as connection:
-            return verification.verify(connection, batch_id)
+            return verify.verify(connection, batch_id)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -611,7 +612,7 @@ class BatchManager:
                 if self._migrate:
                     self.migrate()
                 else:
-                    migrations.require_migrated(self.dsn)
+                    schema.require_migrated(self.dsn)
                 self._prepared = True
         with connect(self.dsn) as connection:
             yield connection

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reliable_imports.dsn import parse_dsn
 from reliable_imports.errors import ConfigurationError, EmbeddedServerError
+from reliable_imports.postgres.dsn import parse_dsn
 
 
 @dataclass(frozen=True, slots=True)

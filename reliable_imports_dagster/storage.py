@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg2
 from psycopg2 import sql
 
-from reliable_imports.dsn import sqlalchemy_url
+from reliable_imports.postgres.dsn import sqlalchemy_url
 from reliable_imports.settings import Settings
 
 SCHEMA = "dagster"

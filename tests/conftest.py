@@ -23,7 +23,7 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
-from reliable_imports.migrations import migrate
+from reliable_imports.postgres.schema import migrate
 from tests.faults.totals import TOTALS
 
 # Ends the servers of a test run with the run, however that ends: the pipe closes with the last of its writers.

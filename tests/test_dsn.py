@@ -11,8 +11,8 @@ from psycopg2.extensions import make_dsn
 from psycopg2.extensions import parse_dsn as parse_with_libpq
 from sqlalchemy.engine import make_url
 
-from reliable_imports.dsn import parse_dsn, redact, redacted_dsn, sqlalchemy_url
 from reliable_imports.errors import InvalidDsn
+from reliable_imports.postgres.dsn import parse_dsn, redact, redacted_dsn, sqlalchemy_url
 
 SECRET = "Xq7zSECRETkw9"
 

@@ -23,7 +23,7 @@ from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres, reach
 from reliable_imports.embedded.binaries import Binaries, find_binaries
 from reliable_imports.embedded.process import find_server, read_process
 from reliable_imports.errors import EmbeddedServerError
-from reliable_imports.migrations import migrate
+from reliable_imports.postgres.schema import migrate
 
 MAJOR = find_binaries().major
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")

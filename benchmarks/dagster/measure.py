@@ -18,8 +18,8 @@ import dagster as dg
 import psycopg2
 
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext, ProcessorRegistry
-from reliable_imports.code_version import code_version
 from reliable_imports.embedded import EmbeddedPostgres
+from reliable_imports.processor.code_version import code_version
 from reliable_imports.settings import Settings
 from reliable_imports_dagster import (
     ReliableImportsResource,

@@ -8,8 +8,8 @@ import click
 
 from reliable_imports.cli.invocation import Invocation, pass_invocation, shared_options
 from reliable_imports.cli.text import count, optional
-from reliable_imports.dsn import redacted_dsn
 from reliable_imports.errors import EmbeddedServerError
+from reliable_imports.postgres.dsn import redacted_dsn
 from reliable_imports.settings import Settings, resolve_dsn
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from reliable_imports.cli.output import Output
 from reliable_imports.cli.text import one_line
 from reliable_imports.errors import ConfigurationError, ProcessorWarning
 from reliable_imports.manager import BatchManager
-from reliable_imports.registry import ProcessorRegistry
+from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import Settings
 from reliable_imports.statuses import Runner
 

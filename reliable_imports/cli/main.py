@@ -25,8 +25,8 @@ from reliable_imports.cli.problems import Interrupted, explain
 from reliable_imports.cli.processors import processors
 from reliable_imports.cli.reprocessing import reprocess
 from reliable_imports.cli.text import escaped
-from reliable_imports.dsn import redact
 from reliable_imports.errors import InvalidDsn
+from reliable_imports.postgres.dsn import redact
 from reliable_imports.settings import Settings
 
 

@@ -10,7 +10,7 @@ import click
 from reliable_imports.cli.invocation import Invocation, pass_invocation, processor_options, shared_options
 from reliable_imports.cli.output import Column
 from reliable_imports.cli.text import optional
-from reliable_imports.processor import BaseProcessor
+from reliable_imports.processor.base import BaseProcessor
 
 
 @click.command(short_help="List the batch types that can be imported.")

@@ -12,25 +12,25 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports.code_version import code_version
-from reliable_imports.context import logger
-from reliable_imports.database import discard_session, roll_back, transaction
-from reliable_imports.engine.attempt import clean_text
-from reliable_imports.engine.children import Children
-from reliable_imports.engine.claims import Suspected
-from reliable_imports.engine.garbage import fewer_collections
-from reliable_imports.engine.link import RECONNECT_SECONDS, Link, first_line
-from reliable_imports.engine.shelter import Shelter
-from reliable_imports.engine.trail import Trail
-from reliable_imports.engine.watch import Watch
-from reliable_imports.engine.worker import Ending, MustPause, Worker
+from reliable_imports.batches.read import get_batch, get_summary
+from reliable_imports.engine.process.child_process import Shelter
+from reliable_imports.engine.process.gc_threshold import fewer_collections
+from reliable_imports.engine.process.heartbeat import Watch
+from reliable_imports.engine.recovery.connection import RECONNECT_SECONDS, Link, first_line
+from reliable_imports.engine.recovery.killer_search import Children
+from reliable_imports.engine.work.attempt import clean_text
+from reliable_imports.engine.work.audit_log import Trail
+from reliable_imports.engine.work.claims import Suspected
+from reliable_imports.engine.work.worker import Ending, MustPause, Worker
 from reliable_imports.errors import RunInterrupted, SetupFailed
-from reliable_imports.faults import Fault, fault_of, is_item_fault
-from reliable_imports.migrations import ADVISORY_LOCK
 from reliable_imports.models import Batch, BatchSummary
-from reliable_imports.processor import BaseProcessor
-from reliable_imports.queries import load
-from reliable_imports.reading import get_batch, get_summary
+from reliable_imports.postgres.connect import discard_session, roll_back, transaction
+from reliable_imports.postgres.error_sorting import Fault, fault_of, is_item_fault
+from reliable_imports.postgres.queries import load
+from reliable_imports.postgres.schema import ADVISORY_LOCK
+from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.context import logger
 from reliable_imports.statuses import BatchStatus, Runner, RunOutcome
 
 _SUSPECTS = load("suspects.sql")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from reliable_imports.errors import SourceError
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.content import Content
 from reliable_imports.sources.delimited import read_rows
 from reliable_imports.sources.encodings import find_encoding

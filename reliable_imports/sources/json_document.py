@@ -15,8 +15,8 @@ from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
-from reliable_imports.json_text import MAX_NESTING, JsonChecker, server_can_read, shortened
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.json_text import MAX_NESTING, JsonChecker, server_can_read, shortened
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.content import Content
 from reliable_imports.sources.options import SourceOptions
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from reliable_imports.errors import SourceError
-from reliable_imports.json_text import JsonChecker, Problem, server_can_read
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.json_text import JsonChecker, Problem, server_can_read
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.content import Content
 from reliable_imports.sources.encodings import looks_binary
 from reliable_imports.sources.json_document import read_json_values

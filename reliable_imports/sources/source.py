@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterator
 
 from reliable_imports.errors import SourceError, SourceUnavailable
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.archives import member_name
 from reliable_imports.sources.content import open_content
 from reliable_imports.sources.delimited import read_delimited

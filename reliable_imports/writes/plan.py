@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
-from reliable_imports.queries import load
+from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
 from reliable_imports.writes.values import Expression, Written, writer_for

@@ -34,7 +34,7 @@ from psycopg2 import extensions
 from psycopg2.extras import Json, Range
 
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.json_text import dumps_item, is_utf8, place_of_nan
+from reliable_imports.items.json_text import dumps_item, is_utf8, place_of_nan
 
 
 class ColumnType(NamedTuple):

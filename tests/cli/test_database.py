@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from reliable_imports.dsn import parse_dsn
+from reliable_imports.postgres.dsn import parse_dsn
 from tests.cli.conftest import Run
 
 

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 
-from reliable_imports.dsn import parse_dsn
+from reliable_imports.postgres.dsn import parse_dsn
 from tests.cli.conftest import Answer, Run
 
 People = Callable[..., Path]

@@ -158,7 +158,7 @@ def test_a_connection_that_is_lost_once_costs_nothing(
 def test_a_server_that_stays_away_interrupts_the_run(
     manager: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.link.RECONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("reliable_imports.engine.recovery.connection.RECONNECT_SECONDS", 0.3)
     name = sql("SELECT current_database()")[0][0]
     elsewhere = psycopg2.connect(database, dbname="postgres")
     elsewhere.autocommit = True
@@ -298,7 +298,7 @@ def test_a_real_deadlock_costs_no_item(manager: BatchManager, sql: Sql, monkeypa
 
 
 def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
-    from reliable_imports.queries import load
+    from reliable_imports.postgres.queries import load
 
     for _ in range(3):
         manager.create_batch("notes", ({"id": number, "text": "ok"} for number in range(20_000)))

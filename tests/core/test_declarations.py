@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry, ProcessorWarning, TableProcessor
-from reliable_imports.declarations import ATTRIBUTES, mistakes_of
+from reliable_imports.processor.declarations import ATTRIBUTES, mistakes_of
 
 
 @dataclass

@@ -12,9 +12,9 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from reliable_imports.errors import InvalidRow
-from reliable_imports.failure import Failure, exception_failure, rejection, server_failure
-from reliable_imports.model_fields import invalid_row
-from reliable_imports.statement import changes_session, transaction_command
+from reliable_imports.items.failure import Failure, exception_failure, rejection, server_failure
+from reliable_imports.items.model_fields import invalid_row
+from reliable_imports.postgres.statement import changes_session, transaction_command
 from reliable_imports.statuses import Stage
 
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg2 import errorcodes
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
-from reliable_imports.faults import fault_of_state
+from reliable_imports.postgres.error_sorting import fault_of_state
 from tests.core.conftest import Sql
 
 STATES = sorted(

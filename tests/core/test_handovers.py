@@ -14,8 +14,8 @@ import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
-from reliable_imports.engine import shelter
-from reliable_imports.engine.timeout import TimedOut, time_limit
+from reliable_imports.engine.process import child_process as shelter
+from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from tests.core.conftest import Sql
 
 
@@ -190,7 +190,7 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 def test_a_refused_heartbeat_leaves_the_work_alone(
     manager: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.1)
+    monkeypatch.setattr("reliable_imports.engine.process.heartbeat.BEAT_SECONDS", 0.1)
     name = sql("SELECT current_database()")[0][0]
     elsewhere = psycopg2.connect(database, dbname="postgres")
     elsewhere.autocommit = True
@@ -291,7 +291,7 @@ def test_a_time_limit_that_is_met_at_the_last_moment_leaves_no_timer() -> None:
 def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
     manager: BatchManager, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.link._LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("reliable_imports.engine.recovery.connection._LOCK_SECONDS", 0.3)
     other = psycopg2.connect(database)
     cursor = other.cursor()
 
@@ -313,8 +313,8 @@ def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
 def test_an_item_may_take_longer_than_a_session_may_be_idle(
     manager: BatchManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.claims._MAX_IDLE", timedelta(seconds=1))
-    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("reliable_imports.engine.work.claims._MAX_IDLE", timedelta(seconds=1))
+    monkeypatch.setattr("reliable_imports.engine.process.heartbeat.BEAT_SECONDS", 0.2)
 
     class LongProcessor(BaseProcessor):
         tries = 0
@@ -356,7 +356,7 @@ def test_a_signal_is_obeyed_when_the_run_ends_with_an_error(manager: BatchManage
 def test_a_statement_that_is_cancelled_by_a_signal_leaves_its_item_pending(
     manager: BatchManager, monkeypatch: pytest.MonkeyPatch, swallows: bool
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.stop.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("reliable_imports.engine.process.stop_signal.GRACE_SECONDS", 0.2)
 
     class HidingProcessor(BaseProcessor):
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:

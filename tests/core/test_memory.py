@@ -12,8 +12,8 @@ import pydantic
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
-from reliable_imports.database import connect, roll_back
-from reliable_imports.engine.claims import Claims
+from reliable_imports.engine.work.claims import Claims
+from reliable_imports.postgres.connect import connect, roll_back
 from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
 from tests.core.doubles import NOTES, PlainProcessor

@@ -8,7 +8,7 @@ import pytest
 from psycopg2.extensions import make_dsn
 
 from reliable_imports import BatchManager, SchemaNotReady, UnsupportedDatabase
-from reliable_imports.migrations import migrate, scripts
+from reliable_imports.postgres.schema import migrate, scripts
 from reliable_imports.statuses import BATCH_MOVES, BatchStatus, Outcome, RunMode, Runner, RunOutcome, Stage
 
 
@@ -57,7 +57,7 @@ def test_a_migration_lets_a_reader_finish_and_others_pass(empty_database: str, m
     migrate(empty_database)
     to_come = (len(scripts()) + 1, "to_come", "ALTER TABLE reliable_imports.import_batches ADD COLUMN to_come integer")
     known = [*scripts(), to_come]
-    monkeypatch.setattr("reliable_imports.migrations.scripts", lambda: known)
+    monkeypatch.setattr("reliable_imports.postgres.schema.scripts", lambda: known)
     reader = psycopg2.connect(empty_database)
     reader.cursor().execute("SELECT count(*) FROM reliable_imports.import_batches")  # holds its lock until it commits
     applied: list[list[str]] = []

@@ -358,7 +358,7 @@ def test_a_run_whose_item_takes_long_says_that_it_lives(manager: BatchManager, m
         assert ctx.fetch_value(beaten, [ctx.run_id])
 
     monkeypatch.setitem(ACTIONS, "take long", take_long)
-    monkeypatch.setattr("reliable_imports.engine.watch.BEAT_SECONDS", 0.3)
+    monkeypatch.setattr("reliable_imports.engine.process.heartbeat.BEAT_SECONDS", 0.3)
 
     summary = manager.process_batch(manager.create_batch("immediate", [{"id": 1, "do": "take long"}]))
 

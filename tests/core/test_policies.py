@@ -73,7 +73,7 @@ def test_an_item_that_is_tried_again_does_not_overwrite_newer_data(manager: Batc
 def test_items_are_tried_again_before_a_long_batch_ends(
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.chunk.MAX_SECONDS", 0.05)
+    monkeypatch.setattr("reliable_imports.engine.work.chunk.MAX_SECONDS", 0.05)
 
     class BusyProcessor(BaseProcessor):
         retry_pause = timedelta(milliseconds=50)
@@ -100,7 +100,7 @@ def test_a_worker_that_died_elsewhere_makes_no_retries_suspect(
     def fork(*arguments: object, **named: object) -> None:
         raise AssertionError("nothing is suspect here")
 
-    monkeypatch.setattr("reliable_imports.engine.shelter.Shelter.run", fork)
+    monkeypatch.setattr("reliable_imports.engine.process.child_process.Shelter.run", fork)
     batch_id = manager.create_batch("transient", [{"failures": 1}] * 20)
     sql(
         "INSERT INTO reliable_imports.import_runs (batch_id, runner, mode, host, process_id, range_number) "
@@ -114,7 +114,7 @@ def test_a_claim_that_began_before_the_batch_was_cancelled_gets_no_retry_that_wa
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TransientProcessor, "retry_pause", timedelta(minutes=1))
-    monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
+    monkeypatch.setattr("reliable_imports.engine.work.worker.Worker._wait_for_retries", lambda worker: False)
     batch_id = manager.create_batch("transient", [{"failures": 1}])
     manager.process_batch(batch_id)
     manager.cancel_batch(batch_id)
@@ -135,7 +135,7 @@ def test_an_item_that_waits_for_its_next_try_survives_a_run(
 ) -> None:
     batch_id = manager.create_batch("transient", [{"failures": 1}, {"failures": 0}])
     monkeypatch.setattr(TransientProcessor, "retry_pause", timedelta(minutes=1))
-    monkeypatch.setattr("reliable_imports.engine.worker.Worker._wait_for_retries", lambda worker: False)
+    monkeypatch.setattr("reliable_imports.engine.work.worker.Worker._wait_for_retries", lambda worker: False)
     waiting = manager.process_batch(batch_id)
     monkeypatch.undo()
     sql("UPDATE reliable_imports.import_retries SET not_before = now()")

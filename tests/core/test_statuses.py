@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BatchManager, BatchStatus
-from reliable_imports.queries import load
+from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import BATCH_MOVES
 from tests.core.conftest import Sql
 

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from reliable_imports import BatchManager
-from reliable_imports.code_version import code_version
+from reliable_imports.processor.code_version import code_version
 from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import NotesProcessor

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BatchManager
-from reliable_imports.code_version import code_version
+from reliable_imports.processor.code_version import code_version
 from reliable_imports_dagster import ReliableImportsResource, build_import_asset, reliable_imports_assets
 from reliable_imports_dagster.tags import batch_id_tag
 from tests.dagster.conftest import Launch, Query, notes, tags_of

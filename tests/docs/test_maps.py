@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from reliable_imports import engine
+import pytest
+
+import reliable_imports
+
+_ROOT = Path(reliable_imports.__file__).parent
+_MAPS = ("engine", "engine/work", "engine/isolation", "engine/recovery", "engine/process")
 
 
-def test_the_map_of_the_engine_names_its_modules() -> None:
-    named = re.findall(r"^(\w+) {2,}\w", engine.__doc__ or "", re.MULTILINE)
-    there = [path.stem for path in Path(engine.__file__).parent.glob("*.py") if path.stem != "__init__"]
-    assert sorted(named) == sorted(there)
+@pytest.mark.parametrize("folder", _MAPS)
+def test_the_map_of_a_folder_names_what_is_in_it(folder: str) -> None:
+    package = _ROOT / folder
+    named = re.findall(r"^(\w+/?) {2,}\w", (package / "__init__.py").read_text(), re.MULTILINE)
+    modules = [path.stem for path in package.glob("*.py") if path.stem != "__init__"]
+    folders = [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    assert sorted(named) == sorted(modules + folders)

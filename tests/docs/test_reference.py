@@ -19,7 +19,7 @@ from reliable_imports import (
     errors,
 )
 from reliable_imports.cli.main import cli
-from reliable_imports.declarations import ATTRIBUTES
+from reliable_imports.processor.declarations import ATTRIBUTES
 from reliable_imports.statuses import BatchStatus, ItemStatus
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
-from reliable_imports.migrations import migrate
+from reliable_imports.postgres.schema import migrate
 
 PAGE = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text()
 PARTITION, ADD_RANGE, JUMP, STILL_WANTED, DROP, SIZES = re.findall(

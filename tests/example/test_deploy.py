@@ -28,7 +28,7 @@ from psycopg2 import sql
 from example_repo.deploy.__main__ import FOLDER, ROLES, make_roles, prepare
 from example_repo.processors.airlines import AirlinesProcessor
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TransientError
-from reliable_imports.dsn import parse_dsn
+from reliable_imports.postgres.dsn import parse_dsn
 from tests.running import ask, processes, until
 
 ROOT = Path(__file__).parents[2]

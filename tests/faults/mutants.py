@@ -14,9 +14,14 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports import database, failure, faults
-from reliable_imports.engine import attempt, chunk, link, run, session, worker
-from reliable_imports.engine.recorder import Recorder
+from reliable_imports.engine import run
+from reliable_imports.engine.isolation import session
+from reliable_imports.engine.recovery import connection as link
+from reliable_imports.engine.work import attempt, chunk, worker
+from reliable_imports.engine.work.recorder import Recorder
+from reliable_imports.items import failure
+from reliable_imports.postgres import connect as database
+from reliable_imports.postgres import error_sorting as faults
 
 
 class NothingToBreak(Exception):
@@ -189,7 +194,7 @@ def _number_attempts_anew() -> None:
         columns = sound(attempts)
         return {**columns, "tries": columns["tries"].replace("1", "11")}
 
-    from reliable_imports.engine import recorder
+    from reliable_imports.engine.work import recorder
 
     _break_method(recorder, "completed_columns", completed_columns)
 

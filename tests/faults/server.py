@@ -14,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
-from reliable_imports.migrations import migrate
+from reliable_imports.postgres.schema import migrate
 from tests.faults.targets import TABLES
 from tests.faults.totals import TOTALS
 from tests.faults.waiting import wait_for

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from reliable_imports.errors import SourceError
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
 
 # How long an example takes says nothing where it writes a file, on a busy machine.

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_imports.errors import ConfigurationError, SourceError
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
 from tests.sources.files import read, refusal, unhurried, values
 

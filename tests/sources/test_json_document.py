@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_imports.errors import SourceError
-from reliable_imports.source_item import SourceItem
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
 from reliable_imports.sources.content import open_content
 from reliable_imports.sources.json_document import read_json_document

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_imports import ImportBatchItem
-from reliable_imports.json_text import MAX_NESTING, TooLarge, check, dumps_item, loads
+from reliable_imports.items.json_text import MAX_NESTING, TooLarge, check, dumps_item, loads
 from tests.sources.files import unhurried
 from tests.sources.test_json_lines import JSON_VALUES
 
@@ -290,8 +290,8 @@ def test_brackets_in_strings_are_no_nesting() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = """
-import sys, reliable_imports.sources, reliable_imports.json_text
-assert reliable_imports.json_text.dumps_item([{1}, float("nan")]).problem
+import sys, reliable_imports.sources, reliable_imports.items.json_text
+assert reliable_imports.items.json_text.dumps_item([{1}, float("nan")]).problem
 assert not {"ijson", "pydantic", "click", "rich", "dagster", "numpy", "pandas"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

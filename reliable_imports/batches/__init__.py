@@ -1,0 +1,1 @@
+"""Batches as a whole: made from a source, made again of failures, stopped, read and verified."""

@@ -1,0 +1,144 @@
+"""What people ask about batches, items, reasons, runs and logs. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.errors import UnknownBatch
+from reliable_imports.models import (
+    Batch,
+    BatchSummary,
+    FailureReason,
+    ItemRecord,
+    LogEntry,
+    OutstandingReason,
+    RunRecord,
+)
+from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.queries import load
+from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
+
+_READING = load("reading.sql")
+
+T = TypeVar("T")
+
+
+def get_batch(connection: Connection, batch_id: int) -> Batch:
+    found = _select(connection, "batch", {"batch_id": batch_id})
+    if not found:
+        raise UnknownBatch(batch_id)
+    return _build(Batch, found[0], status=BatchStatus)
+
+
+def list_summaries(
+    connection: Connection, *, batch_type: str | None, status: BatchStatus | str | None, limit: int
+) -> list[BatchSummary]:
+    parameters = {
+        "batch_id": None,
+        "batch_type": batch_type,
+        "status": None if status is None else BatchStatus(status).value,
+        "limit": limit,
+    }
+    return [_build(BatchSummary, row, status=BatchStatus) for row in _select(connection, "summaries", parameters)]
+
+
+def get_summary(connection: Connection, batch_id: int) -> BatchSummary:
+    parameters = {"batch_id": batch_id, "batch_type": None, "status": None, "limit": 1}
+    found = _select(connection, "summaries", parameters)
+    if not found:
+        raise UnknownBatch(batch_id)
+    return _build(BatchSummary, found[0], status=BatchStatus)
+
+
+def failure_reasons(connection: Connection, batch_id: int) -> list[FailureReason]:
+    get_batch(connection, batch_id)
+    found = _select(connection, "failure_reasons", {"batch_id": batch_id})
+    return [_build(FailureReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+
+
+def outstanding_reasons(connection: Connection, batch_id: int) -> list[OutstandingReason]:
+    get_batch(connection, batch_id)
+    found = _select(connection, "outstanding_reasons", {"batch_id": batch_id})
+    return [_build(OutstandingReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+
+
+def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
+    get_batch(connection, batch_id)
+    found = _select(connection, "repeated_items", {"batch_id": batch_id})
+    return {row["repeats_batch_id"]: row["count"] for row in found}
+
+
+def list_items(
+    connection: Connection,
+    batch_id: int,
+    *,
+    status: ItemStatus | str | None,
+    reason: str | None,
+    after: int,
+    limit: int,
+) -> list[ItemRecord]:
+    get_batch(connection, batch_id)
+    parameters = {
+        "batch_id": batch_id,
+        "status": None if status is None else ItemStatus(status).value,
+        "reason": reason,
+        "after": after,
+        "limit": limit,
+    }
+    found = [_with_text(row, "source") for row in _select(connection, "items", parameters)]
+    return [_build(ItemRecord, row, status=ItemStatus, stage=Stage) for row in found]
+
+
+def count_outstanding(connection: Connection, batch_id: int) -> int:
+    get_batch(connection, batch_id)
+    return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["count"])
+
+
+def list_logs(
+    connection: Connection, batch_id: int, *, item_number: int | None, levels: Sequence[str] | None, limit: int
+) -> list[LogEntry]:
+    get_batch(connection, batch_id)
+    parameters = {
+        "batch_id": batch_id,
+        "item_number": item_number,
+        "levels": None if levels is None else list(levels),
+        "limit": limit,
+    }
+    return [_build(LogEntry, row) for row in _select(connection, "logs", parameters)]
+
+
+def list_runs(
+    connection: Connection,
+    *,
+    batch_id: int | None,
+    dagster_run_id: str | None,
+    batch_type: str | None,
+    line: int | None,
+) -> list[RunRecord]:
+    parameters = {"batch_id": batch_id, "dagster_run_id": dagster_run_id, "batch_type": batch_type, "line": line}
+    return [_build(RunRecord, row) for row in _select(connection, "runs", parameters)]
+
+
+def _select(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    with transaction(connection) as cursor:
+        cursor.execute(_READING[query], parameters)
+        return rows(cursor)
+
+
+def _with_text(row: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The item's text; of one that is kept as bytes what is no UTF-8 is shown as escapes."""
+    raw = row.pop(f"{prefix}_raw")
+    if raw is not None:
+        row[f"{prefix}_data"] = bytes(raw).decode("utf-8", "backslashreplace")
+    return row
+
+
+def _build(kind: type[T], row: dict[str, Any], **words: type) -> T:
+    """A row as its dataclass, with the named columns turned into our words."""
+    for column, word in words.items():
+        if row[column] is not None:
+            row[column] = word(row[column])
+    return kind(**row)

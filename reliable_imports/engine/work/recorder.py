@@ -1,0 +1,148 @@
+"""Writes down what a chunk did, in the chunk's own transaction and in one call of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from reliable_imports.engine.work.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
+from reliable_imports.items.failure import Failure
+from reliable_imports.models import Batch
+from reliable_imports.postgres.queries import load
+from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.statuses import Outcome
+from reliable_imports.writes.plan import Plan
+
+_WORK = load("work.sql")
+_encode = msgspec.json.Encoder().encode
+_MAX_DOUBLINGS = 16
+
+
+class Recorder:
+    def __init__(self, batch: Batch, processor: BaseProcessor, run_id: int) -> None:
+        self._batch = batch
+        self._processor = processor
+        self._run_id = run_id
+        self._known_reasons: set[str] = set()
+        # A limit for one statement of an item is none for what a whole chunk has to record.
+        is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
+        self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
+
+    def forget(self) -> None:
+        """Called when a chunk was undone: what it recorded is not there."""
+        self._known_reasons.clear()
+
+    def commit(
+        self, cursor: Any, transaction_id: int, range_number: int, first_item: int | None, attempts: Sequence[Attempt]
+    ) -> None:
+        """Append attempts and logs, move the range and the run on, and commit, all in one message to the server.
+
+        Args:
+            first_item: where the range stood; None for items whose range has moved on (retries).
+        """
+        completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+        # Most have nothing more to say than that they were completed.
+        eventful = [
+            attempt
+            for attempt in attempts
+            if attempt.outcome is not Outcome.COMPLETED or attempt.notes.logs or attempt.earlier_tries
+        ]
+        skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
+        failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
+        failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
+        retries = [_retry(attempt) for attempt in eventful if not attempt.is_final]
+        logs = [line for attempt in eventful for line in log_json(attempt)]
+        reasons = self._new_reasons(eventful)
+        parameters = {
+            "batch_id": self._batch.id,
+            "run_id": self._run_id,
+            "transaction_id": transaction_id,
+            "range_number": range_number,
+            "completed": len(completed),
+            "failed": len(failed),
+            "skipped": len(skipped),
+            "first_item": first_item,
+            "next_item": attempts[-1].stored.item_number + 1,
+            "retried": [attempt.stored.item_number for attempt in attempts] if first_item is None else None,
+            **completed_columns(completed),
+            "skips": _json([skip_record(each) for each in skipped]),
+            "failures": _json(failures),
+            "reasons": _json(reasons),
+            "retries": _json(retries),
+            "logs": f"[{','.join(logs)}]" if logs else None,
+        }
+        keys = keys_written(completed) or _WORK["no_keys"]
+        # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
+        before, after = _WORK["record_chunk"].split("{keys}")
+        statement = cursor.mogrify(before, parameters).decode() + keys + after
+        cursor.execute(f"{self._reset}{statement}; COMMIT")
+
+    def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+        failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
+        failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
+        new = {each.reason: each for each in failures if each.reason not in self._known_reasons}
+        self._known_reasons.update(new)
+        return [
+            {
+                "fingerprint": each.reason,
+                "batch_type": self._batch.batch_type,
+                "stage": each.stage.value,
+                "error_type": each.error_type,
+                "sqlstate": each.sqlstate,
+                "constraint_name": each.constraint,
+                "field": each.field,
+                "heading": each.heading,
+            }
+            for each in new.values()
+        ]
+
+    def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:
+        if not failure.retryable or attempt >= self._processor.max_attempts:
+            return None
+        return self._processor.retry_backoff * float(2 ** min(attempt - 1, _MAX_DOUBLINGS))
+
+
+def _retry(attempt: Attempt) -> dict[str, Any]:
+    pause = attempt.retry_pause or timedelta(0)
+    return {
+        "item_number": attempt.item.item_number,
+        "next_attempt": attempt.item.attempt + len(attempt.earlier_tries) + 1,
+        "pause": f"{pause.total_seconds()} seconds",
+        "waits_for_others": attempt.waits_for_others,
+    }
+
+
+def keys_written(completed: Sequence[Attempt]) -> str:
+    """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
+    by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    known: list[tuple[int, int]] = []
+    for attempt in completed:
+        scope = attempt.scope
+        number = attempt.stored.item_number
+        for write in scope.written:
+            if write.key is not None:
+                kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
+                if kind not in by_kind:
+                    by_kind[kind] = ([], [])
+                numbers, keys = by_kind[kind]
+                numbers.append(number)
+                keys.append(write.key)
+        if scope.row_keys:
+            known += [(number, key) for key in scope.row_keys]
+        if attempt.notes.natural_key is not None:
+            known.append((number, attempt.notes.natural_key))
+    queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
+    if known:
+        items, keys_ = zip(*known, strict=True)
+        queries.append(
+            f"SELECT pg_catalog.unnest('{{{','.join(map(str, items))}}}'::bigint[]) AS item_number, "
+            f"pg_catalog.unnest('{{{','.join(map(str, keys_))}}}'::bigint[]) AS row_key"
+        )
+    return " UNION ALL ".join(queries)
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str | None:
+    return _encode(rows).decode() if rows else None

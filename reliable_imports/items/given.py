@@ -1,0 +1,41 @@
+"""What a caller gives beside the items: refused, by its name, if the database cannot keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.items.json_text import TooLarge, dumps_item, is_utf8, place_of_nan
+
+
+def require_texts(**texts: object) -> None:
+    """Raise ConfigurationError if one of *texts* that is not None is no text that PostgreSQL can hold."""
+    for name, text in texts.items():
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise ConfigurationError(f"{name} is a {type(text).__name__}, not a text")
+        if "\0" in text:
+            raise ConfigurationError(f"{name} holds a NUL character, which PostgreSQL cannot keep; leave it out")
+        if not is_utf8(text):
+            raise ConfigurationError(f"{name} is no valid Unicode: it holds half of a surrogate pair")
+
+
+def json_object(name: str, values: Mapping[str, Any]) -> str:
+    """*values* as the text of a JSON object, written as items are.
+
+    Raises:
+        ConfigurationError: JSON, or PostgreSQL's jsonb, cannot hold one of them; says which.
+    """
+    try:
+        stored = dumps_item(dict(values))
+    except TooLarge as error:
+        raise ConfigurationError(f"{name} holds {error}") from None
+    if stored.text is None:
+        problem = stored.problem or "a text in it holds a NUL character or half of a surrogate pair"
+        raise ConfigurationError(f"{name} cannot be kept as JSON: {problem}")
+    # Of an item, NaN is a value that is missing; here nobody would expect that.
+    if (place := place_of_nan(values, "$")) is not None:
+        raise ConfigurationError(f"{name} cannot be kept as JSON: {place}: NaN is not JSON")
+    return stored.text

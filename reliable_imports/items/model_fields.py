@@ -1,0 +1,175 @@
+"""What a pydantic model (or a dataclass, or a TypedDict) asks of a source: its fields, their names there, and what it
+says of an item that does not fit."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Literal, NamedTuple, get_args
+
+from reliable_imports.errors import InvalidRow
+from reliable_imports.items.message_values import without_values
+
+# Where messages of pydantic's own quote the input.
+_QUOTED_INPUT = re.compile(r"(?<=Input tag ').*(?=' found using)|(?<=found `).*(?=` at )", re.DOTALL)
+
+
+class ModelField(NamedTuple):
+    """One field of a model.
+
+    Attributes:
+        source_names: the names under which a source may give it, the likeliest first; an alias counts, and where the
+            value is taken from inside another one (AliasPath), the outer name.
+        is_required: the model has no default for it.
+        wants_decimal: somewhere in its type is a `Decimal`.
+        is_path: its value stands inside another one (AliasPath).
+        is_dumped: it is part of the model's dump.
+    """
+
+    name: str
+    source_names: tuple[str, ...]
+    is_required: bool
+    wants_decimal: bool
+    is_path: bool = False
+    is_dumped: bool = True
+
+
+OtherColumns = Literal["unread", "perhaps", "taken", "rewritten"]
+"""What becomes of columns that no field of a model is named for: nobody reads them; code of the processor's may; the
+model takes them all (`extra="allow"`); a validator before the model may read them and make fields of them."""
+
+
+def fields_of(core_schema: Mapping[str, Any]) -> tuple[ModelField, ...]:
+    """The fields of a model by its pydantic-core schema, in their order; none if it has no fields (a RootModel)."""
+    definitions: dict[str, Mapping[str, Any]] = {}
+    by_name = False
+    schema: Mapping[str, Any] = {}
+    for schema in _outer(core_schema, definitions):
+        config = schema.get("config") or {}
+        by_name = by_name or bool(config.get("validate_by_name") or config.get("populate_by_name"))
+    fields = schema.get("fields", ())
+    named = fields.items() if isinstance(fields, Mapping) else [(field["name"], field) for field in fields]
+    return tuple(_field(name, field, by_name, definitions) for name, field in named)
+
+
+def may_change_fields(core_schema: Mapping[str, Any]) -> bool:
+    """Whether code looks at the model as a whole, and may make one field of several."""
+    schema = core_schema
+    while isinstance(schema.get("schema"), Mapping) and schema["type"] not in ("model-fields", "typed-dict"):
+        if schema["type"].startswith("function-") or schema.get("post_init"):
+            return True
+        schema = schema["schema"]
+    return False
+
+
+def other_columns_of(core_schema: Mapping[str, Any]) -> OtherColumns:
+    """What the model itself does with columns that are not its fields."""
+    found: OtherColumns = "unread"
+    for schema in _outer(core_schema, {}):
+        if schema["type"] in ("function-before", "function-wrap", "function-plain") or schema.get("custom_init"):
+            return "rewritten"
+        config = schema.get("config") or {}
+        if "allow" in (config.get("extra_fields_behavior"), schema.get("extra_behavior")):
+            found = "taken"
+    return found
+
+
+def _outer(schema: Mapping[str, Any], definitions: dict[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The schema and what it wraps, from the outside in, up to the one that has the fields, if there is one."""
+    while True:
+        for each in schema.get("definitions", ()):
+            definitions[each["ref"]] = each
+        yield schema
+        if schema["type"] in ("model-fields", "dataclass-args", "typed-dict"):
+            return
+        if schema["type"] == "definition-ref":
+            schema = definitions[schema["schema_ref"]]
+        elif isinstance(schema.get("schema"), Mapping):
+            schema = schema["schema"]
+        else:
+            return
+
+
+def _field(
+    name: str, field: Mapping[str, Any], by_name: bool, definitions: Mapping[str, Mapping[str, Any]]
+) -> ModelField:
+    alias = field.get("validation_alias")
+    names = list(_outer_names(alias))
+    if alias is None or by_name:
+        names.append(name)
+    is_required = field.get("required", True) and field["schema"]["type"] != "default"
+    wants_decimal = any(each["type"] == "decimal" for each in _parts(field["schema"], definitions, set()))
+    return ModelField(
+        name,
+        tuple(dict.fromkeys(names)),
+        is_required,
+        wants_decimal,
+        is_path=isinstance(alias, list),
+        is_dumped=not field.get("serialization_exclude"),
+    )
+
+
+def _outer_names(alias: Any) -> Iterator[str]:
+    """An alias is a name, a path that begins with one, or several paths."""
+    if isinstance(alias, str):
+        yield alias
+    elif alias and isinstance(alias[0], list):
+        for path in alias:
+            yield from _outer_names(path)
+    elif alias and isinstance(alias[0], str):
+        yield alias[0]
+
+
+def _parts(schema: Any, definitions: Mapping[str, Mapping[str, Any]], seen: set[str]) -> Iterator[Mapping[str, Any]]:
+    """The schema and all that is in it; each definition once, for models may hold themselves."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("type"), str):
+            yield schema
+        reference = schema.get("schema_ref")
+        if reference is not None and reference not in seen:
+            seen.add(reference)
+            yield from _parts(definitions.get(reference), definitions, seen)
+        inner: Any = schema.values()
+    elif isinstance(schema, list | tuple):
+        inner = schema
+    else:
+        return
+    for each in inner:
+        if isinstance(each, Mapping | list | tuple):
+            yield from _parts(each, definitions, seen)
+
+
+def is_refusal_of_pydantic(error: BaseException) -> bool:
+    """Whether it is a ValidationError; asks nothing of pydantic where nobody uses it."""
+    core = sys.modules.get("pydantic_core")
+    return core is not None and isinstance(error, core.ValidationError)
+
+
+def invalid_row(error: Any) -> InvalidRow:
+    """A ValidationError in words that hold no value of the item."""
+    problems: dict[str, str] = {}
+    kinds: dict[str, str] = {}
+    for entry in error.errors(include_url=False, include_context=False):
+        # Positions within lists differ from item to item, so the group is named without them.
+        field = ".".join(str(part) for part in entry["loc"]) or "row"
+        problems.setdefault(field, _problem(entry, field))
+        kinds.setdefault(".".join(part for part in entry["loc"] if isinstance(part, str)) or "row", entry["type"])
+    return InvalidRow(problems, kinds)
+
+
+def _problem(entry: Mapping[str, Any], field: str) -> str:
+    message: str = entry["msg"]
+    if entry["type"] in _kinds_of_pydantic():
+        return _QUOTED_INPUT.sub("…", message)
+    # A validator of the team's said this, and perhaps of what.
+    value = entry["input"]
+    return without_values(message, value if isinstance(value, dict | list) else {field.rpartition(".")[2]: value})
+
+
+@cache
+def _kinds_of_pydantic() -> frozenset[str]:
+    from pydantic_core.core_schema import ErrorType
+
+    return frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}

@@ -1,0 +1,1 @@
+"""The database: connections, SQL by name, the schema, and what its errors mean."""

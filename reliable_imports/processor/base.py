@@ -1,0 +1,200 @@
+"""The class that a person writes."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from reliable_imports.errors import TransientError
+from reliable_imports.sources import SourceOptions
+from reliable_imports.sources.location import locate
+
+if TYPE_CHECKING:
+    from reliable_imports.items.failure import Failure
+    from reliable_imports.items.model_fields import ModelField, OtherColumns
+    from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
+    from reliable_imports.processor.context import ImportContext
+    from reliable_imports.writes.plan import WriteRequest
+
+
+PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
+DUPLICATES = ("last_wins", "first_wins", "fail")
+
+
+class BaseProcessor(ABC):
+    """Says how one item is imported. Subclass it, name it `<What>Processor`, and write `process_item`.
+
+    One instance works one run, item after item, in one thread. Whatever `validate_item` or `process_item` raises fails
+    that item alone. Effects outside the database happen at least once: an item is run again after a crash.
+    """
+
+    batch_type: ClassVar[str]
+    """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
+
+    source: ClassVar[Path | str | None] = None
+    """The file to import when none is named, so that a schedule or a click needs no configuration."""
+
+    source_options: ClassVar[SourceOptions] = SourceOptions()
+    """How files are read: format, encoding, delimiter, a workbook's sheet, limits."""
+
+    skip_unchanged: ClassVar[bool] = False
+    """A file whose content is that of an earlier batch makes no new one, unless a file of its name has come with other
+    content since. Else it does, and the batch's warnings say so."""
+
+    null_tokens: ClassVar[frozenset[str]] = frozenset()
+    """Strings that mean "no value", such as `""` and `"NA"`; None in `source_data`, kept as they are in the table."""
+
+    decimals: ClassVar[bool] = False
+    """Give JSON numbers with a fraction or exponent as `Decimal`, exactly as written, instead of float."""
+
+    setup_sql: ClassVar[Path | None] = None
+    """A file of SQL that makes the target tables. Run at the start of every run, so it must be safe to repeat."""
+
+    depends_on: ClassVar[Sequence[str]] = ()
+    """Batch types whose data this one refers to; drawn as lineage in Dagster."""
+
+    schedule: ClassVar[str | None] = None
+    """A cron expression; makes a Dagster schedule that imports `source`."""
+
+    transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
+    """Exceptions that another try later may well cure: tried again within the run, then marked retryable."""
+
+    max_tries: ClassVar[int] = 3
+    """Tries at an item within one run when it meets one of `transient_errors`; the last one fails it."""
+
+    retry_pause: ClassVar[timedelta] = timedelta(seconds=1)
+    """How long such an item rests before its second try; doubled with every try, at most a minute, with jitter."""
+
+    max_attempts: ClassVar[int] = 5
+    """Attempts at one item, across all reprocessing, after which a retryable failure waits for a person."""
+
+    retry_backoff: ClassVar[timedelta] = timedelta(minutes=1)
+    """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
+
+    item_timeout: ClassVar[timedelta | None] = None
+    """How long one item may take, and `prepare_item` for it; then it fails. Such a processor works in a child process,
+    which can be killed."""
+
+    statement_timeout: ClassVar[timedelta | None] = None
+    """How long one statement of the server may take; then its item fails."""
+
+    max_failed_items: ClassVar[int | None] = None
+    """Failed items of a batch that are tolerated; one more pauses it, with the rest pending. None: any number."""
+
+    max_failed_share: ClassVar[float | None] = None
+    """Likewise, as a share from 0 to 1 of the items that have ended; looked at from 100 items on."""
+
+    breaker_after: ClassVar[int | None] = 20
+    """So many items in a row that fail for one reason of the environment (an outage, a missing right or table, one of
+    `transient_errors`) pause the batch, and the chunk that they were found in stays pending. None: never."""
+
+    natural_key: ClassVar[Sequence[str]] = ()
+    """Fields of the item that say what it is about. Duplicates within a batch are then handled as `duplicates` says. An
+    item that is repeated is skipped if one that was delivered later has completed the same key. A TableProcessor has
+    its `key` for the first of these."""
+
+    duplicates: ClassVar[str] = "last_wins"
+    """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
+    `fail` fails them all."""
+
+    prepare_concurrency: ClassVar[int] = 10
+    """How many calls of `prepare_item` may be under way at once."""
+
+    Params: ClassVar[type[Any] | None] = None
+    """A nested pydantic model of what a batch can be told, such as a date; kept with the batch. No secrets."""
+
+    partitions: ClassVar[str | None] = None
+    """`hourly`, `daily`, `weekly` or `monthly`, with the first one: `daily from 2024-01-01`. In Dagster each is then a
+    partition of the asset, and a batch each."""
+
+    params: Any = None
+    """The values that the batch was told, an instance of `Params`."""
+
+    partition: str | None = None
+    """The partition that the batch is for, as Dagster names it: `2024-01-31`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "batch_type" not in cls.__dict__:
+            cls.batch_type = batch_type_of(cls.__name__)
+
+    @classmethod
+    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
+        """For each part of the key by which duplicates within a batch are found: its names in the source."""
+        return tuple((name,) for name in cls.natural_key)
+
+    @classmethod
+    def exact_numbers(cls) -> frozenset[str]:
+        """Names in the source of values whose numbers arrive as Decimal, though `decimals` is not set."""
+        return frozenset()
+
+    @classmethod
+    def write_requests(cls) -> Sequence[WriteRequest]:
+        """The writes that are known before the first item: what they need of their tables is looked at before it."""
+        return ()
+
+    @classmethod
+    def source_for(cls, partition: str | None) -> Path | str | None:
+        """The source of one partition: `{partition}` in `source` stands for its name."""
+        if cls.source is None or partition is None:
+            return cls.source
+        return locate(str(cls.source).replace("{partition}", partition))
+
+    @classmethod
+    def source_fields(cls) -> Sequence[ModelField] | None:
+        """The fields that a source should have, as a declared model says; None where nobody can know."""
+        return None
+
+    @classmethod
+    def other_columns(cls) -> OtherColumns:
+        """What becomes of columns of a source that no field is named for; see `reliable_imports.items.model_fields`."""
+        return "perhaps"
+
+    @classmethod
+    def missing_parts(cls) -> list[str]:
+        """What a subclass must still define before it can be used."""
+        return sorted(cls.__abstractmethods__)
+
+    def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
+        """Whether the item may be processed; anything falsy fails it at stage `validate`."""
+        return True
+
+    def prepare_item(self, item: ImportBatchItem) -> Any:
+        """Fetch what the item needs from elsewhere, such as an HTTP service; `item.prepared` then holds the result.
+
+        Called before the item's transaction, for several items at once: in threads, or as tasks of an event loop if it
+        is an `async def`. That loop ends when an item has broken it (has stopped it, or cancelled all of its tasks), so
+        do not rely on a client that belongs to it. What it raises, or that it takes longer than `item_timeout`, fails
+        the item at stage `prepare`. It may be called again for an item that another worker takes meanwhile, or that
+        another one has kept from its end.
+        """
+        return None
+
+    @abstractmethod
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
+        """Import one item and return facts to keep with it, such as `target_table` and `target_id`."""
+
+    def on_batch_start(self, batch: Batch, ctx: ImportContext) -> None:
+        """Called before the first item of every run, in a transaction of its own. Raising stops the run."""
+
+    def on_item_error(self, item: ImportBatchItem, error: Failure, ctx: ImportContext) -> None:
+        """Called when an item has failed and its writes are undone; what it writes is committed with the outcome.
+
+        Not called for an item that was set aside because it cost its process or its connection: this may be why.
+        """
+
+    def on_batch_complete(self, summary: BatchSummary, ctx: ImportContext) -> None:
+        """Called by the run that has closed the batch. Raising is logged and changes nothing.
+
+        Once, but again if its connection was lost in it, and not at all if the process ends right after the closing.
+        """
+
+
+def batch_type_of(class_name: str) -> str:
+    """`CustomerDataProcessor` -> `customer_data`, `HTTPLogProcessor` -> `http_log`."""
+    stem = class_name.removesuffix("Processor") or class_name
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", stem).lower()

@@ -1,0 +1,284 @@
+"""What a processor works with: the database inside its item's transaction, the log, and a way to skip."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from reliable_imports.errors import ContextMisuse
+from reliable_imports.postgres.connect import one_row, rows
+from reliable_imports.writes.identifiers import quoted, quoted_table
+from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
+from reliable_imports.writes.values import as_parameter
+
+if TYPE_CHECKING:
+    from psycopg2 import sql
+
+    from reliable_imports.engine.isolation.session import ChunkSession, ItemScope
+
+logger = logging.getLogger("reliable_imports")
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class SkipItem(BaseException):
+    """Ends an item as skipped. No `Exception`, so that a processor's `except Exception` lets it pass."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class LogLine:
+    level: str
+    message: str
+    details: Mapping[str, Any]
+
+
+class ItemNotes(msgspec.Struct, eq=False):
+    """What an item leaves behind besides its writes."""
+
+    logs: list[LogLine] = []  # a new one for each
+    natural_key: int | None = None
+    """The natural key that the processor declares, hashed."""
+    lookups: dict[tuple[Any, ...], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the contexts of a chunk have in common.
+
+    Attributes:
+        found: what earlier items of the run have looked up.
+        thread: the only one that may use them, as `threading.get_ident` names it.
+        process: the only one that may; a process that an item has forked has a thread of the same name.
+    """
+
+    session: ChunkSession
+    batch_id: int
+    batch_type: str
+    run_id: int
+    found: dict[tuple[Any, ...], Any]
+    thread: int
+    process: int
+
+
+class ImportContext:
+    """Lives as long as one item (or one hook of the batch) and is refused afterwards.
+
+    All statements run in the transaction in which the outcome is recorded too: if the item fails, its writes are
+    undone, and if it completes, both are committed together. COMMIT, ROLLBACK and SAVEPOINT are therefore refused.
+
+    Attributes:
+        batch_id: the batch that is worked on.
+        run_id: the row of `import_runs` that works on it.
+        item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
+    """
+
+    __slots__ = ("_ended", "_is_hook", "_notes", "_scope", "_setting", "item_number")
+
+    def __init__(self, setting: Setting, scope: ItemScope, item_number: int | None, is_hook: bool = False) -> None:
+        self.item_number = item_number
+        self._setting = setting
+        self._scope = scope
+        self._notes = ItemNotes()
+        self._is_hook = is_hook
+        self._ended = False
+
+    @property
+    def batch_id(self) -> int:
+        return self._setting.batch_id
+
+    @property
+    def batch_type(self) -> str:
+        return self._setting.batch_type
+
+    @property
+    def run_id(self) -> int:
+        return self._setting.run_id
+
+    def execute(self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
+        """Run one or more statements and return how many rows the last one touched."""
+        return int(self._run(statement, params).rowcount)
+
+    def fetch_one(
+        self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """The first row as a dict by column name, or None without a row."""
+        return one_row(self._returning(statement, params))
+
+    def fetch_all(
+        self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """All rows as dicts by column name, held in memory at once."""
+        return rows(self._returning(statement, params))
+
+    def fetch_value(
+        self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None
+    ) -> Any:
+        """The first column of the first row, or None without a row."""
+        values = self._returning(statement, params).fetchone()
+        return None if values is None else values[0]
+
+    def upsert(
+        self,
+        table: str,
+        row: Mapping[str, Any],
+        *,
+        key: Sequence[str] | str | UniqueIndex,
+        existing: Existing = "update",
+        never_updated: Sequence[str] = (),
+        null_keys: NullKeys = "insert",
+        returning: str | None = None,
+    ) -> Any:
+        """Insert *row*, or update the row that has the same *key*; return the *returning* column, if one is named.
+
+        Without *returning* the write is declared: it is sent with those of other items, in item order, when the chunk
+        ends or somebody reads, and isolated on the server; neighbours may share one INSERT with many rows. If the
+        server refuses it, this item fails (stage `write`), but `process_item` has returned by then and cannot catch
+        it. With *returning* it runs at once.
+
+        Values are written as the type of their column wants them; see `reliable_imports.writes.values`.
+
+        When an item is repeated, a row that an item delivered later has written (by whatever processor, under an equal
+        key of the same table) is left as it is, and *returning* gives what stands there; `overwrite_newer=True` of the
+        request writes it all the same. An item all of whose writes were left is skipped.
+
+        Args:
+            table: `name` or `schema.name`; a name with a dot in quotes, as in SQL.
+            key: the columns of a unique index of the table, also of a partial one or one over expressions; or which
+                one it is, as `UniqueIndex("its_name")`.
+            existing: what becomes of a row that is there: `update` (only where it differs), `rewrite` (in any case),
+                or `keep`.
+            never_updated: columns that are written only when the row is inserted.
+            null_keys: a row with NULL in its key equals no other row: `insert` it every time, or `fail` the item.
+
+        Raises:
+            UnusableTarget: there is no such table, it lacks a column, or it has no unique index for the key.
+            NullInKey: the key has no value, and *null_keys* is `fail`.
+        """
+        wanted = key if isinstance(key, str | UniqueIndex) else tuple(key)
+        kept = (never_updated,) if isinstance(never_updated, str) else tuple(never_updated)
+        request = _upsert_of(table, tuple(row), wanted, existing, kept, null_keys)
+        return self._write(request, row, returning)
+
+    def insert(self, table: str, row: Mapping[str, Any], *, returning: str | None = None) -> Any:
+        """Insert *row* and return the *returning* column, if one is named; declared or at once as `upsert`."""
+        return self._write(WriteRequest(table, tuple(row)), row, returning)
+
+    def lookup(self, table: str, key: Mapping[str, Any], *, column: str = "id") -> Any:
+        """The *column* of the row whose columns equal *key*, or None; what is found is remembered for the run.
+
+        Forgotten if the item that asked fails. A row that is not there is asked for again the next time, for it may
+        have been made meanwhile.
+        """
+        self._check()
+        # With the types, for 1 and True are equal in Python.
+        name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
+        for known in (self._notes.lookups or {}, self._setting.found):
+            if name in known:
+                return known[name]
+        # As IS NOT DISTINCT FROM would find it, which no index serves.
+        conditions = " AND ".join(
+            f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
+        )
+        statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
+        value = self._read(statement, [as_parameter(each) for each in key.values() if each is not None])
+        value = None if value is None else value[0]
+        if value is not None:
+            if self._notes.lookups is None:
+                self._notes.lookups = {}
+            self._notes.lookups[name] = value
+        return value
+
+    def log(self, message: str, *, level: str = "info", **details: Any) -> None:
+        """Add a line to the audit trail, tied to batch, item and run, and forward the message to Python's logging.
+
+        Kept also if the item fails. *details* are JSON values; they go to the table only.
+
+        Args:
+            level: `debug`, `info`, `warning` or `error`.
+        """
+        self._check()
+        if level not in LEVELS:
+            raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
+        self._notes.logs.append(LogLine(level, message, details))
+        facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
+        logger.log(LEVELS[level], message, extra=facts)
+
+    def skip(self, reason: str) -> None:
+        """End this item as skipped: nothing is to be done, and *reason* says why. What it wrote is undone."""
+        self._check()
+        if self._is_hook:
+            raise ContextMisuse("only validate_item and process_item can skip an item")
+        raise SkipItem(reason)
+
+    def _end(self) -> ItemNotes:
+        """Revoke the context: a thread that a processor left behind cannot write into the next item."""
+        self._ended = True
+        return self._notes
+
+    def _check(self) -> None:
+        if self._ended:
+            raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
+        if threading.get_ident() != self._setting.thread:
+            raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
+        if os.getpid() != self._setting.process:
+            raise ContextMisuse(
+                "an ImportContext can only be used in the process that works its item, not in one that was forked"
+            )
+
+    def _run(self, statement: str | sql.Composable, params: Any) -> Any:
+        self._check()
+        return self._setting.session.execute(self._scope, statement, params)
+
+    def _read(self, statement: str, params: Any) -> tuple[Any, ...] | None:
+        """The first row of a query of ours, which writes nothing."""
+        ran_statements = self._scope.ran_statements
+        row: tuple[Any, ...] | None = self._run(statement, params).fetchone()
+        self._scope.ran_statements = ran_statements
+        return row
+
+    def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
+        cursor = self._run(statement, params)
+        if cursor.description is None:
+            raise ContextMisuse("the statement returns no rows; use execute() or add RETURNING")
+        return cursor
+
+    def _write(self, request: WriteRequest, row: Mapping[str, Any], returning: str | None = None) -> Any:
+        self._check()
+        session = self._setting.session
+        write = session.plan(self._scope, request).write(row.values())
+        if returning is not None:
+            return session.write_returning(self._scope, write, returning)
+        self._scope.declared.append(write)
+        return None
+
+
+@lru_cache(maxsize=256)
+def _upsert_of(
+    table: str,
+    columns: tuple[str, ...],
+    key: str | UniqueIndex | tuple[str, ...],
+    existing: Existing,
+    never_updated: tuple[str, ...],
+    null_keys: NullKeys,
+) -> WriteRequest:
+    return WriteRequest(table, columns, (key,) if isinstance(key, str) else key, existing, never_updated, null_keys)
+
+
+def _table(table: str) -> str:
+    return quoted_table(table).replace("%", "%%")
+
+
+def _name(column: str) -> str:
+    """Quoted for a statement that takes parameters: a `%` would be taken for one."""
+    return quoted(column).replace("%", "%%")
