@@ -2,7 +2,7 @@
 
 import logging as _logging
 
-from reliable_imports.batches.orchestrate import FailingLine, FailuresPage, LineActivity, WaitingBatch
+from reliable_imports.batches.orchestrate import FailingLineage, FailuresPage, LineageActivity, WaitingBatch
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import (
     AlreadyImported,
@@ -44,7 +44,7 @@ from reliable_imports.models import (
     Batch,
     BatchSummary,
     Delivery,
-    DueLine,
+    DueLineage,
     FailureReason,
     ImportBatchItem,
     ItemRecord,
@@ -73,11 +73,11 @@ __all__ = [
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
-    "DueLine",
+    "DueLineage",
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
-    "FailingLine",
+    "FailingLineage",
     "Failure",
     "FailureReason",
     "FailuresPage",
@@ -93,7 +93,7 @@ __all__ = [
     "ItemStatus",
     "ItemTimeout",
     "KilledWorker",
-    "LineActivity",
+    "LineageActivity",
     "LogEntry",
     "NullInKey",
     "Outcome",

@@ -16,7 +16,7 @@ from reliable_imports.batches import control, create, deliveries, orchestrate, r
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.orchestrate import FailuresPage, LineActivity, WaitingBatch
+from reliable_imports.batches.orchestrate import FailuresPage, LineageActivity, WaitingBatch
 from reliable_imports.batches.reprocess import ReprocessRequest
 from reliable_imports.batches.verify import Verification
 from reliable_imports.engine.run import Identity, ProgressCallback, Run
@@ -26,7 +26,7 @@ from reliable_imports.models import (
     Batch,
     BatchSummary,
     Delivery,
-    DueLine,
+    DueLineage,
     FailureReason,
     ItemRecord,
     LogEntry,
@@ -118,8 +118,8 @@ class BatchManager:
 
         Args:
             items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_text` for how dates
-                and the like are written), or a source from `open_source`. What JSON cannot hold is stored as an item that
-                fails when it is processed.
+                and the like are written), or a source from `open_source`. What JSON cannot hold is stored as an item
+                that fails when it is processed.
             source: where the items come from, for people; the file's name if *items* is a source.
             idempotency_key: names this delivery; a second call with the same key returns the first batch's id and
                 stores nothing. If a file has other content then, that is logged.
@@ -375,22 +375,22 @@ class BatchManager:
         )
         if new_batch_id is None:
             with self._connection() as connection:
-                return read.get_summary(connection, reprocess.last_of_line(connection, batch_id))
+                return read.get_summary(connection, reprocess.last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
-    def lines_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLine]:
+    def lineages_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLineage]:
         """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""
         with self._connection() as connection:
-            return reprocess.lines_due(connection, limit, exclude_reasons)
+            return reprocess.lineages_due(connection, limit, exclude_reasons)
 
-    def failing_lines(self, batch_type: str | None = None, *, retryable_only: bool = False) -> list[int]:
+    def failing_lineages(self, batch_type: str | None = None, *, retryable_only: bool = False) -> list[int]:
         """The first batches of all lines with outstanding failures, of one type or of any.
 
         Args:
             retryable_only: only lines with retryable ones, due or not.
         """
         with self._connection() as connection:
-            return reprocess.failing_lines(connection, batch_type, retryable_only)
+            return reprocess.failing_lineages(connection, batch_type, retryable_only)
 
     def count_waiting(self, batch_types: Iterable[str]) -> dict[str, int]:
         """How many outstanding failures of these types wait for a person; types without any are left out."""
@@ -456,7 +456,7 @@ class BatchManager:
             return orchestrate.claim_report(connection, batch_id, dagster_run_id)
 
     def resolved_references(
-        self, batch_types: Iterable[str], *, after: int = 0, max_lines: int = 1_000, max_failures: int = 100_000
+        self, batch_types: Iterable[str], *, after: int = 0, max_lineages: int = 1_000, max_failures: int = 100_000
     ) -> FailuresPage:
         """Lines with outstanding failures of foreign keys whose missing rows are there now, in the order of their ids.
 
@@ -471,14 +471,14 @@ class BatchManager:
                 connection,
                 batch_types=list(batch_types),
                 after=after,
-                max_lines=max_lines,
+                max_lineages=max_lineages,
                 max_failures=max_failures,
             )
 
-    def line_activity(self, lines: Iterable[int], dagster_run_ids: Iterable[str]) -> LineActivity:
+    def lineage_activity(self, lines: Iterable[int], dagster_run_ids: Iterable[str]) -> LineageActivity:
         """Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do."""
         with self._connection() as connection:
-            return orchestrate.line_activity(connection, list(lines), list(dagster_run_ids))
+            return orchestrate.lineage_activity(connection, list(lines), list(dagster_run_ids))
 
     def permanent_failures(
         self,
@@ -489,7 +489,7 @@ class BatchManager:
         backoff: timedelta = timedelta(0),
         code_versions: Mapping[str, str] | None = None,
         after: int = 0,
-        max_lines: int = 1_000,
+        max_lineages: int = 1_000,
         max_failures: int = 100_000,
     ) -> FailuresPage:
         """Lines with outstanding failures that wait for a person or for other code, in the order of their ids.
@@ -512,7 +512,7 @@ class BatchManager:
                 backoff=backoff,
                 code_versions=code_versions,
                 after=after,
-                max_lines=max_lines,
+                max_lineages=max_lineages,
                 max_failures=max_failures,
             )
 

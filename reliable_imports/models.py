@@ -209,7 +209,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class DueLine:
+class DueLineage:
     """A line of batches whose failures, or whose abandoned reprocess batch, are due for another run.
 
     Attributes:

@@ -209,9 +209,9 @@ def _lines(
         )
     if config.from_item is not None or config.to_item is not None:
         raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
-    lines = set(manager.failing_lines(batch_type, retryable_only=batch_type is None))
+    lines = set(manager.failing_lineages(batch_type, retryable_only=batch_type is None))
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
-    lines |= {due.first_batch_id for due in manager.lines_due() if due.stalled_batch_id is not None}
+    lines |= {due.first_batch_id for due in manager.lineages_due() if due.stalled_batch_id is not None}
     for run_id in repeated_runs(context)[1:]:
         lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
     return [

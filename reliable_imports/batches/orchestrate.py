@@ -34,7 +34,7 @@ class WaitingBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class FailingLine:
+class FailingLineage:
     """A line of batches with outstanding failures that another try may cure now.
 
     Attributes:
@@ -58,21 +58,21 @@ class FailuresPage:
         looked_at: how many lines were.
     """
 
-    lines: Sequence[FailingLine]
+    lines: Sequence[FailingLineage]
     last: int | None
     looked_at: int
 
 
 @dataclass(frozen=True, slots=True)
-class LineActivity:
+class LineageActivity:
     """
     Attributes:
-        live_lines: lines, by their first batches, that somebody works now.
+        live_lineages: lines, by their first batches, that somebody works now.
         live_runs: Dagster runs that work a batch now.
         past_runs: Dagster runs that have worked one.
     """
 
-    live_lines: frozenset[int]
+    live_lineages: frozenset[int]
     live_runs: frozenset[str]
     past_runs: frozenset[str]
 
@@ -124,11 +124,13 @@ def permanent_failures(
     return _page(_ask(connection, "permanent_failures", code_versions=versions, **wanted))
 
 
-def line_activity(connection: Connection, lines: Collection[int], dagster_run_ids: Collection[str]) -> LineActivity:
-    found = _ask(connection, "line_activity", lines=list(lines), dagster_run_ids=list(dagster_run_ids))
+def lineage_activity(
+    connection: Connection, lines: Collection[int], dagster_run_ids: Collection[str]
+) -> LineageActivity:
+    found = _ask(connection, "lineage_activity", lines=list(lines), dagster_run_ids=list(dagster_run_ids))
     live = [row for row in found if row["is_live"]]
-    return LineActivity(
-        live_lines=frozenset(row["first_batch_id"] for row in live),
+    return LineageActivity(
+        live_lineages=frozenset(row["first_batch_id"] for row in live),
         live_runs=frozenset(row["dagster_run_id"] for row in live if row["dagster_run_id"] is not None),
         past_runs=frozenset(row["dagster_run_id"] for row in found if row["dagster_run_id"] is not None),
     )
@@ -147,7 +149,7 @@ def _ask(connection: Connection, query: str, **parameters: Any) -> list[dict[str
 
 def _page(found: Sequence[dict[str, Any]]) -> FailuresPage:
     return FailuresPage(
-        lines=[FailingLine(**row) for row in found if row["items"]],
+        lines=[FailingLineage(**row) for row in found if row["items"]],
         last=found[-1]["first_batch_id"] if found else None,
         looked_at=len(found),
     )

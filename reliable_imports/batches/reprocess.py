@@ -12,7 +12,7 @@ from psycopg2.extras import Json
 
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.errors import ConfigurationError, IdempotencyKeyTaken, UnknownBatch, UnknownReason
-from reliable_imports.models import DueLine
+from reliable_imports.models import DueLineage
 from reliable_imports.postgres import copy_text
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
@@ -93,7 +93,7 @@ def create_reprocess_batch(
         options: how the processor reads files now; rows that could not be read are read again so.
     """
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["lock_line"], {"batch_id": batch_id})
+        cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
         first = cursor.fetchone()
         if first is None:
             raise UnknownBatch(batch_id)
@@ -239,27 +239,27 @@ class _Chosen(NamedTuple):
         )
 
 
-def last_of_line(connection: Connection, batch_id: int) -> int:
+def last_of_lineage(connection: Connection, batch_id: int) -> int:
     """The newest batch of the line."""
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["lock_line"], {"batch_id": batch_id})
+        cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
         first = cursor.fetchone()
         if first is None:
             raise UnknownBatch(batch_id)
-        cursor.execute(_REPROCESS["find_last_of_line"], {"first_batch_id": first[0]})
+        cursor.execute(_REPROCESS["find_last_of_lineage"], {"first_batch_id": first[0]})
         return int(cursor.fetchone()[0] or batch_id)
 
 
-def lines_due(connection: Connection, limit: int, exclude_reasons: Sequence[str]) -> list[DueLine]:
+def lineages_due(connection: Connection, limit: int, exclude_reasons: Sequence[str]) -> list[DueLineage]:
     """Lines that a sensor should start a run for, oldest first."""
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["lines_due"], {"limit": limit, "exclude_reasons": list(exclude_reasons)})
-        return [DueLine(**row) for row in rows(cursor)]
+        cursor.execute(_REPROCESS["lineages_due"], {"limit": limit, "exclude_reasons": list(exclude_reasons)})
+        return [DueLineage(**row) for row in rows(cursor)]
 
 
-def failing_lines(connection: Connection, batch_type: str | None, retryable_only: bool) -> list[int]:
+def failing_lineages(connection: Connection, batch_type: str | None, retryable_only: bool) -> list[int]:
     with transaction(connection) as cursor:
-        cursor.execute(_REPROCESS["failing_lines"], {"batch_type": batch_type, "retryable_only": retryable_only})
+        cursor.execute(_REPROCESS["failing_lineages"], {"batch_type": batch_type, "retryable_only": retryable_only})
         return [first_batch_id for (first_batch_id,) in cursor.fetchall()]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BatchManager, FailingLine, FailuresPage, LineActivity, ProcessorRegistry
+from reliable_imports import BatchManager, FailingLineage, FailuresPage, LineageActivity, ProcessorRegistry
 from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.resource import ReliableImportsResource
@@ -168,20 +168,20 @@ def _with_pasts(
         some = candidates[start : start + _ASKED_AT_ONCE]
         lines = {str(candidate.line) for candidate in some}
         records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINE: sorted(lines)}))
-        activity = manager.line_activity(map(int, lines), [record.dagster_run.run_id for record in records])
-        of_line: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
+        activity = manager.lineage_activity(map(int, lines), [record.dagster_run.run_id for record in records])
+        of_lineage: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
         for record in records:
-            of_line[record.dagster_run.tags[tags.LINE]].append(record)
+            of_lineage[record.dagster_run.tags[tags.LINE]].append(record)
         for candidate in some:
-            yield candidate, _past(candidate.line, of_line[str(candidate.line)], activity, context.sensor_name)
+            yield candidate, _past(candidate.line, of_lineage[str(candidate.line)], activity, context.sensor_name)
 
 
-def _past(line: int, records: Sequence[dg.RunRecord], activity: LineActivity, sensor_name: str) -> _Past:
+def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> _Past:
     """
     Args:
         records: the Dagster runs of the line, the newest first.
     """
-    busy = "another process" if line in activity.live_lines else None
+    busy = "another process" if line in activity.live_lineages else None
     idle_runs = idle_in_a_row = 0
     since_progress = True
     for record in records:
@@ -197,7 +197,7 @@ def _past(line: int, records: Sequence[dg.RunRecord], activity: LineActivity, se
     return _Past(busy, idle_runs, idle_in_a_row)
 
 
-def _is_zombie(record: dg.RunRecord, activity: LineActivity) -> bool:
+def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
     """Whether the run has died without Dagster's notice, as `dagster job execute` does when it is killed."""
     if record.start_time is None:
         return False  # in the queue, which may be long
@@ -230,7 +230,7 @@ def look_through(
     manager: BatchManager,
     registry: ProcessorRegistry,
     ask: Callable[[int], FailuresPage],
-    candidate_of: Callable[[FailingLine], Candidate],
+    candidate_of: Callable[[FailingLineage], Candidate],
     *,
     max_runs: int,
     nothing: str,

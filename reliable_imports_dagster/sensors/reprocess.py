@@ -34,7 +34,7 @@ def build_reprocess_sensor(
     registry = discover(packages)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        due = manager.lines_due(_MAX_LINES, exclude_reasons=exclude_reasons)
+        due = manager.lineages_due(_MAX_LINES, exclude_reasons=exclude_reasons)
         if not due:
             return "no retryable failure is due, and no reprocess batch was left behind"
         candidates = [

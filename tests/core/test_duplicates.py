@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, duplicates
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from reliable_imports.batches import duplicates
 from tests.core.conftest import Sql
 
 _VALUES = st.one_of(

@@ -380,12 +380,12 @@ class TestRetryableFailures:
         sql("ALTER TABLE reliable_imports.import_attempts ENABLE TRIGGER import_attempts_immutable")
 
     def test_they_rest_before_they_are_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
-        assert manager.lines_due() == []
+        assert manager.lineages_due() == []
         assert manager.create_reprocess_batch(flaky_batch, due_only=True) is None
-        assert manager.failing_lines(retryable_only=True) == [flaky_batch]
+        assert manager.failing_lineages(retryable_only=True) == [flaky_batch]
 
         self.pass_time(sql)
-        (due,) = manager.lines_due()
+        (due,) = manager.lineages_due()
         assert (due.first_batch_id, due.due_items, due.stalled_batch_id) == (flaky_batch, 5, None)
 
     def test_the_back_off_doubles_and_ends_at_the_limit(
@@ -404,7 +404,7 @@ class TestRetryableFailures:
 
         # max_attempts is 3: from here on they wait for a person, who can still ask.
         self.pass_time(sql)
-        assert manager.lines_due() == []
+        assert manager.lineages_due() == []
         FlakyProcessor.failing = False
         assert manager.reprocess_batch(flaky_batch).completed_items == 5
 
@@ -412,16 +412,16 @@ class TestRetryableFailures:
         generations = []
         for _ in range(2):
             self.pass_time(sql)
-            generations.append(manager.lines_due()[0].generation)
+            generations.append(manager.lineages_due()[0].generation)
             manager.reprocess_batch(flaky_batch, due_only=True)
 
         assert generations[1] > generations[0]
 
     def test_an_abandoned_reprocess_batch_is_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
         created = manager.create_reprocess_batch(flaky_batch)
-        assert manager.lines_due() == []
+        assert manager.lineages_due() == []
 
         sql("UPDATE reliable_imports.import_batches SET created_at = created_at - interval '1 hour'")
-        (due,) = manager.lines_due()
+        (due,) = manager.lineages_due()
         assert (due.stalled_batch_id, due.due_items) == (created, 0)
         manager.process_batch(created or 0)

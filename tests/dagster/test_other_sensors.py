@@ -485,8 +485,8 @@ def test_a_look_at_failures_is_bounded(manager: BatchManager, instance: dg.Dagst
         return [line.first_batch_id for line in page.lines], page.last
 
     assert look() == ([2, 4, 5], 5)
-    assert look(max_lines=2) == ([2, 4], 4)
-    assert look(max_lines=2, after=4) == ([5], 5)
+    assert look(max_lineages=2) == ([2, 4], 4)
+    assert look(max_lineages=2, after=4) == ([5], 5)
     assert look(max_failures=2) == ([2], 2)
     assert look(after=5) == ([], None)
 

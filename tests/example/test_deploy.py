@@ -233,7 +233,7 @@ def test_the_worker_answers_every_question_of_dagsters_sensors(worker: BatchMana
     assert worker.claim_report(batch_id, "a run")
     assert worker.release_run("a run", error="gone") == []
     assert worker.abandoned_batches() == []
-    assert worker.lines_due() == []
+    assert worker.lineages_due() == []
     assert worker.finished_elsewhere() == []
     assert [line.first_batch_id for line in worker.permanent_failures(["shaky_airlines"]).lines] == [batch_id]
 

@@ -68,7 +68,7 @@ CREATE TABLE reliable_imports.import_batches (
 CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_type, source_bytes, source_sha256)
     WHERE source_bytes IS NOT NULL;
 -- A batch's line, and the open reprocess batches in it.
-CREATE INDEX import_batches_line ON reliable_imports.import_batches (first_batch_id);
+CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
 

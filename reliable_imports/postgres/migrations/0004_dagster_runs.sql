@@ -63,7 +63,7 @@ CROSS JOIN LATERAL (
 WHERE batch.status = 'processing';
 
 -- Grows with every reprocess batch and every ended or lost run of a line.
-CREATE FUNCTION reliable_imports.line_generation(line bigint) RETURNS bigint
+CREATE FUNCTION reliable_imports.lineage_generation(line bigint) RETURNS bigint
 LANGUAGE sql STABLE AS $$
     SELECT (
         SELECT count(*)

@@ -85,7 +85,7 @@ WHERE batch.finished_at < pg_catalog.clock_timestamp() - %(age)s
 ORDER BY batch.finished_at, batch.id
 LIMIT %(limit)s
 
--- name: line_activity
+-- name: lineage_activity
 -- Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do.
 SELECT
     batch.first_batch_id,
@@ -99,9 +99,9 @@ WHERE run.id IN (
     WHERE of_dagster.dagster_run_id = ANY (%(dagster_run_ids)s::text[])
     UNION
     SELECT open_run.id
-    FROM reliable_imports.import_batches AS of_line
-    JOIN reliable_imports.import_runs AS open_run ON open_run.batch_id = of_line.id
-    WHERE of_line.first_batch_id = ANY (%(lines)s::bigint[])
+    FROM reliable_imports.import_batches AS of_lineage
+    JOIN reliable_imports.import_runs AS open_run ON open_run.batch_id = of_lineage.id
+    WHERE of_lineage.first_batch_id = ANY (%(lines)s::bigint[])
         AND open_run.ended_at IS NULL
 )
 GROUP BY batch.first_batch_id, run.dagster_run_id
@@ -137,7 +137,7 @@ WITH broken AS MATERIALIZED (
         )
     GROUP BY batch.first_batch_id, batch.batch_type
     ORDER BY batch.first_batch_id
-    LIMIT %(max_lines)s
+    LIMIT %(max_lineages)s
 ), page AS MATERIALIZED (
     SELECT counted.first_batch_id, counted.batch_type
     FROM (
@@ -157,7 +157,7 @@ SELECT
     page.first_batch_id,
     page.batch_type,
     coalesce(resolved.items, 0) AS items,
-    reliable_imports.line_generation(page.first_batch_id) AS generation
+    reliable_imports.lineage_generation(page.first_batch_id) AS generation
 FROM page
 LEFT JOIN resolved ON resolved.first_batch_id = page.first_batch_id
 ORDER BY page.first_batch_id
@@ -177,7 +177,7 @@ WITH candidate AS (
         AND batch.failed_items IS DISTINCT FROM 0
     GROUP BY batch.first_batch_id
     ORDER BY batch.first_batch_id
-    LIMIT %(max_lines)s
+    LIMIT %(max_lineages)s
 ), page AS (
     SELECT
         first_batch_id,
@@ -188,7 +188,7 @@ SELECT
     page.first_batch_id,
     newest.batch_type,
     CASE WHEN newest.batch_type IS NULL THEN 0 ELSE 1 END AS items,
-    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.line_generation(page.first_batch_id) END AS generation
+    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.lineage_generation(page.first_batch_id) END AS generation
 FROM page
 LEFT JOIN LATERAL (
     SELECT

@@ -1,6 +1,6 @@
 -- Running items again: which may be taken, and the batch that takes them.
 
--- name: lock_line
+-- name: lock_lineage
 -- One request at a time for each line of batches: the first batch's row is the lock.
 SELECT first.id, first.batch_type
 FROM reliable_imports.import_batches AS named
@@ -199,13 +199,13 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
 ORDER BY open_batch.id
 LIMIT 1
 
--- name: find_last_of_line
+-- name: find_last_of_lineage
 SELECT max(id)
 FROM reliable_imports.import_batches
 WHERE first_batch_id = %(first_batch_id)s
     AND total_items > 0
 
--- name: lines_due
+-- name: lineages_due
 -- Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on.
 WITH due AS (
     SELECT outstanding.first_batch_id, count(*) AS items
@@ -233,14 +233,14 @@ SELECT
     first.batch_type,
     coalesce(due.items, 0) AS due_items,
     stalled.batch_id AS stalled_batch_id,
-    reliable_imports.line_generation(first.id) AS generation
+    reliable_imports.lineage_generation(first.id) AS generation
 FROM due
 FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
 JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)
 ORDER BY first.id
 LIMIT %(limit)s
 
--- name: failing_lines
+-- name: failing_lineages
 SELECT DISTINCT first_batch_id
 FROM reliable_imports.outstanding_failures
 WHERE reason IS NOT NULL
