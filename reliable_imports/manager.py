@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.batches import control, create, deliveries, orchestrate, read, reprocess, verify
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
@@ -19,7 +17,9 @@ from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.orchestrate import FailuresPage, LineageActivity, WaitingBatch
 from reliable_imports.batches.reprocess import ReprocessRequest
 from reliable_imports.batches.verify import Verification
-from reliable_imports.engine.run import Identity, ProgressCallback, Run
+from reliable_imports.engine.begin import Identity
+from reliable_imports.engine.progress import ProgressCallback
+from reliable_imports.engine.run import execute
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import json_object, require_texts
 from reliable_imports.models import (
@@ -34,7 +34,7 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import connect
+from reliable_imports.postgres.connect import Connection, connect
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -223,7 +223,7 @@ class BatchManager:
         processor = self.registry.get(batch.batch_type)
         if batch.status.is_final:
             return self.get_summary(batch_id)
-        run = Run(
+        return execute(
             self.dsn,
             batch,
             processor_for(processor, batch),
@@ -231,7 +231,6 @@ class BatchManager:
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
-        return run.execute()
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extensions import new_type, register_type
 from psycopg2.extras import Json
 
@@ -14,7 +13,7 @@ from reliable_imports.batches.duplicates import Keying
 from reliable_imports.errors import ConfigurationError, IdempotencyKeyTaken, UnknownBatch, UnknownReason
 from reliable_imports.models import DueLineage
 from reliable_imports.postgres import copy_text
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import SourceOptions
 from reliable_imports.sources.again import read_again

@@ -95,7 +95,7 @@ class Plan:
     Attributes:
         needs_single_rows: each row takes a statement of its own, which tells what became of it.
         knows_keys: a row has all columns that its key is made of.
-        settles: constraints of the table may be checked later, and are checked after each item.
+        has_deferrable: constraints of the table may be checked later, and are checked after each item.
         minds_order: another unique index or exclusion constraint than that of the key reads what is written, so rows
             with different keys may get in each other's way.
     """
@@ -146,7 +146,7 @@ class Plan:
             # Only the stored row tells whether it is one of those that a partial index is over.
             or (self._index is not None and self._index.predicate is not None)
         )
-        self.settles = target.has_deferrable
+        self.has_deferrable = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
         self._tells_moves = self.returns_key and self.knows_keys and target.has_triggers
         self._is_upsert = self._index is not None or (

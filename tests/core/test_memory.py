@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pydantic
-import pytest
 
-from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
-from reliable_imports.engine.work.claims import Claims
+from reliable_imports import BatchManager, ImportContext, TableProcessor
+from reliable_imports.engine.work.audit_log import AuditLog
+from reliable_imports.engine.work.claims import Claim, Claims
 from reliable_imports.postgres.connect import connect, roll_back
 from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
@@ -74,29 +74,6 @@ def test_rows_of_ever_new_columns_are_not_remembered(manager: BatchManager, sql:
     assert held[0] <= 500
 
 
-def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: BatchManager) -> None:
-    seen: list[int] = []
-
-    class WatchingProcessor(BaseProcessor):
-        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
-            seen.append(gc.get_threshold()[0])
-            if item.source_data["within"]:
-                inner = manager.create_batch("watching", [{"within": False}])
-                manager.process_batch(inner)
-                seen.append(gc.get_threshold()[0])
-            if item.item_number == 2:
-                raise KeyboardInterrupt
-
-    manager.registry.register(WatchingProcessor)
-    before = gc.get_threshold()
-    batch_id = manager.create_batch("watching", [{"within": True}, {"within": False}])
-    with pytest.raises(KeyboardInterrupt):
-        manager.process_batch(batch_id)
-
-    assert gc.get_threshold() == before
-    assert min(seen) > before[0]
-
-
 def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
     manager: BatchManager, sql: Sql, database: str
 ) -> None:
@@ -105,13 +82,12 @@ def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
     sql("UPDATE reliable_imports.import_batches SET status = 'processing', started_at = now()")
     held = []
     with connect(database) as connection, connection.cursor() as cursor:
-        claims = Claims(manager.get_batch(batch_id), PlainProcessor(), 0, prepares=False)
-        claims.attach(connection)
+        claims = Claims(connection, PlainProcessor(), AuditLog(batch_id, 0), prepares=False, left_to_others=set())
         for _ in range(5):
             claim = claims.next_range(cursor, 1_000)
-            assert claim is not None
+            assert isinstance(claim, Claim)
             held.append(sum(len(item.text or "") for item in claim.items))
             roll_back(connection)
-            claims.went_on(claim, 1)
+            claims.advance(claim, 1)
 
     assert max(held) < 1_200_000

@@ -216,7 +216,7 @@ SET not_before = pg_catalog.clock_timestamp()
 WHERE batch_id = %(batch_id)s
     AND item_number = %(item_number)s
 
--- name: announce
+-- name: publish_range
 UPDATE reliable_imports.import_runs
 SET range_number = %(range_number)s,
     heartbeat_at = pg_catalog.clock_timestamp()

@@ -16,7 +16,7 @@ SELECT
     failed_constraint, subtransactions
 FROM reliable_imports.apply_writes(
     pg_catalog.string_to_array(%(entries)s, %(separator)s), %(owners)s::integer[], %(return_keys)s::boolean[],
-    %(group_ends)s::integer[], %(settle)s::text, %(room)s
+    %(group_ends)s::integer[], %(check_deferred)s::text, %(room)s
 )
 
 -- name: write_row_by_row
