@@ -2,7 +2,7 @@
 
 import logging as _logging
 
-from reliable_imports.batches.orchestrate import FailingLineage, FailuresPage, LineageActivity, WaitingBatch
+from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import (
     AlreadyImported,
@@ -44,7 +44,6 @@ from reliable_imports.models import (
     Batch,
     BatchSummary,
     Delivery,
-    DueLineage,
     FailureReason,
     ImportBatchItem,
     ItemRecord,
@@ -73,14 +72,11 @@ __all__ = [
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
-    "DueLineage",
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
-    "FailingLineage",
     "Failure",
     "FailureReason",
-    "FailuresPage",
     "IdempotencyKeyTaken",
     "ImportBatchItem",
     "ImportContext",
@@ -93,7 +89,6 @@ __all__ = [
     "ItemStatus",
     "ItemTimeout",
     "KilledWorker",
-    "LineageActivity",
     "LogEntry",
     "NullInKey",
     "Outcome",
@@ -101,6 +96,7 @@ __all__ = [
     "ProcessorRegistry",
     "ProcessorWarning",
     "ReliableImportsError",
+    "ReprocessRequest",
     "RunInterrupted",
     "RunMode",
     "RunOutcome",
@@ -123,7 +119,7 @@ __all__ = [
     "UnsupportedDatabase",
     "UnusableTarget",
     "Verification",
-    "WaitingBatch",
+    "WhichItems",
     "batch_type_of",
     "open_source",
 ]
