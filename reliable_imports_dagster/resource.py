@@ -7,12 +7,12 @@ import dagster as dg
 from pydantic import Field
 
 from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
-from reliable_imports_dagster.config import ImportConfig
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name
-from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.running import import_asset_batch, raise_failure_of
-from reliable_imports_dagster.tags import BATCH_TYPE
+from reliable_imports_dagster.run.config import ImportConfig
+from reliable_imports_dagster.run.importing import import_asset_batch, raise_failure_of
+from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.tags import BATCH_TYPE
 
 
 class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its value is itself

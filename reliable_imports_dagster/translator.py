@@ -15,9 +15,9 @@ from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
 from reliable_imports.processor.code_version import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import GROUP
-from reliable_imports_dagster.params import bounds_of
-from reliable_imports_dagster.tags import BATCH_TYPE
-from reliable_imports_dagster.timing import freshness_of, partitions_of
+from reliable_imports_dagster.partitions import freshness_of, partitions_of
+from reliable_imports_dagster.run.params import bounds_of
+from reliable_imports_dagster.run.tags import BATCH_TYPE
 
 
 class DagsterReliableImportsTranslator:

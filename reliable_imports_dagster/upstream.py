@@ -7,7 +7,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager, BatchSummary, ConfigurationError
 from reliable_imports_dagster.names import RESOURCE
-from reliable_imports_dagster.step import partition_of, run_of
+from reliable_imports_dagster.run.step import partition_of, run_of
 
 
 def upstream_batch(

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BatchManager, FailingLineage, FailuresPage, LineageActivity, ProcessorRegistry
-from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run import tags
 
 MAX_IDLE_RUNS = 5
 """Runs in a row for one line that ended before they came to its items; then a person has to look."""

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BatchManager, ProcessorRegistry, WaitingBatch
-from reliable_imports_dagster import tags
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.sensors.frame import (
     IN_PROGRESS,
     MAX_IDLE_RUNS,

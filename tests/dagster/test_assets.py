@@ -15,7 +15,7 @@ import pytest
 from reliable_imports import BatchManager
 from reliable_imports.processor.code_version import code_version
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
-from reliable_imports_dagster.row_count import rows_in_table
+from reliable_imports_dagster.run.row_count import rows_in_table
 from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 

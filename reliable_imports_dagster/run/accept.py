@@ -15,10 +15,10 @@ from reliable_imports import (
     SourceUnavailable,
 )
 from reliable_imports.sources.location import locate, shown
-from reliable_imports_dagster import tags
-from reliable_imports_dagster.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.names import import_name
-from reliable_imports_dagster.step import own_id, path_of, run_id_of, run_of
+from reliable_imports_dagster.run import tags
+from reliable_imports_dagster.run.config import MAX_INLINE_ITEMS, ImportConfig
+from reliable_imports_dagster.run.step import own_id, path_of, run_id_of, run_of
 
 _RETRY_TAG = "dagster/retry_number"
 

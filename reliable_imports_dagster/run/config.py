@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from reliable_imports import BaseProcessor
-from reliable_imports_dagster.params import params_field
+from reliable_imports_dagster.run.params import params_field
 
 MAX_INLINE_ITEMS = 100
 

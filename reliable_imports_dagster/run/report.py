@@ -9,10 +9,10 @@ from urllib.parse import quote
 import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
-from reliable_imports_dagster.delivery import repeated_runs
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
-from reliable_imports_dagster.row_count import rows_in_table
-from reliable_imports_dagster.step import run_id_of, run_of
+from reliable_imports_dagster.run.accept import repeated_runs
+from reliable_imports_dagster.run.row_count import rows_in_table
+from reliable_imports_dagster.run.step import run_id_of, run_of
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""

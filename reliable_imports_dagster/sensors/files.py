@@ -8,8 +8,10 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, ConfigurationError
-from reliable_imports_dagster import tags
-from reliable_imports_dagster.arrivals import (
+from reliable_imports_dagster.discovery import only
+from reliable_imports_dagster.names import asset_op_name, import_name
+from reliable_imports_dagster.run import tags
+from reliable_imports_dagster.sensors.arrivals import (
     IMPORTED,
     REFUSED,
     Afterwards,
@@ -20,8 +22,6 @@ from reliable_imports_dagster.arrivals import (
     watched,
     write_watched,
 )
-from reliable_imports_dagster.discovery import only
-from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.sensors.frame import IN_PROGRESS, MAX_IDLE_RUNS, Decision, build_sensor
 
 _PAGE = 500
