@@ -37,7 +37,7 @@ def accept(
         return _existing(manager, processor, config.batch_id)
     partition = _partition(context)
     if partition is not None and not config.new_batch and config.idempotency_key is None:
-        unfinished = manager.find_unfinished_batch(processor.batch_type, partition=partition)
+        unfinished = manager.orchestration.find_unfinished_batch(processor.batch_type, partition=partition)
         if unfinished is not None:
             return unfinished
     delivery: dict[str, Any] = {
