@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
@@ -16,7 +16,6 @@ from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.models import (
@@ -37,6 +36,9 @@ from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
+
+if TYPE_CHECKING:
+    from reliable_imports.engine.run import ProgressCallback
 
 
 class BatchManager:
@@ -211,6 +213,8 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
+        from reliable_imports.engine.run import Identity, Run  # whoever only asks does without the engine
+
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
