@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
 from tests.conftest import Sql
+from tests.core.doubles import NotesProcessor
 
 NO_OUTCOMES = """
     CREATE FUNCTION refuse_outcomes() RETURNS trigger LANGUAGE plpgsql AS
@@ -55,3 +60,19 @@ def test_a_range_that_has_moved_takes_no_outcome(manager: BatchManager, sql: Sql
     assert failed.item_number == 3
     assert "moved under a lock" in (failed.error_message or "")
     assert sql("SELECT item FROM writes ORDER BY 1") == [(1,), (2,), (4,), (5,)]
+
+
+@pytest.mark.promise(4)
+def test_a_range_that_is_held_is_not_handed_out(manager: BatchManager, database: str) -> None:
+    batch_id = manager.create_batch("notes", [{"id": number, "text": "ok"} for number in range(1, 1001)])
+    # Who takes the range all the same waits for it, and not for ever.
+    other = BatchManager(make_dsn(database, options="-c lock_timeout=1s"))
+    other.registry.register(NotesProcessor)
+
+    with closing(psycopg2.connect(database)) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT FROM reliable_imports.import_ranges WHERE range_number = 1 FOR UPDATE")
+        summary = other.process_batch(batch_id)
+        assert (summary.status, summary.failed_items) == (BatchStatus.PROCESSING, 0)
+        assert 0 < summary.open_items < 1000
+
+    assert manager.process_batch(batch_id).completed_items == 1000
