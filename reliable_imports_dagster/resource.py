@@ -35,7 +35,7 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
     show_failed_values: bool = Field(
         default=False,
         description="Show, with each reason, which values most of its items have in the field that they failed for. "
-        "Dagster keeps them for good, and shows them to all who may see its UI; so not where personal data is imported.",
+        "Dagster keeps them for good, and shows them to all who may see its UI: not for personal data.",
     )
 
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:

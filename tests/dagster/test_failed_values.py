@@ -1,4 +1,4 @@
-"""What Dagster's events say of the data of failed items: nothing, unless the team wants it, and then no more than that."""
+"""What Dagster's events say of the data of failed items: nothing, unless the team wants it, and then a little."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
