@@ -133,7 +133,7 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
         NOT %(resolved_references_only)s
         OR (outstanding.batch_id, outstanding.item_number) IN (
             SELECT resolved.batch_id, resolved.item_number
-            FROM reliable_imports.resolved_references(ARRAY[%(first_batch_id)s::bigint]) AS resolved
+            FROM reliable_imports.resolved_references_v1(ARRAY[%(first_batch_id)s::bigint]) AS resolved
         )
     )
     AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
@@ -224,7 +224,7 @@ WITH due AS (
         AND NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS run
             WHERE run.batch_id = open_batch.id
-                AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+                AND reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)
         )
     GROUP BY open_batch.first_batch_id
 )
@@ -233,7 +233,7 @@ SELECT
     first.batch_type,
     coalesce(due.items, 0) AS due_items,
     stalled.batch_id AS stalled_batch_id,
-    reliable_imports.lineage_generation(first.id) AS generation
+    reliable_imports.lineage_generation_v1(first.id) AS generation
 FROM due
 FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
 JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)
