@@ -149,7 +149,7 @@ GUARDS = (
         AND NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS owner
             WHERE owner.batch_id = the_batch AND owner.range_number = open_range.range_number AND owner.id <> the_run
-                AND reliable_imports.run_is_live(owner.ended_at, owner.heartbeat_at)
+                AND reliable_imports.run_is_live_v1(owner.ended_at, owner.heartbeat_at)
         )
 """,
         "tests/core/test_crashes.py::test_a_killed_workers_items_are_processed_once",
