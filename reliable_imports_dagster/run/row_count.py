@@ -4,7 +4,7 @@ import psycopg2
 from psycopg2 import sql
 
 from reliable_imports import BatchManager, TableProcessor
-from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres import connect, transaction
 
 _PATIENCE = "1s"
 
