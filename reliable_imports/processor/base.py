@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from reliable_imports.errors import TransientError
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import locate
+from reliable_imports.sources.stored.location import locate
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 from reliable_imports.processor.base import DUPLICATES, PARTITIONS, BaseProcessor
 from reliable_imports.processor.table import TableProcessor
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import is_url
+from reliable_imports.sources.stored.location import is_url
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex
 
 _NEARLY = 0.8
