@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from reliable_imports.processor.base import DUPLICATES, PARTITIONS, BaseProcessor
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.table import TableProcessor
 from reliable_imports.sources import SourceOptions
 from reliable_imports.sources.stored.location import is_url
@@ -193,7 +194,7 @@ def misspellings_of(processor: type[BaseProcessor]) -> list[str]:
         for name in vars(base)
         if not name.startswith("_")
     }
-    missing = processor.missing_parts()
+    missing = facts_of(processor).missing_parts()
     found = []
     for name, base in own.items():
         if name in known:
@@ -228,7 +229,7 @@ def _unknown_key_fields(processor: type[BaseProcessor]) -> Iterator[str]:
     if not processor.natural_key:
         return
     try:
-        fields = processor.source_fields()
+        fields = facts_of(processor).source_fields()
     except Exception as error:  # whatever pydantic, or a team's own code in the model, raises
         yield f"model cannot be used: {type(error).__name__}: {error}"
         return

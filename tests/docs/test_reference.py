@@ -32,17 +32,6 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 )
 
 
-# What the engine asks a class; nobody calls or overrides it.
-ASKED_BY_THE_ENGINE = {
-    "exact_numbers",
-    "key_columns",
-    "missing_parts",
-    "natural_key_names",
-    "source_fields",
-    "write_requests",
-}
-
-
 def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
@@ -84,7 +73,7 @@ def test_every_error_is_documented() -> None:
 @pytest.mark.parametrize("kind", [BaseProcessor, TableProcessor, ImportContext])
 def test_every_public_name_of_a_processor_is_documented(kind: type) -> None:
     for name in {**vars(kind), **getattr(kind, "__annotations__", {})}:
-        if not name.startswith("_") and name not in ASKED_BY_THE_ENGINE:
+        if not name.startswith("_"):
             assert re.search(rf"`{name}\b", REFERENCE), f"{kind.__name__}.{name} is not in docs/reference.md"
 
 
