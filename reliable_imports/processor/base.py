@@ -35,7 +35,8 @@ class BaseProcessor(ABC):
     """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
 
     source: ClassVar[Path | str | None] = None
-    """The file to import when none is named, so that a schedule or a click needs no configuration."""
+    """The file to import when none is named, so that a schedule or a click needs no configuration. `{partition}` in it
+    stands for the name of a partition."""
 
     source_options: ClassVar[SourceOptions] = SourceOptions()
     """How files are read: format, encoding, delimiter, a workbook's sheet, limits."""
@@ -60,7 +61,8 @@ class BaseProcessor(ABC):
     """A cron expression; makes a Dagster schedule that imports `source`."""
 
     transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
-    """Exceptions that another try later may well cure: tried again within the run, then marked retryable."""
+    """Exceptions that another try later may cure: the item is tried again within the run, and failed as retryable when
+    that does not help."""
 
     max_tries: ClassVar[int] = 3
     """Tries at an item within one run when it meets one of `transient_errors`; the last one fails it."""
@@ -75,8 +77,8 @@ class BaseProcessor(ABC):
     """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
 
     item_timeout: ClassVar[timedelta | None] = None
-    """How long one item may take, and `prepare_item` for it; then it fails. Such a processor works in a child process,
-    which can be killed."""
+    """How long one item may take, and `prepare_item` and `on_item_error` for it as long again; then it fails. Such a
+    processor works in a child process, which can be killed."""
 
     statement_timeout: ClassVar[timedelta | None] = None
     """How long one statement of the server may take; then its item fails."""
@@ -104,7 +106,8 @@ class BaseProcessor(ABC):
     """How many calls of `prepare_item` may be under way at once."""
 
     Params: ClassVar[type[Any] | None] = None
-    """A nested pydantic model of what a batch can be told, such as a date; kept with the batch. No secrets."""
+    """A nested pydantic model of what a batch can be told, such as a date, by `--param`, `create_batch(params=...)` or
+    Dagster's launchpad. The values are kept with the batch; give no secrets."""
 
     partitions: ClassVar[str | None] = None
     """`hourly`, `daily`, `weekly` or `monthly`, with the first one: `daily from 2024-01-01`. In Dagster each is then a

@@ -21,8 +21,8 @@ from reliable_imports import (
     errors,
 )
 from reliable_imports.cli.main import cli
-from reliable_imports.processor.declarations import ATTRIBUTES
 from reliable_imports.statuses import BatchStatus, ItemStatus
+from tests.docs import attributes
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -78,10 +78,7 @@ def test_every_public_name_of_a_processor_is_documented(kind: type) -> None:
 
 
 def test_the_table_of_attributes_is_that_of_the_declarations() -> None:
-    section = REFERENCE.split("## A processor's attributes")[1].split("\n## ")[0]
-    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
-    assert documented == [attribute.name for attributes in ATTRIBUTES.values() for attribute in attributes]
+    assert attributes.written(REFERENCE) == REFERENCE, "`python -m tests.docs.attributes` writes it anew"
 
 
 def test_every_option_of_a_source_and_every_kind_of_unreadable_item_is_documented() -> None:
