@@ -9,7 +9,8 @@ from difflib import SequenceMatcher
 from itertools import chain, islice
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import loads, shortened
+from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_read import loads
 from reliable_imports.items.model_fields import ModelField, OtherColumns
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.processor.base import BaseProcessor

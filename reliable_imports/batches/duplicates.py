@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from psycopg2.extras import Json
 
-from reliable_imports.items.json_text import is_utf8
+from reliable_imports.items.json_check import is_utf8
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of

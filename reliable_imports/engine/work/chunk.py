@@ -32,7 +32,7 @@ from reliable_imports.engine.work.preparation import Prepared
 from reliable_imports.engine.work.tolerance import is_environmental
 from reliable_imports.errors import ContextMisuse, DuplicateKey, ItemTimeout
 from reliable_imports.items.failure import Failure, exception_failure, read_failure, rejection, server_failure
-from reliable_imports.items.json_text import loads, with_floats
+from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.postgres.queries import load

@@ -11,7 +11,7 @@ from typing import cast
 from msgspec.structs import replace
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import Problem, server_can_read, shortened
+from reliable_imports.items.json_check import Problem, server_can_read, shortened
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields

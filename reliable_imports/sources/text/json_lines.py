@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import JsonChecker, Problem, server_can_read
+from reliable_imports.items.json_check import JsonChecker, Problem, server_can_read
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.text.content import Content
 from reliable_imports.sources.text.encodings import looks_binary

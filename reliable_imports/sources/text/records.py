@@ -11,7 +11,7 @@ from itertools import chain
 import msgspec
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import Problem
+from reliable_imports.items.json_check import Problem
 from reliable_imports.sources.options import SourceOptions
 from reliable_imports.sources.text.content import Content
 from reliable_imports.sources.text.lines import is_longer, split_lines
