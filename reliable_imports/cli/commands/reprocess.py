@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import click
 
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
-from reliable_imports.cli.importing import process_with_progress
 from reliable_imports.cli.invocation import (
     Invocation,
     batch_number,
@@ -16,7 +14,8 @@ from reliable_imports.cli.invocation import (
     requester,
     shared_options,
 )
-from reliable_imports.cli.report import tell_outcome
+from reliable_imports.cli.outcome import tell_outcome
+from reliable_imports.cli.progress import process_with_progress
 from reliable_imports.cli.text import count, number
 
 
@@ -54,6 +53,8 @@ def reprocess(
     """
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
+    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+
     output = invocation.output
     manager = invocation.manager_with_processors()
     # Before anything is taken: a batch that nobody here can process would be left open.
