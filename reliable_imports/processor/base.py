@@ -91,8 +91,8 @@ class BaseProcessor(ABC):
     """Likewise, as a share from 0 to 1 of the items that have ended; looked at from 100 items on."""
 
     breaker_after: ClassVar[int | None] = 20
-    """The batch is paused when so many items in a row fail for one reason of the environment: an outage, a missing right
-    or table, one of `transient_errors`. The items of that chunk stay pending. None: never."""
+    """The batch is paused when so many items in a row fail for one reason of the environment: an outage, a missing
+    right or table, one of `transient_errors`. The items of that chunk stay pending. None: never."""
 
     natural_key: ClassVar[Sequence[str]] = ()
     """Fields of the item that say what it is about. Items of a batch with one key are handled as `duplicates` says. An
