@@ -23,7 +23,7 @@ from reliable_imports.batches.deliveries import (
 from reliable_imports.batches.duplicates import Keying, SeenKeys
 from reliable_imports.errors import SourceError
 from reliable_imports.items.given import json_object
-from reliable_imports.items.json_text import TooLarge, dumps_item, plain_object
+from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.log import logger
 from reliable_imports.models import Delivery

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pydantic
+import pytest
 
 from reliable_imports import BatchManager, ImportContext, TableProcessor
 from reliable_imports.engine.work.audit_log import AuditLog
@@ -17,6 +18,8 @@ from reliable_imports.postgres.connect import connect, roll_back
 from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
 from tests.core.doubles import NOTES, PlainProcessor
+
+pytestmark = pytest.mark.promise(10)
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ import msgspec
 
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.items.failure import Failure
-from reliable_imports.items.json_text import TooLarge, dumps_item
+from reliable_imports.items.json_write import TooLarge, dumps_item
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.context import LogLine
 from reliable_imports.statuses import Outcome, Stage
@@ -54,6 +54,13 @@ class StoredItem(NamedTuple):
     def given(self, batch_id: int, source_data: Any = None, prepared: Any = None) -> ImportBatchItem:
         """The item as the processor gets it."""
         return ImportBatchItem(batch_id, self.item_number, source_data, self.line, self.offset, self.attempt, prepared)
+
+
+class Prepared(NamedTuple):
+    """What `prepare_item` gave for one item, or what it raised."""
+
+    value: Any
+    error: BaseException | None
 
 
 class Retry(NamedTuple):

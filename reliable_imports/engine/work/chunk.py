@@ -11,9 +11,8 @@ from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
-from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
+from reliable_imports.engine.work.attempt import Attempt, Prepared, Retry, StoredItem
 from reliable_imports.engine.work.observer import Observer
-from reliable_imports.engine.work.preparation import Prepared
 from reliable_imports.engine.work.row_notes import tell_of_rows
 from reliable_imports.engine.work.tolerance import is_environmental
 from reliable_imports.engine.work.user_code import UserCode

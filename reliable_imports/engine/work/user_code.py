@@ -13,13 +13,13 @@ from functools import lru_cache, partial
 from typing import Any
 
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
-from reliable_imports.engine.work.attempt import Attempt, StoredItem
-from reliable_imports.engine.work.preparation import Prepared
+from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
 from reliable_imports.items.failure import Failure, exception_failure, rejection
-from reliable_imports.items.json_text import loads, with_floats
+from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, SkipItem
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Stage
 
@@ -139,7 +139,7 @@ def hash_of_values(batch_type: str, values: Sequence[Any]) -> int:
 
 def _parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     tokens = processor.null_tokens
-    exact = frozenset() if processor.decimals else processor.exact_numbers()
+    exact = frozenset() if processor.decimals else facts_of(type(processor)).exact_numbers()
     decimals = processor.decimals or bool(exact)
 
     def parse(stored: StoredItem) -> Any:

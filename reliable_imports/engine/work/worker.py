@@ -18,7 +18,7 @@ from reliable_imports.engine.work.chunks import Chunks
 from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspected
 from reliable_imports.engine.work.doubts import Doubts, Next
 from reliable_imports.engine.work.observer import Observer
-from reliable_imports.engine.work.prepared_items import PreparedItems
+from reliable_imports.engine.work.preparation import PreparedItems
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.engine.work.retries import Retries
 from reliable_imports.engine.work.tolerance import Tolerance
