@@ -14,6 +14,8 @@ from sqlalchemy.engine import make_url
 from reliable_imports.errors import InvalidDsn
 from reliable_imports.postgres.dsn import parse_dsn, redact, redacted_dsn, sqlalchemy_url
 
+pytestmark = pytest.mark.promise(9)
+
 SECRET = "Xq7zSECRETkw9"
 
 VALID = [

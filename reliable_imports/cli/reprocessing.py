@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.cli.importing import process_with_progress
 from reliable_imports.cli.invocation import (
     Invocation,
@@ -59,11 +60,13 @@ def reprocess(
     manager.registry.get(manager.get_batch(batch_id).batch_type)
     new_batch_id = manager.create_reprocess_batch(
         batch_id,
-        failed_items_only=not all_items,
-        reason=reasons or None,
-        overwrite_newer=overwrite_newer,
-        requested_by=requester(),
-        note=note,
+        ReprocessRequest(
+            which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
+            reasons=reasons or None,
+            overwrite_newer=overwrite_newer,
+            requested_by=requester(),
+            note=note,
+        ),
     )
     if new_batch_id is None:
         output.document(

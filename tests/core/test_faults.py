@@ -86,6 +86,7 @@ def test_client_and_server_sort_every_state_alike(sql: Sql) -> None:
 
 @pytest.mark.parametrize("batch_type", ["declaring", "running", "held_together"])
 @pytest.mark.parametrize("text", [*BY_ITSELF, *(f"raise {state}" for state in ("XX000", "53100", "57P01", "08006"))])
+@pytest.mark.promise(3)
 def test_an_item_that_alone_brings_about_an_error_of_the_server_fails_with_it(
     guarded: BatchManager, sql: Sql, batch_type: str, text: str
 ) -> None:
@@ -119,6 +120,7 @@ def test_twenty_five_refusals_of_a_trigger_in_a_row_are_no_outage(guarded: Batch
 
 @pytest.mark.parametrize("batch_type", ["declaring", "running"])
 @pytest.mark.parametrize("number", [1, 30, 300])
+@pytest.mark.promise(5)
 def test_a_full_disk_pauses_the_batch_and_fails_nobody(
     guarded: BatchManager, sql: Sql, batch_type: str, number: int
 ) -> None:

@@ -14,8 +14,10 @@ from reliable_imports import (
     BaseProcessor,
     ImportContext,
     ReliableImportsError,
+    ReprocessRequest,
     SourceOptions,
     TableProcessor,
+    WhichItems,
     errors,
 )
 from reliable_imports.cli.main import cli
@@ -58,6 +60,14 @@ def test_every_command_and_option_is_documented() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.opts[-1] in REFERENCE, f"option {parameter.opts[-1]} of {name} is not documented"
+
+
+def test_everything_of_a_request_to_reprocess_is_documented() -> None:
+    section = REFERENCE.split("## What is run again")[1].split("\n## ")[0]
+    words = set(re.findall(r"`(\w+)`", section))
+    assert words >= {field.name for field in dataclasses.fields(ReprocessRequest)} | {
+        which.value for which in WhichItems
+    }
 
 
 def test_every_status_is_documented() -> None:

@@ -8,9 +8,9 @@ import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchSummary, RunMode
 from reliable_imports.processor.code_version import code_version
-from reliable_imports_dagster import tags
 from reliable_imports_dagster.names import REPROCESS, import_name
-from reliable_imports_dagster.step import run_id_of, run_of
+from reliable_imports_dagster.run import tags
+from reliable_imports_dagster.run.step import run_id_of, run_of
 
 _LOG_SECONDS = 10.0
 

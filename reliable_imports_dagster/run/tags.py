@@ -10,7 +10,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster.names import asset_op_name
-from reliable_imports_dagster.step import run_of
+from reliable_imports_dagster.run.step import run_of
 
 BATCH_ID = "reliable_imports/batch_id"
 """Of the batch that the run works, or worked last."""

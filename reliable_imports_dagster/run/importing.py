@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from reliable_imports import BaseProcessor, BatchManager, BatchSummary, ConfigurationError
-from reliable_imports_dagster.config import FailThisRunOn, ImportConfig
-from reliable_imports_dagster.delivery import accept
-from reliable_imports_dagster.execution import work_batch
 from reliable_imports_dagster.names import import_name
-from reliable_imports_dagster.refusal import refusals_explained
-from reliable_imports_dagster.report import CHECKS, BatchReport, FailRunOn, failure_of, report
+from reliable_imports_dagster.run.accept import accept
+from reliable_imports_dagster.run.config import FailThisRunOn, ImportConfig
+from reliable_imports_dagster.run.refusal import refusals_explained
+from reliable_imports_dagster.run.report import CHECKS, BatchReport, FailRunOn, failure_of, report
+from reliable_imports_dagster.run.work import work_batch
 
 
 def check_specs_of(asset_key: dg.AssetKey) -> list[dg.AssetCheckSpec]:

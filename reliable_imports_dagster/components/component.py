@@ -10,13 +10,13 @@ import dagster as dg
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
-from reliable_imports_dagster.assets import import_asset
+from reliable_imports_dagster.build.assets import import_asset
+from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder
 from reliable_imports_dagster.definitions import processor_defs, shared_defs
 from reliable_imports_dagster.discovery import discover
 from reliable_imports_dagster.names import RESOURCE
-from reliable_imports_dagster.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 

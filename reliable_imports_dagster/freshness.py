@@ -1,4 +1,4 @@
-"""When a processor's data is due, as Dagster says it: partitions, and how old an asset may be."""
+"""How old an asset may be, from its processor's schedule."""
 
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -8,21 +8,6 @@ import dagster as dg
 from reliable_imports import BaseProcessor
 
 _LOOKED_AT = 10
-
-
-def partitions_of(processor: type[BaseProcessor]) -> dg.TimeWindowPartitionsDefinition | None:
-    """What `partitions` declares: `daily from 2024-01-01`."""
-    if processor.partitions is None:
-        return None
-    unit, _, start = processor.partitions.split(" ")
-    match unit:
-        case "hourly":
-            return dg.HourlyPartitionsDefinition(start_date=f"{start}-00:00")
-        case "daily":
-            return dg.DailyPartitionsDefinition(start_date=start)
-        case "weekly":
-            return dg.WeeklyPartitionsDefinition(start_date=start)
-    return dg.MonthlyPartitionsDefinition(start_date=start)
 
 
 def freshness_of(processor: type[BaseProcessor]) -> dg.FreshnessPolicy | None:

@@ -19,7 +19,7 @@ from reliable_imports.settings import Settings, resolve_dsn
 from reliable_imports_dagster.storage import dagster_environment, prepare_dagster_home
 
 _EXAMPLE = "example_repo.definitions"
-_PROJECT = "reliable_imports_dagster.project"
+_PROJECT = "reliable_imports_dagster.dev.project"
 _COULD_NOT = 3
 _WIND_DOWN_SECONDS = 60.0
 _POLL_SECONDS = 0.1
