@@ -113,7 +113,7 @@ def reason_document(reason: FailureReason | OutstandingReason) -> dict[str, Any]
 
 
 def outstanding_table(output: Output, reasons: Sequence[OutstandingReason]) -> None:
-    """What is outstanding across a line of batches."""
+    """What is outstanding across a lineage."""
     output.table(
         [
             Column("items", is_number=True),
