@@ -17,8 +17,18 @@ from psycopg2.extras import Json
 from reliable_imports.batches import deliveries, read
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
+from reliable_imports.processor.code_version import code_version, source_of
 
-__all__ = ["DueLineage", "FailingLineage", "FailuresPage", "LineageActivity", "Orchestration", "WaitingBatch"]
+__all__ = [
+    "DueLineage",
+    "FailingLineage",
+    "FailuresPage",
+    "LineageActivity",
+    "Orchestration",
+    "WaitingBatch",
+    "code_version",
+    "source_of",
+]
 
 _ORCHESTRATION = load("orchestration.sql")
 
