@@ -1,4 +1,4 @@
-"""`logs`: the audit trail of a batch."""
+"""`logs`: the audit log of a batch."""
 
 from __future__ import annotations
 
