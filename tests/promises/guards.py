@@ -145,7 +145,7 @@ GUARDS = (
     ),
     Guard(
         4,
-        "function record_chunk_v1",
+        "function record_chunk",
         "AND claimed.next_item = record_chunk_v1.first_item;",
         ";",
         "tests/promises/test_one_transaction.py::test_a_range_that_has_moved_takes_no_outcome",
