@@ -8,7 +8,7 @@ from typing import Any
 from psycopg2.extras import Json, execute_values
 
 from benchmarks.rows import check_counts
-from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres import Connection
 
 TRACKING_SQL = """
 CREATE TABLE bench.items (

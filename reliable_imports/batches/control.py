@@ -36,7 +36,7 @@ def _move(connection: Connection, batch_id: int, status: BatchStatus, reason: st
         if cursor.fetchone() is None:
             raise BatchFinished(batch_id, found[0], status.value)
         if status is BatchStatus.CANCELLED:
-            cursor.execute(_SUSPECTS["trust_all"], {"batch_id": batch_id})
+            cursor.execute(_SUSPECTS["clear_all"], {"batch_id": batch_id})
         details = {} if reason is None else {"reason": reason}
         cursor.execute(
             _WORK["insert_log"],

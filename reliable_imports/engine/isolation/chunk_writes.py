@@ -20,17 +20,13 @@ class Isolation:
         one_by_one: the chunk has one item, and every error must be pinned on it.
         is_timed: an item, or each of its statements, has only so much time.
         check_deferred_sql: checks an item's deferred constraints at once; None in a database without any.
-        items_together: how many items with statements of their own share a savepoint.
         tries_columns: few declared writes have been refused of late, so all are tried as columns first.
-        tries_groups: not many have been, so groups of rows are tried as one statement.
     """
 
     one_by_one: bool
     is_timed: bool
     check_deferred_sql: str | None
-    items_together: int
     tries_columns: bool
-    tries_groups: bool
 
 
 class ChunkWrites:
@@ -46,7 +42,6 @@ class ChunkWrites:
         self.transaction = ChunkTransaction(connection)
         self.savepoints = Savepoints(
             self.transaction,
-            items_together=isolation.items_together,
             one_by_one=isolation.one_by_one,
             is_timed=isolation.is_timed,
         )
@@ -55,7 +50,6 @@ class ChunkWrites:
             plans,
             check_deferred_sql=isolation.check_deferred_sql,
             tries_columns=isolation.tries_columns,
-            tries_groups=isolation.tries_groups,
         )
 
     @property

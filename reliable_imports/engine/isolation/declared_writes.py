@@ -3,7 +3,7 @@
 There are three ways to send them, from the fastest to the one that always works:
 
 - as columns: one INSERT for each kind of row. If it is refused, nothing has happened.
-- row by row: a block on the server tries the rows of one kind, in groups and alone, and tells which were refused.
+- row by row: a block on the server tries the rows of one kind, and tells which were refused.
 - as statements: each write is a statement of its own, which also tells what became of it.
 """
 
@@ -33,9 +33,6 @@ _WRITES = load("writes.sql")
 
 _FEWEST_ROWS = 10
 """That are worth a statement from columns."""
-
-_ROWS_IN_GROUP = 25
-"""That are tried as one statement."""
 
 _ROWS_TOGETHER = 50
 """That go one by one, and share a subtransaction until the server refuses one of them."""
@@ -85,14 +82,12 @@ class DeclaredWrites:
         *,
         check_deferred_sql: str | None,
         tries_columns: bool,
-        tries_groups: bool,
     ) -> None:
         """
         Args:
             plans: what is known of the tables that are written to.
             check_deferred_sql: checks an item's deferred constraints at once; None where the database has none.
             tries_columns: few writes have been refused of late, so all are tried as columns first.
-            tries_groups: not many have been, so groups of rows are tried as one statement.
         """
         self.sent = 0
         self.errors: list[WriteError] = []
@@ -101,7 +96,6 @@ class DeclaredWrites:
         self._plans = plans
         self._check_deferred_sql = check_deferred_sql
         self._tries_columns = tries_columns
-        self._tries_groups = tries_groups
         self._waiting: list[ItemRecord] = []
 
     @property
@@ -173,7 +167,7 @@ class DeclaredWrites:
         return True
 
     def _send_row_by_row(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord] | None:
-        """Send rows of one kind to a block that tries them in groups or one by one; None where they are of several.
+        """Send rows of one kind to a block that tries one after the other; None where they are of several.
 
         Returns the items whose writes found no room.
         """
@@ -181,13 +175,7 @@ class DeclaredWrites:
         if kinds is None or len(kinds) != 1:
             return None
         (((plan, _), writes),) = kinds.items()
-        statement = plan.loop_statement(
-            writes,
-            group=_ROWS_IN_GROUP if self._tries_groups else len(writes),
-            tries_groups=self._tries_groups,
-            together=_ROWS_TOGETHER,
-            room=self._transaction.room,
-        )
+        statement = plan.loop_statement(writes, together=_ROWS_TOGETHER, room=self._transaction.room)
         # The block may be refused as a whole: the table was altered, say.
         if statement is None or not self._is_accepted(statement):
             return None

@@ -66,8 +66,10 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         plan = self.plan(request)
         write = plan.write(values)
         told = write.needs_telling or self.origin is not None
-        prefix = f"{_WRITES['forget_what_was_met']}; " if told else ""
-        row = self._run(prefix + plan.telling_statement(write, self.origin, returning), is_blind=False).fetchone()
+        text = plan.telling_statement(write, self.origin, returning)
+        if told:
+            text = f"{_WRITES['forget_what_was_met']}; {text}"
+        row = self._run(text, is_blind=False).fetchone()
         if row is not None:
             *keys, value = row
             self.note(write, "moved" if False in keys[1:] else "written", keys[0] if keys else None)

@@ -18,6 +18,9 @@ from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
 
+_ITEMS_TOGETHER = 20
+"""That share a savepoint: as many as bring a thousand items into one transaction of fifty savepoints."""
+
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
 _INTEGRITY = "23"
@@ -54,17 +57,15 @@ class Savepoints:
         undone: how many of those were undone.
     """
 
-    def __init__(self, transaction: ChunkTransaction, *, items_together: int, one_by_one: bool, is_timed: bool) -> None:
+    def __init__(self, transaction: ChunkTransaction, *, one_by_one: bool, is_timed: bool) -> None:
         """
         Args:
-            items_together: how many items share a savepoint.
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
             is_timed: an item, or each of its statements, has only so much time.
         """
         self.items = 0
         self.undone = 0
         self._transaction = transaction
-        self._items_together = 1 if one_by_one else items_together
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -109,7 +110,7 @@ class Savepoints:
         self.items += 1
         self._open.take(item.sent)
         item.sent = None
-        if item.was_answered or self._open.completed >= self._items_together or self._open.is_dear:
+        if item.was_answered or self._one_by_one or self._open.completed >= _ITEMS_TOGETHER or self._open.is_dear:
             self.close()
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ def connect_patiently(dsn: str, batch_id: int, stop: StopSignal) -> Iterator[Con
         try:
             connection = open_one()
         except psycopg2.Error as cause:
-            logger.warning("the server cannot be reached; trying again", extra={"batch_id": batch_id})
+            logger.warning("the connection was lost; trying to get it back", extra={"batch_id": batch_id})
             connection = _patiently(open_one, stop, cause, deadline())
         yield connection
 

@@ -120,7 +120,7 @@ class Suspects:
 
         def postpone() -> None:
             with transaction(self._reconnector.connection.current) as cursor:
-                cursor.execute(_SUSPECTS["postpone"], item)
+                cursor.execute(_SUSPECTS["postpone_suspect"], item)
                 details = {"item_number": item_number}
                 self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from typing import Any
@@ -24,10 +23,6 @@ from reliable_imports.writes.plans import Plans
 
 _MAX_REMEMBERED = 100_000
 
-_LARGEST_GROUP = 50
-"""Items that share a subtransaction, where hardly any fails."""
-
-_SOME_REFUSALS = 0.03
 _FEW_REFUSALS = 0.0016
 """Of all declared writes: with more, most chunks hold one, and trying them as one statement first is in vain."""
 
@@ -40,7 +35,6 @@ class Pace:
 
     def __init__(self) -> None:
         self._refused = 0.0
-        self._undone = 0.0
         self._is_mixed = False
 
     def committed(self, writes: ChunkWrites) -> None:
@@ -48,8 +42,6 @@ class Pace:
         declared, own = writes.declared, writes.savepoints
         if declared.sent:
             self._refused += _WEIGHT * (len(declared.errors) / declared.sent - self._refused)
-        if own.items:
-            self._undone += _WEIGHT * (own.undone / own.items - self._undone)
         self._is_mixed = bool(own.items and declared.sent)
 
     @property
@@ -60,19 +52,6 @@ class Pace:
     @property
     def tries_columns(self) -> bool:
         return self._refused < _FEW_REFUSALS
-
-    @property
-    def tries_groups(self) -> bool:
-        return self._refused < _SOME_REFUSALS
-
-    @property
-    def items_together(self) -> int:
-        """How many items with statements of their own share a savepoint.
-
-        A failure makes the server repeat half a group on average, so groups shrink as failures rise. A subtransaction
-        costs a fiftieth of a commit, about as much as two statements; so `failures * size ** 2 / 2 = 2`.
-        """
-        return _LARGEST_GROUP if self._undone < 0.0016 else max(1, round(2 / math.sqrt(self._undone)))
 
 
 class Chunks:
@@ -141,8 +120,6 @@ class Chunks:
             one_by_one=one_by_one,
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             check_deferred_sql=self._check_deferred_sql,
-            items_together=self.pace.items_together,
             tries_columns=self.pace.tries_columns,
-            tries_groups=self.pace.tries_groups,
         )
         return ChunkWrites(connection, self._plans, isolation)

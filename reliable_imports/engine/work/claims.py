@@ -233,11 +233,11 @@ class Claims:
             row = cursor.fetchone()
         return None if row is None else row[0]
 
-    def put_behind(self, range_number: int, item_number: int, failure: Failure) -> None:
+    def postpone(self, range_number: int, item_number: int, failure: Failure) -> None:
         """Let the range go on without this item, which comes next in it, and try the item when the others are done."""
         item = {"batch_id": self._audit_log.batch_id, "range_number": range_number, "item_number": item_number}
         with transaction(self._connection) as cursor:
-            cursor.execute(_WORK["put_behind_retries" if range_number == RETRIES else "put_behind"], item)
+            cursor.execute(_WORK["postpone_retry" if range_number == RETRIES else "postpone_item"], item)
             details = {"item_number": item_number, "error": failure.title}
             self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
 

@@ -47,7 +47,7 @@ class Next(Enum):
 
     TRY_AGAIN = "try again"
     """As `Doubts.chunk_limit` and `Doubts.is_one_by_one` say."""
-    PUT_BEHIND = "put behind"
+    POSTPONE = "postpone"
     """The item that was tried alone is tried again when the others are done."""
     GIVE_UP = "give up"
     """Not even the item's failure could be recorded."""
@@ -160,11 +160,11 @@ class Doubts:
             doubt.is_harmful = True  # its hook may be the cause
             return Next.TRY_AGAIN
         if fault is Fault.INFRASTRUCTURE and is_condition(error) and not self._is_the_items(item_number, doubt, error):
-            return Next.PUT_BEHIND
+            return Next.POSTPONE
         self._judge(doubt, error, fault)
         return Next.TRY_AGAIN
 
-    def put_behind(self, item_number: int, error: Exception) -> Failure:
+    def postpone(self, item_number: int, error: Exception) -> Failure:
         """The item has met trouble of the server; return what it was.
 
         Raises:

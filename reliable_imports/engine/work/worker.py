@@ -258,9 +258,9 @@ class Worker:
             match self.doubts.undone(error, fault, self.trying):
                 case Next.GIVE_UP:
                     raise error
-                case Next.PUT_BEHIND:
-                    failure = self.doubts.put_behind(self.trying[0], error)
-                    self._claims.put_behind(self.range_in_hand, self.trying[0], failure)
+                case Next.POSTPONE:
+                    failure = self.doubts.postpone(self.trying[0], error)
+                    self._claims.postpone(self.range_in_hand, self.trying[0], failure)
                     self.doubts.one_by_one -= 1
                 case Next.TRY_AGAIN:
                     pass

@@ -76,7 +76,7 @@ WHERE run.batch_id = %(batch_id)s
         )
     END
 
--- name: postpone
+-- name: postpone_suspect
 WITH moved AS (
     UPDATE reliable_imports.import_ranges
     SET next_item = next_item + 1,

@@ -190,7 +190,7 @@ WHERE retry.batch_id = %(batch_id)s
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
--- name: put_behind
+-- name: postpone_item
 -- The range goes on without the item that comes next in it, which is tried when the others are done.
 WITH moved AS (
     UPDATE reliable_imports.import_ranges
@@ -209,7 +209,7 @@ JOIN reliable_imports.import_items AS item
     ON item.batch_id = moved.batch_id
     AND item.item_number = %(item_number)s
 
--- name: put_behind_retries
+-- name: postpone_retry
 -- Likewise for one that is tried again already.
 UPDATE reliable_imports.import_retries
 SET not_before = pg_catalog.clock_timestamp()
