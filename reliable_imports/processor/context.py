@@ -90,7 +90,7 @@ class ImportContext:
         self._setting = setting
         self._database = database
         self._logs: list[LogLine] = []
-        self._lookups: dict[tuple[Any, ...], Any] = {}
+        self._lookups: dict[tuple[Any, ...], Any] | None = None  # few items look something up
         self._is_hook = is_hook
         self._ended = False
 
@@ -184,7 +184,7 @@ class ImportContext:
         self._check()
         # With the types, for 1 and True are equal in Python.
         name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
-        for known in (self._lookups, self._setting.lookup_cache):
+        for known in (self._lookups or {}, self._setting.lookup_cache):
             if name in known:
                 return known[name]
         # As IS NOT DISTINCT FROM would find it, which no index serves.
@@ -197,7 +197,7 @@ class ImportContext:
         ).fetchone()
         value = None if row is None else row[0]
         if value is not None:
-            self._lookups[name] = value
+            self._lookups = {**(self._lookups or {}), name: value}
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:

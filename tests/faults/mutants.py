@@ -24,8 +24,8 @@ from reliable_imports.engine.work import attempt, chunk, worker
 from reliable_imports.engine.work.claims import Claim
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.items import failure
-from reliable_imports.postgres import connect as database
 from reliable_imports.postgres import error_sorting as faults
+from reliable_imports.postgres.connect import BEGIN
 
 
 class NothingToBreak(Exception):
@@ -73,7 +73,7 @@ def _commit_effects_first() -> None:
     sound = Recorder.commit
 
     def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any) -> None:
-        cursor.execute(f"COMMIT; {database.BEGIN}; SELECT txid_current()")
+        cursor.execute(f"COMMIT; {BEGIN}; SELECT txid_current()")
         sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts)
 
     _break_method(Recorder, "commit", commit)

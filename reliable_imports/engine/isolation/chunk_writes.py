@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
-from reliable_imports.engine.isolation.transaction import ChunkTooLarge, ChunkTransaction
+from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS, ChunkTooLarge, ChunkTransaction
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.writes.plans import Plans
 
@@ -55,7 +55,7 @@ class ChunkWrites:
     @property
     def is_full(self) -> bool:
         """Whether the next item might need a subtransaction more than there should be."""
-        return self.transaction.room <= 0 and not self.savepoints.is_open
+        return self.transaction.subtransactions >= MAX_SUBTRANSACTIONS and not self.savepoints.is_open
 
     @property
     def written_items(self) -> int:

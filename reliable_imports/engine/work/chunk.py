@@ -77,14 +77,14 @@ class Chunk:
         """
         writes = ItemWrites(chunk=self.writes, origin=self._origin_of(stored))
         ctx = ImportContext(self._setting, writes, stored.item_number)
-        attempt = Attempt(stored, writes)
+        attempt = Attempt(stored, writes, logs=ctx._logs)
         try:
             ended = self._code.process(attempt, ctx, prepared)
         except SkipItem as skip:
             ended = skip
         except BaseException as raised:  # the one place where the errors of an item's code are caught
             self._code.end_if_forked()
-            attempt.logs = ctx._end()
+            ctx._end()
             error = self._code.named(raised)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
@@ -94,7 +94,7 @@ class Chunk:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._code.failure(attempt, error), error)
             return
-        attempt.logs = ctx._end()
+        ctx._end()
         if ended is None:
             ctx._keep_lookups()
             self._keep(attempt)
