@@ -14,13 +14,22 @@ from psycopg2 import sql
 from example_repo import DATA
 from example_repo.flights_of_2013 import flights_of_2013, full_year_path
 from reliable_imports import BatchManager, BatchSummary, ConfigurationError, ProcessorRegistry
-from reliable_imports.cli.invocation import Invocation, pass_invocation, requester, shared_options
-from reliable_imports.cli.output import Output, as_json_value
-from reliable_imports.cli.progress import waiting
-from reliable_imports.cli.report import failed_for, reason_document, reasons_table
-from reliable_imports.cli.text import count, duration, number
-from reliable_imports.postgres.connect import connect, transaction
-from reliable_imports.postgres.dsn import redacted_dsn
+from reliable_imports.cli import (
+    Invocation,
+    Output,
+    as_json_value,
+    count,
+    duration,
+    failed_for,
+    number,
+    pass_invocation,
+    reason_document,
+    reasons_table,
+    requester,
+    shared_options,
+    waiting,
+)
+from reliable_imports.postgres import connect, redacted_dsn, transaction
 from reliable_imports.settings import Settings, resolve_dsn
 
 if TYPE_CHECKING:

@@ -118,7 +118,7 @@ class BatchManager:
         All items are stored, or none is. Streams: *items* may be a generator of any length, and memory stays flat.
 
         Args:
-            items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_text` for how dates
+            items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_write` for how dates
                 and the like are written), or a source from `open_source`. What JSON cannot hold is stored as an item
                 that fails when it is processed.
             source: where the items come from, for people; the file's name if *items* is a source.
@@ -382,7 +382,7 @@ class BatchManager:
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
     ) -> list[LogEntry]:
-        """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
+        """The last lines of the batch's audit log, oldest first. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 

@@ -13,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
-from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres import connect, transaction
 from reliable_imports.settings import Settings, resolve_dsn
 
 FOLDER = Path(__file__).parent

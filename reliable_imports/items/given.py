@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.items.json_text import TooLarge, dumps_item, is_utf8, place_of_nan
+from reliable_imports.items.json_check import is_utf8
+from reliable_imports.items.json_write import TooLarge, dumps_item, place_of_nan
 
 _MAX_IDEMPOTENCY_KEY = 500
 

@@ -14,7 +14,7 @@ from reliable_imports import (
     SourceError,
     SourceUnavailable,
 )
-from reliable_imports.sources.location import locate, shown
+from reliable_imports.sources import locate, shown
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.run.config import MAX_INLINE_ITEMS, ImportConfig

@@ -5,7 +5,7 @@ from collections.abc import Container, Sequence
 import dagster as dg
 
 from reliable_imports import BatchManager, WhichItems
-from reliable_imports.processor.code_version import code_version
+from reliable_imports.orchestration import code_version
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through

@@ -15,10 +15,10 @@ from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import MAX_NESTING, JsonChecker, server_can_read, shortened
+from reliable_imports.items.json_check import MAX_NESTING, JsonChecker, server_can_read, shortened
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.content import Content
 from reliable_imports.sources.options import SourceOptions
+from reliable_imports.sources.text.content import Content
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _CONSTANT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|(NaN|-?Infinity)', re.DOTALL)

@@ -1,6 +1,6 @@
-"""Items as JSON text: written from Python objects, checked as it stands in files, parsed for processors.
+"""Python objects as the JSON text of items.
 
-`dumps_item` writes a Python object without spaces and with its keys in their order:
+`dumps_item` writes an object without spaces and with its keys in their order:
 
     dict and other mappings                  object; the keys must be strings
     list, tuple                              array
@@ -22,48 +22,33 @@ Whatever else there is (bytes, sets, infinities, keys that are no strings) is no
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from json.encoder import encode_basestring
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from reliable_imports.items.json_check import MAX_NESTING, TOO_DEEP, is_utf8, server_can_read, shortened
+from reliable_imports.items.short_repr import short_repr
 from reliable_imports.items.source_item import MAX_ITEM_BYTES, SourceItem
 
-MAX_NESTING = 200
-"""Objects and arrays within each other: far more than data has, and little enough for Python at any depth of calls."""
-
-_MAX_REPR = 64 * 1024
 _MAX_PLAIN = 64 * 1024
 _NO_FLOATS = frozenset({str, int, bool, type(None)})
 _SCALARS = _NO_FLOATS | {float}
 _ONLY_STR = frozenset({str})
-_ESCAPES = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<unreadable>u0000|u[dD][89a-fA-F])|.)", re.DOTALL
-)
-_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
 _encode = msgspec.json.Encoder().encode
 _NOT_ENCODED = (ValueError, OverflowError, msgspec.MsgspecError)
 
 
 class TooLarge(ValueError):
     """A value has more JSON than there is room for; how much, in words."""
-
-
-class Problem(NamedTuple):
-    """Why a text is no item: a `kind` of SourceItem, and the reason in words."""
-
-    kind: str
-    text: str
 
 
 def plain_object(value: object) -> str | None:
@@ -97,7 +82,7 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
     except _NotJson as refusal:
         return _refused(value, refusal.kind, f"{refusal.place()}: {refusal.problem}")
     except RecursionError:
-        return _refused(value, "too-deep", f"$: {_TOO_DEEP}")
+        return _refused(value, "too-deep", f"$: {TOO_DEEP}")
     except Exception as error:  # the objects' own code runs here, and may raise anything
         return _refused(value, "not-json-value", f"$: reading the item raised {type(error).__name__}")
     if len(text) * 4 > max_bytes and (size := len(text.encode("utf-8", "backslashreplace"))) > max_bytes:
@@ -105,49 +90,6 @@ def dumps_item(value: object, *, max_bytes: int = MAX_ITEM_BYTES) -> SourceItem:
     if (text.isascii() or is_utf8(text)) and server_can_read(text):
         return SourceItem(text, None, None)
     return SourceItem(None, text.encode("utf-8", "backslashreplace"), None)
-
-
-def loads(text: str | bytes, *, decimals: bool = False) -> Any:
-    """Parse a stored item for a processor.
-
-    Args:
-        text: JSON; bytes are UTF-8.
-        decimals: numbers with a fraction or an exponent become `Decimal`, exactly as written, and not float.
-
-    Raises:
-        ValueError: not JSON, or a number that Python cannot hold: `1e999` as a float, an integer of 5,000 digits.
-    """
-    if isinstance(text, bytes):
-        text = text.decode("utf-8")
-    try:
-        return (_decode_with_decimals if decimals else _decode_with_floats)(text)
-    except _NOT_DECODED:  # a lone surrogate, which Python can hold, or an error: the slow way tells which
-        pass
-    try:
-        return (_WITH_DECIMALS if decimals else _WITH_FLOATS).decode(text)
-    except RecursionError:
-        raise ValueError(f"the JSON is {_TOO_DEEP}") from None
-    except json.JSONDecodeError:
-        raise
-    except _BadNumber as error:
-        raise ValueError(str(error)) from None
-    except ValueError:  # of int(); its own message advises to lift the interpreter's limit
-        raise ValueError(f"an integer has more than {sys.get_int_max_str_digits()} digits") from None
-
-
-def with_floats(value: Any) -> Any:
-    """*value*, as `loads` gives it with decimals, as it would be without.
-
-    Raises ValueError: a number is too large for a float.
-    """
-    kind = type(value)
-    if kind is Decimal:
-        return _finite_float(str(value))
-    if kind is dict:
-        return {name: with_floats(each) for name, each in value.items()}
-    if kind is list:
-        return [with_floats(each) for each in value]
-    return value
 
 
 def place_of_nan(value: object, place: str) -> str | None:
@@ -160,137 +102,6 @@ def place_of_nan(value: object, place: str) -> str | None:
     elif isinstance(value, list | tuple):
         found = (place_of_nan(member, f"{place}[{number}]") for number, member in enumerate(value))
     return None if found is None else next((each for each in found if each is not None), None)
-
-
-def check(text: str) -> Problem | None:
-    """What keeps *text*, which has no white space around it, from being one JSON value (RFC 8259), if anything does."""
-    return JsonChecker().check(text)
-
-
-def server_can_read(text: str) -> bool:
-    """Whether PostgreSQL's json operators take this JSON: they refuse escaped NUL characters and lone surrogates."""
-    if "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text:
-        return True
-    return not any(escape["unreadable"] for escape in _ESCAPES.finditer(text))
-
-
-def is_utf8(text: str) -> bool:
-    """Whether *text* can be sent at all: a lone surrogate cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-class JsonChecker:
-    """Checks many texts, one at a time; making one costs more than checking a short text."""
-
-    def __init__(self, *, max_fields: int = sys.maxsize) -> None:
-        self._max_fields = max_fields
-        self._most_fields = 0
-        self._repeated_key: str | None = None
-        self._decoder = json.JSONDecoder(
-            # The values are of no interest, so numbers stay text: no limit of digits, nothing to overflow.
-            object_pairs_hook=self._note_members,
-            parse_float=str,
-            parse_int=str,
-            parse_constant=_refuse_constant,
-        )
-
-    def check(self, text: str) -> Problem | None:
-        """See the function `check`."""
-        try:
-            end = self.find_end(text, 0)
-        except json.JSONDecodeError as error:
-            return Problem("bad-json", f"{error.msg[0].lower()}{error.msg[1:]} (character {error.pos + 1})")
-        except _BadNumber as error:
-            return Problem("bad-json", str(error))
-        except RecursionError:
-            return Problem("too-deep", _TOO_DEEP)
-        if end != len(text):
-            return Problem("bad-json", f"extra data (character {end + 1})")
-        return self.problem_of_found(text)
-
-    def find_end(self, text: str, start: int) -> int:
-        """Where the JSON value ends that begins at *start*.
-
-        Raises:
-            ValueError: there is none, or not a whole one; usually a JSONDecodeError.
-            RecursionError: its nesting is deeper than Python can follow.
-        """
-        self._repeated_key = None
-        self._most_fields = 0
-        return self._decoder.raw_decode(text, start)[1]
-
-    def problem_of_found(self, text: str) -> Problem | None:
-        """What is wrong with the value that `find_end` found last, and whose text is *text*, though it is JSON."""
-        if self._repeated_key is not None:
-            return Problem("repeated-key", f"the key {shortened(self._repeated_key)} is repeated in one object")
-        if self._most_fields:
-            return Problem(
-                "too-many-fields", f"an object has {self._most_fields:,} fields, and {self._max_fields:,} are the most"
-            )
-        # Cheap tests first: each level of nesting takes two characters, and most items have few brackets.
-        if (
-            len(text) > 2 * MAX_NESTING
-            and text.count("[") + text.count("{") > MAX_NESTING
-            and _nesting(text) > MAX_NESTING
-        ):
-            return Problem("too-deep", _TOO_DEEP)
-        return None
-
-    def _note_members(self, pairs: list[tuple[str, Any]]) -> None:
-        if len(pairs) > self._max_fields:
-            self._most_fields = max(self._most_fields, len(pairs))
-        if len(pairs) != len(dict(pairs)) and self._repeated_key is None:
-            seen: set[str] = set()
-            for name, _ in pairs:
-                if name in seen:
-                    self._repeated_key = name
-                seen.add(name)
-
-
-class _BadNumber(ValueError):
-    """A number that is not JSON, or that Python cannot hold."""
-
-
-def _refuse_constant(name: str) -> None:
-    raise _BadNumber(f"{name} is not JSON")
-
-
-def _finite_float(literal: str) -> float:
-    number = float(literal)
-    if math.isinf(number):
-        raise _BadNumber(f"the number {_cut(literal)} is too large for a float; processors may set decimals = True")
-    return number
-
-
-def _decimal(literal: str) -> Decimal:
-    try:
-        return Decimal(literal)
-    except InvalidOperation:
-        raise _BadNumber(f"the number {_cut(literal)} is too large for a Decimal") from None
-
-
-_WITH_FLOATS = json.JSONDecoder(parse_float=_finite_float, parse_constant=_refuse_constant)
-_WITH_DECIMALS = json.JSONDecoder(parse_float=_decimal, parse_constant=_refuse_constant)
-_decode_with_floats = msgspec.json.Decoder().decode
-_decode_with_decimals = msgspec.json.Decoder(float_hook=Decimal).decode
-_NOT_DECODED = (ValueError, ArithmeticError, RecursionError, msgspec.MsgspecError)
-_TOO_DEEP = f"nested more than {MAX_NESTING} levels deep"
-
-
-def _nesting(text: str) -> int:
-    depth = deepest = 0
-    for match in _BRACKETS.finditer(text):
-        brackets = match[0]
-        if brackets[0] in "[{":
-            depth += len(brackets)
-            deepest = max(deepest, depth)
-        elif brackets[0] != '"':
-            depth -= len(brackets)
-    return deepest
 
 
 def _are_scalars(values: Collection[object]) -> bool:
@@ -467,7 +278,7 @@ _FOREIGN: dict[str, Callable[[Any, int, Any], str | None]] = {
 
 def _write_object(members: Mapping[Any, Any], depth: int) -> str:
     if depth > MAX_NESTING:
-        raise _NotJson(_TOO_DEEP, "too-deep")
+        raise _NotJson(TOO_DEEP, "too-deep")
     parts = []
     for name, value in members.items():
         if not isinstance(name, str):
@@ -482,7 +293,7 @@ def _write_object(members: Mapping[Any, Any], depth: int) -> str:
 
 def _write_array(values: list[Any] | tuple[Any, ...], depth: int) -> str:
     if depth > MAX_NESTING:
-        raise _NotJson(_TOO_DEEP, "too-deep")
+        raise _NotJson(TOO_DEEP, "too-deep")
     parts = []
     for index, value in enumerate(values):
         try:
@@ -494,53 +305,4 @@ def _write_array(values: list[Any] | tuple[Any, ...], depth: int) -> str:
 
 
 def _refused(value: object, kind: str, problem: str) -> SourceItem:
-    return SourceItem(None, _short_repr(value), problem, kind=kind)
-
-
-def _short_repr(value: object) -> bytes:
-    """The repr of *value*, cut when it grows long; neither its size nor what it holds can do harm."""
-    pieces = []
-    room = _MAX_REPR
-    for piece in _repr_pieces(value, 0):
-        pieces.append(piece[:room])
-        room -= len(piece)
-        if room <= 0:
-            pieces.append("…")
-            break
-    return "".join(pieces).encode("utf-8", "backslashreplace")
-
-
-def _repr_pieces(value: Any, depth: int) -> Iterator[str]:
-    kind = type(value)
-    if depth > 50:
-        yield "..."
-    elif kind is dict:
-        yield "{"
-        for index, (name, member) in enumerate(value.items()):
-            yield ", " if index else ""
-            yield from _repr_pieces(name, depth + 1)
-            yield ": "
-            yield from _repr_pieces(member, depth + 1)
-        yield "}"
-    elif kind is list or kind is tuple:
-        yield "[" if kind is list else "("
-        for index, member in enumerate(value):
-            yield ", " if index else ""
-            yield from _repr_pieces(member, depth + 1)
-        yield "]" if kind is list else ",)" if len(value) == 1 else ")"
-    elif kind is str or kind is bytes:
-        yield repr(value[:_MAX_REPR])
-    else:
-        try:
-            yield repr(value)
-        except Exception:  # the object's own code, which may raise anything
-            yield f"<{kind.__name__} without a repr>"
-
-
-def shortened(name: str) -> str:
-    """A name in quotes, as JSON in ASCII, so that nothing in it does harm where it is shown."""
-    return json.dumps(name if len(name) <= 60 else name[:60] + "…")
-
-
-def _cut(literal: str) -> str:
-    return literal if len(literal) <= 40 else literal[:40] + "…"
+    return SourceItem(None, short_repr(value), problem, kind=kind)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reliable_imports.cli.invocation import Invocation, pass_invocation, processor_options, shared_options
 from reliable_imports.cli.output import Column
 from reliable_imports.cli.text import optional
-from reliable_imports.processor.base import BaseProcessor
+
+if TYPE_CHECKING:
+    from reliable_imports.processor.base import BaseProcessor
 
 
 @click.command(short_help="List the batch types that can be imported.")

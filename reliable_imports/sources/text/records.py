@@ -11,10 +11,10 @@ from itertools import chain
 import msgspec
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import Problem
-from reliable_imports.sources.content import Content
-from reliable_imports.sources.lines import is_longer, split_lines
+from reliable_imports.items.json_check import Problem
 from reliable_imports.sources.options import SourceOptions
+from reliable_imports.sources.text.content import Content
+from reliable_imports.sources.text.lines import is_longer, split_lines
 
 _NUL_STAND_IN = "\udc00"
 """For the csv module, which refuses NUL before Python 3.11; decoded text never holds a lone surrogate."""

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import JsonChecker, Problem, server_can_read
+from reliable_imports.items.json_check import JsonChecker, Problem, server_can_read
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.content import Content
-from reliable_imports.sources.encodings import looks_binary
-from reliable_imports.sources.json_document import read_json_values
-from reliable_imports.sources.lines import is_longer, split_lines, without_end
+from reliable_imports.sources.text.content import Content
+from reliable_imports.sources.text.encodings import looks_binary
+from reliable_imports.sources.text.json_document import read_json_values
+from reliable_imports.sources.text.lines import is_longer, split_lines, without_end
 
 _JSON_SPACE = " \t\r\n"
 _SPACE = re.compile(r"[ \t\r\n]*")

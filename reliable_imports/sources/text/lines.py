@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from reliable_imports.sources.content import Content
-from reliable_imports.sources.encodings import Encoding
+from reliable_imports.sources.text.content import Content
+from reliable_imports.sources.text.encodings import Encoding
 
 
 def split_lines(content: Content, *, limit: int, carriage_return_ends: bool) -> Iterator[bytes]:

@@ -1,17 +1,13 @@
-"""`status`, `batches` and `logs`: how things stand. All answer with exit status 0."""
+"""`status`: where a batch stands."""
 
 from __future__ import annotations
 
 import click
 
 from reliable_imports.cli.invocation import Invocation, batch_number, pass_invocation, shared_options
+from reliable_imports.cli.outcome import items_per_second, what_next
 from reliable_imports.cli.output import Column, as_json_value
-from reliable_imports.cli.report import items_per_second, what_next
 from reliable_imports.cli.text import count, duration, moment, number, optional
-from reliable_imports.models import BatchSummary
-from reliable_imports.statuses import BatchStatus
-
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 @click.command(short_help="Show where a batch stands.")
@@ -21,9 +17,9 @@ _LEVELS = ("debug", "info", "warning", "error")
 def status(invocation: Invocation, batch_id: int) -> None:
     """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
 
-    The lineage of a batch are the first one and all that repeat items of it.
+    A batch's lineage is the first batch and all batches that repeat items of it.
 
-    The exit status is 0 also if items failed: the question was answered.
+    The exit status is 0 even if items failed: the question was answered.
     """
     output = invocation.output
     manager = invocation.manager()
@@ -112,98 +108,3 @@ def status(invocation: Invocation, batch_id: int) -> None:
             *(what_next(batch_id, outstanding) if summary.failed_items or outstanding else []),
         ]
     )
-
-
-@click.command(short_help="List the newest batches.")
-@click.option("--type", "batch_type", metavar="TYPE", help="Only batches of this type.")
-@click.option(
-    "--status", "status_", type=click.Choice([each.value for each in BatchStatus]), help="Only batches in this status."
-)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many.")
-@shared_options
-@pass_invocation
-def batches(invocation: Invocation, batch_type: str | None, status_: str | None, limit: int) -> None:
-    """List batches, the newest first."""
-    output = invocation.output
-    found = invocation.manager().list_batches(batch_type=batch_type, status=status_, limit=limit)
-    output.document({"batches": found})
-    if not found:
-        output.say("no batches")
-        return
-    output.table(
-        [
-            Column("batch", is_number=True),
-            Column("type", is_name=True),
-            Column("status", is_name=True),
-            Column("items", is_number=True),
-            Column("completed", is_number=True),
-            Column("failed", is_number=True),
-            Column("skipped", is_number=True, dispensable=2),
-            Column("open", is_number=True, dispensable=1),
-            Column("created", is_whole=True, dispensable=4),
-            Column("took", is_number=True, dispensable=6),
-            Column("repeats", is_number=True, dispensable=5),
-            Column("source", dispensable=3),
-        ],
-        [_batch_row(summary) for summary in found],
-    )
-
-
-@click.command(short_help="Show the audit trail of a batch.")
-@click.argument("batch_id", metavar="BATCH", type=batch_number)
-@click.option(
-    "--item", "item_number", type=click.IntRange(1, 2**63 - 1), help="Only lines about the item with this number."
-)
-@click.option("--level", type=click.Choice(_LEVELS), help="Only lines of this level and worse.")
-@click.option(
-    "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many, the last ones."
-)
-@shared_options
-@pass_invocation
-def logs(invocation: Invocation, batch_id: int, item_number: int | None, level: str | None, limit: int) -> None:
-    """Show what was logged about BATCH, oldest first."""
-    output = invocation.output
-    levels = None if level is None else _LEVELS[_LEVELS.index(level) :]
-    found = invocation.manager().list_logs(batch_id, item_number=item_number, levels=levels, limit=limit)
-    output.document({"batch_id": batch_id, "logs": found})
-    if not found:
-        output.say("no such lines")
-        return
-    output.table(
-        [
-            Column("time", is_whole=True),
-            Column("level", is_whole=True),
-            Column("run", is_number=True, dispensable=1),
-            Column("item", is_number=True),
-            Column("message"),
-            Column("details"),
-        ],
-        [
-            [
-                moment(entry.logged_at),
-                entry.level,
-                optional(entry.run_id),
-                optional(entry.item_number),
-                entry.message,
-                ", ".join(f"{name}={value}" for name, value in (entry.details or {}).items() if value is not None),
-            ]
-            for entry in found
-        ],
-    )
-
-
-def _batch_row(summary: BatchSummary) -> list[str]:
-    return [
-        str(summary.batch_id),
-        summary.batch_type,
-        summary.status.value,
-        number(summary.total_items),
-        number(summary.completed_items),
-        number(summary.failed_items),
-        number(summary.skipped_items),
-        number(summary.open_items),
-        moment(summary.created_at),
-        duration(summary.seconds),
-        optional(summary.reprocess_of),
-        optional(summary.source),
-    ]

@@ -11,15 +11,15 @@ from typing import cast
 from msgspec.structs import replace
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import Problem, server_can_read, shortened
+from reliable_imports.items.json_check import Problem, server_can_read, shortened
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.content import Content
 from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields
-from reliable_imports.sources.lines import without_end
 from reliable_imports.sources.options import SourceOptions
-from reliable_imports.sources.quotes import QuotedCells
-from reliable_imports.sources.records import Record, Records
+from reliable_imports.sources.text.content import Content
+from reliable_imports.sources.text.lines import without_end
+from reliable_imports.sources.text.quotes import QuotedCells
+from reliable_imports.sources.text.records import Record, Records
 
 
 def read_delimited(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from reliable_imports.sources.encodings import Encoding, find_encoding
 from reliable_imports.sources.limits import MAX_FIELDS
+from reliable_imports.sources.text.encodings import Encoding, find_encoding
 
 _LONGEST_MARK = 4
 

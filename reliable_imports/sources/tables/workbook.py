@@ -15,13 +15,14 @@ from datetime import timedelta
 from typing import Any
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import TooLarge, dumps_item, plain_object, shortened
+from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.files import StoredFile
 from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields
 from reliable_imports.sources.options import SourceOptions
-from reliable_imports.sources.sheets import column_name, survey_sheet, worksheets
+from reliable_imports.sources.stored.files import StoredFile
+from reliable_imports.sources.tables.sheets import column_name, survey_sheet, worksheets
 
 _EXACT = 2**53
 

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from reliable_imports.errors import SourceChanged, SourceError
-from reliable_imports.sources.archives import open_member
-from reliable_imports.sources.compression import LONGEST_SIGN, CutShort, Damaged, compression_of, decompressed
 from reliable_imports.sources.limits import Growth
-from reliable_imports.sources.location import (
+from reliable_imports.sources.stored.archives import open_member
+from reliable_imports.sources.stored.compression import LONGEST_SIGN, CutShort, Damaged, compression_of, decompressed
+from reliable_imports.sources.stored.location import (
     FileState,
     Location,
     OpenedFile,
@@ -25,7 +25,7 @@ from reliable_imports.sources.location import (
     state_of,
     unreadable,
 )
-from reliable_imports.sources.signs import refuse_foreign
+from reliable_imports.sources.stored.signs import refuse_foreign
 
 _BLOCK = 256 * 1024
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
 from reliable_imports.cli.text import count, duration, number
-from reliable_imports.manager import BatchManager
-from reliable_imports.models import BatchSummary, FailureReason, OutstandingReason
 from reliable_imports.statuses import BatchStatus
+
+if TYPE_CHECKING:
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.models import BatchSummary, FailureReason, OutstandingReason
 
 _SHORTLY = 5
 
@@ -84,24 +86,31 @@ def failed_for(failed_items: int, reasons: Sequence[FailureReason]) -> str:
     return f"{count(failed_items, 'item')} failed for {count(len(reasons), 'reason')}"
 
 
-def reasons_table(output: Output, reasons: Sequence[FailureReason]) -> None:
+def reasons_table(output: Output, reasons: Sequence[FailureReason | OutstandingReason]) -> None:
+    """Why items failed; of outstanding failures, which are those of a whole lineage, also in which batch."""
+    from reliable_imports.models import OutstandingReason
+
+    batches = [str(reason.batch_id) if isinstance(reason, OutstandingReason) else None for reason in reasons]
+    is_of_lineage = any(batches)
     output.table(
         [
             Column("items", is_number=True),
+            *([Column("batch", is_number=True)] if is_of_lineage else []),
             Column("reason", is_whole=True),
-            Column("stage", is_whole=True),
+            *([] if is_of_lineage else [Column("stage", is_whole=True)]),
             Column("what"),
             Column("sample", dispensable=1),
         ],
         [
             [
                 number(reason.items),
-                reason.reason,
-                reason.stage.value,
-                reason.title,
+                *([batch] if batch is not None else []),
+                reason.reason or "-",
+                *([] if batch is not None else [str(reason.stage)]),
+                reason.title or "not processed: the batch was cancelled",
                 f"item {number(reason.sample_item_number)}: {reason.sample_source_data}",
             ]
-            for reason in reasons
+            for reason, batch in zip(reasons, batches, strict=True)
         ],
     )
 
@@ -110,29 +119,6 @@ def reason_document(reason: FailureReason | OutstandingReason) -> dict[str, Any]
     document: dict[str, Any] = as_json_value(reason)
     document["sample_source_data"] = stored_value(reason.sample_source_data, reason.stage)
     return document
-
-
-def outstanding_table(output: Output, reasons: Sequence[OutstandingReason]) -> None:
-    """What is outstanding across a line of batches."""
-    output.table(
-        [
-            Column("items", is_number=True),
-            Column("batch", is_number=True),
-            Column("reason", is_whole=True),
-            Column("what"),
-            Column("sample", dispensable=1),
-        ],
-        [
-            [
-                number(reason.items),
-                str(reason.batch_id),
-                reason.reason or "-",
-                reason.title or "not processed: the batch was cancelled",
-                f"item {number(reason.sample_item_number)}: {reason.sample_source_data}",
-            ]
-            for reason in reasons
-        ],
-    )
 
 
 def what_next(batch_id: int, outstanding: int) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`migrate` and `db`: the schema, and the embedded server."""
+"""`db`: the embedded server."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from reliable_imports.cli.invocation import Invocation, pass_invocation, shared_options
-from reliable_imports.cli.text import count, optional
+from reliable_imports.cli.text import optional
 from reliable_imports.errors import EmbeddedServerError
-from reliable_imports.postgres.dsn import redacted_dsn
 from reliable_imports.settings import Settings, resolve_dsn
 
 if TYPE_CHECKING:
     from reliable_imports.embedded import EmbeddedPostgres, ServerStatus
-
-
-@click.command(short_help="Bring the database's schema up to date.")
-@shared_options
-@pass_invocation
-def migrate(invocation: Invocation) -> None:
-    """Bring the schema reliable_imports up to date. Safe to repeat, and to run several times at once."""
-    applied = invocation.manager().migrate()
-    invocation.output.document({"applied": applied})
-    if applied:
-        invocation.output.say(f"{count(len(applied), 'change')} applied: {', '.join(applied)}")
-    else:
-        invocation.output.say("the schema is up to date")
 
 
 @click.group(short_help="Start, stop and find the embedded PostgreSQL.")
@@ -61,7 +47,7 @@ def stop(invocation: Invocation) -> None:
 @shared_options
 @pass_invocation
 def status(invocation: Invocation) -> None:
-    """Tell whether the embedded server runs, and where; starts nothing, and ends with status 0 either way."""
+    """Tell whether the embedded server runs, and where. Starts nothing; the exit status is 0 either way."""
     _tell(invocation, _server().status())
 
 
@@ -90,6 +76,8 @@ def _server() -> EmbeddedPostgres:
 
 
 def _tell(invocation: Invocation, server: ServerStatus) -> None:
+    from reliable_imports.postgres.dsn import redacted_dsn
+
     other = invocation.dsn or Settings.from_environment().dsn
     used = None if other is None else redacted_dsn(other)
     invocation.output.document(

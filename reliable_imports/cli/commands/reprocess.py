@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import click
 
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
-from reliable_imports.cli.importing import process_with_progress
 from reliable_imports.cli.invocation import (
     Invocation,
     batch_number,
@@ -16,7 +14,8 @@ from reliable_imports.cli.invocation import (
     requester,
     shared_options,
 )
-from reliable_imports.cli.report import tell_outcome
+from reliable_imports.cli.outcome import tell_outcome
+from reliable_imports.cli.progress import process_with_progress
 from reliable_imports.cli.text import count, number
 
 
@@ -29,11 +28,11 @@ from reliable_imports.cli.text import count, number
     multiple=True,
     help="Only failures of this reason; may be repeated. `failures BATCH` lists them.",
 )
-@click.option("--all", "all_items", is_flag=True, help="All items that have an end, completed ones too.")
+@click.option("--all", "all_items", is_flag=True, help="All items that have ended, completed ones too.")
 @click.option(
     "--overwrite-newer",
     is_flag=True,
-    help="Let an old item overwrite what a newer one has written under the same key; else it is skipped.",
+    help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
 @click.option("--note", metavar="TEXT", help="Why; kept with the new batch.")
 @processor_options
@@ -54,6 +53,8 @@ def reprocess(
     """
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
+    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+
     output = invocation.output
     manager = invocation.manager_with_processors()
     # Before anything is taken: a batch that nobody here can process would be left open.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from reliable_imports.cli.invocation import Invocation, batch_number, pass_invocation, shared_options
+from reliable_imports.cli.outcome import failed_for, reason_document, reasons_table
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
-from reliable_imports.cli.report import failed_for, outstanding_table, reason_document, reasons_table
 from reliable_imports.cli.text import count, number, optional
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.manager import BatchManager
-from reliable_imports.models import FailureReason, ItemRecord, OutstandingReason
 from reliable_imports.statuses import ItemStatus
+
+if TYPE_CHECKING:
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.models import FailureReason, ItemRecord, OutstandingReason
 
 
 @click.command(short_help="Show why items of a batch failed.")
@@ -31,10 +34,10 @@ from reliable_imports.statuses import ItemStatus
 @shared_options
 @pass_invocation
 def failures(invocation: Invocation, batch_id: int, reasons: tuple[str, ...], limit: int) -> None:
-    """Show the reasons why items of BATCH failed, with how many and a sample each; with --reason the items of one.
+    """Show why items of BATCH failed: each reason with its count and a sample. With --reason, show its items.
 
-    Where items were repeated, also what is outstanding now across the lineage: the first batch and all that repeat
-    items of it.
+    If items were repeated, also show what is outstanding now across the lineage: the first batch and all batches that
+    repeat items of it.
     """
     manager = invocation.manager()
     if not reasons:
@@ -98,7 +101,7 @@ def _show_outstanding(output: Output, batch_id: int, outstanding: Sequence[Outst
         return
     items = count(sum(each.items for each in outstanding), "item")
     output.headline(f"outstanding across the lineage of batch {batch_id}: {items}")
-    outstanding_table(output, outstanding[:limit])
+    reasons_table(output, outstanding[:limit])
     _say_more(output, len(outstanding) - limit)
 
 
