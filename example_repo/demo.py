@@ -148,7 +148,7 @@ def _prepare_database(steps: Steps, settings: Settings) -> str:
         says(f"{'embedded' if settings.dsn is None else 'yours'}, version {version}, {redacted_dsn(dsn)}")
     with steps.step("Schema reliable_imports") as says:
         applied = BatchManager(dsn).migrate()
-        says(f"{count(len(applied), 'migration')} applied" if applied else "up to date")
+        says(f"{count(len(applied), 'change')} applied" if applied else "up to date")
     with steps.step("Tables in schema example") as says:
         says("emptied; the history of all batches is kept" if _empty_tables(dsn) else "made by the first import")
     return dsn

@@ -61,7 +61,7 @@ class BatchManager:
             dsn: the database; else the variable RELIABLE_IMPORTS_DSN; else the embedded server, which is started.
             registry: the processors; an empty registry if not given.
             migrate: bring the schema, and the tables of each processor's `setup_sql`, up to date before the first use.
-                With False a missing migration raises SchemaNotReady.
+                With False a schema that is not up to date raises SchemaNotReady.
             runner: who makes the calls; noted in `import_runs`.
         """
         self.registry = registry if registry is not None else ProcessorRegistry()
@@ -80,7 +80,13 @@ class BatchManager:
         return self._dsn
 
     def migrate(self) -> list[str]:
-        """Bring the schema `reliable_imports` up to date; return the migrations that were applied now, perhaps none."""
+        """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
+
+        These are migrations, functions and views. A schema that a later release has migrated is left as it is.
+
+        Raises:
+            SchemaTooNew: a later release has migrated, and this one cannot work with what is there.
+        """
         return schema.migrate(self.dsn)
 
     # Creating

@@ -32,6 +32,11 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
         description="Bring the schema and the processors' tables up to date before use; if false, a missing migration "
         "is an error.",
     )
+    show_failed_values: bool = Field(
+        default=False,
+        description="Show, with each reason, which values most of its items have in the field that they failed for. "
+        "Dagster keeps them for good, and shows them to all who may see its UI: not for personal data.",
+    )
 
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:
         """A manager on this database that knows the processors of *registry*."""

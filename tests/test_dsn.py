@@ -15,6 +15,8 @@ from reliable_imports.errors import InvalidDsn
 from reliable_imports.postgres.dsn import parse_dsn, redact, redacted_dsn
 from reliable_imports_dagster.storage import dagster_postgres_url
 
+pytestmark = pytest.mark.promise(9)
+
 SECRET = "Xq7zSECRETkw9"
 
 VALID = [

@@ -1,7 +1,7 @@
 """What Dagster shows of a batch: a materialization or an observation, the checks, and whether the run fails."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,8 +11,9 @@ import dagster as dg
 from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.run.accept import repeated_runs
-from reliable_imports_dagster.run.row_count import rows_in_table
-from reliable_imports_dagster.run.step import run_id_of, run_of
+from reliable_imports_dagster.run.failed_values import commonest_values, masked_fields
+from reliable_imports_dagster.run.step import asset_graph_of, resource_of, run_id_of, run_of
+from reliable_imports_dagster.run.target_table import table_metadata, tables_of
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
@@ -117,17 +118,20 @@ def report(
     own = [run for run in runs if run.dagster_run_id == run_id]
     # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
     did_it = bool(own) or _was_left_untold(context, runs, summary.batch_id, asset_key)
-    told = _report(manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
+    told = _report(context, manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
     return told if run is not None else replace(told, is_of_a_run=False)
 
 
-def report_elsewhere(manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey) -> BatchReport:
+def report_elsewhere(
+    context: dg.SensorEvaluationContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
+) -> BatchReport:
     """The same of a batch that was worked outside Dagster."""
-    line = manager.list_runs(lineage=summary.first_batch_id)
-    return _report(manager, summary, asset_key, line, own=[], did_it=True, module=None)
+    lineage = manager.list_runs(lineage=summary.first_batch_id)
+    return _report(context, manager, summary, asset_key, lineage, own=[], did_it=True, module=None)
 
 
 def _report(
+    context: dg.OpExecutionContext | dg.SensorEvaluationContext,
     manager: BatchManager,
     summary: BatchSummary,
     asset_key: dg.AssetKey,
@@ -162,7 +166,7 @@ def _report(
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in summary.warnings))
     if reasons:
-        metadata["reasons"] = _reasons_table(reasons)
+        metadata["reasons"] = _reasons_table(reasons, _values_of(context, manager, summary, reasons))
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
     metadata["runs"] = _runs_links(batch, line)
@@ -171,10 +175,12 @@ def _report(
     if summary.source is not None:
         metadata["source"] = summary.source
     metadata.update(_speed(own))
-    rows = rows_in_table(manager, summary.batch_type)
-    if rows is not None:
-        metadata["dagster/row_count"] = rows
-    partition = batch.metadata.get("partition")
+    named = batch.metadata.get("partition")
+    partition = named if isinstance(named, str) else None
+    tables = tables_of(asset_graph_of(context))
+    metadata.update(
+        table_metadata(manager, summary.batch_type, asset_key=asset_key, partition=partition, tables=tables)
+    )
     return BatchReport(
         summary,
         asset_key,
@@ -190,7 +196,7 @@ def _report(
             _failure_rate(manager, summary),
             _reconciled(manager, summary),
         ],
-        partition=partition if isinstance(partition, str) else None,
+        partition=partition,
         materializes=did_it and summary.status in _STORED,
     )
 
@@ -289,28 +295,40 @@ def _speed(own: Sequence[RunRecord]) -> dict[str, Any]:
     return speed
 
 
-def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {
-                    "items": reason.items,
-                    "reason": reason.reason,
-                    "title": reason.title,
-                    "sample_item": reason.sample_item_number,
-                }
-            )
-            for reason in reasons[:_MAX_REASONS]
-        ],
-        schema=dg.TableSchema(
-            columns=[
-                dg.TableColumn("items", "int", description="how many items failed for it"),
-                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
-                dg.TableColumn("title", "string", description="what went wrong"),
-                dg.TableColumn("sample_item", "int", description="the number of the first of them"),
-            ]
-        ),
-    )
+def _values_of(
+    context: dg.OpExecutionContext | dg.SensorEvaluationContext,
+    manager: BatchManager,
+    summary: BatchSummary,
+    reasons: Sequence[FailureReason],
+) -> Mapping[str, str] | None:
+    """The commonest values of each reason, in words; None where the resource does not allow them."""
+    if not getattr(resource_of(context), "show_failed_values", False):
+        return None
+    masked = masked_fields(manager.registry.get(summary.batch_type))
+    listed = [reason.reason for reason in reasons[:_MAX_REASONS]]
+    return commonest_values(manager, summary.batch_id, summary.batch_type, listed, masked)
+
+
+def _reasons_table(reasons: Sequence[FailureReason], values: Mapping[str, str] | None) -> dg.TableMetadataValue:
+    columns = [
+        dg.TableColumn("items", "int", description="how many items failed for it"),
+        dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
+        dg.TableColumn("title", "string", description="what went wrong"),
+        dg.TableColumn("sample_item", "int", description="the number of the first of them"),
+    ]
+    if values is not None:
+        columns.append(dg.TableColumn("values", "string", description="what most of them have in the field at fault"))
+    records: list[dict[str, Any]] = [
+        {
+            "items": reason.items,
+            "reason": reason.reason,
+            "title": reason.title,
+            "sample_item": reason.sample_item_number,
+            **({} if values is None else {"values": values.get(reason.reason, "")}),
+        }
+        for reason in reasons[:_MAX_REASONS]
+    ]
+    return dg.MetadataValue.table(records=list(map(dg.TableRecord, records)), schema=dg.TableSchema(columns=columns))
 
 
 def _ways_to_reprocess(module: str | None, summary: BatchSummary) -> dg.MarkdownMetadataValue:

@@ -1,10 +1,14 @@
 """Where a step is: in a run of Dagster's, or called directly, as tests call an asset or an op."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 from dagster._core.errors import DagsterInvalidPropertyError  # it has no public name
+from dagster_shared.check import CheckError
+
+from reliable_imports_dagster.names import RESOURCE
 
 
 def run_of(context: dg.OpExecutionContext) -> dg.DagsterRun | None:
@@ -32,3 +36,20 @@ def path_of(context: dg.OpExecutionContext) -> Sequence[str]:
 def partition_of(context: dg.OpExecutionContext) -> str | None:
     """The one partition that the step is for, if it is for one."""
     return context.partition_key if context.has_partition_key else None
+
+
+def resource_of(context: dg.OpExecutionContext | dg.SensorEvaluationContext) -> Any:
+    """The ReliableImportsResource; None where a test has called an op directly and passed it as an argument."""
+    return getattr(context.resources, RESOURCE, None)
+
+
+def asset_graph_of(context: dg.OpExecutionContext | dg.SensorEvaluationContext) -> Any:
+    """All assets of the code location; those of the job, where that runs in the process of a test; else None."""
+    if isinstance(context, dg.SensorEvaluationContext):
+        return None if context.repository_def is None else context.repository_def.asset_graph
+    try:
+        return context.repository_def.asset_graph
+    except DagsterInvalidPropertyError:  # called directly
+        return None
+    except CheckError:  # the run has a job, and no code location
+        return context.job_def.asset_layer.asset_graph

@@ -37,7 +37,7 @@ def build_report_sensor(
         for batch_id, _ in ended:
             summary = manager.get_summary(batch_id)
             if summary.batch_type in registry:
-                events += report_elsewhere(manager, summary, specs[summary.batch_type].key).events()
+                events += report_elsewhere(context, manager, summary, specs[summary.batch_type].key).events()
         batch_id, at = ended[-1]
         return dg.SensorResult(
             asset_events=events, cursor=f"{at.isoformat()}|{batch_id}", skip_reason=_told(len(ended), len(events))

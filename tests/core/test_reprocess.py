@@ -26,6 +26,8 @@ from tests.core.conftest import Sql
 from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS, FlakyProcessor, NotesProcessor
 
+pytestmark = pytest.mark.promise(8)
+
 
 @pytest.fixture
 def failed_batch(manager: BatchManager) -> int:

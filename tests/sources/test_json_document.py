@@ -16,6 +16,8 @@ from reliable_imports.sources.text.json_document import read_json_document
 from tests.sources.files import problems, read, refusal, unhurried, values
 from tests.sources.test_json_lines import JSON_VALUES
 
+pytestmark = pytest.mark.promise(1)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

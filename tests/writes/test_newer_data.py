@@ -29,6 +29,8 @@ from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor
 from tests.writes.conftest import Register, Sql, said
 
+pytestmark = pytest.mark.promise(8)
+
 
 class WritesProcessor(BaseProcessor):
     """Upserts the rows that its item lists, in their order; fails before the end while the item says so."""

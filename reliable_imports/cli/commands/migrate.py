@@ -16,6 +16,6 @@ def migrate(invocation: Invocation) -> None:
     applied = invocation.manager().migrate()
     invocation.output.document({"applied": applied})
     if applied:
-        invocation.output.say(f"{count(len(applied), 'migration')} applied: {', '.join(applied)}")
+        invocation.output.say(f"{count(len(applied), 'change')} applied: {', '.join(applied)}")
     else:
         invocation.output.say("the schema is up to date")

@@ -54,7 +54,7 @@ WHERE begun.outcome = 'interrupted'
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_runs AS run
         WHERE run.batch_id = begun.batch_id
-            AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+            AND reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)
     )
 ORDER BY begun.ended_at DESC
 LIMIT %(limit)s
@@ -90,7 +90,7 @@ LIMIT %(limit)s
 SELECT
     batch.first_batch_id,
     run.dagster_run_id,
-    pg_catalog.bool_or(reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)) AS is_live
+    pg_catalog.bool_or(reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)) AS is_live
 FROM reliable_imports.import_runs AS run
 JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
 WHERE run.id IN (
@@ -150,14 +150,14 @@ WITH broken AS MATERIALIZED (
     WHERE counted.failures_before < %(max_failures)s
 ), resolved AS (
     SELECT found.first_batch_id, count(*) AS items
-    FROM reliable_imports.resolved_references((SELECT array_agg(page.first_batch_id) FROM page)) AS found
+    FROM reliable_imports.resolved_references_v1((SELECT array_agg(page.first_batch_id) FROM page)) AS found
     GROUP BY found.first_batch_id
 )
 SELECT
     page.first_batch_id,
     page.batch_type,
     coalesce(resolved.items, 0) AS items,
-    reliable_imports.lineage_generation(page.first_batch_id) AS generation
+    reliable_imports.lineage_generation_v1(page.first_batch_id) AS generation
 FROM page
 LEFT JOIN resolved ON resolved.first_batch_id = page.first_batch_id
 ORDER BY page.first_batch_id
@@ -188,7 +188,7 @@ SELECT
     page.first_batch_id,
     newest.batch_type,
     CASE WHEN newest.batch_type IS NULL THEN 0 ELSE 1 END AS items,
-    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.lineage_generation(page.first_batch_id) END AS generation
+    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.lineage_generation_v1(page.first_batch_id) END AS generation
 FROM page
 LEFT JOIN LATERAL (
     SELECT
@@ -250,7 +250,7 @@ WITH due AS (
         AND NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS run
             WHERE run.batch_id = open_batch.id
-                AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+                AND reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)
         )
     GROUP BY open_batch.first_batch_id
 )
@@ -259,7 +259,7 @@ SELECT
     first.batch_type,
     coalesce(due.items, 0) AS due_items,
     stalled.batch_id AS stalled_batch_id,
-    reliable_imports.lineage_generation(first.id) AS generation
+    reliable_imports.lineage_generation_v1(first.id) AS generation
 FROM due
 FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
 JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)

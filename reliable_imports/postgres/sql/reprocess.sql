@@ -132,7 +132,7 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
         WHEN 'permanent' THEN outstanding.retry_at IS NULL AND outstanding.reason IS NOT NULL
         WHEN 'resolved_references' THEN (outstanding.batch_id, outstanding.item_number) IN (
             SELECT resolved.batch_id, resolved.item_number
-            FROM reliable_imports.resolved_references(ARRAY[%(first_batch_id)s::bigint]) AS resolved
+            FROM reliable_imports.resolved_references_v1(ARRAY[%(first_batch_id)s::bigint]) AS resolved
         )
     END
     AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
