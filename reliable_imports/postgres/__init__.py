@@ -5,5 +5,6 @@ Public are the names below, for programs that use the database beside the manage
 
 from reliable_imports.postgres.connect import connect, rows, transaction
 from reliable_imports.postgres.dsn import parse_dsn, redacted_dsn
+from reliable_imports.postgres.queries import load
 
-__all__ = ["connect", "parse_dsn", "redacted_dsn", "rows", "transaction"]
+__all__ = ["connect", "load", "parse_dsn", "redacted_dsn", "rows", "transaction"]
