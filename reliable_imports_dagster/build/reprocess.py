@@ -6,7 +6,14 @@ from typing import Any
 import dagster as dg
 import psycopg2
 
-from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry, WhichItems
+from reliable_imports import (
+    BatchManager,
+    BatchSummary,
+    ConfigurationError,
+    DatabaseError,
+    ProcessorRegistry,
+    WhichItems,
+)
 from reliable_imports_dagster.run.config import ReprocessConfig
 from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.discovery import Packages, discover
