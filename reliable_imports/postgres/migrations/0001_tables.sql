@@ -266,7 +266,7 @@ CREATE TABLE reliable_imports.import_failure_reasons (
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The audit trail.
+-- The audit log.
 CREATE TABLE reliable_imports.import_logs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,
