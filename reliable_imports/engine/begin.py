@@ -107,8 +107,10 @@ def _set_up(connection: Connection, path: Path, batch_id: int) -> None:
 
 
 def _check_deferred_sql(cursor: Any) -> str | None:
-    """Constraints are not named: a role may lack rights on some, and they come and go. So those that can wait but do
-    not by default are deferred as well after the first item; they still hit their own item.
+    """SQL that checks deferred constraints now and defers them again; None in a database without such constraints.
+
+    The constraints are not named, because a role may lack rights on some, and they come and go. So those that can wait
+    but do not by default are deferred as well after the first item; they still hit their own item.
     """
     cursor.execute(_WORK["has_deferrable_constraints"], {})
     (found,) = cursor.fetchone()

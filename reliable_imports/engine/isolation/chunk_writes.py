@@ -60,8 +60,8 @@ class ChunkWrites:
     @property
     def written_items(self) -> int:
         """How many items have written something that stands."""
-        refused = len(self.declared.errors) + self.savepoints.undone
-        return self.declared.sent + self.savepoints.items - refused
+        own, declared = self.savepoints, self.declared
+        return declared.sent - declared.refused + own.items - own.undone
 
     def flush_declared(self) -> None:
         """Send the declared writes of the items before this one.
@@ -77,7 +77,7 @@ class ChunkWrites:
     def finish(self) -> list[ItemRecord]:
         """Send the declared writes, and make sure that the transaction is still the one that was begun.
 
-        What the server refuses is added to `declared.errors`. Returns the items whose writes found no room: they must
+        `declared.take_errors` tells what the server refused. Returns the items whose writes found no room: they must
         go into the next chunk.
         """
         self.savepoints.close()

@@ -70,7 +70,7 @@ class DeclaredWrites:
 
     Attributes:
         sent: how many items' writes were sent.
-        errors: what the server refused of them.
+        refused: how many of them the server refused.
         lost: set while writes are sent. It stays if the item whose statement sent them was interrupted meanwhile, or
             was told that there was no room for some: its processor may have caught that.
     """
@@ -90,13 +90,14 @@ class DeclaredWrites:
             tries_columns: few writes have been refused of late, so all are tried as columns first.
         """
         self.sent = 0
-        self.errors: list[WriteError] = []
+        self.refused = 0
         self.lost: ChunkSpoiled | ChunkTooLarge | None = None
         self._transaction = transaction
         self._plans = plans
         self._check_deferred_sql = check_deferred_sql
         self._tries_columns = tries_columns
         self._waiting: list[ItemRecord] = []
+        self._errors: list[WriteError] = []
 
     @property
     def are_waiting(self) -> bool:
@@ -118,6 +119,12 @@ class DeclaredWrites:
             unsent = self._send_as_statements(waiting) if rest is None else rest
         self.lost = ChunkTooLarge() if unsent else None
         return unsent
+
+    def take_errors(self) -> list[WriteError]:
+        """What the server has refused since this was asked last."""
+        # Not kept here: an item refers to its chunk, which would then wait for the garbage collector.
+        errors, self._errors = self._errors, []
+        return errors
 
     def statements_of(self, item: ItemRecord) -> tuple[str, bool]:
         """SQL for the writes that one item has declared, and whether it answers what became of them."""
@@ -246,7 +253,8 @@ class DeclaredWrites:
 
     def _refuse(self, item: ItemRecord, *facts: str | None, is_not_yet: bool = False) -> None:
         error = WriteError(item, is_not_yet, *facts)  # type: ignore[arg-type]  # as the server tells them
-        self.errors.append(error)
+        self._errors.append(error)
+        self.refused += 1
         if error.is_of_the_table:
             self._plans.forget()
 

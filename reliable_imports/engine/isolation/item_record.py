@@ -34,6 +34,8 @@ class RowNote(NamedTuple):
 
 
 class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
+    """What an item has declared, sent and written, and what went wrong with it."""
+
     origin: Origin | None = None
     """Of an item that is repeated: rows that were written by items delivered later are left as they are."""
 

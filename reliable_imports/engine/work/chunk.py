@@ -140,8 +140,8 @@ class Chunk:
         Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk.
         """
         carried = self._without_room(self.writes.finish())
-        if self.writes.declared.errors:
-            self._book_refused_writes()
+        if errors := self.writes.declared.take_errors():
+            self._book_refused_writes(errors)
             self.writes.finish()
         for attempt in self.attempts:
             if attempt.writes.notes and attempt.outcome is Outcome.COMPLETED:
@@ -197,9 +197,9 @@ class Chunk:
         del self.attempts[cut:]
         return carried
 
-    def _book_refused_writes(self) -> None:
+    def _book_refused_writes(self, errors: Sequence[WriteError]) -> None:
         by_writes = {id(attempt.writes): attempt for attempt in self.attempts}
-        for error in self.writes.declared.errors:
+        for error in errors:
             attempt = by_writes[id(error.item)]
             failure = self._refused_write(error, attempt)
             if error.is_not_yet and not attempt.stored.tries_last:

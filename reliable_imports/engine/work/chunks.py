@@ -41,7 +41,7 @@ class Pace:
         """Take note of a chunk that was committed."""
         declared, own = writes.declared, writes.savepoints
         if declared.sent:
-            self._refused += _WEIGHT * (len(declared.errors) / declared.sent - self._refused)
+            self._refused += _WEIGHT * (declared.refused / declared.sent - self._refused)
         self._is_mixed = bool(own.items and declared.sent)
 
     @property
@@ -55,8 +55,10 @@ class Pace:
 
 
 class Chunks:
-    """Attributes:
-    pace: how the next chunk is made.
+    """The chunks of one worker.
+
+    Attributes:
+        pace: how the next chunk is made.
     """
 
     def __init__(
