@@ -394,7 +394,7 @@ class BatchManager:
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
     ) -> list[LogEntry]:
-        """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
+        """The last lines of the batch's audit log, oldest first. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 

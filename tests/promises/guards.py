@@ -29,7 +29,7 @@ class Guard(NamedTuple):
 LEASE_IS_OVER = """NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS owner
             WHERE owner.batch_id = %(batch_id)s AND owner.range_number = open_range.range_number
-                AND reliable_imports.run_is_live(owner.ended_at, owner.heartbeat_at)
+                AND reliable_imports.run_is_live_v1(owner.ended_at, owner.heartbeat_at)
         )"""
 
 GUARDS = (
@@ -146,7 +146,7 @@ GUARDS = (
     Guard(
         4,
         "function record_chunk",
-        "AND claimed.next_item = record_chunk.first_item;",
+        "AND claimed.next_item = record_chunk_v1.first_item;",
         ";",
         "tests/promises/test_one_transaction.py::test_a_range_that_has_moved_takes_no_outcome",
     ),
