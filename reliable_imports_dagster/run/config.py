@@ -65,9 +65,9 @@ class ReprocessConfig(dg.Config):
         description="A batch; its whole line counts, reprocess batches included. "
         "Without it, all outstanding retryable failures of all batches.",
     )
-    reason: str | None = Field(
-        default=None,
-        description="Only failures of one reason, by its id, as `reliable-imports failures BATCH` shows it.",
+    reasons: list[str] = Field(
+        default=[],
+        description="Only failures of these reasons, by their ids, as `reliable-imports failures BATCH` shows them.",
     )
     exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
     from_item: int | None = Field(
@@ -77,7 +77,7 @@ class ReprocessConfig(dg.Config):
     failed_items_only: bool = Field(
         default=True,
         description="If false, completed and skipped items are run again too; needs a batch_id, and goes with none of "
-        "reason, exclude_reasons and due_only.",
+        "reasons, exclude_reasons and due_only.",
     )
     due_only: bool = Field(default=False, description="Only retryable failures whose back-off is over.")
     permanent_only: bool = Field(default=False, description="Only failures that no back-off will cure.")
