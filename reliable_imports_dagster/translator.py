@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import AliasChoices, AliasPath, AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
-from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.orchestration import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.freshness import freshness_of
 from reliable_imports_dagster.names import GROUP

@@ -72,6 +72,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the random tests of tests/writes compare 10,000 items for each way of writing, as before a release",
     )
+    parser.addoption(
+        "--promises-release",
+        action="store_true",
+        help="break every guard of tests/promises in a copy of the package, and see its test fail, as before a release",
+    )
+
+
+SLOW_FOLDERS = frozenset({"benchmarks", "cli", "dagster", "example", "faults", "ui"})
+"""Their tests start commands, Dagster, browsers, and servers of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

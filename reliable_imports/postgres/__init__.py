@@ -1,1 +1,10 @@
-"""The database: connections, SQL by name, the schema, and what its errors mean."""
+"""PostgreSQL: connections and transactions, DSNs, statements, and the product's own schema.
+
+Public are the names below, for programs that use the database beside the manager.
+"""
+
+from reliable_imports.postgres.connect import connect, rows, transaction
+from reliable_imports.postgres.dsn import parse_dsn, redacted_dsn
+from reliable_imports.postgres.queries import load
+
+__all__ = ["connect", "load", "parse_dsn", "redacted_dsn", "rows", "transaction"]

@@ -20,7 +20,7 @@ from reliable_imports.errors import (
     UnknownBatchType,
 )
 from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.declarations import misspellings_of, mistakes_of, nearest
+from reliable_imports.processor.facts import facts_of
 
 P = TypeVar("P", bound=type[BaseProcessor])
 
@@ -41,12 +41,14 @@ class ProcessorRegistry:
             InvalidProcessor: a class has an attribute that cannot be what was meant; names both.
             DuplicateBatchType: two classes have one batch type; names both places.
         """
+        from reliable_imports.processor.declarations import misspellings_of
+
         found: list[type[BaseProcessor]] = []
         for package in packages:
             for module in _modules(package):
                 for candidate in vars(module).values():
                     if _is_processor(candidate) and candidate.__module__ == module.__name__:
-                        if candidate.missing_parts():
+                        if facts_of(candidate).missing_parts():
                             _refuse(candidate, misspellings_of(candidate))
                             continue
                         self.register(candidate)
@@ -63,9 +65,12 @@ class ProcessorRegistry:
                 cannot be what was meant.
             DuplicateBatchType: another class has its batch type.
         """
+        # With them comes all that a TableProcessor needs; whoever registers none does without.
+        from reliable_imports.processor.declarations import misspellings_of, mistakes_of
+
         if not (inspect.isclass(processor) and issubclass(processor, BaseProcessor)):
             raise InvalidProcessor(repr(processor), "it is not a subclass of BaseProcessor")
-        if missing := processor.missing_parts():
+        if missing := facts_of(processor).missing_parts():
             _refuse(processor, [f"it has no {', '.join(missing)}", *misspellings_of(processor)])
         _refuse(processor, mistakes_of(processor))
         known = self._processors.get(processor.batch_type)
@@ -76,6 +81,8 @@ class ProcessorRegistry:
 
     def _check_dependencies(self, processor: type[BaseProcessor]) -> None:
         """Names that nearly fit are mistakes; others may be processors of another code location."""
+        from reliable_imports.processor.declarations import nearest
+
         if processor.batch_type in processor.depends_on:
             _refuse(processor, [f"depends_on names {processor.batch_type!r}, which is this processor itself"])
         for name in processor.depends_on:

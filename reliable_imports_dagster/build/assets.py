@@ -1,6 +1,6 @@
 """An asset for each processor; materializing it imports a batch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -8,14 +8,17 @@ import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ProcessorRegistry
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.names import asset_op_name
 from reliable_imports_dagster.options import AssetOptions, of_the_op, without_stability_warnings
-from reliable_imports_dagster.run.params import required_params
-from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.importing import check_specs_of, import_asset_batches, raise_failure_of
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
+from reliable_imports_dagster.run.importing import (
+    check_specs_of,
+    import_asset_batches,
+    raise_failure_of,
+)
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions, asset_specs
 
 
@@ -94,7 +97,9 @@ def _asset(
     with without_stability_warnings():  # backfill policies
         make = dg.multi_asset(
             name=asset_op_name(processor.batch_type),
-            specs=[spec.replace_attributes(skippable=True)],  # a batch of which nothing was stored is no more than observed
+            specs=[
+                spec.replace_attributes(skippable=True)
+            ],  # a batch of which nothing was stored is no more than observed
             check_specs=check_specs_of(spec),
             description=spec.description,
             config_schema=import_schema(processor),

@@ -7,13 +7,13 @@ import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import only
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.options import OpOptions, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of, work_and_report
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 

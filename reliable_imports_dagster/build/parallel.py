@@ -1,22 +1,22 @@
 """Several workers on one batch, by whichever executor a job has: processes, containers, machines."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ConfigurationError
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
-from reliable_imports_dagster.run.accept import repeated_runs
 from reliable_imports_dagster.discovery import only
-from reliable_imports_dagster.run.work import interrupted_tagged, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.run.report import FailRunOn, report
 from reliable_imports_dagster.options import JobOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.accept import repeated_runs
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of, work_and_report
+from reliable_imports_dagster.run.report import FailRunOn, report
 from reliable_imports_dagster.run.tags import BATCH_ID, OUTCOME, tag_run
+from reliable_imports_dagster.run.work import interrupted_tagged, tag_batch
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 MAX_WORKERS = 64
@@ -96,7 +96,7 @@ def build_parallel_import_job(
             summary = manager.process_batch(batch_id, dagster_run_id=context.run_id)
         if summary.finished_at is None and summary.pause_reason is None:
             return  # others are still at it
-        if manager.claim_report(batch_id, context.run_id):
+        if manager.orchestration.claim_report(batch_id, context.run_id):
             tag_run(context, {OUTCOME: summary.status.value})
             yield from report(context, manager, summary, asset_key).events()
         raise_failure_of([summary], fail_run_on)

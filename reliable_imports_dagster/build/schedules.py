@@ -3,12 +3,12 @@
 import dagster as dg
 
 from reliable_imports import BaseProcessor, InvalidProcessor
-from reliable_imports.sources.location import file_name
+from reliable_imports.sources import file_name
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import import_name
+from reliable_imports_dagster.partitions import last_partitions
 from reliable_imports_dagster.run.params import required_params
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
-from reliable_imports_dagster.partitions import last_partitions
 
 
 def build_import_schedule(

@@ -11,10 +11,10 @@ from typing import Any
 import psycopg2
 
 from reliable_imports import BaseProcessor, BatchManager, TableProcessor
-from reliable_imports.postgres.connect import connect, rows, transaction
-from reliable_imports.postgres.queries import load
+from reliable_imports.orchestration import facts_of
+from reliable_imports.postgres import connect, load, rows, transaction
 
-_VALUES = load("failed_values.sql")
+_VALUES = load("failed_values.sql", "reliable_imports_dagster")
 _PATIENCE = "1s"
 _MAX_VALUES = 3
 _MAX_FIELDS = 3
@@ -76,7 +76,7 @@ def _names(processor: type[BaseProcessor], name: str) -> Sequence[str]:
     """All names of a field, given any: of it, of its column, and in the source; the likeliest in the source first."""
     if not issubclass(processor, TableProcessor):
         return [name]
-    for field in processor.source_fields():
+    for field in facts_of(processor).source_fields() or ():
         own = [*field.source_names, field.name, processor.columns.get(field.name, field.name)]
         if name in own:
             return own

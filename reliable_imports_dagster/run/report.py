@@ -181,7 +181,7 @@ def report(
     run = run_of(context)
     code = None if run is None else run.job_code_origin
     module = None if code is None else getattr(code.repository_origin.code_pointer, "module", None)
-    line = manager.list_runs(line=summary.first_batch_id)
+    line = manager.list_runs(lineage=summary.first_batch_id)
     run_id = run_id_of(context)
     runs = [run for run in line if run.batch_id == summary.batch_id]
     own = [run for run in runs if run.dagster_run_id == run_id]
@@ -214,8 +214,8 @@ def report_elsewhere(
     context: dg.SensorEvaluationContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
 ) -> BatchReport:
     """The same of a batch that was worked outside Dagster."""
-    line = manager.list_runs(line=summary.first_batch_id)
-    return _report(context, manager, summary, asset_key, line, own=[], did_it=True, module=None)
+    lineage = manager.list_runs(lineage=summary.first_batch_id)
+    return _report(context, manager, summary, asset_key, lineage, own=[], did_it=True, module=None)
 
 
 def _report(
@@ -231,7 +231,7 @@ def _report(
 ) -> BatchReport:
     """
     Args:
-        line: the runs of all batches of its line, oldest first.
+        line: the runs of all batches of its lineage, oldest first.
         own: those of this batch by the Dagster run that reports.
         did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
@@ -440,7 +440,7 @@ def _runs_links(batch: Batch, line: Sequence[RunRecord]) -> dg.MarkdownMetadataV
     """By the runs' ids, as the database knows them: a tag names only one batch of a run that works several."""
     links = [_runs_link(f"runs of batch {batch.id}", [run for run in line if run.batch_id == batch.id])]
     if batch.reprocess_of is not None:
-        links.append(_runs_link(f"runs of its line, from batch {batch.first_batch_id} on", line))
+        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", line))
     return dg.MetadataValue.md("\n\n".join(links))
 
 
