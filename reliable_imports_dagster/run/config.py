@@ -74,6 +74,7 @@ class ReprocessConfig(dg.Config):
         default=[],
         description="Only failures of these reasons, by their ids, as `reliable-imports failures BATCH` shows them.",
     )
+    reason: str | None = Field(default=None, description="One reason; short for `reasons` with it alone.")
     exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
     from_item: int | None = Field(
         default=None, description="Only items from this number of the first batch of the lineage on; needs a batch_id."
@@ -120,7 +121,7 @@ class ReprocessConfig(dg.Config):
         """
         return ReprocessRequest(
             which=self.which_items(batch_type),
-            reasons=self.reasons or None,
+            reasons=[*self.reasons, *([] if self.reason is None else [self.reason])] or None,
             exclude_reasons=self.exclude_reasons,
             max_attempts=self.max_attempts,
             from_item=self.from_item,

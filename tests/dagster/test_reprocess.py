@@ -79,7 +79,7 @@ def test_only_some_reasons_are_run_again_and_the_check_remembers_the_others(
     (tmp_path / "mended").touch()
     reasons = [each.reason for each in manager.failure_reasons(batch_id) if "no note" not in each.title]
 
-    result = launch("reprocess_failed_items", batch_id=batch_id, reasons=reasons)
+    result = launch("reprocess_failed_items", batch_id=batch_id, reasons=reasons[1:], reason=reasons[0])
 
     assert _batches(query)[1:] == [(batch_id, "completed", 2)]
     assert query("SELECT id FROM writes ORDER BY id") == [(1,), (3,), (4,)]
