@@ -184,21 +184,25 @@ def _report(
     metadata.update(
         table_metadata(manager, summary.batch_type, asset_key=asset_key, partition=partition, tables=tables)
     )
+    checks = [
+        BatchCheck(
+            NO_FAILED_ITEMS,
+            passed=outstanding == 0 and summary.open_items == 0,
+            severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
+            description=_description(summary, reasons, outstanding),
+            metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
+        ),
+        _failure_rate(manager, summary),
+        _reconciled(manager, summary),
+    ]
+    if partition is not None:
+        # A check is the whole asset's: it says which partition it has looked at.
+        checks = [replace(check, metadata={**check.metadata, "partition": partition}) for check in checks]
     return BatchReport(
         summary,
         asset_key,
         metadata,
-        checks=[
-            BatchCheck(
-                NO_FAILED_ITEMS,
-                passed=outstanding == 0 and summary.open_items == 0,
-                severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
-                description=_description(summary, reasons, outstanding),
-                metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
-            ),
-            _failure_rate(manager, summary),
-            _reconciled(manager, summary),
-        ],
+        checks=checks,
         partition=partition,
         materializes=did_it and summary.status in _STORED,
     )
