@@ -5,20 +5,22 @@ A run works a batch, and a batch may have many runs: the truth about both is in 
 
 Each of these imports only from those below it:
 
-dev/         the command `reliable-imports dev`
-components/  ReliableImportsComponent, for `dg`
-definitions  everything for a team's processors in one call
-sensors/     what launches runs by itself
-build/       builders of assets, ops, jobs and schedules
-upstream     what an upstream import did, for assets that build on it
-resource     ReliableImportsResource, the database
-translator   how a processor appears among Dagster's assets
-run/         what a run does with a batch: accept, work, report
-options      what a team may say of all its assets in Dagster's own words
-partitions   a processor's `partitions` as Dagster's
-storage      Dagster's own storage in the same database
-discovery    from the names of packages to a registry of processors
-names        what things are called in Dagster
+dev/             the command `reliable-imports dev`
+components/      ReliableImportsComponent, for `dg`
+definitions      everything for a team's processors in one call
+sensors/         what launches runs by itself
+build/           builders of assets, ops, jobs and schedules
+asset_decorator  a decorator for several processors in one step
+upstream         what an upstream import did, for assets that build on it
+resource         ReliableImportsResource, the database
+translator       how a processor appears among Dagster's assets
+run/             what a run does with a batch: accept, work, report
+options          what a team may say of all its assets in Dagster's own words
+partitions       a processor's `partitions` as Dagster's
+freshness        how old an asset may be, from its processor's schedule
+storage          Dagster's own storage in the same database
+discovery        from the names of packages to a registry of processors
+names            what things are called in Dagster
 """
 
 from contextlib import suppress
@@ -26,7 +28,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from dagster_shared.libraries import DagsterLibraryRegistry
 
-from reliable_imports_dagster.build.assets import build_import_asset, build_import_assets, reliable_imports_assets
+from reliable_imports_dagster.asset_decorator import reliable_imports_assets
+from reliable_imports_dagster.build.assets import build_import_asset, build_import_assets
 from reliable_imports_dagster.build.jobs import build_import_job, build_import_jobs
 from reliable_imports_dagster.build.ops import build_import_op
 from reliable_imports_dagster.build.parallel import build_parallel_import_job

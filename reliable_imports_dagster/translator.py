@@ -12,10 +12,11 @@ import dagster as dg
 from pydantic import AliasChoices, AliasPath, AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
-from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.orchestration import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.freshness import freshness_of
 from reliable_imports_dagster.names import GROUP
-from reliable_imports_dagster.partitions import freshness_of, partitions_of
+from reliable_imports_dagster.partitions import partitions_of
 from reliable_imports_dagster.run.params import bounds_of
 from reliable_imports_dagster.run.tags import BATCH_TYPE
 

@@ -91,7 +91,7 @@ def build_parallel_import_job(
             summary = manager.process_batch(batch_id, dagster_run_id=context.run_id)
         if summary.finished_at is None and summary.pause_reason is None:
             return  # others are still at it
-        if manager.claim_report(batch_id, context.run_id):
+        if manager.orchestration.claim_report(batch_id, context.run_id):
             tag_run(context, {OUTCOME: summary.status.value})
             yield from report(context, manager, summary, asset_key).events()
         raise_failure_of([summary], fail_run_on)

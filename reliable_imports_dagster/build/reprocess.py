@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import psycopg2
 
-from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry
+from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry, WhichItems
 from reliable_imports_dagster.run.config import ReprocessConfig
 from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.discovery import Packages, discover
@@ -178,7 +178,7 @@ def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
 
 def _tell_of_others(context: dg.OpExecutionContext, manager: BatchManager, registry: ProcessorRegistry) -> None:
     """Of those that it has left alone, so that nobody takes the run's green for all."""
-    waiting = manager.count_waiting([processor.batch_type for processor in registry])
+    waiting = manager.orchestration.count_waiting([processor.batch_type for processor in registry])
     for batch_type, count in waiting.items():
         context.log.warning(
             f"{count:,} failures of {batch_type} wait for a person: launch {reprocess_name(batch_type)}, or name a "
@@ -203,15 +203,16 @@ def _lines(
                 f"{batch_type!r}; launch {reprocess_name(found)} or {reprocess_name(None)} for it"
             )
         return [config.batch_id]
-    if not config.failed_items_only:
-        raise ConfigurationError(
-            "failed_items_only: false runs completed items again too, and needs a batch_id that says which"
-        )
+    which = config.request(batch_type).which
+    if which is WhichItems.ALL:
+        raise ConfigurationError("which: all runs completed items again too, and needs a batch_id that says of which")
     if config.from_item is not None or config.to_item is not None:
         raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
-    lines = set(manager.failing_lineages(batch_type, retryable_only=batch_type is None))
+    orchestration = manager.orchestration
+    is_retryable = which in (WhichItems.RETRYABLE, WhichItems.DUE)
+    lines = set(orchestration.failing_lineages(batch_type, retryable_only=is_retryable))
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
-    lines |= {due.first_batch_id for due in manager.lineages_due() if due.stalled_batch_id is not None}
+    lines |= {due.first_batch_id for due in orchestration.lineages_due() if due.stalled_batch_id is not None}
     for run_id in repeated_runs(context)[1:]:
         lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
     return [
@@ -232,25 +233,11 @@ def _take(
     """The reprocess batch to work for one line; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
-        return manager.create_reprocess_batch(
-            line,
-            failed_items_only=config.failed_items_only,
-            reason=config.reason,
-            due_only=config.due_only,
-            permanent_only=config.permanent_only,
-            max_attempts=config.max_attempts,
-            resolved_references_only=config.resolved_references_only,
-            retryable_only=config.batch_id is None and batch_type is None,
-            exclude_cancelled=config.batch_id is None,
-            exclude_reasons=config.exclude_reasons,
-            from_item=config.from_item,
-            to_item=config.to_item,
-            idempotency_key=f"{key}:{line}",
-            requested_by="dagster",
-        )
+        return manager.create_reprocess_batch(line, config.request(batch_type, idempotency_key=f"{key}:{line}"))
 
     batch_id = create(delivery_key(context))
-    if batch_id is None or not config.failed_items_only or not manager.get_batch(batch_id).status.is_final:
+    is_of_failures = config.which_items(batch_type) is not WhichItems.ALL
+    if batch_id is None or not is_of_failures or not manager.get_batch(batch_id).status.is_final:
         return batch_id
     # The run that this one repeats has finished its batch; what failed in it is outstanding again.
     return create(key_of_run(context, own_id(context)))

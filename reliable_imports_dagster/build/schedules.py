@@ -3,7 +3,7 @@
 import dagster as dg
 
 from reliable_imports import BaseProcessor, InvalidProcessor
-from reliable_imports.sources.location import file_name
+from reliable_imports.sources import file_name
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.run.params import required_params

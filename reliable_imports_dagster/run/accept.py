@@ -14,7 +14,7 @@ from reliable_imports import (
     SourceError,
     SourceUnavailable,
 )
-from reliable_imports.sources.location import locate, shown
+from reliable_imports.sources import locate, shown
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.run.config import MAX_INLINE_ITEMS, ImportConfig
@@ -37,7 +37,7 @@ def accept(
         return _existing(manager, processor, config.batch_id)
     partition = _partition(context)
     if partition is not None and not config.new_batch and config.idempotency_key is None:
-        unfinished = manager.find_unfinished_batch(processor.batch_type, partition=partition)
+        unfinished = manager.orchestration.find_unfinished_batch(processor.batch_type, partition=partition)
         if unfinished is not None:
             return unfinished
     delivery: dict[str, Any] = {

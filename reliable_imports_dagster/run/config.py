@@ -5,10 +5,15 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from reliable_imports import BaseProcessor
+from reliable_imports import BaseProcessor, ConfigurationError, ReprocessRequest, WhichItems
 from reliable_imports_dagster.run.params import params_field
 
 MAX_INLINE_ITEMS = 100
+
+WhichItemsOrDefault = Literal[
+    "as_launched", "outstanding", "failed", "retryable", "due", "permanent", "resolved_references", "all"
+]
+"""The values of `WhichItems`, which Dagster's config takes as literals alone, and how the job was launched."""
 
 FailThisRunOn = Literal["as_defined", "failed", "any_failure", "never"]
 
@@ -74,19 +79,52 @@ class ReprocessConfig(dg.Config):
         default=None, description="Only items from this number on, as in the first batch of the line; needs a batch_id."
     )
     to_item: int | None = Field(default=None, description="Only items up to this number, it included.")
-    failed_items_only: bool = Field(
-        default=True,
-        description="If false, completed and skipped items are run again too; needs a batch_id, and goes with none of "
-        "reason, exclude_reasons and due_only.",
+    which: WhichItemsOrDefault = Field(
+        default="as_launched",
+        description="Which items: `outstanding`, failures that no later item repeats, and what a cancelled batch left "
+        "undone; of these only those that `failed`, are `retryable`, or `due`, which is retryable with the back-off "
+        "over; `permanent`, which no back-off will cure; `resolved_references`, which failed for a row that is there "
+        "now; or `all`, completed ones too, which needs a batch_id and goes with none of reason, exclude_reasons and "
+        "max_attempts. `as_launched`: `outstanding` with a batch_id; without one `failed` for a job of one type, and "
+        "`retryable` for the job of all.",
     )
-    due_only: bool = Field(default=False, description="Only retryable failures whose back-off is over.")
-    permanent_only: bool = Field(default=False, description="Only failures that no back-off will cure.")
+    failed_items_only: bool = Field(default=True, description="False is short for `which: all`.")
     max_attempts: int | None = Field(default=None, description="Only items with fewer attempts.")
-    resolved_references_only: bool = Field(
-        default=False, description="Only failures of a foreign key whose missing row is there now."
-    )
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
         "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
     )
+
+    def which_items(self, batch_type: str | None) -> WhichItems:
+        """The items that are meant, in the job of one batch type or of all.
+
+        Raises:
+            ConfigurationError: *which* and *failed_items_only* contradict each other.
+        """
+        if not self.failed_items_only and self.which not in ("as_launched", "all"):
+            raise ConfigurationError(f"failed_items_only: false and which: {self.which} exclude each other")
+        if not self.failed_items_only:
+            return WhichItems.ALL
+        if self.which != "as_launched":
+            return WhichItems(self.which)
+        if self.batch_id is not None:
+            return WhichItems.OUTSTANDING
+        return WhichItems.RETRYABLE if batch_type is None else WhichItems.FAILED
+
+    def request(self, batch_type: str | None, idempotency_key: str | None = None) -> ReprocessRequest:
+        """What is asked of each lineage.
+
+        Raises:
+            ConfigurationError: it contradicts itself.
+        """
+        return ReprocessRequest(
+            which=self.which_items(batch_type),
+            reasons=None if self.reason is None else [self.reason],
+            exclude_reasons=self.exclude_reasons,
+            max_attempts=self.max_attempts,
+            from_item=self.from_item,
+            to_item=self.to_item,
+            idempotency_key=idempotency_key,
+            requested_by="dagster",
+        )

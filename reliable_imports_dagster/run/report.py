@@ -112,7 +112,7 @@ def report(
     run = run_of(context)
     code = None if run is None else run.job_code_origin
     module = None if code is None else getattr(code.repository_origin.code_pointer, "module", None)
-    line = manager.list_runs(line=summary.first_batch_id)
+    line = manager.list_runs(lineage=summary.first_batch_id)
     run_id = run_id_of(context)
     runs = [run for run in line if run.batch_id == summary.batch_id]
     own = [run for run in runs if run.dagster_run_id == run_id]
@@ -126,8 +126,8 @@ def report_elsewhere(
     context: dg.SensorEvaluationContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
 ) -> BatchReport:
     """The same of a batch that was worked outside Dagster."""
-    line = manager.list_runs(line=summary.first_batch_id)
-    return _report(context, manager, summary, asset_key, line, own=[], did_it=True, module=None)
+    lineage = manager.list_runs(lineage=summary.first_batch_id)
+    return _report(context, manager, summary, asset_key, lineage, own=[], did_it=True, module=None)
 
 
 def _report(

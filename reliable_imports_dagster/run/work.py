@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchSummary, RunMode
-from reliable_imports.processor.code_version import code_version
+from reliable_imports.orchestration import code_version
 from reliable_imports_dagster.names import REPROCESS, import_name
 from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.run.step import run_id_of, run_of

@@ -14,8 +14,7 @@ import fsspec.core
 from fsspec import AbstractFileSystem
 
 from reliable_imports import SourceError
-from reliable_imports.sources.location import FileState, is_url, shown, state_of_info
-from reliable_imports.sources.options import SourceOptions
+from reliable_imports.sources import FileState, SourceOptions, is_url, shown, state_of_info
 
 Afterwards = Literal["move", "rename", "keep"]
 

@@ -78,7 +78,7 @@ def build_file_sensor(
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
         now = datetime.now(timezone.utc)
         files = arrivals.listed()
-        stored = manager.find_deliveries(processor.batch_type, [file.key for file in files])
+        stored = manager.orchestration.find_deliveries(processor.batch_type, [file.key for file in files])
         waiting = [file for file in files if file.key not in stored]
         settled = [file for file in waiting if now - file.changed_at >= settled_after]
         refused: list[ArrivedFile] = []
@@ -155,7 +155,7 @@ def _tell_of_writers(
             "import it whole, and let its writer write under another name (.tmp) first and rename it then"
         )
         if file.batch_id is not None:
-            manager.add_warning(file.batch_id, warning)
+            manager.orchestration.add_warning(file.batch_id, warning)
         context.log.warning(warning)
         told.append(warning)
     return told

@@ -30,7 +30,7 @@ def build_report_sensor(
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        ended = manager.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
+        ended = manager.orchestration.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
         if not ended:
             return "no batch has ended outside Dagster since the last tick"
         events: list[Any] = []
