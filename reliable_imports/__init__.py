@@ -163,6 +163,7 @@ _MODULES = {
         "ReliableImportsError",
         "RunInterrupted",
         "SchemaNotReady",
+        "SchemaTooNew",
         "SetupFailed",
         "SourceChanged",
         "SourceError",

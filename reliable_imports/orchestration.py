@@ -18,6 +18,7 @@ from reliable_imports.batches import deliveries, read
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.processor.facts import facts_of
 
 __all__ = [
     "DueLineage",
@@ -27,6 +28,7 @@ __all__ = [
     "Orchestration",
     "WaitingBatch",
     "code_version",
+    "facts_of",
     "source_of",
 ]
 
@@ -258,7 +260,7 @@ class Orchestration:
         return {row["idempotency_key"]: row["batch_id"] for row in found}
 
     def add_warning(self, batch_id: int, warning: str) -> None:
-        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit trail; once.
+        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit log; once.
 
         Raises UnknownBatch: there is no such batch.
         """

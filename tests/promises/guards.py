@@ -29,7 +29,7 @@ class Guard(NamedTuple):
 LEASE_IS_OVER = """NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS owner
             WHERE owner.batch_id = %(batch_id)s AND owner.range_number = open_range.range_number
-                AND reliable_imports.run_is_live(owner.ended_at, owner.heartbeat_at)
+                AND reliable_imports.run_is_live_v1(owner.ended_at, owner.heartbeat_at)
         )"""
 
 GUARDS = (
@@ -56,28 +56,28 @@ GUARDS = (
     ),
     Guard(
         1,
-        "code sources.json_lines.read_json_lines",
+        "code sources.text.json_lines.read_json_lines",
         "yield SourceItem(None, without_end(raw, content.encoding), found.text, line, start, found.kind)",
         "pass",
         "tests/sources/test_json_lines.py::test_every_byte_of_every_line_is_in_an_item_or_the_file_is_refused",
     ),
     Guard(
         1,
-        "code sources.delimited.read_delimited",
+        "code sources.text.delimited.read_delimited",
         "raw = without_end(record.raw, content.encoding)\n",
         "continue\n",
         "tests/sources/test_delimited.py::test_every_byte_of_every_row_is_in_an_item_or_the_file_is_refused",
     ),
     Guard(
         1,
-        "code sources.delimited.read_delimited",
+        "code sources.text.delimited.read_delimited",
         "if len(cells) != width and _holds_whole_row(",
         "if False and _holds_whole_row(",
         "tests/sources/test_delimited.py::test_a_quote_closed_rows_later_by_another_one_refuses_the_file",
     ),
     Guard(
         1,
-        "code sources.files.StoredFile",
+        "code sources.stored.files.StoredFile",
         """if change is not None:
             raise SourceChanged(shown(self._location), change)
         self.sha256""",
@@ -146,7 +146,7 @@ GUARDS = (
     Guard(
         4,
         "function record_chunk",
-        "AND claimed.next_item = record_chunk.first_item;",
+        "AND claimed.next_item = record_chunk_v1.first_item;",
         ";",
         "tests/promises/test_one_transaction.py::test_a_range_that_has_moved_takes_no_outcome",
     ),
