@@ -47,6 +47,7 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         dsn_variable: the environment variable that holds the DSN. It is read when a run starts. Without it,
             RELIABLE_IMPORTS_DSN, else the embedded server.
         migrate: whether runs bring the schema up to date; if false, a missing migration is an error.
+        show_failed_values: whether reasons show the commonest values of the field at fault; not for personal data.
         fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
         op: of the ops that import and reprocess: their `tags`, their `pool`, of which each takes a slot, and the
             `backfill_policy`, `{type: single_run}` or `{type: multi_run, max_partitions_per_run: 10}`.
@@ -62,6 +63,7 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     batch_types: Sequence[str] = field(default_factory=list)
     dsn_variable: str | None = None
     migrate: bool = True
+    show_failed_values: bool = False
     fail_run_on: FailRunOn = "failed"
     op: OpSpec | None = None
     retry_policy: Annotated[dg.RetryPolicy | None, dg.Resolver.default(model_field_type=str | None)] = None
@@ -126,7 +128,7 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
                 if self.schedules
                 else dg.DefaultScheduleStatus.STOPPED,
             ),
-            dg.Definitions(resources={RESOURCE: _resource(self.dsn_variable, self.migrate)}),
+            dg.Definitions(resources={RESOURCE: _resource(self.dsn_variable, self.migrate, self.show_failed_values)}),
         )
         siblings = context.component_tree.get_all_components(ReliableImportsComponent)
         if not any(sibling is self for sibling in siblings):  # made in Python, and not a part of the tree
@@ -135,10 +137,13 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         return dg.Definitions.merge(own, self._shared_defs(siblings)) if siblings[-1] is self else own
 
     def _shared_defs(self, components: "list[ReliableImportsComponent]") -> dg.Definitions:
-        databases = {(component.dsn_variable, component.migrate) for component in components}
-        if len(databases) > 1:
+        resources = {
+            (component.dsn_variable, component.migrate, component.show_failed_values) for component in components
+        }
+        if len(resources) > 1:
             raise ConfigurationError(
-                "the components of one project share a database; give all of them the same dsn_variable and migrate"
+                "the components of one project share a database and a resource; give all the same dsn_variable, "
+                "migrate and show_failed_values"
             )
         run_sensors = any(component.sensors for component in components)
         status = dg.DefaultSensorStatus.RUNNING if run_sensors else dg.DefaultSensorStatus.STOPPED
@@ -200,6 +205,8 @@ def _registry_of(components: Sequence[ReliableImportsComponent]) -> ProcessorReg
 
 
 @cache
-def _resource(dsn_variable: str | None, migrate: bool) -> ReliableImportsResource:
+def _resource(dsn_variable: str | None, migrate: bool, show_failed_values: bool) -> ReliableImportsResource:
     """One object for all components: Dagster takes two equal resources under one key for a conflict."""
-    return ReliableImportsResource(dsn=dg.EnvVar(dsn_variable) if dsn_variable else None, migrate=migrate)
+    return ReliableImportsResource(
+        dsn=dg.EnvVar(dsn_variable) if dsn_variable else None, migrate=migrate, show_failed_values=show_failed_values
+    )

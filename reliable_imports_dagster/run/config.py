@@ -68,7 +68,8 @@ class ReprocessConfig(dg.Config):
     batch_id: int | None = Field(
         default=None,
         description="A batch; its whole lineage counts, reprocess batches included. "
-        "Without it, all outstanding retryable failures of all batches.",
+        "Without it, `reprocess_failed_items` takes all outstanding retryable failures, and the job of one type all of "
+        "its outstanding failures.",
     )
     reasons: list[str] = Field(
         default=[],

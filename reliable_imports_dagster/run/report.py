@@ -254,7 +254,10 @@ def _report(
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in summary.warnings))
     if reasons:
-        metadata["reasons"] = _reasons_table(reasons, _values_of(context, manager, summary, reasons))
+        metadata["reasons"] = _reasons_table(reasons)
+        values = _values_of(context, manager, summary, reasons)
+        if values:
+            metadata["commonest_values"] = _values_table(values)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
     metadata["runs"] = _runs_links(batch, line)
@@ -272,21 +275,25 @@ def _report(
     metadata.update(
         table_metadata(manager, summary.batch_type, asset_key=asset_key, partition=partition, tables=tables)
     )
+    checks = [
+        BatchCheck(
+            NO_FAILED_ITEMS,
+            passed=outstanding == 0 and summary.open_items == 0,
+            severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
+            description=_description(summary, reasons, outstanding),
+            metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
+        ),
+        _failure_rate(manager, summary),
+        _reconciled(manager, summary),
+    ]
+    if partition is not None:
+        # A check is the whole asset's: it says which partition it has looked at.
+        checks = [replace(check, metadata={**check.metadata, "partition": partition}) for check in checks]
     return BatchReport(
         summary,
         asset_key,
         metadata,
-        checks=[
-            BatchCheck(
-                NO_FAILED_ITEMS,
-                passed=outstanding == 0 and summary.open_items == 0,
-                severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
-                description=_description(summary, reasons, outstanding),
-                metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
-            ),
-            _failure_rate(manager, summary),
-            _reconciled(manager, summary),
-        ],
+        checks=checks,
         partition=partition,
         materializes=did_it and summary.status in _STORED,
         data_version=str(summary.batch_id),
@@ -377,35 +384,50 @@ def _values_of(
     manager: BatchManager,
     summary: BatchSummary,
     reasons: Sequence[FailureReason],
-) -> Mapping[str, str] | None:
-    """The commonest values of each reason, in words; None where the resource does not allow them."""
+) -> Mapping[str, str]:
+    """The commonest values of each reason, in words; nothing unless the resource allows it."""
     if not getattr(resource_of(context), "show_failed_values", False):
-        return None
+        return {}
     masked = masked_fields(manager.registry.get(summary.batch_type))
     listed = [reason.reason for reason in reasons[:_MAX_REASONS]]
     return commonest_values(manager, summary.batch_id, summary.batch_type, listed, masked)
 
 
-def _reasons_table(reasons: Sequence[FailureReason], values: Mapping[str, str] | None) -> dg.TableMetadataValue:
-    columns = [
-        dg.TableColumn("items", "int", description="how many items failed for it"),
-        dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
-        dg.TableColumn("title", "string", description="what went wrong"),
-        dg.TableColumn("sample_item", "int", description="the number of the first of them"),
-    ]
-    if values is not None:
-        columns.append(dg.TableColumn("values", "string", description="what most of them have in the field at fault"))
-    records: list[dict[str, Any]] = [
-        {
-            "items": reason.items,
-            "reason": reason.reason,
-            "title": reason.title,
-            "sample_item": reason.sample_item_number,
-            **({} if values is None else {"values": values.get(reason.reason, "")}),
-        }
-        for reason in reasons[:_MAX_REASONS]
-    ]
-    return dg.MetadataValue.table(records=list(map(dg.TableRecord, records)), schema=dg.TableSchema(columns=columns))
+def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
+    """No wider than the UI shows, whose column for it is narrow."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "items": reason.items,
+                    "reason": reason.reason,
+                    "title": reason.title,
+                    "sample": reason.sample_item_number,
+                }
+            )
+            for reason in reasons[:_MAX_REASONS]
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("items", "int", description="how many items failed for it"),
+                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
+                dg.TableColumn("title", "string", description="what went wrong"),
+                dg.TableColumn("sample", "int", description="the number of the first of these items"),
+            ]
+        ),
+    )
+
+
+def _values_table(values: Mapping[str, str]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({"reason": reason, "values": told}) for reason, told in values.items()],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("reason", "string", description="its id"),
+                dg.TableColumn("values", "string", description="what most of its items have in the field at fault"),
+            ]
+        ),
+    )
 
 
 def _ways_to_reprocess(module: str | None, summary: BatchSummary) -> dg.MarkdownMetadataValue:

@@ -69,7 +69,7 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batc
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
     if tags.OUTCOME in tags.tags_at_start(context):
-        named[tags.OUTCOME] = tags.PROCESSING
+        named[tags.OUTCOME] = ""  # that of the run which this one repeats; a run that is killed has none
     tags.tag_run(context, named)
     if mode is RunMode.IMPORT:
         for warning in batch.warnings:

@@ -258,7 +258,7 @@ def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: 
 
 def _note_interruption(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """A run whose process was killed could not say how it left its batch."""
-    if tags.BATCH_ID in run.tags and run.tags.get(tags.OUTCOME) in (None, tags.PROCESSING):
+    if tags.BATCH_ID in run.tags and not run.tags.get(tags.OUTCOME):
         instance.add_run_tags(run.run_id, {tags.OUTCOME: tags.INTERRUPTED})
 
 

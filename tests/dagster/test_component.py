@@ -352,7 +352,7 @@ def test_components_of_one_project_share_a_database(project: Path, dg_command: C
     checked = dg_command("check", "defs")
 
     assert checked.returncode == 1
-    assert "components of one project share a database" in checked.stdout + checked.stderr
+    assert "components of one project share a database and a resource" in checked.stdout + checked.stderr
 
 
 def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_command: Command) -> None:
@@ -368,6 +368,17 @@ def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_c
 
     [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
     assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("crm/contacts", "crm", [{"team": "crm"}])
+
+
+def test_whether_values_are_shown_reaches_the_resource(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "team").rename(project / "with_values")
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "with_values"))
+    add_component(project, "contacts", root="with_values", attributes="  show_failed_values: true\n")
+    monkeypatch.syspath_prepend(project)
+
+    [resource] = (dg.load_from_defs_folder(path_within_project=project).resources or {}).values()
+
+    assert resource.show_failed_values
 
 
 def test_a_subclass_does_more_than_import(project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
