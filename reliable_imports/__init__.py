@@ -2,6 +2,7 @@
 
 import logging as _logging
 
+from reliable_imports.batches.erase import Erasure
 from reliable_imports.batches.orchestrate import FailingLineage, FailuresPage, LineageActivity, WaitingBatch
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import (
@@ -20,6 +21,7 @@ from reliable_imports.errors import (
     InvalidProcessor,
     InvalidRow,
     ItemError,
+    ItemsInUse,
     ItemTimeout,
     KilledWorker,
     NullInKey,
@@ -77,6 +79,7 @@ __all__ = [
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
+    "Erasure",
     "FailingLineage",
     "Failure",
     "FailureReason",
@@ -92,6 +95,7 @@ __all__ = [
     "ItemRecord",
     "ItemStatus",
     "ItemTimeout",
+    "ItemsInUse",
     "KilledWorker",
     "LineageActivity",
     "LogEntry",

@@ -12,10 +12,11 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, deliveries, orchestrate, read, reprocess, verify
+from reliable_imports.batches import control, create, deliveries, erase, orchestrate, read, reprocess, verify
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches.erase import Erasure, ErasureKey
 from reliable_imports.batches.orchestrate import FailuresPage, LineageActivity, WaitingBatch
 from reliable_imports.batches.reprocess import ReprocessRequest
 from reliable_imports.batches.verify import Verification
@@ -396,6 +397,51 @@ class BatchManager:
         """How many outstanding failures of these types wait for a person; types without any are left out."""
         with self._connection() as connection:
             return reprocess.count_waiting(connection, list(batch_types))
+
+    # Taking data out
+
+    def erase(
+        self,
+        batch_type: str,
+        key: str | Mapping[str, Any],
+        *,
+        alike: bool = False,
+        requested_by: str | None = None,
+        note: str | None = None,
+    ) -> Erasure:
+        """Take everything of a person out of the tables of this package; the rows of their items stay, and all counts.
+
+        It goes for every item of the type that has the key, in all batches, and for all that repeat it: source data,
+        results, messages, tracebacks, log lines. Texts beside them, such as a batch's note, lose the key's values, and
+        others that stand in no other item of these lineages, if they have at least six characters. All of it is one
+        transaction; repeated, it does nothing. The targets' rows are the team's own, and stay.
+
+        Args:
+            key: the value of a key of one field, or values by field; see `ErasureKey.of`.
+            alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
+            requested_by, note: kept in the audit trail; do not name the person there.
+
+        Raises:
+            UnknownBatchType: no processor has this type, and only it knows the key.
+            ConfigurationError: the processor has no such field.
+            ItemsInUse: some of the items are pending or being processed; nothing was erased.
+        """
+        require_texts(requested_by=requested_by, note=note)
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return erase.erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
+        """What `erase` would take, and nothing is changed."""
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return erase.find(connection, batch_type, wanted, alike=alike)
+
+    def count_erased(self, batch_id: int) -> int:
+        """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return erase.count_erased(connection, batch_id)
 
     # For an orchestrator
 

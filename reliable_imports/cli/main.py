@@ -16,6 +16,7 @@ import click
 from reliable_imports.cli.asking import batches, logs, status
 from reliable_imports.cli.control import cancel, pause, verify
 from reliable_imports.cli.database import db, migrate
+from reliable_imports.cli.erase import erase
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.failures import failures
 from reliable_imports.cli.group import CommandGroup
@@ -62,6 +63,7 @@ for command in (
     cancel,
     create,
     db,
+    erase,
     failures,
     import_,
     logs,

@@ -40,7 +40,8 @@ SELECT
     latest.run_id,
     latest.finished_at,
     item.repeats_batch_id,
-    item.repeats_item_number
+    item.repeats_item_number,
+    item.erased_at
 FROM reliable_imports.import_items AS item
 LEFT JOIN LATERAL (
     SELECT attempt.*
@@ -75,7 +76,8 @@ SELECT
     batch.started_at,
     batch.finished_at,
     batch.pause_reason,
-    batch.warnings
+    batch.warnings,
+    batch.erased_items
 FROM reliable_imports.import_batches AS batch
 LEFT JOIN LATERAL (
     SELECT
@@ -107,7 +109,8 @@ SELECT
     item.source_line,
     item.source_offset,
     item.source_data,
-    item.source_raw
+    item.source_raw,
+    item.erased_at
 FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 JOIN reliable_imports.import_items AS item
@@ -139,7 +142,8 @@ FROM (
         reason,
         count(*) AS items,
         count(*) FILTER (WHERE retryable) AS retryable_items,
-        min(item_number) AS sample_item_number,
+        -- One that was erased tells nothing.
+        coalesce(min(item_number) FILTER (WHERE erased_at IS NULL), min(item_number)) AS sample_item_number,
         min(finished_at) AS first_seen,
         max(finished_at) AS last_seen
     FROM reliable_imports.import_attempts
@@ -154,7 +158,7 @@ JOIN reliable_imports.import_attempts AS sample
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason;
 
 -- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
--- which has no reason.
+-- which has no reason. What was erased cannot be repeated, and waits for nobody.
 CREATE VIEW reliable_imports.outstanding_failures AS
 SELECT
     batch.first_batch_id,
@@ -172,6 +176,7 @@ FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 WHERE failure.is_final
     AND failure.outcome = 'failed'
+    AND failure.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = failure.batch_id
@@ -208,6 +213,7 @@ JOIN reliable_imports.import_items AS item
     ON item.batch_id = batch.id
     AND item.item_number BETWEEN undone.first_item AND undone.last_item
 WHERE batch.status = 'cancelled'
+    AND item.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id

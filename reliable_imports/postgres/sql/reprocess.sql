@@ -161,6 +161,7 @@ JOIN reliable_imports.import_attempts AS ended
     AND ended.is_final
 WHERE batch.first_batch_id = %(first_batch_id)s
     AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
+    AND item.erased_at IS NULL
     AND coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     AND NOT EXISTS (
