@@ -59,7 +59,8 @@ class PeopleProcessor(BaseProcessor):
 
     def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
         if item.source_data.get("do") == "fail" and not self.fixed:
-            ctx.log(f"looking at {item.source_data['name'].upper()}", iban=item.source_data["iban"][::-1])
+            ctx.log(f"looking at {item.source_data['name'].upper()}")
+            ctx.log("looking at an account", backwards=item.source_data["iban"][::-1])
             raise ValueError(f"IBAN {item.source_data['iban'].lower()} of {item.source_data['name'].title()}")
         return True
 
