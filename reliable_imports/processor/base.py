@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reliable_imports.errors import TransientError
+from reliable_imports.processor.facts import Facts
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import locate
+from reliable_imports.sources.stored.location import locate
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure
-    from reliable_imports.items.model_fields import ModelField, OtherColumns
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
     from reliable_imports.processor.context import ImportContext
-    from reliable_imports.writes.plan import WriteRequest
 
 
 PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
@@ -36,7 +35,8 @@ class BaseProcessor(ABC):
     """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
 
     source: ClassVar[Path | str | None] = None
-    """The file to import when none is named, so that a schedule or a click needs no configuration."""
+    """The file to import when none is named, so that a schedule or a click needs no configuration. `{partition}` in it
+    stands for the name of a partition."""
 
     source_options: ClassVar[SourceOptions] = SourceOptions()
     """How files are read: format, encoding, delimiter, a workbook's sheet, limits."""
@@ -61,7 +61,8 @@ class BaseProcessor(ABC):
     """A cron expression; makes a Dagster schedule that imports `source`."""
 
     transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
-    """Exceptions that another try later may well cure: tried again within the run, then marked retryable."""
+    """Exceptions that another try later may cure: the item is tried again within the run, and failed as retryable when
+    that does not help."""
 
     max_tries: ClassVar[int] = 3
     """Tries at an item within one run when it meets one of `transient_errors`; the last one fails it."""
@@ -76,8 +77,8 @@ class BaseProcessor(ABC):
     """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
 
     item_timeout: ClassVar[timedelta | None] = None
-    """How long one item may take, and `prepare_item` for it; then it fails. Such a processor works in a child process,
-    which can be killed."""
+    """How long one item may take, and `prepare_item` and `on_item_error` for it as long again; then it fails. Such a
+    processor works in a child process, which can be killed."""
 
     statement_timeout: ClassVar[timedelta | None] = None
     """How long one statement of the server may take; then its item fails."""
@@ -105,11 +106,15 @@ class BaseProcessor(ABC):
     """How many calls of `prepare_item` may be under way at once."""
 
     Params: ClassVar[type[Any] | None] = None
-    """A nested pydantic model of what a batch can be told, such as a date; kept with the batch. No secrets."""
+    """A nested pydantic model of what a batch can be told, such as a date, by `--param`, `create_batch(params=...)` or
+    Dagster's launchpad. The values are kept with the batch; give no secrets."""
 
     partitions: ClassVar[str | None] = None
     """`hourly`, `daily`, `weekly` or `monthly`, with the first one: `daily from 2024-01-01`. In Dagster each is then a
     partition of the asset, and a batch each."""
+
+    _kind_of_facts: ClassVar[type[Facts]] = Facts
+    _facts: ClassVar[Facts]
 
     params: Any = None
     """The values that the batch was told, an instance of `Params`."""
@@ -121,21 +126,7 @@ class BaseProcessor(ABC):
         super().__init_subclass__(**kwargs)
         if "batch_type" not in cls.__dict__:
             cls.batch_type = batch_type_of(cls.__name__)
-
-    @classmethod
-    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
-        """For each part of the key by which duplicates within a batch are found: its names in the source."""
-        return tuple((name,) for name in cls.natural_key)
-
-    @classmethod
-    def exact_numbers(cls) -> frozenset[str]:
-        """Names in the source of values whose numbers arrive as Decimal, though `decimals` is not set."""
-        return frozenset()
-
-    @classmethod
-    def write_requests(cls) -> Sequence[WriteRequest]:
-        """The writes that are known before the first item: what they need of their tables is looked at before it."""
-        return ()
+        cls._facts = cls._kind_of_facts(cls)
 
     @classmethod
     def source_for(cls, partition: str | None) -> Path | str | None:
@@ -143,21 +134,6 @@ class BaseProcessor(ABC):
         if cls.source is None or partition is None:
             return cls.source
         return locate(str(cls.source).replace("{partition}", partition))
-
-    @classmethod
-    def source_fields(cls) -> Sequence[ModelField] | None:
-        """The fields that a source should have, as a declared model says; None where nobody can know."""
-        return None
-
-    @classmethod
-    def other_columns(cls) -> OtherColumns:
-        """What becomes of columns of a source that no field is named for; see `reliable_imports.items.model_fields`."""
-        return "perhaps"
-
-    @classmethod
-    def missing_parts(cls) -> list[str]:
-        """What a subclass must still define before it can be used."""
-        return sorted(cls.__abstractmethods__)
 
     def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
         """Whether the item may be processed; anything falsy fails it at stage `validate`."""

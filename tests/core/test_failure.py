@@ -17,6 +17,8 @@ from reliable_imports.items.model_fields import invalid_row
 from reliable_imports.postgres.statement import changes_session, transaction_command
 from reliable_imports.statuses import Stage
 
+pytestmark = pytest.mark.promise(9)
+
 
 def failure_of(error: BaseException, data: object = None) -> Failure:
     try:

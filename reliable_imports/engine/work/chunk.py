@@ -32,12 +32,13 @@ from reliable_imports.engine.work.preparation import Prepared
 from reliable_imports.engine.work.tolerance import is_environmental
 from reliable_imports.errors import ContextMisuse, DuplicateKey, ItemTimeout
 from reliable_imports.items.failure import Failure, exception_failure, read_failure, rejection, server_failure
-from reliable_imports.items.json_text import loads, with_floats
+from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, ItemNotes, LogLine, Setting, SkipItem, logger
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 from reliable_imports.writes.plan import Origin
@@ -475,7 +476,7 @@ def hash_of_values(batch_type: str, values: Sequence[Any]) -> int:
 def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     """How the processor wants its items: from the stored text or bytes to Python values."""
     tokens = processor.null_tokens
-    exact = frozenset() if processor.decimals else processor.exact_numbers()
+    exact = frozenset() if processor.decimals else facts_of(type(processor)).exact_numbers()
     decimals = processor.decimals or bool(exact)
 
     def parse(stored: StoredItem) -> Any:
