@@ -169,6 +169,7 @@ _MODULES = {
         "ReliableImportsError",
         "RunInterrupted",
         "SchemaNotReady",
+        "SchemaTooNew",
         "SetupFailed",
         "SourceChanged",
         "SourceError",

@@ -338,7 +338,7 @@ class BatchManager:
         Args:
             key: the value of a key of one field, or values by field; see `ErasureKey.of`.
             alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
-            requested_by, note: kept in the audit trail; do not name the person there.
+            requested_by, note: kept in the audit log; do not name the person there.
 
         Raises:
             UnknownBatchType: no processor has this type, and only it knows the key.
@@ -428,7 +428,7 @@ class BatchManager:
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
     ) -> list[LogEntry]:
-        """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
+        """The last lines of the batch's audit log, oldest first. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 

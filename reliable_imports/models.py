@@ -179,7 +179,7 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the audit trail."""
+    """One line of the audit log."""
 
     id: int
     batch_id: int

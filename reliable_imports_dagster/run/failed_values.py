@@ -13,6 +13,7 @@ import psycopg2
 from reliable_imports import BaseProcessor, BatchManager, TableProcessor
 from reliable_imports.postgres.connect import connect, rows, transaction
 from reliable_imports.postgres.queries import load
+from reliable_imports.processor.facts import facts_of
 
 _VALUES = load("failed_values.sql")
 _PATIENCE = "1s"
@@ -76,7 +77,7 @@ def _names(processor: type[BaseProcessor], name: str) -> Sequence[str]:
     """All names of a field, given any: of it, of its column, and in the source; the likeliest in the source first."""
     if not issubclass(processor, TableProcessor):
         return [name]
-    for field in processor.source_fields():
+    for field in facts_of(processor).source_fields() or ():
         own = [*field.source_names, field.name, processor.columns.get(field.name, field.name)]
         if name in own:
             return own

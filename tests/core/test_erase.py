@@ -20,8 +20,10 @@ from reliable_imports import (
     ImportBatchItem,
     ImportContext,
     ItemsInUse,
+    ReprocessRequest,
     TableProcessor,
     TransientError,
+    WhichItems,
 )
 from tests.core.conftest import Sql
 
@@ -138,7 +140,7 @@ def test_no_byte_of_a_person_stays_and_all_counts_do(
         metadata={"asked_by": ["the office", NAME], IBAN: {"note": 'with "quotes"'}},
     )
     people.process_batch(first)
-    again = people.create_reprocess_batch(first, note=f"for {NAME}, Germany")
+    again = people.create_reprocess_batch(first, ReprocessRequest(note=f"for {NAME}, Germany"))
     assert again is not None
     people.process_batch(again)
     monkeypatch.setattr(PeopleProcessor, "fixed", True)
@@ -233,11 +235,11 @@ def test_what_was_erased_is_not_repeated(people: BatchManager, sql: Sql) -> None
     [reason] = people.failure_reasons(batch_id)
     assert (reason.items, reason.sample_item_number) == (2, 3), "a sample that still tells something"
     assert people.reprocess_batch(batch_id).total_items == 1
-    repeat = people.reprocess_batch(batch_id, failed_items_only=False)
+    repeat = people.reprocess_batch(batch_id, ReprocessRequest(which=WhichItems.ALL))
     assert repeat.total_items == 1
     people.erase("people", "p1@example.com")
     assert people.create_reprocess_batch(batch_id) is None
-    assert people.lineages_due() == []
+    assert people.orchestration.lineages_due() == []
     samples = [each.sample_source_data for each in people.failure_reasons(batch_id)]
     assert samples == ["data erased"]
     assert people.failure_reasons(batch_id)[0].title.endswith(": data erased")

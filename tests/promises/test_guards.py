@@ -27,10 +27,15 @@ def places(old: str) -> list[Path]:
     return [path for path in files for _ in range(path.read_text(encoding="utf-8").count(old))]
 
 
+def changes(guard: Guard) -> list[tuple[str, str]]:
+    return [(guard.old, guard.new), *guard.more]
+
+
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.promise}-{guard.name}")
 def test_a_guard_stands_in_one_place(guard: Guard) -> None:
-    found = [str(path.relative_to(ROOT)) for path in places(guard.old)]
-    assert len(found) == 1, f"adapt tests/promises/guards.py: {guard.old!r} is found in {found or 'no file'}"
+    for old, _ in changes(guard):
+        found = [str(path.relative_to(ROOT)) for path in places(old)]
+        assert len(found) == 1, f"adapt tests/promises/guards.py: {old!r} is found in {found or 'no file'}"
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: f"{guard.promise}-{guard.name}")
@@ -40,9 +45,10 @@ def test_a_broken_guard_is_noticed(guard: Guard, server_dsn: str, tmp_path: Path
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, tmp_path / name)
-    (place,) = places(guard.old)
-    broken = tmp_path / place.relative_to(ROOT)
-    broken.write_text(broken.read_text(encoding="utf-8").replace(guard.old, guard.new), encoding="utf-8")
+    for old, new in changes(guard):
+        (place,) = places(old)
+        broken = tmp_path / place.relative_to(ROOT)
+        broken.write_text(broken.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
     result = subprocess.run(
         [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import closing
 
 import psycopg2
 import pytest
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS, make_dsn
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
 from tests.conftest import Sql
@@ -34,6 +36,30 @@ def test_an_outcome_that_cannot_be_recorded_takes_the_writes_along(
     sql("DROP TRIGGER refuse_outcomes ON reliable_imports.import_attempts")
     assert manager.process_batch(batch_id).completed_items == 7
     assert sql("SELECT count(*) FROM writes") == [(7,)]
+
+
+class CommittingProcessor(BaseProcessor):
+    """Of one item: ends the transaction on a connection that it was never given, and begins another one."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
+        if item.source_data["commits"]:
+            for connection in [each for each in gc.get_objects() if isinstance(each, Connection)]:
+                if not connection.closed and connection.info.transaction_status == TRANSACTION_STATUS_INTRANS:
+                    connection.cursor().execute("COMMIT; BEGIN")
+
+
+@pytest.mark.promise(2)
+def test_an_item_that_ends_the_transaction_behind_our_back_fails_alone(manager: BatchManager, sql: Sql) -> None:
+    manager.registry.register(CommittingProcessor)
+    batch_id = manager.create_batch("committing", [{"commits": number == 3} for number in range(1, 6)])
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (4, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert failed.item_number == 3
+    assert sql("SELECT item FROM writes ORDER BY 1") == [(1,), (2,), (4,), (5,)]
 
 
 class RangeMovingProcessor(BaseProcessor):

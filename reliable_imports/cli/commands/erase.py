@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also items whose key differs only in capitals or blanks, or that could not be read and hold it.",
 )
-@click.option("--note", metavar="TEXT", help="Kept in the audit trail; do not name the person.")
+@click.option("--note", metavar="TEXT", help="Kept in the audit log; do not name the person.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @processor_options
 @shared_options
