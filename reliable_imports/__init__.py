@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
@@ -107,6 +108,8 @@ __all__ = [
     "OutstandingReason",
     "ProcessorRegistry",
     "ProcessorWarning",
+    "Purge",
+    "PurgeRequest",
     "ReliableImportsError",
     "ReprocessRequest",
     "RunInterrupted",
@@ -140,6 +143,10 @@ __all__ = [
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
     "batches.erasure": ("Erasure",),
+    "batches.purge": (
+        "Purge",
+        "PurgeRequest",
+    ),
     "batches.request": (
         "ReprocessRequest",
         "WhichItems",

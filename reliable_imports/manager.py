@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, erase, read, reprocess, verify
+from reliable_imports.batches import control, create, erase, purge, read, reprocess, verify
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.erasure import Erasure, ErasureKey
+from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
 from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
@@ -361,6 +362,22 @@ class BatchManager:
         with self._connection() as connection:
             read.get_batch(connection, batch_id)
             return erase.count_erased(connection, batch_id)
+
+    def purge(self, request: PurgeRequest, *, on_progress: PurgeProgress | None = None) -> Purge:
+        """Take the data of the items of old batches out of the tables; counts, reasons and the log of batches stay.
+
+        Items that are outstanding, and those that are being repeated, keep their data. Works in slices, each a short
+        transaction of its own: it may be interrupted and repeated at any time, and several may go on at once.
+        """
+        require_texts(batch_type=request.batch_type, requested_by=request.requested_by)
+        with self._connection() as connection:
+            return purge.purge(connection, request, on_progress)
+
+    def find_to_purge(self, request: PurgeRequest) -> Purge:
+        """What `purge` would look at: batches, and items at most; nothing is changed."""
+        with self._connection() as connection:
+            found = purge.old_batches(connection, request)
+        return Purge(len(found), sum(items for _, items in found))
 
     # For an orchestrator
 

@@ -25,6 +25,7 @@ from reliable_imports.cli.commands.migrate import migrate
 from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
+from reliable_imports.cli.commands.purge import purge
 from reliable_imports.cli.commands.reprocess import reprocess
 from reliable_imports.cli.commands.status import status
 from reliable_imports.cli.commands.verify import verify
@@ -77,6 +78,7 @@ for command in (
     pause,
     process,
     processors,
+    purge,
     reprocess,
     status,
     verify,
