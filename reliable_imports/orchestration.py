@@ -258,7 +258,7 @@ class Orchestration:
         return {row["idempotency_key"]: row["batch_id"] for row in found}
 
     def add_warning(self, batch_id: int, warning: str) -> None:
-        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit trail; once.
+        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit log; once.
 
         Raises UnknownBatch: there is no such batch.
         """

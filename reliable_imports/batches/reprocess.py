@@ -145,7 +145,7 @@ def _take(
                 repeat = item.read_again(reading[0], options)
                 read += item.read_problem is not None and repeat.read_problem is None
                 lines.append(copy_text.line(*repeat))
-            cursor.copy_expert(_REPROCESS["copy_items"], copy_text.BlockReader(lines))
+            cursor.copy_expert(_REPROCESS["copy_repeats"], copy_text.BlockReader(lines))
             taken += len(page)
 
 

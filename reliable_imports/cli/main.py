@@ -46,7 +46,7 @@ from reliable_imports.settings import Settings
 def cli(context: click.Context, show_version: bool) -> None:
     """Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command.
 
-    Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 could not, such as no database; 130 interrupted.
+    Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 not done, as without a database; 130 interrupted.
     """
     if show_version:
         click.echo(f"reliable-imports {_version()}")

@@ -90,7 +90,7 @@ def build_reprocess_op(
         name=name or definition_name(reprocess_name(batch_type)),
         ins={
             "after": dg.In(dg.Nothing),
-            "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole line counts."),
+            "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole lineage counts."),
         },
         out=_OUT,
         tags=_OP_TAGS,

@@ -67,7 +67,7 @@ class ReprocessConfig(dg.Config):
 
     batch_id: int | None = Field(
         default=None,
-        description="A batch; its whole line counts, reprocess batches included. "
+        description="A batch; its whole lineage counts, reprocess batches included. "
         "Without it, all outstanding retryable failures of all batches.",
     )
     reason: str | None = Field(
@@ -76,7 +76,7 @@ class ReprocessConfig(dg.Config):
     )
     exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
     from_item: int | None = Field(
-        default=None, description="Only items from this number on, as in the first batch of the line; needs a batch_id."
+        default=None, description="Only items from this number of the first batch of the lineage on; needs a batch_id."
     )
     to_item: int | None = Field(default=None, description="Only items up to this number, it included.")
     which: WhichItemsOrDefault = Field(

@@ -143,7 +143,7 @@ def _report(
 ) -> BatchReport:
     """
     Args:
-        line: the runs of all batches of its line, oldest first.
+        line: the runs of all batches of its lineage, oldest first.
         own: those of this batch by the Dagster run that reports.
         did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
@@ -363,7 +363,7 @@ def _runs_links(batch: Batch, line: Sequence[RunRecord]) -> dg.MarkdownMetadataV
     """By the runs' ids, as the database knows them: a tag names only one batch of a run that works several."""
     links = [_runs_link(f"runs of batch {batch.id}", [run for run in line if run.batch_id == batch.id])]
     if batch.reprocess_of is not None:
-        links.append(_runs_link(f"runs of its line, from batch {batch.first_batch_id} on", line))
+        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", line))
     return dg.MetadataValue.md("\n\n".join(links))
 
 

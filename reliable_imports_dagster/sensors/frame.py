@@ -55,11 +55,11 @@ def _nothing_hinders() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A batch, or a line of batches, that may want a run.
+    """A batch, or a lineage, that may want a run.
 
     Attributes:
         batch_id: by which people know it.
-        line: the first batch of its line, which is worked by one run at a time.
+        line: the first batch of its lineage, which is worked by one run at a time.
         key: its name among the run keys of the sensor.
         generation: grows with every run that comes to work it.
         job: what a person launches for it.
@@ -152,7 +152,7 @@ def _why_not(
     if candidate.batch_type in exclude_batch_types:
         return f"{candidate.batch_type} is left to a person"
     if past.busy is not None:
-        return f"{past.busy} is working on its line"
+        return f"{past.busy} is working on its lineage"
     if past.idle_in_a_row >= MAX_IDLE_RUNS:
         return (
             f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch "
@@ -182,7 +182,7 @@ def _with_pasts(
 def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> _Past:
     """
     Args:
-        records: the Dagster runs of the line, the newest first.
+        records: the Dagster runs of the lineage, the newest first.
     """
     busy = "another process" if line in activity.live_lineages else None
     idle_runs = idle_in_a_row = 0

@@ -101,7 +101,7 @@ def test_fix_fails_again_fix_again(manager: BatchManager, sql: Sql, failed_batch
     half = manager.reprocess_batch(failed_batch)
     assert (half.total_items, half.completed_items, half.failed_items) == (15, 10, 5)
 
-    # Whichever batch of the line is named, it is the line that is reprocessed.
+    # Whichever batch of the lineage is named, it is the lineage that is reprocessed.
     NotesProcessor.fixed = True
     rest = manager.reprocess_batch(in_vain.batch_id)
     assert (rest.total_items, rest.completed_items) == (5, 5)

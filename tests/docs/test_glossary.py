@@ -21,7 +21,8 @@ CATALOGUE = """
     SELECT table_name FROM information_schema.tables WHERE table_schema = 'reliable_imports'
     UNION SELECT table_name || '.' || column_name FROM information_schema.columns
         WHERE table_schema = 'reliable_imports'
-    UNION SELECT proname FROM pg_proc WHERE pronamespace = 'reliable_imports'::regnamespace
+    UNION SELECT regexp_replace(proname, '_v[0-9]+$', '') FROM pg_proc
+        WHERE pronamespace = 'reliable_imports'::regnamespace
     UNION SELECT conname FROM pg_constraint WHERE connamespace = 'reliable_imports'::regnamespace
 """
 

@@ -25,7 +25,8 @@ ROWS = [
 ]
 CATALOGUE = """
     SELECT 'constraint ' || conname FROM pg_constraint WHERE connamespace = 'reliable_imports'::regnamespace
-    UNION SELECT 'function ' || proname FROM pg_proc WHERE pronamespace = 'reliable_imports'::regnamespace
+    UNION SELECT 'function ' || regexp_replace(proname, '_v[0-9]+$', '') FROM pg_proc
+        WHERE pronamespace = 'reliable_imports'::regnamespace
     UNION SELECT 'view ' || viewname FROM pg_views WHERE schemaname = 'reliable_imports'
     UNION SELECT 'index ' || indexname FROM pg_indexes WHERE schemaname = 'reliable_imports'
     UNION SELECT 'trigger ' || tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid

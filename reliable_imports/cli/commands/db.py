@@ -47,7 +47,7 @@ def stop(invocation: Invocation) -> None:
 @shared_options
 @pass_invocation
 def status(invocation: Invocation) -> None:
-    """Tell whether the embedded server runs, and where; starts nothing, and ends with status 0 either way."""
+    """Tell whether the embedded server runs, and where. Starts nothing; the exit status is 0 either way."""
     _tell(invocation, _server().status())
 
 

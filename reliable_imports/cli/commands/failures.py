@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 @shared_options
 @pass_invocation
 def failures(invocation: Invocation, batch_id: int, reasons: tuple[str, ...], limit: int) -> None:
-    """Show the reasons why items of BATCH failed, with how many and a sample each; with --reason the items of one.
+    """Show why items of BATCH failed: each reason with its count and a sample. With --reason, show its items.
 
-    Where items were repeated, also what is outstanding now across the lineage: the first batch and all that repeat
-    items of it.
+    If items were repeated, also show what is outstanding now across the lineage: the first batch and all batches that
+    repeat items of it.
     """
     manager = invocation.manager()
     if not reasons:

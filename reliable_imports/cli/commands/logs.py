@@ -1,4 +1,4 @@
-"""`logs`: the audit trail of a batch."""
+"""`logs`: the audit log of a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reliable_imports.cli.text import moment, optional
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-@click.command(short_help="Show the audit trail of a batch.")
+@click.command(short_help="Show the audit log of a batch.")
 @click.argument("batch_id", metavar="BATCH", type=batch_number)
 @click.option(
     "--item", "item_number", type=click.IntRange(1, 2**63 - 1), help="Only lines about the item with this number."

@@ -23,7 +23,7 @@ from reliable_imports.cli.progress import process_with_progress
 def process(invocation: Invocation, batch_id: int) -> None:
     """Process the pending items of BATCH, and end with status 1 if any of its items failed.
 
-    May be repeated, after an interruption too, and run several times at once: each item is done once.
+    Safe to repeat, also after an interruption, and to run several times at once: each item is done once.
     """
     manager = invocation.manager_with_processors()
     tell_outcome(invocation.output, manager, process_with_progress(manager, batch_id))

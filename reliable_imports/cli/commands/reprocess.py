@@ -28,11 +28,11 @@ from reliable_imports.cli.text import count, number
     multiple=True,
     help="Only failures of this reason; may be repeated. `failures BATCH` lists them.",
 )
-@click.option("--all", "all_items", is_flag=True, help="All items that have an end, completed ones too.")
+@click.option("--all", "all_items", is_flag=True, help="All items that have ended, completed ones too.")
 @click.option(
     "--overwrite-newer",
     is_flag=True,
-    help="Let an old item overwrite what a newer one has written under the same key; else it is skipped.",
+    help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
 @click.option("--note", metavar="TEXT", help="Why; kept with the new batch.")
 @processor_options

@@ -17,9 +17,9 @@ from reliable_imports.cli.text import count, duration, moment, number, optional
 def status(invocation: Invocation, batch_id: int) -> None:
     """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
 
-    The lineage of a batch are the first one and all that repeat items of it.
+    A batch's lineage is the first batch and all batches that repeat items of it.
 
-    The exit status is 0 also if items failed: the question was answered.
+    The exit status is 0 even if items failed: the question was answered.
     """
     output = invocation.output
     manager = invocation.manager()

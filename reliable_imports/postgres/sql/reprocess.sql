@@ -81,7 +81,7 @@ DECLARE chosen NO SCROLL CURSOR FOR
 -- name: fetch
 FETCH 200 FROM chosen
 
--- name: copy_items
+-- name: copy_repeats
 COPY reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
     repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
