@@ -26,6 +26,7 @@ from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
 from reliable_imports.cli.commands.purge import purge
+from reliable_imports.cli.commands.report import report
 from reliable_imports.cli.commands.reprocess import reprocess
 from reliable_imports.cli.commands.status import status
 from reliable_imports.cli.commands.verify import verify
@@ -79,6 +80,7 @@ for command in (
     process,
     processors,
     purge,
+    report,
     reprocess,
     status,
     verify,
