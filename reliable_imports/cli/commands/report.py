@@ -12,7 +12,7 @@ from reliable_imports.settings import Settings
 
 
 @click.command(short_help="Write a page about a batch, or about all of a type.")
-@click.argument("subject", metavar="BATCH | TYPE")
+@click.argument("subject", metavar="BATCH|TYPE")
 @click.option(
     "-o",
     "--output",
@@ -27,7 +27,8 @@ from reliable_imports.settings import Settings
 @shared_options
 @pass_invocation
 def report(invocation: Invocation, subject: str, file: Path, no_values: bool) -> None:
-    """Write one HTML page: what went in, what did not and why, with values and samples, and what is done about it.
+    """Write one HTML page about BATCH|TYPE: what went in, what did not and why, with values and samples, and what is
+    done about it.
 
     The page needs no network and no scripts. Fields that the processor calls sensitive are masked; without the
     processor the page shows no data of items at all.
