@@ -18,6 +18,7 @@ from reliable_imports.batches import deliveries, read
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.processor.facts import facts_of
 
 __all__ = [
     "DueLineage",
@@ -27,6 +28,7 @@ __all__ = [
     "Orchestration",
     "WaitingBatch",
     "code_version",
+    "facts_of",
     "source_of",
 ]
 

@@ -86,7 +86,7 @@ GUARDS = (
     ),
     Guard(
         2,
-        "function record_chunk_v1",
+        "function record_chunk",
         "IF pg_catalog.txid_current() <> transaction_id THEN",
         "IF false THEN",
         "tests/promises/test_one_transaction.py::test_an_item_that_ends_the_transaction_behind_our_back_fails_alone",
@@ -102,7 +102,7 @@ GUARDS = (
     ),
     Guard(
         2,
-        "function describe_target_v1",
+        "function describe_target",
         "'has_row_triggers', EXISTS (",
         "'has_row_triggers', false AND EXISTS (",
         "tests/writes/test_as_single_inserts.py::test_a_trigger_for_each_row_sees_what_it_would_see_for_single_items",
@@ -117,7 +117,7 @@ GUARDS = (
     ),
     Guard(
         3,
-        "function repeat_statements_v1",
+        "function repeat_statements",
         "EXECUTE statements[number];\n        GET DIAGNOSTICS touched = ROW_COUNT;",
         "touched := counts[number];",
         "tests/core/test_shared_savepoints.py::test_neighbours_of_a_failure_keep_their_writes",
@@ -138,7 +138,7 @@ GUARDS = (
     ),
     Guard(
         4,
-        "function claim_chunk_v1",
+        "function claim_chunk",
         "LIMIT 1\n    FOR UPDATE SKIP LOCKED;",
         "LIMIT 1;",
         "tests/promises/test_one_transaction.py::test_a_range_that_is_held_is_not_handed_out",
@@ -152,7 +152,7 @@ GUARDS = (
     ),
     Guard(
         5,
-        "function claim_chunk_v1",
+        "function claim_chunk",
         "AND open_range.range_number >= from_range\n",
         f"AND open_range.range_number >= from_range AND {LEASE_IS_OVER}\n".replace(
             "%(batch_id)s", "the_batch AND owner.id <> the_run"
@@ -168,7 +168,7 @@ GUARDS = (
     ),
     Guard(
         5,
-        "function run_has_session_v1",
+        "function run_has_session",
         "SELECT FROM pg_catalog.pg_stat_activity AS session\n            WHERE session.pid = run.backend_pid",
         "SELECT FROM pg_catalog.pg_stat_activity AS session\n            WHERE true OR session.pid = run.backend_pid",
         "tests/core/test_misbehaviour.py::test_an_item_that_kills_its_worker_is_set_aside",
@@ -225,7 +225,7 @@ GUARDS = (
     ),
     Guard(
         6,
-        "function run_write_v1",
+        "function run_write",
         "'left out')\n    END;",
         "'unchanged')\n    END;",
         "tests/writes/test_declared_target.py::test_an_item_whose_row_was_left_out_is_skipped",
@@ -289,7 +289,7 @@ GUARDS = (
     ),
     Guard(
         8,
-        "function find_newer_v1",
+        "function find_newer",
         "> (origin_batch, origin_item)",
         "> (origin_batch, origin_item) AND false",
         "tests/core/test_reprocess.py::test_an_old_failure_never_overwrites_newer_data",
@@ -324,7 +324,7 @@ GUARDS = (
     ),
     Guard(
         10,
-        "function claim_chunk_v1",
+        "function claim_chunk",
         ") > max_bytes THEN",
         ") > max_bytes AND false THEN",
         "tests/core/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte",
