@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from reliable_imports.statuses import DATA_ERASED
+
 _MISSING = re.compile(r'^\((?P<columns>.*)\) is not present in table "(?P<table>.*)"')
 _KEY = re.compile(r"^\((?P<columns>.*?)\)")
 
@@ -30,9 +32,9 @@ def in_words(failure: Mapping[str, Any]) -> str:
     """One sentence or two; *failure* is a row of the query `reasons`."""
     field, detail, message = failure["field"], failure["detail"] or "", failure["message"] or ""
     match failure["error_type"]:
-        case "UnreadableItem":
+        case "UnreadableItem" if message != DATA_ERASED:
             return _sentence(f"It could not be read: {message}")
-        case "InvalidRow":
+        case "InvalidRow" if message != DATA_ERASED:
             return _sentence(message)
         case "NotNullViolation" if field:
             return f"{_capital(field)} is empty, and must not be."
@@ -44,6 +46,8 @@ def in_words(failure: Mapping[str, Any]) -> str:
             return f"It breaks the rule “{failure['constraint_name'].replace('_', ' ')}”."
         case kind if kind in _OF_TYPE:
             return _OF_TYPE[kind]
+        case kind if message == DATA_ERASED:
+            return f"{kind}; what it said was erased with the data."
         case _:
             return _sentence(message or failure["title"] or failure["error_type"])
 
