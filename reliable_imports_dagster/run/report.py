@@ -13,6 +13,7 @@ from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, Fai
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.run.accept import PARTITION, repeated_runs
 from reliable_imports_dagster.run.failed_values import commonest_values, masked_fields
+from reliable_imports_dagster.run.report_page import report_page
 from reliable_imports_dagster.run.step import (
     asset_graph_of,
     has_no_partitions,
@@ -260,6 +261,8 @@ def _report(
             metadata["commonest_values"] = _values_table(values)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
+    if folder := getattr(resource_of(context), "report_folder", None):
+        metadata["report"] = report_page(manager, summary, folder)
     metadata["runs"] = _runs_links(batch, lineage)
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
