@@ -141,6 +141,20 @@ def _fill(message: str, known: re.Match[str], fields: dict[str, str], names: Col
     return message
 
 
+def is_known(message: str) -> bool:
+    """Whether PostgreSQL or Python has written the message from a template of its own."""
+    return _known(message) is not None
+
+
+def masked(message: str, source_data: object) -> str:
+    """As `without_values`; of a message without a template, what is quoted and what has digits is left out too."""
+    text = without_values(message, source_data)
+    return text if is_known(message) else _MAY_BE_VALUE.sub("…", text)
+
+
+_MAY_BE_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|(?<![\w{])\w*\d\w*(?![\w}])")
+
+
 # Thousands of items fail with one message.
 @lru_cache(maxsize=256)
 def _known(message: str) -> re.Match[str] | None:

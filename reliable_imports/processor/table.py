@@ -35,6 +35,7 @@ class _Model(NamedTuple):
     validate: Callable[[Any], Any]
     dump: Callable[[Any], dict[str, Any]]
     refusal: type[Exception]
+    schema: Mapping[str, Any]
     fields: tuple[ModelField, ...]
     may_change_fields: bool
     """A validator of the whole model may make one field of several."""
@@ -173,7 +174,7 @@ class TableProcessor(BaseProcessor):
         try:
             instance = model.validate(item.source_data)
         except model.refusal as error:
-            raise invalid_row(error) from None
+            raise invalid_row(error, model.schema) from None
         row = model.dump(instance)
         given = getattr(instance, "model_fields_set", None)
         if given is None or len(given) < len(model.fields):
@@ -231,6 +232,7 @@ class TableProcessor(BaseProcessor):
             adapter.validator.validate_python,
             dump,
             ValidationError,
+            schema,
             fields_of(schema),
             may_change_fields(schema),
             other_columns_of(schema),

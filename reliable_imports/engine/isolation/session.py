@@ -106,6 +106,8 @@ class ItemScope(msgspec.Struct, eq=False):
     """It ran statements of its own, and what those wrote is not known."""
     error: psycopg2.Error | None = None
     """The first error of a statement of this item, whatever the processor made of it."""
+    refused: tuple[Write, ...] = ()
+    """Declared writes that brought it about."""
     is_not_yet: bool = False
     """The error came when its deferred constraints were checked; another item may still bring what it needs."""
     changed_session: bool = False
@@ -121,9 +123,11 @@ class WriteError:
     sqlstate: str
     message: str
     detail: str | None
+    schema: str | None
     table: str | None
     column: str | None
     constraint: str | None
+    context: str | None
 
     @property
     def is_of_the_table(self) -> bool:
@@ -360,6 +364,22 @@ class ChunkSession:
         self._send_for_all(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
         return error
 
+    def ask(self, text: str) -> list[tuple[Any, ...]] | None:
+        """What the server answers to a question about a failure; None if it cannot, and nothing is lost by that."""
+        savepoint = f"{self._savepoints}{next(self._numbers)}"
+        self._send_for_all(f"{self._take_pending()}SAVEPOINT {savepoint}")
+        try:
+            self._cursor.execute(text)
+            found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        except psycopg2.Error as error:
+            if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode in _NOT_OUR_TRANSACTION:
+                self.error = self.error or error
+                raise
+            self._pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+            return None
+        self._pending = f"RELEASE SAVEPOINT {savepoint}; "
+        return found
+
     @property
     def is_full(self) -> bool:
         """Whether the next item might need a subtransaction more than there should be."""
@@ -552,7 +572,11 @@ class ChunkSession:
         plan = write.plan
         told = write.needs_telling or scope.origin is not None
         prefix = f"{_WRITES['forget_what_was_met']}; " if told else ""
-        cursor = self._run(scope, prefix + plan.telling_statement(write, scope.origin, returning), is_blind=False)
+        try:
+            cursor = self._run(scope, prefix + plan.telling_statement(write, scope.origin, returning), is_blind=False)
+        except psycopg2.Error:
+            scope.refused = scope.refused or (write,)
+            raise
         row = cursor.fetchone()
         if row is not None:
             *keys, value = row
@@ -585,7 +609,11 @@ class ChunkSession:
     def _send_declared(self, scope: ItemScope) -> None:
         text, answers = self._statements(scope)
         writes, scope.declared = scope.declared, []
-        self._send(scope, text)
+        try:
+            self._send(scope, text)
+        except psycopg2.Error:
+            scope.refused = tuple(writes)
+            raise
         if not answers:
             scope.written += tuple(writes)
             return

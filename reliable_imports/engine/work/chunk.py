@@ -10,12 +10,12 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.engine.isolation.session import (
@@ -31,8 +31,18 @@ from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.preparation import Prepared
 from reliable_imports.engine.work.tolerance import is_environmental
 from reliable_imports.errors import ContextMisuse, DuplicateKey, ItemTimeout
-from reliable_imports.items.failure import Failure, exception_failure, read_failure, rejection, server_failure
+from reliable_imports.items.code_places import team_code
+from reliable_imports.items.failure import (
+    Failure,
+    Named,
+    Refused,
+    exception_failure,
+    read_failure,
+    rejection,
+    server_failure,
+)
 from reliable_imports.items.json_text import loads, with_floats
+from reliable_imports.items.rejection import Rejected, why_rejected
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.postgres.queries import load
@@ -40,8 +50,16 @@ from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, ItemNotes, LogLine, Setting, SkipItem, logger
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.writes.plan import Origin
+from reliable_imports.writes.plan import Origin, Write
 from reliable_imports.writes.plans import Plans
+from reliable_imports.writes.refusals import (
+    cells_of,
+    is_raised_by_code,
+    named_of,
+    names_no_column,
+    refusals,
+    refusals_query,
+)
 
 _WRITES = load("writes.sql")
 
@@ -109,7 +127,8 @@ class Chunk:
         self._parse = parser(processor)
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
-        self._user_file = _file_of(type(processor))
+        self._plans = plans
+        self._team = team_code(type(processor))
         self._has_time_limit = processor.item_timeout is not None
         self._is_validating = False
         self._unread = ImportBatchItem(batch.id, 0, None)
@@ -175,11 +194,19 @@ class Chunk:
             del self.attempts[cut:]
         if self.session.write_errors:
             by_scope = {id(attempt.scope): attempt for attempt in self.attempts}
-            for error in self.session.write_errors:
+            errors = self.session.write_errors
+            asked = [
+                each.scope.declared
+                if _asks(each.sqlstate, each.table, each.column, each.constraint, each.context)
+                else ()
+                for each in errors
+            ]
+            refused = self._refused(asked)
+            for place, error in enumerate(errors):
                 attempt = by_scope[id(error.scope)]
                 attempt.outcome = Outcome.FAILED
                 attempt.result = None
-                attempt.failure = self._refused_write(error, attempt.item.source_data)
+                attempt.failure = self._refused_write(error, attempt.item.source_data, refused.get(place, ()))
                 if error.is_not_yet and not attempt.stored.tries_last:
                     attempt.waits_for_others = True
                     continue
@@ -251,7 +278,7 @@ class Chunk:
             session.raise_if_not_the_items(scope)
             ctx._end()
             session.undo(scope)
-            self._book_failure(attempt, rejection(self._batch.batch_type, no.returned_none_from))
+            self._book_failure(attempt, self._rejection(no, attempt.item))
             return
         except BaseException as error:  # the one place where user code's errors are caught
             self._end_if_forked()
@@ -261,14 +288,14 @@ class Chunk:
             if attempt.item is self._unread:
                 attempt.item = self._item(stored)
             if isinstance(error, TimedOut):
-                error = self._timeout()
+                error = self._timeout().with_traceback(error.__traceback__)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             session.raise_if_not_the_items(scope)
             session.undo(scope)
             attempt.result = None
             attempt.waits_for_others = scope.is_not_yet and not stored.tries_last
-            self._book_failure(attempt, self._failure(stage, error, attempt.item), error)
+            self._book_failure(attempt, self._failure(stage, error, attempt.item, scope), error)
             return
         if notes.lookups and attempt.outcome is Outcome.COMPLETED:
             self._setting.found.update(notes.lookups)
@@ -308,28 +335,72 @@ class Chunk:
             return None
         return hash_of_values(self._batch.batch_type, values)
 
-    def _failure(self, stage: Stage, error: BaseException, item: ImportBatchItem) -> Failure:
+    def _failure(self, stage: Stage, error: BaseException, item: ImportBatchItem, scope: ItemScope) -> Failure:
+        named = None
+        refused: Sequence[Refused] = ()
+        if isinstance(error, psycopg2.Error) and error.pgcode:
+            diag = error.diag
+            named = self._named(diag.schema_name, diag.table_name, diag.constraint_name)
+            if scope.refused and _asks(
+                error.pgcode, diag.table_name, diag.column_name, diag.constraint_name, diag.context
+            ):
+                refused = self._refused([scope.refused]).get(0, ())
         return exception_failure(
             self._batch.batch_type,
             stage,
             error,
             source_data=item.source_data,
-            user_file=self._user_file,
+            team=self._team,
+            named=named,
+            refused=refused,
+            is_declared=bool(scope.refused),
             retryable=isinstance(error, self._processor.transient_errors),
         )
 
-    def _refused_write(self, error: WriteError, source_data: object) -> Failure:
+    def _rejection(self, no: _Rejected, item: ImportBatchItem) -> Failure:
+        if no.returned_none_from is not None:
+            name = f"{no.returned_none_from}.validate_item"
+            rejected = Rejected(f"{name} returned None, which rejects the item; is a `return` missing?")
+        else:
+            validate = inspect.unwrap(type(self._processor).validate_item)
+            rejected = why_rejected(validate, item)
+        return rejection(self._batch.batch_type, rejected, item.source_data)
+
+    def _refused_write(self, error: WriteError, source_data: object, refused: Sequence[Refused]) -> Failure:
         return server_failure(
             self._batch.batch_type,
             Stage.WRITE,
             sqlstate=error.sqlstate,
             message=error.message,
             detail=error.detail,
-            table=error.table,
-            column=error.column,
-            constraint=error.constraint,
+            table=error.table or None,
+            column=error.column or None,
+            constraint=error.constraint or None,
+            context=error.context,
+            named=self._named(error.schema, error.table, error.constraint) or _target_of(error.scope.declared),
+            refused=refused,
             source_data=source_data,
         )
+
+    def _named(self, schema: str | None, table: str | None, constraint: str | None) -> Named | None:
+        """What a table and a constraint are called for all partitions alike; asked once for each."""
+        if not schema or not table:
+            return None
+        known = self._plans.names
+        facts = (schema, table, constraint or None)
+        if facts not in known:
+            asked = {"schema": schema, "table": table, "constraint": constraint or None}
+            rows = self.session.ask(self.session.mogrify(_WRITES["root_names"], asked))
+            known[facts] = named_of(rows[0] if rows else None, table, constraint or None)
+        return known[facts]
+
+    def _refused(self, writes: Sequence[Sequence[Write]]) -> Mapping[int, Sequence[Refused]]:
+        """Of items whose writes were refused, by place: the columns that refuse their values."""
+        cells = [cell for place, each in enumerate(writes) for cell in cells_of(place, each)]
+        if not cells:
+            return {}
+        rows = self.session.ask(refusals_query(cells, self.session.connection.server_version))
+        return refusals(cells, rows[0][0] if rows else None)
 
     def _is_environmental(self, failure: Failure, error: WriteError) -> bool:
         """Whether a refused write says more about the world; of each reason the first one is looked at closely."""
@@ -428,6 +499,19 @@ class Chunk:
             raise SkipItem(f"item {newer[1]} of batch {newer[0]} is newer and has completed the same natural key")
 
 
+def _asks(sqlstate: str, table: str | None, column: str | None, constraint: str | None, context: str | None) -> bool:
+    """Whether to ask which column an error is about."""
+    return names_no_column(sqlstate, table or None, column or None, constraint or None) and not is_raised_by_code(
+        context
+    )
+
+
+def _target_of(writes: Sequence[Write]) -> Named | None:
+    """The table, where an error names none."""
+    tables = {write.plan.target.root for write in writes}
+    return Named(tables.pop()) if len(tables) == 1 else None
+
+
 def _tell_of_left(attempt: Attempt) -> None:
     """Say of a completed item which rows it has left as they are; if those are all, it is skipped."""
     scope = attempt.scope
@@ -488,11 +572,3 @@ def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
         return value
 
     return parse
-
-
-@lru_cache(maxsize=64)
-def _file_of(processor: type) -> str | None:
-    try:
-        return inspect.getsourcefile(processor)
-    except (TypeError, OSError):  # defined where there is no file, as in an interactive session
-        return None
