@@ -59,6 +59,7 @@ class Place(NamedTuple):
         is_guarded: a condition leads to it.
         names_data: it says by itself which field it looks at.
         parameters: those of the function that it depends on.
+        names: those of them that hold the name of a field.
         keys: local variables that run through names written in the code, by which it looks at a field.
         field: the field that it looks at, if one is written in it.
         words: what a `raise` says, values as `…`; a parameter's name in braces with `{=` before it is to be filled in.
@@ -72,6 +73,7 @@ class Place(NamedTuple):
     is_guarded: bool
     names_data: bool
     parameters: frozenset[str]
+    names: frozenset[str]
     keys: tuple[tuple[str, str], ...]
     field: str | None
     words: str | None
@@ -334,6 +336,7 @@ class _Writer:
         self.names_data = False
         self.field: str | None = None
         self.parameters: set[str] = set()
+        self.names: set[str] = set()
         self.keys: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._within: list[str] = []
@@ -396,6 +399,10 @@ class _Writer:
             self.names_data = True
             if isinstance(index.value, str):
                 self.field = index.value
+        elif isinstance(index, ast.Name):
+            bound = self.scope.binding(index)
+            if bound is not None and bound[1] == "parameter":
+                self.names.add(index.id)
 
     def _name(self, node: ast.Name) -> str:
         name = node.id
@@ -489,6 +496,7 @@ def _find_place(code: CodeType, instruction: int, line: int) -> Place | None:
         is_guarded=is_guarded,
         names_data=writer.names_data,
         parameters=frozenset(writer.parameters),
+        names=frozenset(writer.names),
         keys=tuple(writer.keys.items()),
         field=writer.field,
         words=words,
@@ -659,6 +667,7 @@ class Call(NamedTuple):
     is_guarded: bool
     names_data: bool
     parameters: frozenset[str]
+    names: frozenset[str]
     keys: tuple[tuple[str, str], ...]
     field: str | None
     words: Mapping[str, str]
@@ -699,6 +708,7 @@ def call_from(caller: Place, callee: Place, wanted: frozenset[str], is_stepped_o
         is_guarded,
         writer.names_data,
         frozenset(writer.parameters),
+        frozenset(writer.names),
         tuple(writer.keys.items()),
         writer.field,
         words,

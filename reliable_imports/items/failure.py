@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import opcode
 import os
 import re
 import traceback
@@ -35,6 +34,7 @@ from reliable_imports.items.fingerprint import (
     locate,
     locate_timeout,
     missing_key,
+    raised_by,
     server_places,
     words_that_are_written,
 )
@@ -56,7 +56,6 @@ _DETAIL_VALUES = re.compile(r"\)=\((.*)\)[^()]*$", re.DOTALL)
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _MAX_VALUE = 200
 _NOBODYS = TeamCode()
-_RAISE = opcode.opmap["RAISE_VARARGS"]
 
 
 class Fault(NamedTuple):
@@ -453,25 +452,14 @@ def _words_of(error: BaseException, located: Located, team: TeamCode, source_dat
         said = str(error)
         if not said:
             return ""
-        raised = _raised_by(error.__traceback__)
+        raised = raised_by(error.__traceback__)
         if raised is None:
-            return masked(said, source_data)
+            return masked(said, source_data, located.code)
         if located.facts or team is _NOBODYS:
             return words_that_are_written(without_values(said, source_data), {raised, *team.files})
         return ""
     except Exception:  # a broken __str__ must not keep the failure from being recorded
         return ""
-
-
-def _raised_by(trace: TracebackType | None) -> str | None:
-    """The file of the `raise`; None if the interpreter, or a library that is no Python, brought the error about."""
-    last = None
-    while trace is not None:
-        last, trace = trace, trace.tb_next
-    if last is None:
-        return None
-    code = last.tb_frame.f_code
-    return code.co_filename if code.co_code[last.tb_lasti] == _RAISE else None
 
 
 def _clean(text: str, limit: int = _MAX_MESSAGE) -> str:

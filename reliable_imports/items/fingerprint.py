@@ -8,6 +8,7 @@ and column, and the kinds of errors that led to this one.
 from __future__ import annotations
 
 import hashlib
+import opcode
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -28,6 +29,7 @@ _MAX_NESTING = 8
 _QUOTES = "\"'\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a\u300c\u300d\u300e\u300f"
 _IDENTIFIER = re.compile(rf"[{_QUOTES}]\s?([^{_QUOTES}]+?)\s?[{_QUOTES}]")
 _PLPGSQL = re.compile(r"^.*?PL/pgSQL.*?((?:[\w$]+|\"[^\"]+\")(?:\.(?:[\w$]+|\"[^\"]+\"))?\([^()]*\))\D*?(\d+)")
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 _OUR_FUNCTIONS = "reliable_imports."
 
 
@@ -77,31 +79,31 @@ def locate(error: BaseException, team: TeamCode) -> Located:
     facts = [place.function, place.text, *values]
     field = values[-1] if values else place.field
     words = place.words if innermost == len(calls) - 1 else None
-    wanted, names_data, is_bare = place.parameters, place.names_data or bool(values), _only_raises(place)
+    wanted, is_bare = _wanted(place, values), place.is_raise and not place.is_guarded
     seen = {frame.f_code}
     number = innermost
     for _ in range(_MAX_CALLS):
-        if not (is_bare or (wanted and not names_data) or (words is not None and "{=" in words)):
+        if not (is_bare or wanted or (words is not None and "{=" in words)):
             break
         number = _caller(calls, number, team, seen)
         caller = _place(calls[number]) if number >= 0 else None
         if caller is None:
             break
         call = call_from(caller, place, wanted, is_bare)
-        values = _values_of_keys(call, calls[number][0])
-        if is_bare or (wanted and not names_data):
+        if is_bare or wanted:
+            values = _values_of_keys(call, calls[number][0])
             facts += [call.text, *values]
             field = (values[-1] if values else call.field) or field
-            names_data = names_data or call.names_data or bool(values)
+            wanted = _wanted(call, values)
         words = _filled(words, call.words)
-        wanted = call.parameters
         is_bare = is_bare and not call.is_guarded
         place = caller
     return Located(tuple(facts), first.function, field, _filled(words, None), first.code)
 
 
-def _only_raises(place: Place) -> bool:
-    return place.is_raise and not place.is_guarded
+def _wanted(place: Place | Call, values: Collection[str]) -> frozenset[str]:
+    """The parameters of which a caller knows more: all, unless the field that is looked at is known."""
+    return place.names if place.names_data or values else place.parameters
 
 
 _Frame = tuple[FrameType, int, int]
@@ -239,15 +241,32 @@ _STATUSES = ("status_code", "status", "code", "smtp_code", "sqlstate")
 
 
 def missing_key(error: KeyError, team: TeamCode, source_data: object) -> str | None:
-    """The key of a KeyError that is a name in the code and no data of the item's."""
+    """The key of a KeyError that is a name in the code and no data of the item's.
+
+    What the team's own code raises carries its own words, and they are no part of a cause.
+    """
     key = error.args[0] if len(error.args) == 1 else None
     if not isinstance(key, str) or not key:
+        return None
+    raised_in = raised_by(error.__traceback__)
+    if raised_in is not None and team.has(raised_in):
         return None
     files = {frame.f_code.co_filename for frame, _, _ in _calls(error.__traceback__)}
     files = {each for each in files if team.has(each)} | set(team.files)
     if not any(key in written_words(each) for each in files):
         return None
     return None if _is_value(key.casefold(), source_data) else key
+
+
+def raised_by(trace: TracebackType | None) -> str | None:
+    """The file of the `raise`; None if the interpreter, or a library that is no Python, brought the error about."""
+    last = None
+    while trace is not None:
+        last, trace = trace, trace.tb_next
+    if last is None:
+        return None
+    code = last.tb_frame.f_code
+    return code.co_filename if code.co_code[last.tb_lasti] == _RAISE else None
 
 
 def _is_value(text: str, data: object, depth: int = 0) -> bool:

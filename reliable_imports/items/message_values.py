@@ -7,6 +7,7 @@ other messages, such as those of a trigger or of a processor, every word may be 
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Collection, Iterator
 from decimal import Decimal
@@ -146,13 +147,24 @@ def is_known(message: str) -> bool:
     return _known(message) is not None
 
 
-def masked(message: str, source_data: object) -> str:
-    """As `without_values`; of a message without a template, what is quoted and what has digits is left out too."""
+def masked(message: str, source_data: object, code: str = "") -> str:
+    """As `without_values`; of a message without a template, what is quoted and what has digits is left out too.
+
+    Args:
+        code: whose names stay, as those of types do.
+    """
     text = without_values(message, source_data)
-    return text if is_known(message) else _MAY_BE_VALUE.sub("…", text)
+    if is_known(message):
+        return text
+    return _MAY_BE_VALUE.sub(lambda found: found[0] if _is_name(found[0][1:-1], code) else "…", text)
 
 
 _MAY_BE_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|(?<![\w{])\w*\d\w*(?![\w}])")
+_TYPES = frozenset({"NoneType", *(name for name, value in vars(builtins).items() if isinstance(value, type))})
+
+
+def _is_name(text: str, code: str) -> bool:
+    return text in _TYPES or (text.isidentifier() and re.search(rf"\b{text}\b", code) is not None)
 
 
 # Thousands of items fail with one message.

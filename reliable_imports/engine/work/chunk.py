@@ -42,7 +42,7 @@ from reliable_imports.items.failure import (
     server_failure,
 )
 from reliable_imports.items.json_text import loads, with_floats
-from reliable_imports.items.rejection import Rejected, why_rejected
+from reliable_imports.items.rejection import why_rejected
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.postgres.queries import load
@@ -358,12 +358,11 @@ class Chunk:
         )
 
     def _rejection(self, no: _Rejected, item: ImportBatchItem) -> Failure:
+        rejected = why_rejected(inspect.unwrap(type(self._processor).validate_item), item)
         if no.returned_none_from is not None:
             name = f"{no.returned_none_from}.validate_item"
-            rejected = Rejected(f"{name} returned None, which rejects the item; is a `return` missing?")
-        else:
-            validate = inspect.unwrap(type(self._processor).validate_item)
-            rejected = why_rejected(validate, item)
+            words = f"{name} returned None, which rejects the item; is a `return` missing?"
+            rejected = rejected._replace(words=words)
         return rejection(self._batch.batch_type, rejected, item.source_data)
 
     def _refused_write(self, error: WriteError, source_data: object, refused: Sequence[Refused]) -> Failure:
