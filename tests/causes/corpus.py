@@ -118,7 +118,7 @@ def _rows() -> dict[str, list[dict[str, Any]]]:
             {name: value, **how} for value in values for how in ({}, {"how": "returning"}, {"how": "read"})
         ]
     for name, values in {
-        "low": ["x", "it's \"7\"", ""], "high": ["x"], "day": ["today's", "gestern"], "night": ["hier"],
+        "low": ["x", "it's \"7\"", ""], "high": ["x"], "day": ["some day", "gestern"], "night": ["hier"],
         "at": ["noonish"], "since": ["long ago"], "mark": ["x"], "sign": ["x", "y-z"], "grade": ["old", "broken"],
         "worth": ["old"], "home": ["1234", "ABCDE"], "work": ["123"], "parts": ["x", "{1,x}"], "pieces": ["{y}"],
         "flag": ["maybe"], "lamp": ["perhaps"],

@@ -1,4 +1,4 @@
-"""Counts wrong merges and wrong splits of reasons: `python -m tests.causes.measure`.
+"""Counts wrong merges and wrong splits of reasons: `python -m tests.causes.measure [--titles] [--reasons]`.
 
 A reason that k causes share is k - 1 wrong merges, and a cause that is told as k reasons is k - 1 wrong splits.
 """
@@ -122,6 +122,9 @@ def main() -> None:
         print(f"did not fail: {each}")
     if "--titles" in sys.argv:
         print(*sorted(seen.titles), sep="\n")
+    if "--reasons" in sys.argv:  # to compare with those of another server, such as one that speaks another language
+        for (batch_type, cause), reasons in sorted(seen.reasons.items()):
+            print(batch_type, *sorted(reasons), cause)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from tests.causes.measure import Grouping, edits_that_split, measure, prepare
 
 
 @pytest.fixture
-def library(manager: BatchManager) -> BatchManager:
+def library(database: str) -> BatchManager:
+    manager = BatchManager(database)
     prepare(manager)
     return manager
 

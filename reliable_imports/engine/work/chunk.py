@@ -340,7 +340,7 @@ class Chunk:
         refused: Sequence[Refused] = ()
         if isinstance(error, psycopg2.Error) and error.pgcode:
             diag = error.diag
-            named = self._named(diag.schema_name, diag.table_name, diag.constraint_name)
+            named = self._named(diag.schema_name, diag.table_name, diag.constraint_name) or _target_of(scope.refused)
             if scope.refused and _asks(
                 error.pgcode, diag.table_name, diag.column_name, diag.constraint_name, diag.context
             ):

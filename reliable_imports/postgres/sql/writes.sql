@@ -136,16 +136,27 @@ CROSS JOIN LATERAL pg_catalog.pg_input_error_info(cell.value, cell.type) AS refu
 WHERE refusal.sql_error_code IS NOT NULL
 
 -- name: refused_values_before_16
--- The same by casts, each in a subtransaction that writes nothing.
+-- The same by casts, each in a subtransaction that writes nothing. A cast to a domain cuts what is too long for it.
 DO $refused_values$
 DECLARE
-    texts  text[] := {texts};
-    types  text[] := {types};
-    found  json[] := '{{}}';
+    texts    text[] := {texts};
+    types    text[] := {types};
+    found    json[] := '{{}}';
+    longest  integer;
 BEGIN
     FOR place IN 1 .. pg_catalog.cardinality(texts) LOOP
         BEGIN
             EXECUTE pg_catalog.format('SELECT %L::%s', texts[place], types[place]);
+            SELECT domain.typtypmod - 4
+            INTO longest
+            FROM pg_catalog.pg_type AS domain
+            WHERE domain.oid = types[place]::pg_catalog.regtype
+                AND domain.typtype = 'd'
+                AND domain.typbasetype IN ('pg_catalog.varchar'::pg_catalog.regtype, 'pg_catalog.bpchar'::pg_catalog.regtype)
+                AND domain.typtypmod > 4;
+            IF pg_catalog.length(pg_catalog.rtrim(texts[place], ' ')) > longest THEN
+                found := found || pg_catalog.json_build_array(place - 1, '22001');
+            END IF;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
             found := found || pg_catalog.json_build_array(place - 1, SQLSTATE);
         END;
