@@ -16,8 +16,8 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn
 
 from benchmarks.rows import TARGET_SQL
+from reliable_imports import BatchManager
 from reliable_imports.embedded import DURABLE, EmbeddedPostgres
-from reliable_imports.postgres.schema import migrate
 
 # Room for a whole round between two checkpoints, which would otherwise fall upon one way or another by chance.
 _SETTINGS = {**DURABLE, "shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
@@ -51,7 +51,7 @@ class Databases:
         self._administrate("CREATE DATABASE {name}", self._template)
         try:
             dsn = self._dsn_of(self._template)
-            migrate(dsn)
+            BatchManager(dsn).migrate()
             with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
                 cursor.execute(TARGET_SQL)
             yield self

@@ -14,13 +14,22 @@ from psycopg2 import sql
 from example_repo import DATA
 from example_repo.flights_of_2013 import flights_of_2013, full_year_path
 from reliable_imports import BatchManager, BatchSummary, ConfigurationError, ProcessorRegistry
-from reliable_imports.cli.invocation import Invocation, pass_invocation, requester, shared_options
-from reliable_imports.cli.output import Output, as_json_value
-from reliable_imports.cli.progress import waiting
-from reliable_imports.cli.report import failed_for, reason_document, reasons_table
-from reliable_imports.cli.text import count, duration, number
-from reliable_imports.postgres.connect import connect, transaction
-from reliable_imports.postgres.dsn import redacted_dsn
+from reliable_imports.cli import (
+    Invocation,
+    Output,
+    as_json_value,
+    count,
+    duration,
+    failed_for,
+    number,
+    pass_invocation,
+    reason_document,
+    reasons_table,
+    requester,
+    shared_options,
+    waiting,
+)
+from reliable_imports.postgres import connect, redacted_dsn, transaction
 from reliable_imports.settings import Settings, resolve_dsn
 
 if TYPE_CHECKING:
@@ -139,7 +148,7 @@ def _prepare_database(steps: Steps, settings: Settings) -> str:
         says(f"{'embedded' if settings.dsn is None else 'yours'}, version {version}, {redacted_dsn(dsn)}")
     with steps.step("Schema reliable_imports") as says:
         applied = BatchManager(dsn).migrate()
-        says(f"{count(len(applied), 'migration')} applied" if applied else "up to date")
+        says(f"{count(len(applied), 'change')} applied" if applied else "up to date")
     with steps.step("Tables in schema example") as says:
         says("emptied; the history of all batches is kept" if _empty_tables(dsn) else "made by the first import")
     return dsn

@@ -1,64 +1,71 @@
-"""Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command."""
+"""Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command.
 
+What is named here is imported when it is first asked for: who wants an error class, or the help of the command line,
+need not load a database driver.
+"""
+
+import importlib as _importlib
 import logging as _logging
+from typing import TYPE_CHECKING, Any
 
-from reliable_imports.batches.orchestrate import FailingLineage, FailuresPage, LineageActivity, WaitingBatch
-from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import (
-    AlreadyImported,
-    BatchFinished,
-    ConfigurationError,
-    ContextMisuse,
-    DatabaseError,
-    DiscoveryError,
-    DuplicateBatchType,
-    DuplicateKey,
-    EmbeddedServerError,
-    IdempotencyKeyTaken,
-    InvalidDsn,
-    InvalidParams,
-    InvalidProcessor,
-    InvalidRow,
-    ItemError,
-    ItemTimeout,
-    KilledWorker,
-    NullInKey,
-    ProcessorWarning,
-    ReliableImportsError,
-    RunInterrupted,
-    SchemaNotReady,
-    SetupFailed,
-    SourceChanged,
-    SourceError,
-    SourceUnavailable,
-    TransientError,
-    UnknownBatch,
-    UnknownBatchType,
-    UnknownReason,
-    UnsupportedDatabase,
-    UnusableTarget,
-)
-from reliable_imports.items.failure import Failure
-from reliable_imports.manager import BatchManager
-from reliable_imports.models import (
-    Batch,
-    BatchSummary,
-    Delivery,
-    DueLineage,
-    FailureReason,
-    ImportBatchItem,
-    ItemRecord,
-    LogEntry,
-    OutstandingReason,
-    RunRecord,
-)
-from reliable_imports.processor.base import BaseProcessor, batch_type_of
-from reliable_imports.processor.context import ImportContext
-from reliable_imports.processor.registry import ProcessorRegistry
-from reliable_imports.processor.table import TableProcessor
-from reliable_imports.sources import Source, SourceOptions, open_source
-from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
-from reliable_imports.writes.plan import UniqueIndex
+if TYPE_CHECKING:
+    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.verify import Verification
+    from reliable_imports.errors import (
+        AlreadyImported,
+        BatchFinished,
+        ConfigurationError,
+        ContextMisuse,
+        DatabaseError,
+        DiscoveryError,
+        DuplicateBatchType,
+        DuplicateKey,
+        EmbeddedServerError,
+        IdempotencyKeyTaken,
+        InvalidDsn,
+        InvalidParams,
+        InvalidProcessor,
+        InvalidRow,
+        ItemError,
+        ItemTimeout,
+        KilledWorker,
+        NullInKey,
+        ProcessorWarning,
+        ReliableImportsError,
+        RunInterrupted,
+        SchemaNotReady,
+        SchemaTooNew,
+        SetupFailed,
+        SourceChanged,
+        SourceError,
+        SourceUnavailable,
+        TransientError,
+        UnknownBatch,
+        UnknownBatchType,
+        UnknownReason,
+        UnsupportedDatabase,
+        UnusableTarget,
+    )
+    from reliable_imports.items.failure import Failure
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.models import (
+        Batch,
+        BatchSummary,
+        Delivery,
+        FailureReason,
+        ImportBatchItem,
+        ItemRecord,
+        LogEntry,
+        OutstandingReason,
+        RunRecord,
+    )
+    from reliable_imports.processor.base import BaseProcessor, batch_type_of
+    from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.registry import ProcessorRegistry
+    from reliable_imports.processor.table import TableProcessor
+    from reliable_imports.sources import Source, SourceOptions, open_source
+    from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+    from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
     "AlreadyImported",
@@ -73,14 +80,11 @@ __all__ = [
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
-    "DueLineage",
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
-    "FailingLineage",
     "Failure",
     "FailureReason",
-    "FailuresPage",
     "IdempotencyKeyTaken",
     "ImportBatchItem",
     "ImportContext",
@@ -93,7 +97,6 @@ __all__ = [
     "ItemStatus",
     "ItemTimeout",
     "KilledWorker",
-    "LineageActivity",
     "LogEntry",
     "NullInKey",
     "Outcome",
@@ -101,12 +104,14 @@ __all__ = [
     "ProcessorRegistry",
     "ProcessorWarning",
     "ReliableImportsError",
+    "ReprocessRequest",
     "RunInterrupted",
     "RunMode",
     "RunOutcome",
     "RunRecord",
     "Runner",
     "SchemaNotReady",
+    "SchemaTooNew",
     "SetupFailed",
     "Source",
     "SourceChanged",
@@ -123,10 +128,102 @@ __all__ = [
     "UnsupportedDatabase",
     "UnusableTarget",
     "Verification",
-    "WaitingBatch",
+    "WhichItems",
     "batch_type_of",
     "open_source",
 ]
 
+# The modules of these names; the imports above, which a type checker reads, say the same.
+_MODULES = {
+    "batches.request": (
+        "ReprocessRequest",
+        "WhichItems",
+    ),
+    "batches.verify": ("Verification",),
+    "errors": (
+        "AlreadyImported",
+        "BatchFinished",
+        "ConfigurationError",
+        "ContextMisuse",
+        "DatabaseError",
+        "DiscoveryError",
+        "DuplicateBatchType",
+        "DuplicateKey",
+        "EmbeddedServerError",
+        "IdempotencyKeyTaken",
+        "InvalidDsn",
+        "InvalidParams",
+        "InvalidProcessor",
+        "InvalidRow",
+        "ItemError",
+        "ItemTimeout",
+        "KilledWorker",
+        "NullInKey",
+        "ProcessorWarning",
+        "ReliableImportsError",
+        "RunInterrupted",
+        "SchemaNotReady",
+        "SchemaTooNew",
+        "SetupFailed",
+        "SourceChanged",
+        "SourceError",
+        "SourceUnavailable",
+        "TransientError",
+        "UnknownBatch",
+        "UnknownBatchType",
+        "UnknownReason",
+        "UnsupportedDatabase",
+        "UnusableTarget",
+    ),
+    "items.failure": ("Failure",),
+    "manager": ("BatchManager",),
+    "models": (
+        "Batch",
+        "BatchSummary",
+        "Delivery",
+        "FailureReason",
+        "ImportBatchItem",
+        "ItemRecord",
+        "LogEntry",
+        "OutstandingReason",
+        "RunRecord",
+    ),
+    "processor.base": (
+        "BaseProcessor",
+        "batch_type_of",
+    ),
+    "processor.context": ("ImportContext",),
+    "processor.registry": ("ProcessorRegistry",),
+    "processor.table": ("TableProcessor",),
+    "sources": (
+        "Source",
+        "SourceOptions",
+        "open_source",
+    ),
+    "statuses": (
+        "BatchStatus",
+        "ItemStatus",
+        "Outcome",
+        "RunMode",
+        "RunOutcome",
+        "Runner",
+        "Stage",
+    ),
+    "writes.plan": ("UniqueIndex",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
 # A library says nothing on its own: whoever wants its messages configures logging.
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # so that this is asked once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

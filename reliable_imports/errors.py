@@ -19,6 +19,7 @@
     │       └── SourceChanged     it was changed while it was read
     ├── DatabaseError             the database cannot do its part now; nothing was lost
     │   ├── SchemaNotReady
+    │   ├── SchemaTooNew
     │   ├── RunInterrupted
     │   ├── SetupFailed
     │   └── EmbeddedServerError
@@ -203,11 +204,37 @@ class DatabaseError(ReliableImportsError):
 
 
 class SchemaNotReady(DatabaseError):
-    def __init__(self, found: int | None, needed: int) -> None:
-        self.found = found
-        self.needed = needed
-        state = "has no reliable_imports schema" if found is None else f"is at migration {found} of {needed}"
+    """The schema is not there, or lacks something of this release.
+
+    Attributes:
+        missing: the migrations, functions and views that are to be applied, by name; None if nothing is there yet.
+    """
+
+    def __init__(self, missing: Sequence[str] | None) -> None:
+        self.missing = None if missing is None else tuple(missing)
+        state = "has no reliable_imports schema" if missing is None else f"lacks {_a_few(missing)} of this release"
         super().__init__(f"the database {state}; run `reliable-imports migrate`")
+
+
+class SchemaTooNew(DatabaseError):
+    """A later release has migrated the database, and this one cannot work with what is there.
+
+    Attributes:
+        release: of this program.
+        needed: the newest release that is known to have left something there, or None.
+        gone: what this program calls and does not find, by name.
+    """
+
+    def __init__(self, release: str, needed: str | None, gone: Sequence[str]) -> None:
+        self.release = release
+        self.needed = needed
+        self.gone = tuple(gone)
+        lacks = f" and does not have {_a_few(gone)}" if gone else ""
+        super().__init__(
+            f"the database is that of a later release{lacks}: "
+            f"release {release} of reliable-imports cannot work with it; "
+            f"install {f'release {needed} or later' if needed else 'the release that migrated it'}"
+        )
 
 
 class RunInterrupted(DatabaseError):
@@ -310,3 +337,8 @@ class KilledWorker(ItemError):
 
 class TransientError(ItemError):
     """Raise it in a processor when another try later may well succeed: the failure is marked retryable."""
+
+
+def _a_few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

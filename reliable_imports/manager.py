@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, deliveries, orchestrate, read, reprocess, verify
+from reliable_imports.batches import control, create, read, reprocess, verify
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.orchestrate import FailuresPage, LineageActivity, WaitingBatch
-from reliable_imports.batches.reprocess import ReprocessRequest
+from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.engine.run import Identity, ProgressCallback, Run
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.items.given import json_object, require_texts
+from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.models import (
     Batch,
     BatchSummary,
     Delivery,
-    DueLineage,
     FailureReason,
     ItemRecord,
     LogEntry,
     OutstandingReason,
     RunRecord,
 )
+from reliable_imports.orchestration import Orchestration
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import connect
 from reliable_imports.processor.params import processor_for, with_params
@@ -41,9 +37,8 @@ from reliable_imports.settings import resolve_dsn
 from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
-logger = logging.getLogger("reliable_imports")
-
-_MAX_KEY = 500
+if TYPE_CHECKING:
+    from reliable_imports.engine.run import ProgressCallback
 
 
 class BatchManager:
@@ -66,7 +61,7 @@ class BatchManager:
             dsn: the database; else the variable RELIABLE_IMPORTS_DSN; else the embedded server, which is started.
             registry: the processors; an empty registry if not given.
             migrate: bring the schema, and the tables of each processor's `setup_sql`, up to date before the first use.
-                With False a missing migration raises SchemaNotReady.
+                With False a schema that is not up to date raises SchemaNotReady.
             runner: who makes the calls; noted in `import_runs`.
         """
         self.registry = registry if registry is not None else ProcessorRegistry()
@@ -85,7 +80,13 @@ class BatchManager:
         return self._dsn
 
     def migrate(self) -> list[str]:
-        """Bring the schema `reliable_imports` up to date; return the migrations that were applied now, perhaps none."""
+        """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
+
+        These are migrations, functions and views. A schema that a later release has migrated is left as it is.
+
+        Raises:
+            SchemaTooNew: a later release has migrated, and this one cannot work with what is there.
+        """
         return schema.migrate(self.dsn)
 
     # Creating
@@ -117,7 +118,7 @@ class BatchManager:
         All items are stored, or none is. Streams: *items* may be a generator of any length, and memory stays flat.
 
         Args:
-            items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_text` for how dates
+            items: JSON values, mostly objects, stored as given (see `reliable_imports.items.json_write` for how dates
                 and the like are written), or a source from `open_source`. What JSON cannot hold is stored as an item
                 that fails when it is processed.
             source: where the items come from, for people; the file's name if *items* is a source.
@@ -175,7 +176,7 @@ class BatchManager:
             )
         if type(items).__name__ == "DataFrame":
             raise ConfigurationError("items is a DataFrame, which gives the names of its columns; pass its records")
-        _check_key(idempotency_key)
+        require_idempotency_key(idempotency_key)
         require_texts(source=source, requested_by=requested_by, partition=partition)
         if source is None and isinstance(items, Source):
             source = items.name.encode("utf-8", "replace").decode()  # the name of a file need not be UTF-8
@@ -218,6 +219,8 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
+        from reliable_imports.engine.run import Identity, Run  # whoever only asks does without the engine
+
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
@@ -259,262 +262,66 @@ class BatchManager:
 
     # Reprocessing
 
-    def create_reprocess_batch(
-        self,
-        batch_id: int,
-        *,
-        failed_items_only: bool = True,
-        reason: str | Sequence[str] | None = None,
-        due_only: bool = False,
-        retryable_only: bool = False,
-        permanent_only: bool = False,
-        max_attempts: int | None = None,
-        resolved_references_only: bool = False,
-        exclude_cancelled: bool = False,
-        overwrite_newer: bool = False,
-        exclude_reasons: Sequence[str] = (),
-        from_item: int | None = None,
-        to_item: int | None = None,
-        idempotency_key: str | None = None,
-        requested_by: str | None = None,
-        note: str | None = None,
-    ) -> int | None:
-        """Take the outstanding failures of the batch's whole line into a new batch, and return its id.
+    def create_reprocess_batch(self, batch_id: int, request: ReprocessRequest | None = None) -> int | None:
+        """Take items of the batch's whole lineage into a new batch, and return its id; nothing is processed yet.
 
-        Safe to repeat and to call from several places at once: an item is taken once. If all that was asked for is in
-        an open reprocess batch already, that batch's id is returned; if nothing is outstanding, None.
+        Without a *request*, all outstanding failures are taken. Safe to repeat and to call from several places at once:
+        an item is taken once. If all that was asked for is in an open reprocess batch already, that batch's id is
+        returned; if nothing is outstanding, None.
 
         Rows of a file that could not be read are read again as the processor's `source_options` say now.
 
-        Args:
-            failed_items_only: if False, the latest repeat of every item that has an end, completed ones too; asked for
-                twice it repeats twice, unless an *idempotency_key* names the wish.
-            reason: only the failures of one reason, or of several; ids as `failure_reasons` gives them.
-            due_only: only retryable failures whose back-off is over.
-            retryable_only: only retryable failures, due or not.
-            permanent_only: only failures that no back-off will cure.
-            max_attempts: only failures with fewer attempts.
-            resolved_references_only: only failures of a foreign key whose missing row is there now; an item that was
-                tried more than once rests for a minute, doubled with every try.
-            exclude_cancelled: not what a cancelled batch has left undone, which is no failure.
-            overwrite_newer: let an old item overwrite what a newer one has written under the same key; without it such
-                an item is skipped.
-            exclude_reasons: no failures of these reasons.
-            from_item, to_item: only these items, numbered as in the line's first batch, both included.
-
         Raises:
             UnknownBatch: there is no such batch.
-            UnknownReason: nothing of its line failed for one of the reasons.
-            ConfigurationError: *failed_items_only* is False, and failures are chosen all the same, as by *reason*.
+            UnknownReason: nothing of its lineage failed for one of the request's reasons.
+            IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        _check_key(idempotency_key)
-        require_texts(requested_by=requested_by, note=note)
-        reasons = None if reason is None else [reason] if isinstance(reason, str) else list(reason)
-        for each in reasons or []:
-            require_texts(reason=each)
-        for each in exclude_reasons:
-            require_texts(exclude_reasons=each)
-        request = ReprocessRequest(
-            failed_items_only=failed_items_only,
-            reasons=reasons,
-            due_only=due_only,
-            retryable_only=retryable_only,
-            permanent_only=permanent_only,
-            max_attempts=max_attempts,
-            resolved_references_only=resolved_references_only,
-            exclude_cancelled=exclude_cancelled,
-            overwrite_newer=overwrite_newer,
-            exclude_reasons=exclude_reasons,
-            from_item=from_item,
-            to_item=to_item,
-            idempotency_key=idempotency_key,
-            requested_by=requested_by,
-            note=note,
-        )
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
             keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return reprocess.create_reprocess_batch(connection, batch_id, request, keying, options)
+            return reprocess.create_reprocess_batch(
+                connection, batch_id, request or ReprocessRequest(), keying, options
+            )
 
     def reprocess_batch(
         self,
         batch_id: int,
+        request: ReprocessRequest | None = None,
         *,
         failed_items_only: bool = True,
-        reason: str | Sequence[str] | None = None,
-        due_only: bool = False,
-        retryable_only: bool = False,
-        overwrite_newer: bool = False,
-        exclude_reasons: Sequence[str] = (),
-        from_item: int | None = None,
-        to_item: int | None = None,
-        idempotency_key: str | None = None,
-        requested_by: str | None = None,
-        note: str | None = None,
         on_progress: ProgressCallback | None = None,
         dagster_run_id: str | None = None,
     ) -> BatchSummary:
         """Create a reprocess batch as `create_reprocess_batch` does, process it, and return its summary.
 
-        If nothing is outstanding, nothing is created, and the summary is that of the line's last batch as it stands.
+        If nothing is outstanding, nothing is created, and the summary is that of the lineage's last batch as it stands.
+
+        Args:
+            request: which items, if not all outstanding failures.
+            failed_items_only: False stands for a request for `WhichItems.ALL`: all items, completed ones too.
+
+        Raises:
+            ConfigurationError: both a *request* and `failed_items_only=False` are given.
         """
-        new_batch_id = self.create_reprocess_batch(
-            batch_id,
-            failed_items_only=failed_items_only,
-            reason=reason,
-            due_only=due_only,
-            retryable_only=retryable_only,
-            overwrite_newer=overwrite_newer,
-            exclude_reasons=exclude_reasons,
-            from_item=from_item,
-            to_item=to_item,
-            idempotency_key=idempotency_key,
-            requested_by=requested_by,
-            note=note,
-        )
+        if not failed_items_only:
+            if request is not None:
+                raise ConfigurationError(
+                    "failed_items_only=False and a request exclude each other; give the request which=WhichItems.ALL"
+                )
+            request = ReprocessRequest(which=WhichItems.ALL)
+        new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
             with self._connection() as connection:
                 return read.get_summary(connection, reprocess.last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
-    def lineages_due(self, limit: int = 100, *, exclude_reasons: Sequence[str] = ()) -> list[DueLineage]:
-        """Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on."""
-        with self._connection() as connection:
-            return reprocess.lineages_due(connection, limit, exclude_reasons)
-
-    def failing_lineages(self, batch_type: str | None = None, *, retryable_only: bool = False) -> list[int]:
-        """The first batches of all lines with outstanding failures, of one type or of any.
-
-        Args:
-            retryable_only: only lines with retryable ones, due or not.
-        """
-        with self._connection() as connection:
-            return reprocess.failing_lineages(connection, batch_type, retryable_only)
-
-    def count_waiting(self, batch_types: Iterable[str]) -> dict[str, int]:
-        """How many outstanding failures of these types wait for a person; types without any are left out."""
-        with self._connection() as connection:
-            return reprocess.count_waiting(connection, list(batch_types))
-
     # For an orchestrator
 
-    def add_warning(self, batch_id: int, warning: str) -> None:
-        """Keep a sentence that people should know of the batch's delivery, with the batch and in its audit trail; once.
-
-        Raises UnknownBatch: there is no such batch.
-        """
-        with self._connection() as connection:
-            read.get_batch(connection, batch_id)
-            deliveries.add_warning(connection, batch_id, warning)
-
-    def find_deliveries(self, batch_type: str, idempotency_keys: Collection[str]) -> dict[str, int]:
-        """The batches that were made under some of the keys, by their keys."""
-        with self._connection() as connection:
-            return orchestrate.find_deliveries(connection, batch_type, idempotency_keys)
-
-    def find_unfinished_batch(self, batch_type: str, *, partition: str) -> int | None:
-        """The newest batch of a partition that has not ended; None if there is none."""
-        with self._connection() as connection:
-            return orchestrate.unfinished_batch(connection, batch_type, partition)
-
-    def waiting_batches(self, *, age: timedelta = timedelta(0), limit: int = 100) -> list[WaitingBatch]:
-        """Batches older than *age* that were created and that nobody has begun to work, oldest first."""
-        with self._connection() as connection:
-            return orchestrate.waiting_batches(connection, age, limit)
-
-    def abandoned_batches(self, *, age: timedelta = timedelta(minutes=2), limit: int = 100) -> list[WaitingBatch]:
-        """Begun batches whose last run was lost, with no sign of life for *age*, oldest first."""
-        with self._connection() as connection:
-            return orchestrate.abandoned_batches(connection, age, limit)
-
-    def interrupted_batches(self, *, age: timedelta = timedelta(minutes=1), limit: int = 100) -> list[WaitingBatch]:
-        """Begun batches whose last run was Dagster's and had to stop, whatever the cause, more than *age* ago, newest
-        first."""
-        with self._connection() as connection:
-            return orchestrate.interrupted_batches(connection, age, limit)
-
-    def release_run(self, dagster_run_id: str, *, error: str) -> list[int]:
-        """Say that the process of a Dagster run is gone; returns the batches that it worked. Open items are free."""
-        with self._connection() as connection:
-            return orchestrate.release_run(connection, dagster_run_id, error)
-
-    def finished_elsewhere(
-        self, *, after: tuple[datetime, int] | None = None, age: timedelta = timedelta(seconds=10), limit: int = 100
-    ) -> list[tuple[int, datetime]]:
-        """Batches that ended, more than *age* ago, without a Dagster run: id and end, in the order of their ends.
-
-        Args:
-            after: the end and the id of the last one that is known already.
-        """
-        with self._connection() as connection:
-            return orchestrate.finished_elsewhere(connection, after, age, limit)
-
-    def claim_report(self, batch_id: int, dagster_run_id: str) -> bool:
-        """True for one of the workers of a Dagster run that share a batch which has ended: it tells of the end."""
-        with self._connection() as connection:
-            return orchestrate.claim_report(connection, batch_id, dagster_run_id)
-
-    def resolved_references(
-        self, batch_types: Iterable[str], *, after: int = 0, max_lineages: int = 1_000, max_failures: int = 100_000
-    ) -> FailuresPage:
-        """Lines with outstanding failures of foreign keys whose missing rows are there now, in the order of their ids.
-
-        The tables that the foreign keys refer to are asked. A call looks at so many lines, and at lines with so many
-        failures together.
-
-        Args:
-            after: only lines whose first batch has a higher id; pass on the last one that was looked at.
-        """
-        with self._connection() as connection:
-            return orchestrate.resolved_references(
-                connection,
-                batch_types=list(batch_types),
-                after=after,
-                max_lineages=max_lineages,
-                max_failures=max_failures,
-            )
-
-    def lineage_activity(self, lines: Iterable[int], dagster_run_ids: Iterable[str]) -> LineageActivity:
-        """Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do."""
-        with self._connection() as connection:
-            return orchestrate.lineage_activity(connection, list(lines), list(dagster_run_ids))
-
-    def permanent_failures(
-        self,
-        batch_types: Iterable[str],
-        *,
-        exclude_reasons: Sequence[str] = (),
-        max_attempts: int = 1_000_000,
-        backoff: timedelta = timedelta(0),
-        code_versions: Mapping[str, str] | None = None,
-        after: int = 0,
-        max_lineages: int = 1_000,
-        max_failures: int = 100_000,
-    ) -> FailuresPage:
-        """Lines with outstanding failures that wait for a person or for other code, in the order of their ids.
-
-        However many there are, a call looks at so many lines, and at lines with so many failures together, and takes
-        about a tenth of a second.
-
-        Args:
-            max_attempts: only failures with fewer attempts.
-            backoff: only failures that have rested so long, doubled with every attempt.
-            code_versions: only of batches that were worked with another code than this, by batch type.
-            after: only lines whose first batch has a higher id; pass on the last one that was looked at.
-        """
-        with self._connection() as connection:
-            return orchestrate.permanent_failures(
-                connection,
-                batch_types=list(batch_types),
-                exclude_reasons=list(exclude_reasons),
-                max_attempts=max_attempts,
-                backoff=backoff,
-                code_versions=code_versions,
-                after=after,
-                max_lineages=max_lineages,
-                max_failures=max_failures,
-            )
+    @property
+    def orchestration(self) -> Orchestration:
+        """What an orchestrator asks of this database: where runs are wanted, and which are gone."""
+        return Orchestration(self._connection)
 
     # Asking
 
@@ -555,7 +362,7 @@ class BatchManager:
             return read.list_items(connection, batch_id, status=status, reason=reason, after=after, limit=limit)
 
     def count_outstanding(self, batch_id: int) -> int:
-        """Failed items of the batch's whole line that no later item repeats. Raises UnknownBatch."""
+        """Failed items of the batch's whole lineage that no later item repeats. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.count_outstanding(connection, batch_id)
 
@@ -575,7 +382,7 @@ class BatchManager:
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000
     ) -> list[LogEntry]:
-        """The last lines of the batch's audit trail, oldest first. Raises UnknownBatch."""
+        """The last lines of the batch's audit log, oldest first. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.list_logs(connection, batch_id, item_number=item_number, levels=levels, limit=limit)
 
@@ -585,16 +392,16 @@ class BatchManager:
         batch_id: int | None = None,
         dagster_run_id: str | None = None,
         batch_type: str | None = None,
-        line: int | None = None,
+        lineage: int | None = None,
     ) -> list[RunRecord]:
-        """Who worked on a batch or on its whole line, or on which batches a Dagster run worked; oldest first.
+        """Who worked on a batch or on its whole lineage, or on which batches a Dagster run worked; oldest first.
 
         Args:
-            line: the first batch of the line.
+            lineage: by its first batch.
         """
         with self._connection() as connection:
             return read.list_runs(
-                connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type, line=line
+                connection, batch_id=batch_id, dagster_run_id=dagster_run_id, batch_type=batch_type, lineage=lineage
             )
 
     def verify(self, batch_id: int | None = None) -> list[Verification]:
@@ -616,13 +423,3 @@ class BatchManager:
                 self._prepared = True
         with connect(self.dsn) as connection:
             yield connection
-
-
-def _check_key(idempotency_key: str | None) -> None:
-    """An empty key, as from an unset variable of a shell, would make every delivery the same."""
-    if idempotency_key is None:
-        return
-    if not idempotency_key.strip() or not idempotency_key.isprintable() or len(idempotency_key) > _MAX_KEY:
-        raise ConfigurationError(
-            f"{idempotency_key[:40]!r} is no idempotency key; give 1 to {_MAX_KEY} printable characters"
-        )

@@ -82,7 +82,7 @@ class BatchSummary:
         warnings: what people should know of the delivery, a sentence each.
         open_items: pending and processing ones.
         reprocess_of: the batch that this one repeats, or None.
-        first_batch_id: the first batch of its line; its own id unless it is a reprocess batch.
+        first_batch_id: the first batch of its lineage; its own id unless it is a reprocess batch.
         seconds: from the first start to the end, or to now while it runs; None before it has started.
     """
 
@@ -110,7 +110,7 @@ class FailureReason:
     """A group of a batch's failed items with one cause.
 
     Attributes:
-        reason: the fingerprint; `reprocess_batch(..., reason=...)` takes it.
+        reason: the fingerprint; `ReprocessRequest(reasons=[...])` takes it.
         title: what the sample's failure said.
         items: how many items of the batch failed for it.
         sample_item_number: the first of them.
@@ -132,7 +132,7 @@ class FailureReason:
 
 @dataclass(frozen=True, slots=True)
 class OutstandingReason:
-    """Failed items with one cause, of one batch of a line, that no later item repeats.
+    """Failed items with one cause, of one batch of a lineage, that no later item repeats.
 
     Attributes:
         batch_id: the batch that they failed in.
@@ -171,7 +171,7 @@ class ItemRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One line of the audit trail."""
+    """One line of the audit log."""
 
     id: int
     batch_id: int
@@ -206,20 +206,3 @@ class RunRecord:
     ended_at: datetime | None
     seconds: float
     error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class DueLineage:
-    """A line of batches whose failures, or whose abandoned reprocess batch, are due for another run.
-
-    Attributes:
-        generation: grows with every reprocess batch and every ended or lost run of the line.
-        due_items: retryable failures whose back-off is over.
-        stalled_batch_id: an open reprocess batch of the line that nobody works on, or None.
-    """
-
-    first_batch_id: int
-    batch_type: str
-    due_items: int
-    stalled_batch_id: int | None
-    generation: int

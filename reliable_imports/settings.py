@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from reliable_imports.errors import ConfigurationError, EmbeddedServerError
-from reliable_imports.postgres.dsn import parse_dsn
+
+__all__ = ["Settings", "resolve_dsn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ def resolve_dsn(explicit: str | None = None, settings: Settings | None = None) -
         explicit = settings.dsn
         if explicit is None:
             return _embedded_dsn(settings.home)
+    from reliable_imports.postgres import parse_dsn  # who only reads settings does without a driver
+
     parse_dsn(explicit)
     return explicit
 

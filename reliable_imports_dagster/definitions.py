@@ -6,15 +6,15 @@ import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import ProcessorRegistry
-from reliable_imports_dagster.assets import Execute, assets_of, import_asset
+from reliable_imports_dagster.build.assets import Execute, assets_of, import_asset
+from reliable_imports_dagster.build.jobs import build_import_jobs
+from reliable_imports_dagster.build.reprocess import build_reprocess_job
+from reliable_imports_dagster.build.schedules import build_import_schedules
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.jobs import build_import_jobs
 from reliable_imports_dagster.names import RESOURCE
 from reliable_imports_dagster.options import AssetOptions
-from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.reprocess import build_reprocess_job
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.schedules import build_import_schedules
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
 from reliable_imports_dagster.sensors.references import build_missing_references_sensor
 from reliable_imports_dagster.sensors.report import build_report_sensor

@@ -7,12 +7,12 @@ import dagster as dg
 from pydantic import Field
 
 from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
-from reliable_imports_dagster.config import ImportConfig
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name
-from reliable_imports_dagster.report import FailRunOn
-from reliable_imports_dagster.running import import_asset_batch, raise_failure_of
-from reliable_imports_dagster.tags import BATCH_TYPE
+from reliable_imports_dagster.run.config import ImportConfig
+from reliable_imports_dagster.run.importing import import_asset_batch, raise_failure_of
+from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.tags import BATCH_TYPE
 
 
 class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # its value is itself
@@ -31,6 +31,11 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
         default=True,
         description="Bring the schema and the processors' tables up to date before use; if false, a missing migration "
         "is an error.",
+    )
+    show_failed_values: bool = Field(
+        default=False,
+        description="Show, with each reason, which values most of its items have in the field that they failed for. "
+        "Dagster keeps them for good, and shows them to all who may see its UI: not for personal data.",
     )
 
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:

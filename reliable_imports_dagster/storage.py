@@ -1,6 +1,7 @@
 """Dagster's own storage in the database that the batches are in, in a schema of its own."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -9,12 +10,15 @@ from pathlib import Path
 import dagster as dg
 import psycopg2
 from psycopg2 import sql
+from sqlalchemy.engine import URL
 
-from reliable_imports.postgres.dsn import sqlalchemy_url
+from reliable_imports.postgres import parse_dsn
 from reliable_imports.settings import Settings
 
 SCHEMA = "dagster"
 URL_VARIABLE = "RELIABLE_IMPORTS_DAGSTER_URL"
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_PLAIN_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 
 _DAGSTER_YAML = f"""\
 # Written by `reliable-imports dev` at every start; changes made here do not last.
@@ -53,9 +57,27 @@ run_retries:
 def dagster_postgres_url(dsn: str, schema: str = SCHEMA) -> str:
     """*dsn* as Dagster's `postgres_url`, its tables in *schema*, which must exist.
 
-    Plain `postgresql://` would have SQLAlchemy 2.1 look for another driver than dagster-postgres works with.
+    It names psycopg2: plain `postgresql://` would have SQLAlchemy 2.1 look for another driver than dagster-postgres
+    works with. The schema becomes the search_path of every connection, after whatever options *dsn* has itself.
+
+    Raises:
+        InvalidDsn: *dsn* cannot be read.
     """
-    return sqlalchemy_url(dsn, schema=schema)
+    values = dict(parse_dsn(dsn))
+    values["options"] = f"{values.get('options', '')} -csearch_path={_as_option(schema)}".strip()
+    host, port = values.get("host", ""), values.get("port", "")
+    # Sockets, several hosts, and names that SQLAlchemy would not quote go after the `?`.
+    is_plain = _PLAIN_HOST.fullmatch(host) is not None and (port.isdecimal() or not port)
+    place = {keyword: values.pop(keyword, "") for keyword in ("host", "port")} if is_plain else {}
+    return URL.create(
+        "postgresql+psycopg2",
+        username=values.pop("user", ""),  # SQLAlchemy drops a password that has no user
+        password=values.pop("password", None),
+        host=place.get("host"),
+        port=int(place["port"]) if place.get("port") else None,
+        database=values.pop("dbname", None),
+        query=values,
+    ).render_as_string(hide_password=False)
 
 
 def prepare_dagster_home(dsn: str, settings: Settings | None = None) -> Path:
@@ -78,6 +100,15 @@ def prepare_dagster_home(dsn: str, settings: Settings | None = None) -> Path:
 def dagster_environment(dsn: str, home: Path) -> Mapping[str, str]:
     """The variables under which Dagster's processes use the storage that `prepare_dagster_home` has made."""
     return {"DAGSTER_HOME": str(home), URL_VARIABLE: dagster_postgres_url(dsn)}
+
+
+def _as_option(schema: str) -> str:
+    """A name as the server's option `search_path` takes it."""
+    if _PLAIN_SCHEMA.fullmatch(schema):
+        return schema
+    identifier = '"' + schema.replace('"', '""') + '"'
+    # The server splits options at white space, where no backslash stands before it.
+    return re.sub(r"([\s\\])", r"\\\1", identifier)
 
 
 @contextmanager

@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
-from pydantic import AwareDatetime, NaiveDatetime
+from pydantic import AliasChoices, AliasPath, AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
-from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.orchestration import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.freshness import freshness_of
 from reliable_imports_dagster.names import GROUP
-from reliable_imports_dagster.params import bounds_of
-from reliable_imports_dagster.tags import BATCH_TYPE
-from reliable_imports_dagster.timing import freshness_of, partitions_of
+from reliable_imports_dagster.partitions import partitions_of
+from reliable_imports_dagster.run.params import bounds_of
+from reliable_imports_dagster.run.tags import BATCH_TYPE
 
 
 class DagsterReliableImportsTranslator:
@@ -88,7 +89,7 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
         metadata["source"] = dg.MetadataValue.path(str(processor.source))
     if issubclass(processor, TableProcessor):
         metadata["dagster/table_name"] = processor.table
-        columns = list(_columns(processor.model, processor.key_columns()))
+        columns = list(_columns(processor))
         if columns:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
     return metadata
@@ -108,24 +109,42 @@ def _code_references(processor: type[BaseProcessor]) -> dict[str, Any]:
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 
-def _columns(model: type, key: Sequence[str]) -> Iterator[dg.TableColumn]:
+def _columns(processor: type[TableProcessor]) -> Iterator[dg.TableColumn]:
+    """Those of the table, each by its own name, with the names that its value has in the source where these differ."""
+    model, key = processor.model, processor.key_columns()
     if dataclasses.is_dataclass(model):
         for field in dataclasses.fields(model):
-            yield _column(field.name, field.type, None, key, [])
+            yield _column(processor.columns.get(field.name, field.name), field.type, [field.name], None, key, [])
         return
     for name, info in getattr(model, "model_fields", {}).items():
-        yield _column(name, info.annotation, info.description, key, bounds_of(info))
+        if not info.exclude:
+            column = processor.columns.get(name, name)
+            sources = list(_aliases(info.validation_alias)) or [name]
+            yield _column(column, info.annotation, sources, info.description, key, bounds_of(info))
+
+
+def _aliases(alias: Any) -> Iterator[str]:
+    """As one would write them: `name`, or `outer.inner` where the value stands inside another one."""
+    if isinstance(alias, str):
+        yield alias
+    elif isinstance(alias, AliasPath):
+        yield ".".join(map(str, alias.path))
+    elif isinstance(alias, AliasChoices):
+        for each in alias.choices:
+            yield from _aliases(each)
 
 
 def _column(
-    name: str, annotation: Any, description: str | None, key: Sequence[str], bounds: list[str]
+    name: str, annotation: Any, sources: Sequence[str], description: str | None, key: Sequence[str], bounds: list[str]
 ) -> dg.TableColumn:
+    origin = "" if list(sources) == [name] else f"Read from {' or '.join(sources)}."
     constraints = dg.TableColumnConstraints(
         nullable=_may_be_none(annotation),
         unique=key == (name,),
         other=[*(["part of the key"] if len(key) > 1 and name in key else []), *bounds],
     )
-    return dg.TableColumn(name, _type_name(annotation), description=description, constraints=constraints)
+    told = " ".join(filter(None, [description, origin])) or None
+    return dg.TableColumn(name, _type_name(annotation), description=told, constraints=constraints)
 
 
 def _may_be_none(annotation: Any) -> bool:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager, BatchSummary, ConfigurationError
 from reliable_imports_dagster.names import RESOURCE
-from reliable_imports_dagster.step import partition_of, run_of
+from reliable_imports_dagster.run.step import partition_of, run_of
 
 
 def upstream_batch(
@@ -16,10 +16,10 @@ def upstream_batch(
     *,
     asset_key: dg.AssetKey | Sequence[str] | str | None = None,
 ) -> BatchSummary:
-    """The summary of the batch of *batch_type* that this run has worked: the last of them if it was several.
+    """The summary of the batch of *batch_type* that this run has worked, or was given: the last of them if several.
 
-    If neither this run nor one that it repeats has worked any, such as where the asset is materialized by itself, the
-    batch of the upstream asset's latest materialization; of the same partition, where this run has one. Whatever is
+    If neither this run nor one that it repeats has imported any, such as where the asset is materialized by itself, the
+    batch of the upstream asset's latest materialization; of the same partition, where both have partitions. Whatever is
     imported meanwhile makes no difference to a run that imports for itself.
 
         @dg.asset(deps=["customers"], required_resource_keys={"reliable_imports"})
@@ -34,21 +34,51 @@ def upstream_batch(
     """
     op_context: Any = getattr(context, "op_execution_context", context)
     manager: BatchManager = getattr(op_context.resources, RESOURCE).manager()
+    key = dg.AssetKey.from_coercible(asset_key or batch_type)
     run = run_of(op_context)
     while run is not None:
-        worked = manager.list_runs(dagster_run_id=run.run_id, batch_type=batch_type)
-        if worked:
-            return manager.get_summary(worked[-1].batch_id)
+        batch_id = _batch_of(op_context.instance, manager, run.run_id, batch_type, key)
+        if batch_id is not None:
+            return manager.get_summary(batch_id)
         run = None if run.parent_run_id is None else op_context.instance.get_run_by_id(run.parent_run_id)
-    key = dg.AssetKey.from_coercible(asset_key or batch_type)
     partition = partition_of(op_context)
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
-    for record in op_context.instance.fetch_materializations(wanted, limit=1).records:
-        metadata = record.event_log_entry.asset_materialization.metadata
-        if "batch_id" in metadata:
-            return manager.get_summary(int(metadata["batch_id"].value))
+    batch_id = _latest(op_context.instance, key, partition)
+    if batch_id is not None:
+        return manager.get_summary(batch_id)
     raise ConfigurationError(
         f"no batch of {batch_type!r} was worked by this run, and none has materialized asset {key.to_user_string()}"
         + ("" if partition is None else f", partition {partition}")
         + "; import one first"
     )
+
+
+def _batch_of(
+    instance: dg.DagsterInstance, manager: BatchManager, run_id: str, batch_type: str, key: dg.AssetKey
+) -> int | None:
+    """The batch that a run has worked last, or, if it was finished before, has told of."""
+    worked = manager.list_runs(dagster_run_id=run_id, batch_type=batch_type)
+    if worked:
+        return worked[-1].batch_id
+    events = instance.get_records_for_run(
+        run_id, of_type={dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
+    )
+    for record in reversed(events.records):
+        entry = record.event_log_entry
+        told = entry.asset_observation or entry.asset_materialization
+        if told is not None and told.asset_key == key and "batch_id" in told.metadata:
+            return int(str(told.metadata["batch_id"].value))
+    return None
+
+
+def _latest(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> int | None:
+    """The batch that has materialized an asset last; of a partition, unless the asset has none."""
+    of_partition = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
+    found = list(instance.fetch_materializations(of_partition, limit=1).records)
+    if not found and partition is not None:
+        latest = instance.fetch_materializations(key, limit=1).records
+        found = [record for record in latest if record.partition_key is None]
+    for record in found:
+        told = record.asset_materialization
+        if told is not None and "batch_id" in told.metadata:
+            return int(str(told.metadata["batch_id"].value))
+    return None

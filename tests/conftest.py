@@ -72,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let the random tests of tests/writes compare 10,000 items for each way of writing, as before a release",
     )
+    parser.addoption(
+        "--promises-release",
+        action="store_true",
+        help="break every guard of tests/promises in a copy of the package, and see its test fail, as before a release",
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -12,7 +12,10 @@ from psycopg2.extensions import parse_dsn as parse_with_libpq
 from sqlalchemy.engine import make_url
 
 from reliable_imports.errors import InvalidDsn
-from reliable_imports.postgres.dsn import parse_dsn, redact, redacted_dsn, sqlalchemy_url
+from reliable_imports.postgres.dsn import parse_dsn, redact, redacted_dsn
+from reliable_imports_dagster.storage import dagster_postgres_url
+
+pytestmark = pytest.mark.promise(9)
 
 SECRET = "Xq7zSECRETkw9"
 
@@ -118,7 +121,7 @@ def test_every_password_survives_every_form(user: str, password: str, database: 
     wanted = {"host": "h", "port": "5433", "user": user, "password": password, "dbname": database}
     for dsn in (url, words):
         assert parse_dsn(dsn) == wanted
-        assert _connect_arguments(sqlalchemy_url(dsn)) == wanted
+        assert _values_kept(dsn) == wanted
 
 
 @given(st.text("postgresql:/@?&=%'\\ [],hu1ab25\n") | text)
@@ -129,7 +132,7 @@ def test_whatever_is_accepted_is_read_as_libpq_reads_it(dsn: str) -> None:
         except InvalidDsn:
             continue
         assert values == parse_with_libpq(candidate)
-        assert _connect_arguments(sqlalchemy_url(candidate)) == {key: value for key, value in values.items() if value}
+        assert _values_kept(candidate) == {key: value for key, value in values.items() if value}
 
 
 @given(password=st.text(string.ascii_letters + string.digits + "@:/?#%&=' \\", min_size=9))
@@ -142,7 +145,7 @@ def test_a_password_is_hidden_in_every_form(password: str) -> None:
     ):
         assert "SECRETxx" not in redacted_dsn(dsn)
         assert parse_dsn(redacted_dsn(dsn)) == {**parse_dsn(dsn), "password": "***"}
-        said = f"cannot connect to {dsn} with {hidden}, {hidden!r} or {quote(hidden)}: {sqlalchemy_url(dsn)}"
+        said = f"cannot connect to {dsn} with {hidden}, {hidden!r} or {quote(hidden)}: {dagster_postgres_url(dsn)}"
         assert "SECRETxx" not in redact(said, dsn)
 
 
@@ -168,23 +171,22 @@ def test_pieces_of_a_malformed_dsn_are_hidden() -> None:
 
 
 @pytest.mark.parametrize("dsn", [dsn for dsn in VALID if "service" not in dsn])
-@pytest.mark.parametrize("schema", [None, "dagster", 'My "odd" \\schema'])
-def test_sqlalchemy_reads_the_same_values(dsn: str, schema: str | None) -> None:
-    url = sqlalchemy_url(dsn, schema=schema)
+@pytest.mark.parametrize("schema", ["dagster", 'My "odd" \\schema'])
+def test_sqlalchemy_reads_the_same_values(dsn: str, schema: str) -> None:
+    url = dagster_postgres_url(dsn, schema)
     wanted = {key: value for key, value in parse_dsn(dsn).items() if value}
     found = _connect_arguments(url)
-    if schema is not None:
-        options = found.pop("options")
-        before = wanted.pop("options", "")
-        assert options.startswith(before)
-        assert "-csearch_path=" in options
+    options = found.pop("options")
+    before = wanted.pop("options", "")
+    assert options.startswith(before)
+    assert "-csearch_path=" in options
     assert url.startswith("postgresql+psycopg2://")
     assert found == wanted
 
 
 def test_a_schema_is_the_search_path(empty_database: str) -> None:
     for schema in ("dagster", 'My "odd" \\schema'):
-        arguments = _connect_arguments(sqlalchemy_url(empty_database, schema=schema))
+        arguments = _connect_arguments(dagster_postgres_url(empty_database, schema))
         connection = psycopg2.connect(**arguments)
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_schemas(false), current_setting('search_path')")
@@ -197,13 +199,20 @@ def test_a_schema_is_the_search_path(empty_database: str) -> None:
 
 
 def test_the_schema_comes_after_other_options() -> None:
-    url = sqlalchemy_url("postgresql://h/db?options=-c%20statement_timeout%3D5", schema="dagster")
+    url = dagster_postgres_url("postgresql://h/db?options=-c%20statement_timeout%3D5")
     assert _connect_arguments(url)["options"] == "-c statement_timeout=5 -csearch_path=dagster"
 
 
 def test_the_plain_case_looks_plain() -> None:
-    url = sqlalchemy_url("postgresql://u:p@127.0.0.1:5432/db", schema="dagster")
+    url = dagster_postgres_url("postgresql://u:p@127.0.0.1:5432/db")
     assert url == "postgresql+psycopg2://u:p@127.0.0.1:5432/db?options=-csearch_path%3Ddagster"
+
+
+def _values_kept(dsn: str) -> dict[str, str]:
+    """The values of *dsn* that reach psycopg2 through Dagster's URL, which adds a search_path to the options."""
+    values = _connect_arguments(dagster_postgres_url(dsn))
+    options = values.pop("options").removesuffix("-csearch_path=dagster").removesuffix(" ")
+    return {**values, "options": options} if options else values
 
 
 def _connect_arguments(url: str) -> dict[str, str]:

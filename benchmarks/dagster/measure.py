@@ -19,7 +19,7 @@ import psycopg2
 
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext, ProcessorRegistry
 from reliable_imports.embedded import EmbeddedPostgres
-from reliable_imports.processor.code_version import code_version
+from reliable_imports.orchestration import code_version
 from reliable_imports.settings import Settings
 from reliable_imports_dagster import (
     ReliableImportsResource,

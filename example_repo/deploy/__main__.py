@@ -13,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
 from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
-from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres import connect, transaction
 from reliable_imports.settings import Settings, resolve_dsn
 
 FOLDER = Path(__file__).parent
@@ -70,7 +70,7 @@ def make_roles(dsn: str, passwords: Mapping[str, str], *, prefix: str = PREFIX) 
 
 
 def prepare(owner_dsn: str, *, prefix: str = PREFIX) -> list[str]:
-    """Make and migrate every table that the processes use, grant the rights, and return the migrations applied now."""
+    """Make and migrate every table that the processes use, and grant the rights; return what was applied now."""
     registry = ProcessorRegistry()
     registry.discover("example_repo.processors")
     applied = BatchManager(owner_dsn).migrate()

@@ -9,10 +9,12 @@ from difflib import SequenceMatcher
 from itertools import chain, islice
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_text import loads, shortened
+from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_read import loads
 from reliable_imports.items.model_fields import ModelField, OtherColumns
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.sources import Source
 from reliable_imports.sources.hints import plain_name
 
@@ -33,8 +35,8 @@ class ColumnCheck:
 
     @classmethod
     def of(cls, processor: type[BaseProcessor]) -> ColumnCheck | None:
-        fields = processor.source_fields()
-        return cls(fields, processor.other_columns()) if fields else None
+        fields = facts_of(processor).source_fields()
+        return cls(fields, facts_of(processor).other_columns()) if fields else None
 
     def __init__(self, fields: Sequence[ModelField], others: OtherColumns) -> None:
         self._fields = fields

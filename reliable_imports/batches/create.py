@@ -24,7 +24,7 @@ from reliable_imports.batches.deliveries import (
 from reliable_imports.batches.duplicates import Keying, SeenKeys
 from reliable_imports.errors import SourceError
 from reliable_imports.items.given import json_object
-from reliable_imports.items.json_text import TooLarge, dumps_item, plain_object
+from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.models import Delivery
 from reliable_imports.postgres import copy_text

@@ -149,7 +149,7 @@ def same_content_warning(earlier: EarlierBatch) -> str:
 
 
 def log(cursor: Any, batch_id: int, level: str, message: str, details: Mapping[str, Any]) -> None:
-    """A line in the batch's audit trail."""
+    """A line in the batch's audit log."""
     cursor.execute(
         _WORK["insert_log"],
         {"batch_id": batch_id, "run_id": None, "level": level, "message": message, "details": Json(dict(details))},

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from psycopg2.extras import Json
 
-from reliable_imports.items.json_text import is_utf8
+from reliable_imports.items.json_check import is_utf8
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import facts_of
 
 _INGEST = load("ingest.sql")
 
@@ -124,10 +125,10 @@ class Keying:
 
     @classmethod
     def of(cls, processor: type[BaseProcessor]) -> Keying | None:
-        names = processor.natural_key_names()
+        names = facts_of(processor).natural_key_names()
         if not names:
             return None
-        declared_by = processor.__qualname__ if processor.source_fields() is None else None
+        declared_by = processor.__qualname__ if facts_of(processor).source_fields() is None else None
         return cls(names, processor.duplicates, processor.null_tokens, declared_by)
 
     def warnings(self, cursor: Any, batch_id: int) -> list[str]:

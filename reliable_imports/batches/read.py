@@ -116,9 +116,9 @@ def list_runs(
     batch_id: int | None,
     dagster_run_id: str | None,
     batch_type: str | None,
-    line: int | None,
+    lineage: int | None,
 ) -> list[RunRecord]:
-    parameters = {"batch_id": batch_id, "dagster_run_id": dagster_run_id, "batch_type": batch_type, "line": line}
+    parameters = {"batch_id": batch_id, "dagster_run_id": dagster_run_id, "batch_type": batch_type, "lineage": lineage}
     return [_build(RunRecord, row) for row in _select(connection, "runs", parameters)]
 
 

@@ -9,17 +9,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reliable_imports.cli.output import Output
 from reliable_imports.cli.text import one_line
 from reliable_imports.errors import ConfigurationError, ProcessorWarning
-from reliable_imports.manager import BatchManager
-from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import Settings
 from reliable_imports.statuses import Runner
+
+if TYPE_CHECKING:
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.processor.registry import ProcessorRegistry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,7 +41,7 @@ class Invocation:
 
     def manager(self) -> BatchManager:
         """A manager that knows no processor, for questions."""
-        return BatchManager(self.dsn, runner=Runner.CLI, migrate=Settings.from_environment().migrate)
+        return self._manager(None)
 
     def manager_with_processors(self) -> BatchManager:
         """A manager with all processors of the packages that were named.
@@ -47,10 +49,17 @@ class Invocation:
         Raises:
             ConfigurationError: no package was named, one cannot be imported, or none has a processor.
         """
+        return self._manager(self.discover())
+
+    def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
+        from reliable_imports.manager import BatchManager  # `--help` does without it
+
         migrate = Settings.from_environment().migrate
-        return BatchManager(self.dsn, registry=self.discover(), runner=Runner.CLI, migrate=migrate)
+        return BatchManager(self.dsn, registry=registry, runner=Runner.CLI, migrate=migrate)
 
     def discover(self) -> ProcessorRegistry:
+        from reliable_imports.processor.registry import ProcessorRegistry
+
         settings = Settings.from_environment()
         packages = self.packages or settings.processors
         if not packages:

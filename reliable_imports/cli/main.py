@@ -13,20 +13,26 @@ from typing import NoReturn
 
 import click
 
-from reliable_imports.cli.asking import batches, logs, status
-from reliable_imports.cli.control import cancel, pause, verify
-from reliable_imports.cli.database import db, migrate
+from reliable_imports.cli.commands.batches import batches
+from reliable_imports.cli.commands.cancel import cancel
+from reliable_imports.cli.commands.create import create
+from reliable_imports.cli.commands.db import db
+from reliable_imports.cli.commands.failures import failures
+from reliable_imports.cli.commands.import_ import import_
+from reliable_imports.cli.commands.logs import logs
+from reliable_imports.cli.commands.migrate import migrate
+from reliable_imports.cli.commands.pause import pause
+from reliable_imports.cli.commands.process import process
+from reliable_imports.cli.commands.processors import processors
+from reliable_imports.cli.commands.reprocess import reprocess
+from reliable_imports.cli.commands.status import status
+from reliable_imports.cli.commands.verify import verify
 from reliable_imports.cli.exit_status import ExitStatus
-from reliable_imports.cli.failures import failures
 from reliable_imports.cli.group import CommandGroup
-from reliable_imports.cli.importing import create, import_, process
 from reliable_imports.cli.invocation import Invocation, make_importable, processor_options, shared_options
 from reliable_imports.cli.problems import Interrupted, explain
-from reliable_imports.cli.processors import processors
-from reliable_imports.cli.reprocessing import reprocess
 from reliable_imports.cli.text import escaped
 from reliable_imports.errors import InvalidDsn
-from reliable_imports.postgres.dsn import redact
 from reliable_imports.settings import Settings
 
 
@@ -38,7 +44,7 @@ from reliable_imports.settings import Settings
 def cli(context: click.Context, show_version: bool) -> None:
     """Imports into PostgreSQL that lose nothing: every item stored, isolated, tracked, and run again by one command.
 
-    Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 could not, such as no database; 130 interrupted.
+    Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 not done, as without a database; 130 interrupted.
     """
     if show_version:
         click.echo(f"reliable-imports {_version()}")
@@ -108,6 +114,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _redacted(text: str, invocation: Invocation) -> str:
+    from reliable_imports.postgres.dsn import redact
+
     return redact(text, invocation.dsn or _dsn_of_environment() or "")
 
 

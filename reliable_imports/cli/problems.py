@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
-import psycopg2
-import psycopg2.errors
 
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.text import one_line
 from reliable_imports.errors import ConfigurationError, ReliableImportsError, SourceError, SourceUnavailable
+
+if TYPE_CHECKING:
+    import psycopg2
 
 _THE_DSN = "RELIABLE_IMPORTS_DSN or --dsn"
 _NOT_THERE = (
@@ -57,6 +59,8 @@ class Problem:
 
 def explain(error: BaseException) -> Problem:
     """What to say about *error*; a password that somebody put into it is still there."""
+    import psycopg2  # the help of a command does without it
+
     match error:
         case Interrupted():
             return Problem(str(error), ExitStatus.INTERRUPTED)
@@ -95,6 +99,8 @@ def _database_problem(error: psycopg2.Error) -> str:
 
 
 def _advice(error: psycopg2.Error, said: str) -> str | None:
+    import psycopg2.errors
+
     match error:
         case psycopg2.errors.InsufficientPrivilege():
             return (

@@ -7,11 +7,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from reliable_imports.models import BatchSummary
-from reliable_imports.sources import Source
+from reliable_imports.cli.problems import Interrupted
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.models import BatchSummary
+    from reliable_imports.sources import Source
+
+
+def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:
+    """Work a batch; Ctrl-C tells how to go on.
+
+    Raises:
+        Interrupted: by Ctrl-C; the batch can be resumed.
+    """
+    before = manager.get_summary(batch_id)
+    try:
+        with processing(before) as on_progress:
+            return manager.process_batch(batch_id, on_progress=on_progress)
+    except KeyboardInterrupt:
+        raise Interrupted(batch_id) from None
 
 
 def reading(source: Source) -> AbstractContextManager[None]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.items.json_text import TooLarge, dumps_item, is_utf8, place_of_nan
+from reliable_imports.items.json_check import is_utf8
+from reliable_imports.items.json_write import TooLarge, dumps_item, place_of_nan
+
+_MAX_IDEMPOTENCY_KEY = 500
 
 
 def require_texts(**texts: object) -> None:
@@ -20,6 +23,19 @@ def require_texts(**texts: object) -> None:
             raise ConfigurationError(f"{name} holds a NUL character, which PostgreSQL cannot keep; leave it out")
         if not is_utf8(text):
             raise ConfigurationError(f"{name} is no valid Unicode: it holds half of a surrogate pair")
+
+
+def require_idempotency_key(key: str | None) -> None:
+    """Raise ConfigurationError if *key* can name nothing.
+
+    An empty one, as from an unset variable of a shell, would make every delivery the same.
+    """
+    if key is None:
+        return
+    if not key.strip() or not key.isprintable() or len(key) > _MAX_IDEMPOTENCY_KEY:
+        raise ConfigurationError(
+            f"{key[:40]!r} is no idempotency key; give 1 to {_MAX_IDEMPOTENCY_KEY} printable characters"
+        )
 
 
 def json_object(name: str, values: Mapping[str, Any]) -> str:

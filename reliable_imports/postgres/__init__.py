@@ -1,1 +1,9 @@
-"""The database: connections, SQL by name, the schema, and what its errors mean."""
+"""PostgreSQL: connections and transactions, DSNs, statements, and the product's own schema.
+
+Public are the names below, for programs that use the database beside the manager.
+"""
+
+from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres.dsn import parse_dsn, redacted_dsn
+
+__all__ = ["connect", "parse_dsn", "redacted_dsn", "transaction"]

@@ -1,4 +1,4 @@
-"""DSNs: checked without giving anything of a password away, shown without it, and rewritten for SQLAlchemy.
+"""DSNs: checked without giving anything of a password away, and shown without it.
 
 libpq's own messages about a malformed DSN quote the part that it stumbled over, which is often part of the password.
 So a DSN is read here first, and libpq is asked only for its verdict.
@@ -24,10 +24,6 @@ _WORD = re.compile(r"\s*(?P<keyword>[^=\s]*)\s*(?P<equals>=?)\s*", re.ASCII)
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _BARE = re.compile(r"((?:[^\\\s]|\\.)*)\\?", re.ASCII | re.DOTALL)
 _ENCODE = "'@', ':', '/', '?' and '%' in a user name or password must be written as %40, %3A, %2F, %3F and %25"
-_PLAIN_HOST = re.compile(r"[A-Za-z0-9._-]+")
-_IPV6_HOST = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_PLAIN_DATABASE = re.compile(r"[A-Za-z0-9._-]+")
-_PLAIN_SCHEMA = re.compile(r"[a-z_][a-z0-9_]*")
 _HIDDEN = "***"
 _SHORTEST_DSN = len("host=a")
 
@@ -78,34 +74,6 @@ def redact(text: str, dsn: str) -> str:
             text = text.replace(secret, _HIDDEN)
     text = re.sub(r"(\w://[^\s:/@]*:)[^\s@]+@", rf"\1{_HIDDEN}@", text)
     return re.sub(r"(?i)\b((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&'\"]+)", rf"\1{_HIDDEN}", text)
-
-
-def sqlalchemy_url(dsn: str, *, schema: str | None = None) -> str:
-    """*dsn* as a URL for SQLAlchemy that names psycopg2; plain `postgresql://` means another driver from 2.1 on.
-
-    Args:
-        schema: becomes the search_path of every connection, after whatever options *dsn* has itself.
-
-    Raises:
-        InvalidDsn: *dsn* cannot be read.
-    """
-    values = dict(parse_dsn(dsn))
-    if schema is not None:
-        values["options"] = f"{values.get('options', '')} -csearch_path={_search_path(schema)}".strip()
-    account = _encoded(values.pop("user", "")) + (
-        f":{_encoded(values.pop('password'))}" if "password" in values else ""
-    )
-    place = ""
-    host, port = values.get("host", ""), values.get("port", "")
-    # What has no safe place before the `?` (sockets, several hosts, names that need quoting) goes after it.
-    if (_PLAIN_HOST.fullmatch(host) or _IPV6_HOST.fullmatch(host)) and (port.isdecimal() or not port):
-        place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
-        values = {keyword: value for keyword, value in values.items() if keyword not in ("host", "port")}
-    database = ""
-    if _PLAIN_DATABASE.fullmatch(values.get("dbname", "")):
-        database = values.pop("dbname")
-    query = "&".join(f"{keyword}={quote(value, safe='')}" for keyword, value in values.items())
-    return f"postgresql+psycopg2://{account}{'@' if account else ''}{place}/{database}{'?' if query else ''}{query}"
 
 
 def _verdict_of_libpq(dsn: str) -> dict[str, str] | None:
@@ -224,15 +192,3 @@ def _secrets_of(dsn: str) -> set[str]:
                 quote_plus(part.value),
             }
     return secrets - {""}
-
-
-def _encoded(value: str) -> str:
-    return quote(value, safe="")
-
-
-def _search_path(schema: str) -> str:
-    if _PLAIN_SCHEMA.fullmatch(schema):
-        return schema
-    identifier = '"' + schema.replace('"', '""') + '"'
-    # The server splits options at white space, where no backslash stands before it.
-    return re.sub(r"([\s\\])", r"\\\1", identifier)

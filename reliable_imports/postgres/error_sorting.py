@@ -1,7 +1,7 @@
 """Whose fault an error is. Everything that follows from a failed statement hangs on this.
 
 The classes are those of the PostgreSQL manual, appendix A "PostgreSQL Error Codes". The function
-`reliable_imports.fault_of` holds the same table for what is sorted on the server.
+`fault_of_v1` in `functions` holds the same table for what is sorted on the server.
 """
 
 from __future__ import annotations

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reliable_imports.errors import TransientError
+from reliable_imports.processor.facts import Facts
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import locate
+from reliable_imports.sources.stored.location import locate
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure
-    from reliable_imports.items.model_fields import ModelField, OtherColumns
     from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
     from reliable_imports.processor.context import ImportContext
-    from reliable_imports.writes.plan import WriteRequest
 
 
 PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
@@ -36,17 +35,19 @@ class BaseProcessor(ABC):
     """The name of what is imported; from the class name unless set: `CustomerDataProcessor` -> `customer_data`."""
 
     source: ClassVar[Path | str | None] = None
-    """The file to import when none is named, so that a schedule or a click needs no configuration."""
+    """The file to import when none is named, so that a schedule or a click needs no configuration. `{partition}` in it
+    stands for the name of a partition."""
 
     source_options: ClassVar[SourceOptions] = SourceOptions()
     """How files are read: format, encoding, delimiter, a workbook's sheet, limits."""
 
     skip_unchanged: ClassVar[bool] = False
-    """A file whose content is that of an earlier batch makes no new one, unless a file of its name has come with other
-    content since. Else it does, and the batch's warnings say so."""
+    """Store no file whose content an earlier batch has. Once a file of the same name has brought other content, the old
+    content counts as new again. If this is False, such a file is stored, and the batch's warnings say so."""
 
     null_tokens: ClassVar[frozenset[str]] = frozenset()
-    """Strings that mean "no value", such as `""` and `"NA"`; None in `source_data`, kept as they are in the table."""
+    """Strings that mean "no value", such as `""` and `"NA"`. `source_data` has None for them; the stored item keeps
+    them."""
 
     decimals: ClassVar[bool] = False
     """Give JSON numbers with a fraction or exponent as `Decimal`, exactly as written, instead of float."""
@@ -61,10 +62,12 @@ class BaseProcessor(ABC):
     """A cron expression; makes a Dagster schedule that imports `source`."""
 
     transient_errors: ClassVar[tuple[type[Exception], ...]] = (TransientError,)
-    """Exceptions that another try later may well cure: tried again within the run, then marked retryable."""
+    """Exceptions that another try later may cure: the item is tried again within the run, and failed as retryable when
+    that does not help."""
 
     max_tries: ClassVar[int] = 3
-    """Tries at an item within one run when it meets one of `transient_errors`; the last one fails it."""
+    """Tries at an item that meets one of `transient_errors`, within one run; if the last one fails too, the item
+    fails."""
 
     retry_pause: ClassVar[timedelta] = timedelta(seconds=1)
     """How long such an item rests before its second try; doubled with every try, at most a minute, with jitter."""
@@ -76,8 +79,8 @@ class BaseProcessor(ABC):
     """How long a retryable failure rests before it is due for reprocessing; doubled with every attempt."""
 
     item_timeout: ClassVar[timedelta | None] = None
-    """How long one item may take, and `prepare_item` for it; then it fails. Such a processor works in a child process,
-    which can be killed."""
+    """How long one item may take, and `prepare_item` and `on_item_error` for it as long again; then the item fails. A
+    processor with a time-out works in a child process, which can be killed."""
 
     statement_timeout: ClassVar[timedelta | None] = None
     """How long one statement of the server may take; then its item fails."""
@@ -89,13 +92,13 @@ class BaseProcessor(ABC):
     """Likewise, as a share from 0 to 1 of the items that have ended; looked at from 100 items on."""
 
     breaker_after: ClassVar[int | None] = 20
-    """So many items in a row that fail for one reason of the environment (an outage, a missing right or table, one of
-    `transient_errors`) pause the batch, and the chunk that they were found in stays pending. None: never."""
+    """The batch is paused when so many items in a row fail for one reason of the environment: an outage, a missing
+    right or table, one of `transient_errors`. The items of that chunk stay pending. None: never."""
 
     natural_key: ClassVar[Sequence[str]] = ()
-    """Fields of the item that say what it is about. Duplicates within a batch are then handled as `duplicates` says. An
-    item that is repeated is skipped if one that was delivered later has completed the same key. A TableProcessor has
-    its `key` for the first of these."""
+    """Fields of the item that say what it is about. Items of a batch with one key are handled as `duplicates` says. An
+    item that is repeated is skipped if an item delivered later has completed the same key. A TableProcessor finds
+    duplicates by its `key`."""
 
     duplicates: ClassVar[str] = "last_wins"
     """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
@@ -105,11 +108,15 @@ class BaseProcessor(ABC):
     """How many calls of `prepare_item` may be under way at once."""
 
     Params: ClassVar[type[Any] | None] = None
-    """A nested pydantic model of what a batch can be told, such as a date; kept with the batch. No secrets."""
+    """A nested pydantic model of what a batch can be told, such as a date, by `--param`, `create_batch(params=...)` or
+    Dagster's launchpad. The values are kept with the batch; give no secrets."""
 
     partitions: ClassVar[str | None] = None
-    """`hourly`, `daily`, `weekly` or `monthly`, with the first one: `daily from 2024-01-01`. In Dagster each is then a
-    partition of the asset, and a batch each."""
+    """`hourly`, `daily`, `weekly` or `monthly`, and the first one: `daily from 2024-01-01`. In Dagster each is a
+    partition of the asset, with a batch of its own."""
+
+    _kind_of_facts: ClassVar[type[Facts]] = Facts
+    _facts: ClassVar[Facts]
 
     params: Any = None
     """The values that the batch was told, an instance of `Params`."""
@@ -121,21 +128,7 @@ class BaseProcessor(ABC):
         super().__init_subclass__(**kwargs)
         if "batch_type" not in cls.__dict__:
             cls.batch_type = batch_type_of(cls.__name__)
-
-    @classmethod
-    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
-        """For each part of the key by which duplicates within a batch are found: its names in the source."""
-        return tuple((name,) for name in cls.natural_key)
-
-    @classmethod
-    def exact_numbers(cls) -> frozenset[str]:
-        """Names in the source of values whose numbers arrive as Decimal, though `decimals` is not set."""
-        return frozenset()
-
-    @classmethod
-    def write_requests(cls) -> Sequence[WriteRequest]:
-        """The writes that are known before the first item: what they need of their tables is looked at before it."""
-        return ()
+        cls._facts = cls._kind_of_facts(cls)
 
     @classmethod
     def source_for(cls, partition: str | None) -> Path | str | None:
@@ -144,21 +137,6 @@ class BaseProcessor(ABC):
             return cls.source
         return locate(str(cls.source).replace("{partition}", partition))
 
-    @classmethod
-    def source_fields(cls) -> Sequence[ModelField] | None:
-        """The fields that a source should have, as a declared model says; None where nobody can know."""
-        return None
-
-    @classmethod
-    def other_columns(cls) -> OtherColumns:
-        """What becomes of columns of a source that no field is named for; see `reliable_imports.items.model_fields`."""
-        return "perhaps"
-
-    @classmethod
-    def missing_parts(cls) -> list[str]:
-        """What a subclass must still define before it can be used."""
-        return sorted(cls.__abstractmethods__)
-
     def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
         """Whether the item may be processed; anything falsy fails it at stage `validate`."""
         return True
@@ -166,11 +144,12 @@ class BaseProcessor(ABC):
     def prepare_item(self, item: ImportBatchItem) -> Any:
         """Fetch what the item needs from elsewhere, such as an HTTP service; `item.prepared` then holds the result.
 
-        Called before the item's transaction, for several items at once: in threads, or as tasks of an event loop if it
-        is an `async def`. That loop ends when an item has broken it (has stopped it, or cancelled all of its tasks), so
-        do not rely on a client that belongs to it. What it raises, or that it takes longer than `item_timeout`, fails
-        the item at stage `prepare`. It may be called again for an item that another worker takes meanwhile, or that
-        another one has kept from its end.
+        Called before the item's transaction begins, for several items at once: in threads, or as tasks of an event loop
+        if it is an `async def`. An exception, or taking longer than `item_timeout`, fails the item at stage `prepare`.
+
+        It may be called again for the same item: if another worker takes the item meanwhile, or if another item has
+        broken the event loop (stopped it, or cancelled all of its tasks). A new loop is made then, so do not keep a
+        client that belongs to the loop.
         """
         return None
 
@@ -182,15 +161,16 @@ class BaseProcessor(ABC):
         """Called before the first item of every run, in a transaction of its own. Raising stops the run."""
 
     def on_item_error(self, item: ImportBatchItem, error: Failure, ctx: ImportContext) -> None:
-        """Called when an item has failed and its writes are undone; what it writes is committed with the outcome.
+        """Called when an item has failed and its writes are undone; what this writes is committed with the outcome.
 
-        Not called for an item that was set aside because it cost its process or its connection: this may be why.
+        Not called for an item that cost its process or its connection: this hook may have been the cause.
         """
 
     def on_batch_complete(self, summary: BatchSummary, ctx: ImportContext) -> None:
-        """Called by the run that has closed the batch. Raising is logged and changes nothing.
+        """Called by the run that has closed the batch. An exception is logged and changes nothing.
 
-        Once, but again if its connection was lost in it, and not at all if the process ends right after the closing.
+        It is called once; again if the connection was lost meanwhile; and never if the process ends right after it has
+        closed the batch.
         """
 
 

@@ -1,4 +1,7 @@
-"""What a processor's attributes may be: one table of them, and the mistakes that are told at registration."""
+"""What a processor's attributes may be: one table of them, and the mistakes that are told at registration.
+
+The classes have the defaults, and say of each attribute what it does. docs/reference.md is made from both.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from reliable_imports.processor.base import DUPLICATES, PARTITIONS, BaseProcessor
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.table import TableProcessor
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.location import is_url
+from reliable_imports.sources.stored.location import is_url
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex
 
 _NEARLY = 0.8
@@ -27,11 +31,13 @@ class Attribute(NamedTuple):
     Attributes:
         is_valid: whether a value can be what was meant.
         words: what it must be, to follow "it must be".
+        default: what holds without it, for the documentation, where its value does not tell.
     """
 
     name: str
     is_valid: Callable[[Any], bool]
     words: str
+    default: str | None = None
 
 
 def _is_name(value: Any) -> bool:
@@ -99,13 +105,23 @@ def _or_none(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
     BaseProcessor: (
-        Attribute("batch_type", _is_name, "a printable text that is not empty"),
+        Attribute(
+            "batch_type",
+            _is_name,
+            "a printable text that is not empty",
+            "from the class name: `CustomerDataProcessor` is `customer_data`",
+        ),
         Attribute(
             "source",
             _or_none(lambda value: isinstance(value, Path) or is_url(value)),
             "a pathlib.Path, or a text with a URL in it",
         ),
-        Attribute("source_options", lambda value: isinstance(value, SourceOptions), "a SourceOptions"),
+        Attribute(
+            "source_options",
+            lambda value: isinstance(value, SourceOptions),
+            "a SourceOptions",
+            "by the file's name, UTF-8",
+        ),
         Attribute("skip_unchanged", lambda value: isinstance(value, bool), "True or False"),
         Attribute("null_tokens", _are_texts, 'a set of texts, such as frozenset({"NA"})'),
         Attribute("decimals", lambda value: isinstance(value, bool), "True or False"),
@@ -122,21 +138,39 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
         Attribute("max_failed_items", _or_none(_is_number_from(0)), "a whole number from 0, or None"),
         Attribute("max_failed_share", _or_none(_is_share), "a number from 0 to 1, or None"),
         Attribute("breaker_after", _or_none(_is_number_from(1)), "a whole number from 1, or None"),
-        Attribute("natural_key", _are_names, 'a sequence of field names, such as ("id",)'),
-        Attribute("duplicates", lambda value: value in DUPLICATES, f"one of {', '.join(DUPLICATES)}"),
+        Attribute(
+            "natural_key",
+            _are_names,
+            'a sequence of field names, such as ("id",)',
+            "none; of a TableProcessor its `key`",
+        ),
+        Attribute(
+            "duplicates",
+            lambda value: value in DUPLICATES,
+            f"one of {', '.join(DUPLICATES)}",
+            '`last_wins`; with `existing = "keep"` it is `first_wins`',
+        ),
         Attribute("prepare_concurrency", _is_number_from(1), "a whole number from 1"),
         Attribute("Params", _or_none(_is_model), "a pydantic model"),
         Attribute("partitions", _or_none(_are_partitions), 'like "daily from 2024-01-01"'),
     ),
     TableProcessor: (
-        Attribute("table", _is_name, 'the name of a table, such as "orders" or "shop.orders"'),
+        Attribute("table", _is_name, 'the name of a table, such as "shop.orders"', "it must be given"),
         Attribute(
             "key",
             lambda value: isinstance(value, UniqueIndex) or _is_name(value) or _are_names(value),
-            'a sequence of columns, such as ("id",), or a UniqueIndex',
+            'a UniqueIndex, or a sequence of columns, such as ("id",)',
+            "it must be given",
         ),
-        Attribute("model", lambda value: isinstance(value, type), "a pydantic model or a dataclass"),
-        Attribute("columns", _is_renaming, 'a mapping of fields to columns, such as {"order_no": "Order No."}'),
+        Attribute(
+            "model", lambda value: isinstance(value, type), "a pydantic model or a dataclass", "it must be given"
+        ),
+        Attribute(
+            "columns",
+            _is_renaming,
+            'a mapping of fields to columns, such as {"order_no": "Order No."}',
+            "the names of the fields",
+        ),
         Attribute("existing", lambda value: value in get_args(Existing), f"one of {', '.join(get_args(Existing))}"),
         Attribute("never_updated", _are_names, 'a sequence of columns, such as ("created_at",)'),
         Attribute("null_keys", lambda value: value in get_args(NullKeys), f"one of {', '.join(get_args(NullKeys))}"),
@@ -149,9 +183,9 @@ def mistakes_of(processor: type[BaseProcessor]) -> list[str]:
     """What is wrong with the declarations of a class that has all its parts; each names its attribute."""
     attributes = [each for base, declared in ATTRIBUTES.items() if issubclass(processor, base) for each in declared]
     found = [*misspellings_of(processor), *_never_run(processor)]
-    for name, is_valid, words in attributes:
-        if not is_valid(value := getattr(processor, name)):
-            found.append(f"{name} is {_shown(value)}; it must be {words}")
+    for each in attributes:
+        if not each.is_valid(value := getattr(processor, each.name)):
+            found.append(f"{each.name} is {_shown(value)}; it must be {each.words}")
     # What follows relies on what was checked above.
     return found or [*_unknown_key_fields(processor), *_rejecting_validation(processor)]
 
@@ -193,7 +227,7 @@ def misspellings_of(processor: type[BaseProcessor]) -> list[str]:
         for name in vars(base)
         if not name.startswith("_")
     }
-    missing = processor.missing_parts()
+    missing = facts_of(processor).missing_parts()
     found = []
     for name, base in own.items():
         if name in known:
@@ -228,7 +262,7 @@ def _unknown_key_fields(processor: type[BaseProcessor]) -> Iterator[str]:
     if not processor.natural_key:
         return
     try:
-        fields = processor.source_fields()
+        fields = facts_of(processor).source_fields()
     except Exception as error:  # whatever pydantic, or a team's own code in the model, raises
         yield f"model cannot be used: {type(error).__name__}: {error}"
         return

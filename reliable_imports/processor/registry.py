@@ -22,6 +22,7 @@ from reliable_imports.errors import (
 from reliable_imports.items.code_places import remember_sources
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.declarations import misspellings_of, mistakes_of, nearest
+from reliable_imports.processor.facts import facts_of
 
 P = TypeVar("P", bound=type[BaseProcessor])
 
@@ -47,7 +48,7 @@ class ProcessorRegistry:
             for module in _modules(package):
                 for candidate in vars(module).values():
                     if _is_processor(candidate) and candidate.__module__ == module.__name__:
-                        if candidate.missing_parts():
+                        if facts_of(candidate).missing_parts():
                             _refuse(candidate, misspellings_of(candidate))
                             continue
                         self.register(candidate)
@@ -66,7 +67,7 @@ class ProcessorRegistry:
         """
         if not (inspect.isclass(processor) and issubclass(processor, BaseProcessor)):
             raise InvalidProcessor(repr(processor), "it is not a subclass of BaseProcessor")
-        if missing := processor.missing_parts():
+        if missing := facts_of(processor).missing_parts():
             _refuse(processor, [f"it has no {', '.join(missing)}", *misspellings_of(processor)])
         _refuse(processor, mistakes_of(processor))
         known = self._processors.get(processor.batch_type)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reliable_imports.errors import ItemError
-from reliable_imports.items.json_text import TooLarge, dumps_item, plain_object
+from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
 
 
 def dumps_result(result: object) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from reliable_imports.items.model_fields import (
@@ -15,6 +15,7 @@ from reliable_imports.items.model_fields import (
     other_columns_of,
 )
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import Facts
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
 from reliable_imports.writes.values import as_parameter
 
@@ -40,6 +41,98 @@ class _Model(NamedTuple):
     may_change_fields: bool
     """A validator of the whole model may make one field of several."""
     other_columns: OtherColumns
+
+
+class TableFacts(Facts):
+    """What is known of a TableProcessor: also its model and its key."""
+
+    processor: type[TableProcessor]
+
+    def __init__(self, processor: type[TableProcessor]) -> None:
+        super().__init__(processor)
+        self._requests: dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest] = {}
+
+    @cached_property
+    def model(self) -> _Model:
+        """The declared model, as pydantic reads it. Raises whatever pydantic, or code in the model, raises."""
+        from pydantic import TypeAdapter, ValidationError
+
+        adapter: TypeAdapter[Any] = TypeAdapter(self.processor.model)
+        # Before pydantic 2.11 the serializer goes by alias unless it is told, and the columns are the fields.
+        dump = partial(adapter.serializer.to_python, by_alias=False)
+        schema = adapter.core_schema
+        return _Model(
+            adapter.validator.validate_python,
+            dump,
+            ValidationError,
+            schema,
+            fields_of(schema),
+            may_change_fields(schema),
+            other_columns_of(schema),
+        )
+
+    def missing_parts(self) -> list[str]:
+        required = ("table", "key", "model")
+        return [*super().missing_parts(), *[name for name in required if not hasattr(self.processor, name)]]
+
+    def source_fields(self) -> Sequence[ModelField]:
+        return self.model.fields
+
+    def natural_key_names(self) -> tuple[tuple[str, ...], ...]:
+        """The key's fields, unless another natural key is declared, or code may make the key of something else."""
+        if any("natural_key" in base.__dict__ for base in self.processor.__mro__ if base is not BaseProcessor):
+            return super().natural_key_names()
+        if self.model.may_change_fields or self._makes_rows_itself():
+            return ()
+        fields = {self.processor.columns.get(field.name, field.name): field for field in self.model.fields}
+        columns = self.processor.key_columns()
+        if not columns or any(column not in fields or fields[column].is_path for column in columns):
+            return ()
+        return tuple(fields[column].source_names for column in columns)
+
+    def exact_numbers(self) -> frozenset[str]:
+        return frozenset(name for field in self.model.fields if field.wants_decimal for name in field.source_names)
+
+    def write_requests(self) -> Sequence[WriteRequest]:
+        columns = dict.fromkeys(self.processor.key_columns())
+        if not self._makes_rows_itself():
+            names = self.processor.columns
+            columns.update(dict.fromkeys(names.get(f.name, f.name) for f in self.model.fields if f.is_dumped))
+        return [self.request(tuple(columns), ())] if columns else ()
+
+    def other_columns(self) -> OtherColumns:
+        own = self.model.other_columns
+        is_code = any(self._is_overridden(name) for name in _METHODS_THAT_READ)
+        return "perhaps" if own == "unread" and is_code else own
+
+    def request(self, columns: tuple[str, ...], defaulted: tuple[str, ...]) -> WriteRequest:
+        """The write of a row with these columns.
+
+        Args:
+            defaulted: those of them that the source did not give.
+        """
+        known = self._requests.get((columns, defaulted))
+        if known is not None:
+            return known
+        if len(self._requests) >= _MAX_REQUESTS:
+            self._requests.clear()
+        processor = self.processor
+        request = self._requests[columns, defaulted] = WriteRequest(
+            processor.table,
+            columns,
+            processor.key if isinstance(processor.key, UniqueIndex) else self.processor.key_columns() or None,
+            processor.existing,
+            tuple(processor.never_updated),
+            processor.null_keys,
+            defaulted,
+        )
+        return request
+
+    def _makes_rows_itself(self) -> bool:
+        return self._is_overridden("to_row") or self._is_overridden("process_item")
+
+    def _is_overridden(self, method: str) -> bool:
+        return getattr(self.processor, method) is not getattr(TableProcessor, method)
 
 
 class TableProcessor(BaseProcessor):
@@ -80,8 +173,8 @@ class TableProcessor(BaseProcessor):
     """A row with NULL in its key equals no other row: `fail` it, or `insert` it with every delivery. An index with
     NULLS NOT DISTINCT takes such rows as it takes others."""
 
-    _model: ClassVar[_Model | None] = None
-    _requests: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest]]
+    _kind_of_facts = TableFacts
+    _facts: ClassVar[TableFacts]
     _last_kind: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     _last_key: tuple[str, ...] = ()
     _last_request: WriteRequest
@@ -90,79 +183,15 @@ class TableProcessor(BaseProcessor):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._model = None
-        cls._requests = {}
         if cls.existing == "keep" and "duplicates" not in cls.__dict__:
             cls.duplicates = "first_wins"  # the later rows of a key would be kept out anyway
 
     @classmethod
-    def missing_parts(cls) -> list[str]:
-        return [*super().missing_parts(), *[name for name in ("table", "key", "model") if not hasattr(cls, name)]]
-
-    @classmethod
     def key_columns(cls) -> tuple[str, ...]:
         """The columns that say which row it is; none where `key` names an index and no columns."""
-        key = cls.key
-        if isinstance(key, UniqueIndex):
-            return key.columns
-        return (key,) if isinstance(key, str) else tuple(key)
-
-    @classmethod
-    def source_fields(cls) -> Sequence[ModelField]:
-        return cls._load_model().fields
-
-    @classmethod
-    def natural_key_names(cls) -> tuple[tuple[str, ...], ...]:
-        """The key's fields, unless another natural key is declared, or code may make the key of something else."""
-        if any("natural_key" in base.__dict__ for base in cls.__mro__ if base is not BaseProcessor):
-            return super().natural_key_names()
-        model = cls._load_model()
-        if model.may_change_fields or cls._makes_rows_itself():
-            return ()
-        fields = {cls.columns.get(field.name, field.name): field for field in model.fields}
-        columns = cls.key_columns()
-        if not columns or any(column not in fields or fields[column].is_path for column in columns):
-            return ()
-        return tuple(fields[column].source_names for column in columns)
-
-    @classmethod
-    def exact_numbers(cls) -> frozenset[str]:
-        return frozenset(
-            name for field in cls._load_model().fields if field.wants_decimal for name in field.source_names
-        )
-
-    @classmethod
-    def write_requests(cls) -> Sequence[WriteRequest]:
-        columns = dict.fromkeys(cls.key_columns())
-        if not cls._makes_rows_itself():
-            model = cls._load_model()
-            columns.update(dict.fromkeys(cls.columns.get(f.name, f.name) for f in model.fields if f.is_dumped))
-        if not columns:
-            return ()
-        return [cls._request(tuple(columns), ())]
-
-    @classmethod
-    def _makes_rows_itself(cls) -> bool:
-        return cls.to_row is not TableProcessor.to_row or cls.process_item is not TableProcessor.process_item
-
-    @classmethod
-    def _request(cls, columns: tuple[str, ...], defaulted: tuple[str, ...]) -> WriteRequest:
-        key = cls.key
-        return WriteRequest(
-            cls.table,
-            columns,
-            key if isinstance(key, UniqueIndex) else cls.key_columns() or None,
-            cls.existing,
-            tuple(cls.never_updated),
-            cls.null_keys,
-            defaulted,
-        )
-
-    @classmethod
-    def other_columns(cls) -> OtherColumns:
-        own = cls._load_model().other_columns
-        is_code = any(getattr(cls, name) is not getattr(TableProcessor, name) for name in _METHODS_THAT_READ)
-        return "perhaps" if own == "unread" and is_code else own
+        if isinstance(cls.key, UniqueIndex):
+            return cls.key.columns
+        return (cls.key,) if isinstance(cls.key, str) else tuple(cls.key)
 
     def to_row(self, item: ImportBatchItem) -> Mapping[str, Any]:
         """The row to upsert, by column. Override it to change or add columns.
@@ -170,7 +199,7 @@ class TableProcessor(BaseProcessor):
         Raises:
             InvalidRow: the item does not fit the model.
         """
-        model = self._model or self._load_model()
+        model = self._facts.model
         try:
             instance = model.validate(item.source_data)
         except model.refusal as error:
@@ -186,7 +215,7 @@ class TableProcessor(BaseProcessor):
     def _leave_out_absent(self, row: dict[str, Any], given: set[str] | None, source_data: Any) -> None:
         """Take fields out of the row that the source did not have; note those that the model has a value for."""
         defaulted = []
-        for field in (self._model or self._load_model()).fields:
+        for field in self._facts.model.fields:
             name = field.name
             is_given = name in given if given is not None else any(each in source_data for each in field.source_names)
             if is_given or name not in row:
@@ -203,12 +232,7 @@ class TableProcessor(BaseProcessor):
         kind = (tuple(row), self._defaulted)
         if kind != self._last_kind:  # most rows are of the kind of the one before
             self._last_kind = kind
-            request = self._requests.get(kind)
-            if request is None:
-                if len(self._requests) >= _MAX_REQUESTS:
-                    self._requests.clear()
-                request = self._requests[kind] = self._request(*kind)
-            self._last_request = request
+            self._last_request = self._facts.request(*kind)
             self._last_key = self.key_columns()
         ctx._write(self._last_request, row)
         key = self._last_key
@@ -217,24 +241,3 @@ class TableProcessor(BaseProcessor):
         if not key:
             return {"target_table": self.table}
         return {"target_table": self.table, "target_id": [as_parameter(row[column]) for column in key]}
-
-    @classmethod
-    def _load_model(cls) -> _Model:
-        if cls._model is not None:
-            return cls._model
-        from pydantic import TypeAdapter, ValidationError
-
-        adapter: TypeAdapter[Any] = TypeAdapter(cls.model)
-        # Before pydantic 2.11 the serializer goes by alias unless it is told, and the columns are the fields.
-        dump = partial(adapter.serializer.to_python, by_alias=False)
-        schema = adapter.core_schema
-        cls._model = _Model(
-            adapter.validator.validate_python,
-            dump,
-            ValidationError,
-            schema,
-            fields_of(schema),
-            may_change_fields(schema),
-            other_columns_of(schema),
-        )
-        return cls._model

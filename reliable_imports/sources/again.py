@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reliable_imports.errors import SourceError
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.content import Content
-from reliable_imports.sources.delimited import read_rows
-from reliable_imports.sources.encodings import find_encoding
 from reliable_imports.sources.findings import Findings
-from reliable_imports.sources.json_lines import read_json_lines
 from reliable_imports.sources.options import SourceOptions
-from reliable_imports.sources.records import Records
 from reliable_imports.sources.source import Source
+from reliable_imports.sources.text.encodings import find_encoding
+
+if TYPE_CHECKING:
+    from reliable_imports.sources.text.content import Content
 
 
 def reading_of(source: Source) -> dict[str, Any] | None:
@@ -39,6 +38,8 @@ def read_again(raw: bytes, reading: Mapping[str, Any], options: SourceOptions) -
         raw: the bytes of a row that could not be read.
         reading: what `reading_of` gave when its file was read.
     """
+    from reliable_imports.sources.text.content import Content
+
     try:
         # The byte order mark that told one encoding from another stood at the beginning of the file.
         is_same = options.encoding == reading["declared_encoding"]
@@ -52,8 +53,13 @@ def read_again(raw: bytes, reading: Mapping[str, Any], options: SourceOptions) -
 
 def _items(content: Content, reading: Mapping[str, Any], options: SourceOptions) -> Iterator[SourceItem]:
     if reading["format"] == "jsonl":
+        from reliable_imports.sources.text.json_lines import read_json_lines
+
         yield from read_json_lines(content, limit=options.max_item_bytes)
         return
+    from reliable_imports.sources.text.delimited import read_rows
+    from reliable_imports.sources.text.records import Records
+
     options = replace(options, header=None, skip_lines=0, footer=None)
     delimiter = reading["said_delimiter"] or options.delimiter or ("\t" if reading["format"] == "tsv" else ",")
     records = Records(content, options, delimiter)

@@ -9,10 +9,10 @@ from typing import Literal
 
 from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.items.source_item import MAX_ITEM_BYTES
-from reliable_imports.sources.compression import ENDINGS
 from reliable_imports.sources.limits import MAX_CONTENT_BYTES, MAX_FIELDS, MAX_ITEMS, MAX_RATIO
-from reliable_imports.sources.location import Location, file_name, shown
-from reliable_imports.sources.signs import foreign_name
+from reliable_imports.sources.stored.compression import ENDINGS
+from reliable_imports.sources.stored.location import Location, file_name, shown
+from reliable_imports.sources.stored.signs import foreign_name
 
 Format = Literal["csv", "tsv", "jsonl", "json", "xlsx", "parquet"]
 

@@ -7,20 +7,14 @@ from collections.abc import Collection, Iterator
 
 from reliable_imports.errors import SourceError, SourceUnavailable
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.sources.archives import member_name
-from reliable_imports.sources.content import open_content
-from reliable_imports.sources.delimited import read_delimited
-from reliable_imports.sources.encodings import find_encoding
-from reliable_imports.sources.files import StoredFile, size_of
 from reliable_imports.sources.findings import Findings
-from reliable_imports.sources.hints import better_options
-from reliable_imports.sources.json_document import read_json_document
-from reliable_imports.sources.json_lines import read_json_lines
 from reliable_imports.sources.limits import Growth
-from reliable_imports.sources.location import Location, locate, shown
 from reliable_imports.sources.options import Format, SourceOptions, format_of_name
-from reliable_imports.sources.parquet import read_parquet
-from reliable_imports.sources.workbook import read_workbook
+from reliable_imports.sources.stored.archives import member_name
+from reliable_imports.sources.stored.files import StoredFile, size_of
+from reliable_imports.sources.stored.location import Location, locate, shown
+from reliable_imports.sources.text.content import open_content
+from reliable_imports.sources.text.encodings import find_encoding
 
 _DEFAULTS = SourceOptions()
 
@@ -64,23 +58,34 @@ class Source:
             raise
 
     def _items(self) -> Iterator[SourceItem]:
+        # Each format's reader is imported by whoever reads such a file.
         options = self.options
         if self.format is None:
             self.format = self._format_of_member()
         match self.format:
             case "xlsx":
+                from reliable_imports.sources.tables.workbook import read_workbook
+
                 return read_workbook(self.name, self._file, options, self.findings)
             case "parquet":
+                from reliable_imports.sources.tables.parquet import read_parquet
+
                 return read_parquet(self.name, self._file, options, self.findings)
         content = open_content(self.name, self._file.blocks(), options.encoding, options.max_fields)
         self._head = content.head
         self.findings.codec = content.encoding.codec
         match self.format:
             case "csv" | "tsv":
+                from reliable_imports.sources.text.delimited import read_delimited
+
                 return read_delimited(content, options, self._delimiter(), self.findings)
             case "jsonl":
+                from reliable_imports.sources.text.json_lines import read_json_lines
+
                 return read_json_lines(content, limit=options.max_item_bytes)
             case "json":
+                from reliable_imports.sources.text.json_document import read_json_document
+
                 return read_json_document(content, options)
 
     def better_options(self, names: Collection[str]) -> str | None:
@@ -90,6 +95,8 @@ class Source:
         """
         if self.format not in ("csv", "tsv") or self.findings.codec is None:
             return None
+        from reliable_imports.sources.hints import better_options
+
         text = self._head.decode(self.findings.codec, "replace")
         delimiter = self.findings.delimiter or self._delimiter()
         return better_options(text, self.options, delimiter, names)

@@ -277,12 +277,12 @@ class Plan:
         guard = f"{origin.batch_id}, {origin.item_number}" if origin is not None and self.has_key else "NULL, NULL"
         if self._is_upsert:
             differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
-            condition = f"reliable_imports.may_update({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
+            condition = f"reliable_imports.may_update_v1({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
             text = f"{self.head}{self.values(write)}{self._on_conflict(condition)}"
         elif origin is not None and self.has_key:
             given = f"(SELECT {self._hash('')} FROM ({self._given(write)}) AS given)"
             row = f"SELECT {', '.join(quoted(name) for name in self.columns)} FROM ({self._given(write)}) AS given"
-            text = f"{self._into}{row} WHERE reliable_imports.may_update(true, {given}, {guard})"
+            text = f"{self._into}{row} WHERE reliable_imports.may_update_v1(true, {given}, {guard})"
         else:
             text = f"{self.head}{self.values(write)}"
         returned = [self._stored_key()] if self.returns_key else []
@@ -368,7 +368,7 @@ class Plan:
         return typed
 
     def _unaltered(self) -> str:
-        return f"reliable_imports.require_version({literal(self.target.name)}, {literal(self.target.version)})"
+        return f"reliable_imports.require_version_v1({literal(self.target.name)}, {literal(self.target.version)})"
 
     @property
     def spares_sequence(self) -> bool:

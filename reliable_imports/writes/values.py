@@ -34,7 +34,8 @@ from psycopg2 import extensions
 from psycopg2.extras import Json, Range
 
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.items.json_text import dumps_item, is_utf8, place_of_nan
+from reliable_imports.items.json_check import is_utf8
+from reliable_imports.items.json_write import dumps_item, place_of_nan
 
 
 class ColumnType(NamedTuple):

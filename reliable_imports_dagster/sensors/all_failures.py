@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from reliable_imports import BatchManager
+from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
@@ -35,7 +35,7 @@ def build_all_failures_sensor(
             context,
             manager,
             registry,
-            lambda after: manager.permanent_failures(
+            lambda after: manager.orchestration.permanent_failures(
                 wanted, exclude_reasons=exclude_reasons, max_attempts=max_attempts, backoff=backoff, after=after
             ),
             lambda line: line_candidate(
@@ -43,7 +43,7 @@ def build_all_failures_sensor(
                 line.first_batch_id,
                 line.batch_type,
                 line.generation,
-                permanent_only=True,
+                WhichItems.PERMANENT,
                 max_attempts=max_attempts,
                 exclude_reasons=list(exclude_reasons),
             ),

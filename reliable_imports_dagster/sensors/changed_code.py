@@ -4,8 +4,8 @@ from collections.abc import Container, Sequence
 
 import dagster as dg
 
-from reliable_imports import BatchManager
-from reliable_imports.processor.code_version import code_version
+from reliable_imports import BatchManager, WhichItems
+from reliable_imports.orchestration import code_version
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
@@ -36,7 +36,7 @@ def build_changed_code_sensor(
             context,
             manager,
             registry,
-            lambda after: manager.permanent_failures(
+            lambda after: manager.orchestration.permanent_failures(
                 versions, code_versions=versions, exclude_reasons=exclude_reasons, after=after
             ),
             lambda line: line_candidate(
@@ -44,7 +44,7 @@ def build_changed_code_sensor(
                 line.first_batch_id,
                 line.batch_type,
                 line.generation,
-                permanent_only=True,
+                WhichItems.PERMANENT,
                 exclude_reasons=list(exclude_reasons),
             ),
             max_runs=max_runs_per_tick,

@@ -7,10 +7,11 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BatchManager, FailingLineage, FailuresPage, LineageActivity, ProcessorRegistry
-from reliable_imports_dagster import tags
+from reliable_imports import BatchManager, ProcessorRegistry, WhichItems
+from reliable_imports.orchestration import FailingLineage, FailuresPage, LineageActivity
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run import tags
 
 MAX_IDLE_RUNS = 5
 """Runs in a row for one line that ended before they came to its items; then a person has to look."""
@@ -54,11 +55,11 @@ def _nothing_hinders() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A batch, or a line of batches, that may want a run.
+    """A batch, or a lineage, that may want a run.
 
     Attributes:
         batch_id: by which people know it.
-        line: the first batch of its line, which is worked by one run at a time.
+        line: the first batch of its lineage, which is worked by one run at a time.
         key: its name among the run keys of the sensor.
         generation: grows with every run that comes to work it.
         job: what a person launches for it.
@@ -151,7 +152,7 @@ def _why_not(
     if candidate.batch_type in exclude_batch_types:
         return f"{candidate.batch_type} is left to a person"
     if past.busy is not None:
-        return f"{past.busy} is working on its line"
+        return f"{past.busy} is working on its lineage"
     if past.idle_in_a_row >= MAX_IDLE_RUNS:
         return (
             f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch "
@@ -168,7 +169,9 @@ def _with_pasts(
         some = candidates[start : start + _ASKED_AT_ONCE]
         lines = {str(candidate.line) for candidate in some}
         records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINE: sorted(lines)}))
-        activity = manager.lineage_activity(map(int, lines), [record.dagster_run.run_id for record in records])
+        activity = manager.orchestration.lineage_activity(
+            map(int, lines), [record.dagster_run.run_id for record in records]
+        )
         of_lineage: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
         for record in records:
             of_lineage[record.dagster_run.tags[tags.LINE]].append(record)
@@ -179,7 +182,7 @@ def _with_pasts(
 def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> _Past:
     """
     Args:
-        records: the Dagster runs of the line, the newest first.
+        records: the Dagster runs of the lineage, the newest first.
     """
     busy = "another process" if line in activity.live_lineages else None
     idle_runs = idle_in_a_row = 0
@@ -210,12 +213,18 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
 # Lines whose failures are run again
 
 
-def line_candidate(key: str, first_batch_id: int, batch_type: str, generation: int, **config: Any) -> Candidate:
-    """A line for the job `reprocess_failed_items`, which takes what the *config* says and no more.
+def line_candidate(
+    key: str, first_batch_id: int, batch_type: str, generation: int, which: WhichItems, **config: Any
+) -> Candidate:
+    """A line for the job `reprocess_failed_items`, which takes what *which* and the *config* say and no more.
 
     That nothing was repaired is for the asset check to say, and no reason for a run to fail that nobody has launched.
     """
-    told = {"batch_id": first_batch_id, **{name: value for name, value in config.items() if value}}
+    told = {
+        "batch_id": first_batch_id,
+        "which": which.value,
+        **{name: value for name, value in config.items() if value},
+    }
     told["fail_run_on"] = "never"
     run_tags = {tags.LINE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
 
@@ -244,8 +253,8 @@ def look_through(
     page = ask(after)
     if page.last is None and after:
         page = ask(0)
-    if not page.lines:
+    if not page.lineages:
         return dg.SensorResult(skip_reason=nothing.format(looked_at=page.looked_at), cursor=str(page.last or 0))
-    choice = choose(context, manager, registry, [candidate_of(line) for line in page.lines], max_runs=max_runs)
+    choice = choose(context, manager, registry, [candidate_of(line) for line in page.lineages], max_runs=max_runs)
     last = page.last if choice.next is None else choice.next.line - 1  # that one is the next tick's first
     return choice.decision(cursor=str(last or 0))

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from reliable_imports import BatchManager
+from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
@@ -30,13 +30,13 @@ def build_missing_references_sensor(
             context,
             manager,
             registry,
-            lambda after: manager.resolved_references(batch_types, after=after),
+            lambda after: manager.orchestration.resolved_references(batch_types, after=after),
             lambda line: line_candidate(
                 f"reference:{line.first_batch_id}",
                 line.first_batch_id,
                 line.batch_type,
                 line.generation,
-                resolved_references_only=True,
+                WhichItems.RESOLVED_REFERENCES,
             ),
             max_runs=max_runs_per_tick,
             nothing="of {looked_at} lines that failed for foreign keys, none lacks a row that is there now",

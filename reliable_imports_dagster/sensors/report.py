@@ -7,7 +7,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.report import report_elsewhere
+from reliable_imports_dagster.run.report import report_elsewhere
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
@@ -30,14 +30,14 @@ def build_report_sensor(
     specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        ended = manager.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
+        ended = manager.orchestration.finished_elsewhere(after=_read(context.cursor), limit=max_batches_per_tick)
         if not ended:
             return "no batch has ended outside Dagster since the last tick"
         events: list[Any] = []
         for batch_id, _ in ended:
             summary = manager.get_summary(batch_id)
             if summary.batch_type in registry:
-                events += report_elsewhere(manager, summary, specs[summary.batch_type].key).events()
+                events += report_elsewhere(context, manager, summary, specs[summary.batch_type].key).events()
         batch_id, at = ended[-1]
         return dg.SensorResult(
             asset_events=events, cursor=f"{at.isoformat()}|{batch_id}", skip_reason=_told(len(ended), len(events))

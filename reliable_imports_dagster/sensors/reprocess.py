@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 
 import dagster as dg
 
-from reliable_imports import BatchManager
+from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, choose, line_candidate
@@ -34,7 +34,7 @@ def build_reprocess_sensor(
     registry = discover(packages)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        due = manager.lineages_due(_MAX_LINES, exclude_reasons=exclude_reasons)
+        due = manager.orchestration.lineages_due(limit=_MAX_LINES, exclude_reasons=exclude_reasons)
         if not due:
             return "no retryable failure is due, and no reprocess batch was left behind"
         candidates = [
@@ -43,7 +43,7 @@ def build_reprocess_sensor(
                 line.first_batch_id,
                 line.batch_type,
                 line.generation,
-                due_only=True,
+                WhichItems.DUE,
                 exclude_reasons=list(exclude_reasons),
             )
             for line in due

@@ -6,11 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from reliable_imports import BatchManager, ProcessorRegistry, WaitingBatch
-from reliable_imports_dagster import tags
+from reliable_imports import BatchManager, ProcessorRegistry
+from reliable_imports.orchestration import WaitingBatch
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.sensors.frame import (
     IN_PROGRESS,
     MAX_IDLE_RUNS,
@@ -43,7 +44,7 @@ def build_waiting_batches_sensor(
     registry = discover(packages)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        waiting = manager.waiting_batches(age=age, limit=_MAX_BATCHES)
+        waiting = manager.orchestration.waiting_batches(age=age, limit=_MAX_BATCHES)
         if not waiting:
             return "no batch is waiting that nobody has begun to work"
         candidates = [_candidate(context.instance, manager, registry, batch, "waiting") for batch in waiting]
@@ -83,10 +84,10 @@ def build_abandoned_batches_sensor(
     registry = discover(packages)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        abandoned = manager.abandoned_batches(age=age, limit=_MAX_BATCHES)
+        abandoned = manager.orchestration.abandoned_batches(age=age, limit=_MAX_BATCHES)
         abandoned += [
             batch
-            for batch in manager.interrupted_batches(limit=_MAX_BATCHES)
+            for batch in manager.orchestration.interrupted_batches(limit=_MAX_BATCHES)
             if batch.dagster_run_id is not None and _was_cut_off(context.instance.get_run_by_id(batch.dagster_run_id))
         ]
         if not abandoned:
@@ -136,8 +137,10 @@ def build_run_ended_sensors(
         if run.tags.get(_WILL_RETRY) == "true":
             return dg.SkipReason(f"Dagster retries run {run.run_id} by itself")
         _note_interruption(context.instance, run)
-        released = manager.release_run(run.run_id, error="the run failed without a word: its process is gone")
-        open_batches = manager.interrupted_batches(age=timedelta(0), limit=_MAX_BATCHES)
+        released = manager.orchestration.release_run(
+            run.run_id, error="the run failed without a word: its process is gone"
+        )
+        open_batches = manager.orchestration.interrupted_batches(age=timedelta(0), limit=_MAX_BATCHES)
         batch = next((batch for batch in open_batches if batch.dagster_run_id == run.run_id), None)
         if batch is None:
             return dg.SkipReason(f"run {run.run_id} left no batch open")
@@ -151,7 +154,7 @@ def build_run_ended_sensors(
 
     def canceled(context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource) -> dg.SkipReason:
         _note_interruption(context.instance, context.dagster_run)
-        released = reliable_imports.manager(registry).release_run(
+        released = reliable_imports.manager(registry).orchestration.release_run(
             context.dagster_run.run_id, error="the run was canceled"
         )
         told = f"released batches {released}" if released else "it left no batch open"

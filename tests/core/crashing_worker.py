@@ -1,4 +1,4 @@
-"""A child process for the crash tests: works a batch, says when it reached an item, and waits there to be killed."""
+"""A child process that works a batch, says when it has reached an item, and waits there: to be killed, or to go on."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[subprocess.Popen[str]]:
-    """A child that works the batch and waits at an item, in the middle of its transaction."""
-    command = [sys.executable, "-m", "tests.core.crashing_worker", dsn, str(batch_id), str(item_number)]
+def worker_that_stops_at(dsn: str, batch_id: int, *item_numbers: int) -> Iterator[subprocess.Popen[str]]:
+    """A child that works the batch and waits at the items, each time in the middle of a transaction, for a line."""
+    command = [sys.executable, "-m", "tests.core.crashing_worker", dsn, *map(str, [batch_id, *item_numbers])]
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdin is not None
@@ -32,9 +32,9 @@ def worker_that_stops_at(dsn: str, batch_id: int, item_number: int) -> Iterator[
         child.stdout.close()
 
 
-def main(dsn: str, batch_id: int, stop_at: int) -> None:
+def main(dsn: str, batch_id: int, *stop_at: int) -> None:
     def stop(item: ImportBatchItem) -> None:
-        if item.item_number == stop_at:
+        if item.item_number in stop_at:
             print("reached", flush=True)
             sys.stdin.readline()
 
@@ -61,4 +61,4 @@ def main(dsn: str, batch_id: int, stop_at: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -14,6 +14,8 @@ from tests.core.conftest import Sql
 from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS
 
+pytestmark = [pytest.mark.promise(4), pytest.mark.promise(5)]
+
 
 @pytest.mark.parametrize("batch_type", ["notes", "immediate"])
 @pytest.mark.parametrize("at", [1, 77, 200])

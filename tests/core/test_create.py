@@ -13,6 +13,7 @@ from tests.core.conftest import Sql
 from tests.core.doubles import PlainProcessor
 
 
+@pytest.mark.promise(1)
 def test_items_are_stored_before_anything_is_processed(manager: BatchManager, sql: Sql) -> None:
     batch_id = manager.create_batch("notes", [{"id": 1, "text": "a"}, {"id": 2, "text": "b"}])
 
@@ -22,6 +23,7 @@ def test_items_are_stored_before_anything_is_processed(manager: BatchManager, sq
     assert sql("SELECT count(*) FROM notes") == [(0,)]
 
 
+@pytest.mark.promise(1)
 def test_source_data_keeps_the_text_of_numbers(manager: BatchManager, sql: Sql) -> None:
     manager.create_batch("notes", [{"id": 1, "text": "a", "big": 12345678901234567890123, "zero": -0.0}])
 
@@ -32,6 +34,7 @@ def test_source_data_keeps_the_text_of_numbers(manager: BatchManager, sql: Sql) 
 @pytest.mark.parametrize(
     "text", ["a\\.b", "\\.", "tab\there", "line\nbreak", "quote\"and'", "\\N", "€ \u2028 😀", "\\\\x41"]
 )
+@pytest.mark.promise(1)
 def test_awkward_text_arrives_exactly(manager: BatchManager, sql: Sql, text: str) -> None:
     batch_id = manager.create_batch("notes", [{"id": 1, "text": text}, {"id": 2, "text": "neighbour"}])
 
@@ -39,6 +42,7 @@ def test_awkward_text_arrives_exactly(manager: BatchManager, sql: Sql, text: str
     assert sql("SELECT text FROM notes ORDER BY id") == [(text,), ("neighbour",)]
 
 
+@pytest.mark.promise(1)
 def test_a_generator_that_breaks_leaves_no_batch(manager: BatchManager, sql: Sql) -> None:
     def items() -> Iterator[object]:
         for number in range(10_000):
@@ -110,6 +114,7 @@ def test_an_empty_batch_is_completed_with_a_warning(manager: BatchManager) -> No
     assert warnings == ["batch created without items", "batch closed without items"]
 
 
+@pytest.mark.promise(1)
 def test_what_json_cannot_hold_is_stored_and_fails_alone(manager: BatchManager) -> None:
     batch_id = manager.create_batch(
         "notes", [{"id": 1, "text": "a"}, {"id": 2, "text": {"a set"}}, {"id": float("inf"), "text": "b"}]
@@ -122,6 +127,7 @@ def test_what_json_cannot_hold_is_stored_and_fails_alone(manager: BatchManager) 
     assert "$.id" in messages[1]
 
 
+@pytest.mark.promise(1)
 def test_nul_and_lone_surrogates_reach_the_processor(manager: BatchManager) -> None:
     batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok", "extra": "a\0b"}, {"id": 2, "text": "\ud800"}])
     summary = manager.process_batch(batch_id)
@@ -132,15 +138,18 @@ def test_nul_and_lone_surrogates_reach_the_processor(manager: BatchManager) -> N
     assert failed.error_type == "ContextMisuse"
 
 
-def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql) -> None:
+@pytest.mark.promise(7)
+@pytest.mark.parametrize("table", ["import_items", "import_attempts", "import_row_keys", "import_logs"])
+def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql, table: str) -> None:
     manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "a"}]))
 
-    for table in ("import_items", "import_attempts", "import_logs"):
-        for statement in (f"DELETE FROM reliable_imports.{table}", f"TRUNCATE reliable_imports.{table}"):
-            with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
-                sql(statement)
-    with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
-        sql("""UPDATE reliable_imports.import_items SET source_data = '{}'""")
+    for statement in (
+        f"UPDATE reliable_imports.{table} SET batch_id = 2",
+        f"DELETE FROM reliable_imports.{table}",
+        f"TRUNCATE reliable_imports.{table}",
+    ):
+        with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
+            sql(statement)
 
 
 class KeyedProcessor(PlainProcessor):

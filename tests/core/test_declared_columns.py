@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ContextMisuse, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
+pytestmark = pytest.mark.promise(2)
+
 ROWS: list[dict[str, Any]] = []
 """What the items declare; JSON could not hold all of it."""
 

@@ -83,7 +83,7 @@ def test_a_processor_can_leave_out_what_is_unchanged(manager: BatchManager, deli
 def test_an_unchanged_delivery_is_known_by_its_key(manager: BatchManager, deliver: Deliver, sql: Sql) -> None:
     first = deliver("daily", idempotency_key="monday")
     assert not deliver("daily", idempotency_key="tuesday").is_new
-    assert manager.find_deliveries("daily", ["monday", "tuesday"]) == {
+    assert manager.orchestration.find_deliveries("daily", ["monday", "tuesday"]) == {
         "monday": first.batch_id,
         "tuesday": first.batch_id,
     }

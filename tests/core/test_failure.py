@@ -18,6 +18,8 @@ from reliable_imports.items.rejection import Rejected
 from reliable_imports.postgres.statement import changes_session, transaction_command
 from reliable_imports.statuses import Stage
 
+pytestmark = pytest.mark.promise(9)
+
 
 def failure_of(error: BaseException, data: object = None) -> Failure:
     try:

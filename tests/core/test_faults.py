@@ -76,7 +76,9 @@ def rows(number: int, **texts: str) -> list[dict[str, object]]:
 
 
 def test_client_and_server_sort_every_state_alike(sql: Sql) -> None:
-    sorted_by_the_server = dict(sql("SELECT state, reliable_imports.fault_of(state) FROM unnest(%s) AS state", STATES))
+    sorted_by_the_server = dict(
+        sql("SELECT state, reliable_imports.fault_of_v1(state) FROM unnest(%s) AS state", STATES)
+    )
 
     assert len(STATES) > 250
     assert sorted_by_the_server == {state: fault_of_state(state).value for state in STATES}
@@ -84,6 +86,7 @@ def test_client_and_server_sort_every_state_alike(sql: Sql) -> None:
 
 @pytest.mark.parametrize("batch_type", ["declaring", "running", "held_together"])
 @pytest.mark.parametrize("text", [*BY_ITSELF, *(f"raise {state}" for state in ("XX000", "53100", "57P01", "08006"))])
+@pytest.mark.promise(3)
 def test_an_item_that_alone_brings_about_an_error_of_the_server_fails_with_it(
     guarded: BatchManager, sql: Sql, batch_type: str, text: str
 ) -> None:
@@ -117,6 +120,7 @@ def test_twenty_five_refusals_of_a_trigger_in_a_row_are_no_outage(guarded: Batch
 
 @pytest.mark.parametrize("batch_type", ["declaring", "running"])
 @pytest.mark.parametrize("number", [1, 30, 300])
+@pytest.mark.promise(5)
 def test_a_full_disk_pauses_the_batch_and_fails_nobody(
     guarded: BatchManager, sql: Sql, batch_type: str, number: int
 ) -> None:

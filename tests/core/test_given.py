@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reliable_imports import BatchManager, ConfigurationError
+from reliable_imports import BatchManager, ConfigurationError, ReprocessRequest
 from tests.core.conftest import Sql
 
 
@@ -53,12 +53,12 @@ def test_reasons_notes_and_keys(manager: BatchManager, text: str) -> None:
     calls: list[tuple[str, Any]] = [
         ("reason", lambda: manager.pause_batch(batch_id, reason=text)),
         ("reason", lambda: manager.cancel_batch(batch_id, reason=text)),
-        ("reason", lambda: manager.create_reprocess_batch(batch_id, reason=text)),
+        ("reasons", lambda: ReprocessRequest(reasons=[text])),
         ("reason", lambda: manager.list_items(batch_id, reason=text)),
-        ("exclude_reasons", lambda: manager.create_reprocess_batch(batch_id, exclude_reasons=[text])),
-        ("note", lambda: manager.create_reprocess_batch(batch_id, note=text)),
-        ("requested_by", lambda: manager.create_reprocess_batch(batch_id, requested_by=text)),
-        ("", lambda: manager.create_reprocess_batch(batch_id, idempotency_key=text)),
+        ("exclude_reasons", lambda: ReprocessRequest(exclude_reasons=[text])),
+        ("note", lambda: ReprocessRequest(note=text)),
+        ("requested_by", lambda: ReprocessRequest(requested_by=text)),
+        ("", lambda: ReprocessRequest(idempotency_key=text)),
         ("", lambda: manager.create_batch("notes", [], idempotency_key=text)),
     ]
     for name, call in calls:

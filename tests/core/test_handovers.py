@@ -19,6 +19,7 @@ from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from tests.core.conftest import Sql
 
 
+@pytest.mark.promise(5)
 def test_a_run_waits_for_its_old_session_to_let_go(manager: BatchManager) -> None:
     class CutProcessor(BaseProcessor):
         """Loses its connection in the middle of a statement, which the server notices only half a second later."""
@@ -288,6 +289,7 @@ def test_a_time_limit_that_is_met_at_the_last_moment_leaves_no_timer() -> None:
     assert met
 
 
+@pytest.mark.promise(5)
 def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
     manager: BatchManager, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

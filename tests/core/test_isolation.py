@@ -10,6 +10,8 @@ from reliable_imports import BatchManager, BatchStatus
 from tests.core.conftest import Sql
 from tests.core.doubles import ACTIONS
 
+pytestmark = [pytest.mark.promise(2), pytest.mark.promise(3)]
+
 MISBEHAVIOUR = {
     "raise": ("ValueError", "it is broken"),
     "raise unprintable": ("_Unprintable", ""),

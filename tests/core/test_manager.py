@@ -9,6 +9,7 @@ import pytest
 from reliable_imports import (
     BatchManager,
     ConfigurationError,
+    ReprocessRequest,
     SetupFailed,
     UnknownReason,
 )
@@ -33,7 +34,7 @@ def test_an_unknown_reason_is_refused(manager: BatchManager) -> None:
     batch_id = manager.create_batch("plain", [{"id": 1, "text": "bad"}])
     manager.process_batch(batch_id)
     with pytest.raises(UnknownReason, match=f"no item of batch {batch_id} failed for reason 'zzz'"):
-        manager.reprocess_batch(batch_id, reason="zzz")
+        manager.reprocess_batch(batch_id, ReprocessRequest(reasons=["zzz"]))
 
 
 @pytest.mark.parametrize("script", ["CREATE TABBLE x (y integer)", None])

@@ -18,6 +18,8 @@ from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
 from tests.core.doubles import NOTES, PlainProcessor
 
+pytestmark = pytest.mark.promise(10)
+
 ROOT = Path(__file__).parents[2]
 
 # Not ru_maxrss: on Linux a child begins with the peak of the process that started it.

@@ -20,6 +20,8 @@ from tests.core.conftest import Sql
 from tests.core.doubles import ACTIONS
 from tests.core.misbehaving import PROCESSORS, DeadlyRetryProcessor
 
+pytestmark = pytest.mark.promise(5)
+
 ROOT = Path(__file__).parents[2]
 
 

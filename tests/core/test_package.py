@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import reliable_imports
 
 ROOT = Path(__file__).parents[2]
 
 
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after *statement*, and had not before."""
+    code = f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
 def test_the_core_loads_little_besides_the_standard_library() -> None:
-    code = "import reliable_imports, sys; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    foreign = {name for name in loaded.split() if not name.startswith("_")} - set(sys.stdlib_module_names)
-    # Site packages may load themselves at start (`.pth` files); whoever does that is no business of ours.
-    bare = subprocess.run(
-        [sys.executable, "-c", "import sys; print(*{name.split('.')[0] for name in sys.modules})"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    # msgspec loads typing_extensions where it is installed.
-    loaded_by_us = foreign - set(bare.split()) - {"typing_extensions"}
-    assert loaded_by_us == {"msgspec", "psycopg2", "reliable_imports"}
+    loaded = loaded_by("from reliable_imports import *")
+    foreign = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    # msgspec loads typing_extensions where it is installed; psycopg2's wheel may bring a module of its own.
+    assert {name for name in foreign if not name.startswith("_")} - {"typing_extensions"} == {
+        "msgspec",
+        "psycopg2",
+        "reliable_imports",
+    }
+
+
+def test_what_nobody_has_asked_for_is_not_loaded() -> None:
+    loaded = loaded_by("import reliable_imports")
+    assert {name for name in loaded if name.startswith("reliable_imports")} == {"reliable_imports"}
+    assert not loaded & {"asyncio", "msgspec", "psycopg2"}
+
+    errors = loaded_by("from reliable_imports import BatchStatus, ReliableImportsError")
+    assert not errors & {"asyncio", "msgspec", "psycopg2", "reliable_imports.manager"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem; BatchManager('postgresql://u@h/d')",
+        "from reliable_imports_dagster.run import tags",
+    ],
+)
+def test_the_engine_is_loaded_by_whoever_processes_a_batch(statement: str) -> None:
+    loaded = loaded_by(statement)
+    assert "reliable_imports.manager" in loaded
+    assert not {name for name in loaded if name.startswith("reliable_imports.engine")}
+
+
+def test_the_help_of_the_command_line_needs_no_database_driver() -> None:
+    loaded = loaded_by("from reliable_imports.cli.main import run; run(['--help'])")
+    assert not {name.split(".")[0] for name in loaded} & {"asyncio", "msgspec", "psycopg2", "pydantic", "rich"}
 
 
 def test_everything_public_is_there() -> None:
     assert sorted(reliable_imports.__all__) == reliable_imports.__all__
+    assert set(reliable_imports.__all__) <= set(dir(reliable_imports))
     for name in reliable_imports.__all__:
         assert hasattr(reliable_imports, name)
+    with pytest.raises(AttributeError, match="no attribute 'BatchManger'"):
+        reliable_imports.BatchManger  # noqa: B018 - to ask is the test
+
+
+def test_type_checkers_find_what_python_finds() -> None:
+    """The imports for type checkers and the table by which names are found say the same."""
+    (block,) = (
+        node for node in ast.parse((ROOT / "reliable_imports" / "__init__.py").read_text()).body
+        if isinstance(node, ast.If)
+    )  # fmt: skip
+    typed = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }  # fmt: skip
+    found = {name: f"reliable_imports.{module}" for name, module in reliable_imports._HOMES.items()}
+    assert typed == found
+    assert sorted(found) == reliable_imports.__all__
 
 
 def test_no_sql_stands_in_python() -> None:
@@ -36,5 +90,4 @@ def test_no_sql_stands_in_python() -> None:
     for path in (ROOT / "reliable_imports").rglob("*.py"):
         text = path.read_text()
         for statement in ("FROM reliable_imports.", "INTO reliable_imports.", "UPDATE reliable_imports."):
-            if path.name != "schema.py":
-                assert statement not in text, f"{path.name} holds SQL"
+            assert statement not in text, f"{path.name} holds SQL"

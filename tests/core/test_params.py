@@ -20,7 +20,7 @@ from reliable_imports import (
     InvalidProcessor,
     ProcessorRegistry,
 )
-from reliable_imports.cli.importing import params_of
+from reliable_imports.cli.accept import params_of
 
 
 class Mode(enum.Enum):

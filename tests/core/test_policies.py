@@ -269,6 +269,7 @@ def test_a_newer_item_of_the_same_declared_key_is_not_overwritten(manager: Batch
     assert sql("SELECT text FROM notes") == [("new",)]
 
 
+@pytest.mark.promise(6)
 def test_verify_finds_what_does_not_add_up(manager: BatchManager, sql: Sql) -> None:
     batch_id = manager.create_batch("limited", [{}, {}, {"bad": True}])
     manager.process_batch(batch_id)

@@ -12,6 +12,8 @@ import pytest
 from reliable_imports import BatchManager, BatchSummary, SourceOptions, TableProcessor
 from tests.core.conftest import Sql
 
+pytestmark = pytest.mark.promise(8)
+
 
 class Row(pydantic.BaseModel):
     id: int

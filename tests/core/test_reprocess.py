@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,12 +16,17 @@ from reliable_imports import (
     IdempotencyKeyTaken,
     ImportBatchItem,
     ImportContext,
+    ReprocessRequest,
+    TransientError,
     UnknownBatch,
     UnknownReason,
+    WhichItems,
 )
 from tests.core.conftest import Sql
 from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS, FlakyProcessor, NotesProcessor
+
+pytestmark = pytest.mark.promise(8)
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ def test_fix_fails_again_fix_again(manager: BatchManager, sql: Sql, failed_batch
     half = manager.reprocess_batch(failed_batch)
     assert (half.total_items, half.completed_items, half.failed_items) == (15, 10, 5)
 
-    # Whichever batch of the line is named, it is the line that is reprocessed.
+    # Whichever batch of the lineage is named, it is the lineage that is reprocessed.
     NotesProcessor.fixed = True
     rest = manager.reprocess_batch(in_vain.batch_id)
     assert (rest.total_items, rest.completed_items) == (5, 5)
@@ -169,38 +175,41 @@ def test_by_reason_takes_only_that_reason(manager: BatchManager, sql: Sql, faile
     assert {name: reason.items for name, reason in reasons.items()} == {"ForeignKeyViolation": 10, "ValueError": 5}
 
     add_the_place(sql)
-    summary = manager.reprocess_batch(failed_batch, reason=reasons["ForeignKeyViolation"].reason)
+    summary = manager.reprocess_batch(failed_batch, ReprocessRequest(reasons=[reasons["ForeignKeyViolation"].reason]))
     assert (summary.total_items, summary.completed_items) == (10, 10)
     assert manager.count_outstanding(failed_batch) == 5
-    assert manager.create_reprocess_batch(failed_batch, reason=reasons["ForeignKeyViolation"].reason) is None
+    assert (
+        manager.create_reprocess_batch(failed_batch, ReprocessRequest(reasons=[reasons["ForeignKeyViolation"].reason]))
+        is None
+    )
 
 
 def test_several_reasons_are_all_taken(manager: BatchManager, failed_batch: int) -> None:
     place, raised = [each.reason for each in manager.failure_reasons(failed_batch)]
-    assert manager.reprocess_batch(failed_batch, reason=[raised]).total_items == 5
-    both = manager.reprocess_batch(failed_batch, reason=(raised, place))
+    assert manager.reprocess_batch(failed_batch, ReprocessRequest(reasons=[raised])).total_items == 5
+    both = manager.reprocess_batch(failed_batch, ReprocessRequest(reasons=(raised, place)))
     assert both.total_items == 15
     assert manager.repeated_items(both.batch_id) == {failed_batch: 10, failed_batch + 1: 5}
     with pytest.raises(UnknownReason, match="'nonsense'"):
-        manager.reprocess_batch(failed_batch, reason=[place, "nonsense"])
+        manager.reprocess_batch(failed_batch, ReprocessRequest(reasons=[place, "nonsense"]))
 
 
 def test_an_open_batch_for_another_reason_is_not_taken_for_an_answer(manager: BatchManager, failed_batch: int) -> None:
     place, broken = [reason.reason for reason in manager.failure_reasons(failed_batch)]
-    opened = manager.create_reprocess_batch(failed_batch, reason=place)
+    opened = manager.create_reprocess_batch(failed_batch, ReprocessRequest(reasons=[place]))
 
-    assert manager.create_reprocess_batch(failed_batch, reason=place) == opened
-    other = manager.create_reprocess_batch(failed_batch, reason=broken)
+    assert manager.create_reprocess_batch(failed_batch, ReprocessRequest(reasons=[place])) == opened
+    other = manager.create_reprocess_batch(failed_batch, ReprocessRequest(reasons=[broken]))
     assert other not in (None, opened)
     manager.process_batch(opened or 0)
     manager.process_batch(other or 0)
 
 
 def test_an_open_batch_of_other_items_is_not_taken_for_an_answer(manager: BatchManager, failed_batch: int) -> None:
-    opened = manager.create_reprocess_batch(failed_batch, to_item=5)
-    assert manager.create_reprocess_batch(failed_batch, from_item=5, to_item=5) == opened
-    assert manager.create_reprocess_batch(failed_batch, from_item=20, to_item=30) is None
-    assert manager.create_reprocess_batch(failed_batch, retryable_only=True) is None
+    opened = manager.create_reprocess_batch(failed_batch, ReprocessRequest(to_item=5))
+    assert manager.create_reprocess_batch(failed_batch, ReprocessRequest(from_item=5, to_item=5)) == opened
+    assert manager.create_reprocess_batch(failed_batch, ReprocessRequest(from_item=20, to_item=30)) is None
+    assert manager.create_reprocess_batch(failed_batch, ReprocessRequest(which=WhichItems.RETRYABLE)) is None
     manager.process_batch(opened or 0)
 
 
@@ -210,11 +219,11 @@ def test_a_batch_that_a_person_has_paused_is_not_resumed_by_a_request_without_on
     flaky = manager.create_batch("flaky", [{"id": 1}])
     manager.process_batch(flaky)
     opened = manager.create_reprocess_batch(flaky)
-    assert manager.create_reprocess_batch(flaky, retryable_only=True) == opened
+    assert manager.create_reprocess_batch(flaky, ReprocessRequest(which=WhichItems.RETRYABLE)) == opened
     manager.pause_batch(opened or 0)
 
-    assert manager.create_reprocess_batch(flaky, retryable_only=True) is None
-    assert manager.create_reprocess_batch(flaky, due_only=True) is None
+    assert manager.create_reprocess_batch(flaky, ReprocessRequest(which=WhichItems.RETRYABLE)) is None
+    assert manager.create_reprocess_batch(flaky, ReprocessRequest(which=WhichItems.DUE)) is None
     assert manager.create_reprocess_batch(flaky) == opened
 
 
@@ -230,33 +239,94 @@ def test_all_items_on_request_are_a_new_wish_each_time(manager: BatchManager, sq
 
 
 @pytest.mark.parametrize(
-    "chosen",
-    [
-        {"reason": "12345678"},
-        {"due_only": True},
-        {"retryable_only": True},
-        {"permanent_only": True},
-        {"max_attempts": 3},
-        {"resolved_references_only": True},
-        {"exclude_cancelled": True},
-        {"exclude_reasons": ["12345678"]},
-    ],
+    "chosen", [{"reasons": ["12345678"]}, {"reasons": []}, {"max_attempts": 3}, {"exclude_reasons": ["12345678"]}]
 )
-def test_all_items_and_some_failures_exclude_each_other(
-    manager: BatchManager, failed_batch: int, chosen: dict[str, Any]
-) -> None:
+def test_all_items_and_some_failures_exclude_each_other(chosen: dict[str, Any]) -> None:
     (name,) = chosen
     with pytest.raises(ConfigurationError, match=f"cannot be narrowed by {name}"):
-        manager.create_reprocess_batch(failed_batch, failed_items_only=False, **chosen)
+        ReprocessRequest(which=WhichItems.ALL, **chosen)
 
-    assert [batch.batch_id for batch in manager.list_batches()] == [failed_batch]
-    some = manager.create_reprocess_batch(failed_batch, failed_items_only=False, from_item=2, to_item=4)
+
+def test_all_items_are_narrowed_by_their_numbers(manager: BatchManager, failed_batch: int) -> None:
+    some = manager.create_reprocess_batch(failed_batch, ReprocessRequest(which=WhichItems.ALL, from_item=2, to_item=4))
     assert manager.process_batch(some or 0).total_items == 3
 
 
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"which": "everything"}, "there are no 'everything' items to reprocess; which is one of outstanding, failed,"),
+        ({"reasons": "12345678"}, "reasons is one text; give a list"),
+        ({"exclude_reasons": "12345678"}, "exclude_reasons is one text; give a list"),
+        ({"from_item": 5, "to_item": 4}, "from_item 5 comes after to_item 4"),
+    ],
+)
+def test_a_request_that_makes_no_sense_cannot_be_made(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        ReprocessRequest(**given)
+
+
+def test_a_request_and_its_short_form_exclude_each_other(manager: BatchManager, failed_batch: int) -> None:
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        manager.reprocess_batch(failed_batch, ReprocessRequest(), failed_items_only=False)
+    assert [batch.batch_id for batch in manager.list_batches()] == [failed_batch]
+
+
+def test_no_reasons_at_all_choose_no_failure(manager: BatchManager, failed_batch: int) -> None:
+    assert manager.create_reprocess_batch(failed_batch, ReprocessRequest(reasons=[])) is None
+
+
+@pytest.mark.parametrize(
+    ("which", "taken"),
+    [
+        (WhichItems.OUTSTANDING, {1, 2, 3, 4, 5}),
+        (WhichItems.FAILED, {2, 3, 4, 5}),
+        (WhichItems.RETRYABLE, {3, 5}),
+        (WhichItems.DUE, {5}),
+        (WhichItems.PERMANENT, {2, 4}),
+        (WhichItems.RESOLVED_REFERENCES, {2}),
+        (WhichItems.ALL, {2, 3, 4, 5}),
+    ],
+)
+def test_every_choice_takes_the_items_that_it_names(
+    manager: BatchManager, sql: Sql, lineage_of_all_kinds: int, which: WhichItems, taken: set[int]
+) -> None:
+    batch_id = manager.create_reprocess_batch(lineage_of_all_kinds, ReprocessRequest(which=which))
+
+    items = "SELECT origin_item_number FROM reliable_imports.import_items WHERE batch_id = %s"
+    assert {number for (number,) in sql(items, batch_id)} == taken
+
+
+@pytest.fixture
+def lineage_of_all_kinds(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> int:
+    """One item whose repeat was cancelled, and failures: for a place that is there now, retryable but not yet due, for
+    good, and due."""
+    monkeypatch.setitem(ACTIONS, "transient", _be_transient)
+    monkeypatch.setattr(NotesProcessor, "max_tries", 1)
+    items = [{"id": 1, "text": "ok"}, {"id": 2, "text": "ok", "place": 9}, {"id": 3, "text": "ok", "do": "transient"},
+             {"id": 4, "text": "bad"}, {"id": 5, "text": "ok", "do": "transient"}]  # fmt: skip
+    batch_id = manager.create_batch("notes", items)
+    assert manager.process_batch(batch_id).failed_items == 4
+    add_the_place(sql)
+    done = manager.create_reprocess_batch(batch_id, ReprocessRequest(which=WhichItems.ALL, from_item=1, to_item=1))
+    manager.cancel_batch(done or 0)
+    monkeypatch.setattr(NotesProcessor, "retry_backoff", timedelta(0))
+    due = manager.reprocess_batch(batch_id, ReprocessRequest(from_item=5))
+    assert due.failed_items == 1
+    return batch_id
+
+
+def _be_transient(item: ImportBatchItem, ctx: ImportContext) -> None:
+    raise TransientError("the rate limit is used up")
+
+
 def test_an_idempotency_key_makes_one_wish_of_two(manager: BatchManager, failed_batch: int) -> None:
-    first = manager.create_reprocess_batch(failed_batch, failed_items_only=False, idempotency_key="again")
-    second = manager.create_reprocess_batch(failed_batch, failed_items_only=False, idempotency_key="again")
+    first = manager.create_reprocess_batch(
+        failed_batch, ReprocessRequest(which=WhichItems.ALL, idempotency_key="again")
+    )
+    second = manager.create_reprocess_batch(
+        failed_batch, ReprocessRequest(which=WhichItems.ALL, idempotency_key="again")
+    )
 
     assert first == second
     manager.process_batch(first or 0)
@@ -316,7 +386,7 @@ def test_an_old_failure_with_more_to_write_leaves_the_newer_row_and_goes_in(mana
     assert sql("SELECT text FROM notes") == [("new",)]
     assert manager.count_outstanding(old) == 0
 
-    everything = manager.reprocess_batch(old, failed_items_only=False, overwrite_newer=True)
+    everything = manager.reprocess_batch(old, ReprocessRequest(which=WhichItems.ALL, overwrite_newer=True))
     assert everything.completed_items == 1
     assert sql("SELECT text FROM notes") == [("old",)]
 
@@ -357,7 +427,7 @@ def test_later_items_of_the_same_batch_count_as_newer(manager: BatchManager, sql
 def test_a_key_that_names_another_wish_is_refused(manager: BatchManager, failed_batch: int) -> None:
     other = manager.create_batch("notes", [{"id": 500, "text": "ok"}], idempotency_key="taken")
     with pytest.raises(IdempotencyKeyTaken, match=f"names batch {other}, which does not repeat batch {failed_batch}"):
-        manager.create_reprocess_batch(failed_batch, idempotency_key="taken")
+        manager.create_reprocess_batch(failed_batch, ReprocessRequest(idempotency_key="taken"))
 
 
 def test_an_unknown_batch_is_named(manager: BatchManager) -> None:
@@ -380,12 +450,12 @@ class TestRetryableFailures:
         sql("ALTER TABLE reliable_imports.import_attempts ENABLE TRIGGER import_attempts_immutable")
 
     def test_they_rest_before_they_are_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
-        assert manager.lineages_due() == []
-        assert manager.create_reprocess_batch(flaky_batch, due_only=True) is None
-        assert manager.failing_lineages(retryable_only=True) == [flaky_batch]
+        assert manager.orchestration.lineages_due() == []
+        assert manager.create_reprocess_batch(flaky_batch, ReprocessRequest(which=WhichItems.DUE)) is None
+        assert manager.orchestration.failing_lineages(retryable_only=True) == [flaky_batch]
 
         self.pass_time(sql)
-        (due,) = manager.lineages_due()
+        (due,) = manager.orchestration.lineages_due()
         assert (due.first_batch_id, due.due_items, due.stalled_batch_id) == (flaky_batch, 5, None)
 
     def test_the_back_off_doubles_and_ends_at_the_limit(
@@ -395,16 +465,16 @@ class TestRetryableFailures:
         assert [str(wait) for (wait,) in sql(waits, flaky_batch)] == ["0:01:00"]
 
         self.pass_time(sql)
-        second = manager.reprocess_batch(flaky_batch, due_only=True)
+        second = manager.reprocess_batch(flaky_batch, ReprocessRequest(which=WhichItems.DUE))
         assert [str(wait) for (wait,) in sql(waits, second.batch_id)] == ["0:02:00"]
 
         self.pass_time(sql)
-        third = manager.reprocess_batch(flaky_batch, due_only=True)
+        third = manager.reprocess_batch(flaky_batch, ReprocessRequest(which=WhichItems.DUE))
         assert sql(waits, third.batch_id) == [(None,)]
 
         # max_attempts is 3: from here on they wait for a person, who can still ask.
         self.pass_time(sql)
-        assert manager.lineages_due() == []
+        assert manager.orchestration.lineages_due() == []
         FlakyProcessor.failing = False
         assert manager.reprocess_batch(flaky_batch).completed_items == 5
 
@@ -412,16 +482,16 @@ class TestRetryableFailures:
         generations = []
         for _ in range(2):
             self.pass_time(sql)
-            generations.append(manager.lineages_due()[0].generation)
-            manager.reprocess_batch(flaky_batch, due_only=True)
+            generations.append(manager.orchestration.lineages_due()[0].generation)
+            manager.reprocess_batch(flaky_batch, ReprocessRequest(which=WhichItems.DUE))
 
         assert generations[1] > generations[0]
 
     def test_an_abandoned_reprocess_batch_is_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
         created = manager.create_reprocess_batch(flaky_batch)
-        assert manager.lineages_due() == []
+        assert manager.orchestration.lineages_due() == []
 
         sql("UPDATE reliable_imports.import_batches SET created_at = created_at - interval '1 hour'")
-        (due,) = manager.lineages_due()
+        (due,) = manager.orchestration.lineages_due()
         assert (due.stalled_batch_id, due.due_items) == (created, 0)
         manager.process_batch(created or 0)

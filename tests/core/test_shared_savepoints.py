@@ -13,6 +13,8 @@ import pytest
 from reliable_imports import BaseProcessor, BatchManager, BatchSummary, Failure, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
+pytestmark = pytest.mark.promise(3)
+
 _OWN = "INSERT INTO shared (item, text) VALUES (%s, %s)"
 _FAILED = "SELECT item_number, sqlstate FROM reliable_imports.import_attempts WHERE outcome = 'failed'"
 _MOST_SUBTRANSACTIONS = """

@@ -10,6 +10,8 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import BATCH_MOVES
 from tests.core.conftest import Sql
 
+pytestmark = pytest.mark.promise(6)
+
 WORK = load("work.sql")
 
 

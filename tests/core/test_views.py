@@ -23,6 +23,7 @@ def worked(manager: BatchManager) -> int:
     return batch_id
 
 
+@pytest.mark.promise(6)
 def test_reconciliation_adds_up(manager: BatchManager, sql: Sql, worked: int) -> None:
     manager.create_batch("notes", [{"id": 9, "text": "ok"}])
     counted = sql(
@@ -32,6 +33,7 @@ def test_reconciliation_adds_up(manager: BatchManager, sql: Sql, worked: int) ->
     assert counted == [(worked, 5, 0, 0, 1, 3, 1, True), (worked + 1, 1, 1, 0, 0, 0, 0, True)]
 
 
+@pytest.mark.promise(6)
 def test_reconciliation_shows_a_count_that_is_wrong(manager: BatchManager, sql: Sql, worked: int) -> None:
     sql("UPDATE reliable_imports.import_batches SET completed_items = 2, failed_items = 2")
     assert sql("SELECT balanced FROM reliable_imports.reconciliation") == [(False,)]
@@ -114,6 +116,7 @@ def test_a_validation_that_returns_none_is_told_with_its_class(manager: BatchMan
     assert (reason.items, reason.title) == (2, f"ItemRejected: {messages[0]}")
 
 
+@pytest.mark.promise(8)
 def test_outstanding_failures_are_those_of_the_whole_line(manager: BatchManager, sql: Sql, worked: int) -> None:
     sql("INSERT INTO places VALUES (9)")
     again = manager.reprocess_batch(worked)

@@ -3,19 +3,16 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
-import psycopg2
 import pytest
 
 from reliable_imports import BatchManager
 from reliable_imports.processor.code_version import code_version
 from reliable_imports_dagster import FailRunOn, ReliableImportsResource, build_import_asset
-from reliable_imports_dagster.row_count import rows_in_table
 from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 
@@ -257,15 +254,6 @@ def test_the_rows_of_a_table_are_counted_and_of_nothing_else(launch: Launch, que
     told = _materialization(launch("import_authors", items=[{"name": "Somebody of today"}]))
     assert (told["completed_items"], told["dagster/row_count"]) == (1, rows)
     assert "dagster/row_count" not in _materialization(launch("import_notes", items=notes(1)))
-
-
-def test_a_table_that_cannot_be_counted_at_once_is_not(dsn: str, manager: BatchManager, query: Query) -> None:
-    with closing(psycopg2.connect(dsn)) as other, other.cursor() as cursor:
-        cursor.execute("LOCK TABLE authors IN ACCESS EXCLUSIVE MODE")
-        assert rows_in_table(manager, "authors") is None
-    assert rows_in_table(manager, "authors") == 0
-    query("DROP TABLE authors")
-    assert rows_in_table(manager, "authors") is None
 
 
 def test_no_more_than_twenty_reasons_are_listed(launch: Launch, query: Query) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from reliable_imports import ConfigurationError
 from reliable_imports_dagster import ReliableImportsComponent
-from reliable_imports_dagster.scaffolder import ReliableImportsScaffolder
+from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder
 from tests.dagster.conftest import notes, observations_of
 
 COMPONENT = "reliable_imports_dagster.ReliableImportsComponent"

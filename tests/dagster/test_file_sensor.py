@@ -29,7 +29,7 @@ from reliable_imports import (
     TableProcessor,
 )
 from reliable_imports_dagster import build_file_sensor, build_reliable_imports_defs
-from reliable_imports_dagster.arrivals import Arrivals
+from reliable_imports_dagster.sensors.arrivals import Arrivals
 from reliable_imports_dagster.sensors.frame import MAX_IDLE_RUNS
 from tests.dagster.conftest import Query
 from tests.dagster.daemon import Daemon

@@ -10,6 +10,7 @@ from reliable_imports_dagster import (
     ReliableImportsResource,
     build_import_asset,
     build_import_assets,
+    build_import_op,
     build_reliable_imports_defs,
     reliable_imports_assets,
     upstream_batch,
@@ -135,3 +136,59 @@ def test_without_any_batch_it_says_what_to_do(dsn: str, instance: dg.DagsterInst
         pytest.raises(ConfigurationError, match="none has materialized asset notes; import one first"),
     ):
         upstream_batch(context, "notes")
+
+
+def test_what_others_import_meanwhile_makes_no_difference(dsn: str, instance: dg.DagsterInstance) -> None:
+    @dg.asset(deps=["notes"])
+    def others() -> None:
+        config = {"ops": {"notes": {"config": {"items": notes(3)}}}}
+        asset = build_import_asset(NotesProcessor)
+        assert dg.materialize([asset], instance=instance, resources=RESOURCES, run_config=config).success
+
+    @dg.asset(name="digest", deps=["notes", others], required_resource_keys={"reliable_imports"})
+    def late(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"of": str(upstream_batch(context, "notes").batch_id)})
+
+    result = dg.materialize(
+        [build_import_asset(NotesProcessor), others, late],
+        instance=instance,
+        resources=RESOURCES,
+        run_config={"ops": {"notes": {"config": {"items": notes(2)}}}},
+    )
+
+    assert _of(result) == "1"
+
+
+def test_an_op_of_a_run_that_was_given_a_finished_batch_is_told_of_that_one(
+    dsn: str, instance: dg.DagsterInstance, manager: BatchManager
+) -> None:
+    batch_id = manager.process_batch(manager.create_batch("notes", notes(2))).batch_id
+    _digested(instance, run_config={"ops": {"notes": {"config": {"items": notes(3)}}}})
+    import_notes = build_import_op(NotesProcessor)
+
+    @dg.op(ins={"after": dg.In(dg.Nothing)}, required_resource_keys={"reliable_imports"})
+    def told(context: dg.OpExecutionContext) -> int:
+        return upstream_batch(context, "notes").batch_id
+
+    @dg.job(resource_defs=RESOURCES)
+    def imported_and_told() -> None:
+        told(after=import_notes.alias("notes")())
+
+    config = {"ops": {"notes": {"config": {"batch_id": batch_id}}}}
+    result = imported_and_told.execute_in_process(instance=instance, run_config=config)
+
+    assert result.output_for_node("told") == batch_id
+
+
+def test_a_partition_of_an_asset_whose_upstream_has_none_is_told_of_the_latest_batch(
+    dsn: str, instance: dg.DagsterInstance
+) -> None:
+    days = dg.DailyPartitionsDefinition("2024-01-01")
+
+    @dg.asset(name="digest", deps=["notes"], partitions_def=days, required_resource_keys={"reliable_imports"})
+    def daily(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        return dg.MaterializeResult(metadata={"of": str(upstream_batch(context, "notes").batch_id)})
+
+    _digested(instance, run_config={"ops": {"notes": {"config": {"items": notes(2)}}}})
+
+    assert _of(dg.materialize([daily], instance=instance, resources=RESOURCES, partition_key="2024-01-02")) == "1"

@@ -241,7 +241,7 @@ def test_a_killed_processs_run_that_dagster_retries_is_left_to_it(
 def test_a_batch_that_a_person_stopped_is_not_resumed(
     killed: tuple[int, str], daemon: Start, manager: BatchManager
 ) -> None:
-    manager.release_run(killed[1], error="stopped")
+    manager.orchestration.release_run(killed[1], error="stopped")
 
     assert daemon(build_abandoned_batches_sensor(REGISTRY, JOBS)).requests() == []
 
@@ -481,8 +481,8 @@ def test_a_look_at_failures_is_bounded(manager: BatchManager, instance: dg.Dagst
         _launch(instance, "sales", {"id": number, "shop": "x"})
 
     def look(**bounds: int) -> tuple[list[int], int | None]:
-        page = manager.permanent_failures(["sales", "shops"], **bounds)
-        return [line.first_batch_id for line in page.lines], page.last
+        page = manager.orchestration.permanent_failures(["sales", "shops"], **bounds)
+        return [line.first_batch_id for line in page.lineages], page.last
 
     assert look() == ([2, 4, 5], 5)
     assert look(max_lineages=2) == ([2, 4], 4)

@@ -167,7 +167,9 @@ def test_a_table_that_may_not_be_read_is_not_asked(dsn: str, sell: Import, query
         cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA reliable_imports TO reader_of_nothing_else")
         found = []
         for role in ("NONE", "reader_of_nothing_else"):
-            cursor.execute(f"SET LOCAL ROLE {role}; SELECT count(*) FROM reliable_imports.resolved_references('{{1}}')")
+            cursor.execute(
+                f"SET LOCAL ROLE {role}; SELECT count(*) FROM reliable_imports.resolved_references_v1('{{1}}')"
+            )
             found += cursor.fetchall()
 
     assert found == [(1,), (0,)]
@@ -211,7 +213,7 @@ def test_a_line_that_somebody_works_is_left_alone(references: Daemon, sell: Impo
         " VALUES (1, 'cli', 'resume', 'elsewhere', 1)"
     )
 
-    assert "another process is working on its line" in references.reason()
+    assert "another process is working on its lineage" in references.reason()
 
 
 def test_a_run_of_a_sensor_that_repaired_nothing_is_green_with_a_red_check(

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
 
-from reliable_imports import BatchManager
+from reliable_imports import BatchManager, WhichItems
 from reliable_imports.processor.code_version import code_version
+from reliable_imports_dagster.run.config import WhichItemsOrDefault
 from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, checks_of, notes, observation_of, problem, tags_of
 from tests.dagster.doubles import NotesProcessor
@@ -91,15 +93,22 @@ def test_completed_items_are_run_again_on_request(launch: Launch, manager: Batch
 def test_all_items_and_some_failures_exclude_each_other(launch: Launch, manager: BatchManager, query: Query) -> None:
     batch_id = manager.process_batch(manager.create_batch("notes", notes(3))).batch_id
 
-    for chosen in ({"reason": "12345678"}, {"due_only": True}, {"exclude_reasons": ["12345678"]}):
+    for chosen in ({"reason": "12345678"}, {"exclude_reasons": ["12345678"]}, {"max_attempts": 2}):
         result = launch("reprocess_failed_items", batch_id=batch_id, failed_items_only=False, **chosen)
         assert f"cannot be narrowed by {next(iter(chosen))}" in problem(result)
+    result = launch("reprocess_failed_items", batch_id=batch_id, failed_items_only=False, which="due")
+    assert "failed_items_only: false and which: due exclude each other" in problem(result)
 
     assert len(_batches(query)) == 1
 
 
 def test_everything_again_needs_a_batch(launch: Launch) -> None:
     assert "needs a batch_id" in problem(launch("reprocess_failed_items", failed_items_only=False))
+    assert "needs a batch_id" in problem(launch("reprocess_failed_items", which="all"))
+
+
+def test_the_config_knows_every_choice_of_items() -> None:
+    assert get_args(WhichItemsOrDefault) == ("as_launched", *(which.value for which in WhichItems))
 
 
 def test_without_a_batch_all_retryable_failures_are_run_again_and_only_those(

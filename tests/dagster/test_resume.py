@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from reliable_imports_dagster import ReliableImportsResource, build_import_op
-from reliable_imports_dagster.report import CHECKS
+from reliable_imports_dagster.run.report import CHECKS
 from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, notes, tags_of
 from tests.dagster.doubles import NotesProcessor

@@ -9,7 +9,7 @@ import dagster as dg
 from reliable_imports import BatchManager
 from reliable_imports.processor.code_version import code_version
 from reliable_imports_dagster import ReliableImportsResource, build_import_asset, reliable_imports_assets
-from reliable_imports_dagster.tags import batch_id_tag
+from reliable_imports_dagster.run.tags import batch_id_tag
 from tests.dagster.conftest import Launch, Query, notes, tags_of
 from tests.dagster.doubles import AuthorsProcessor, NotesProcessor
 

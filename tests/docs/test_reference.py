@@ -14,13 +14,15 @@ from reliable_imports import (
     BaseProcessor,
     ImportContext,
     ReliableImportsError,
+    ReprocessRequest,
     SourceOptions,
     TableProcessor,
+    WhichItems,
     errors,
 )
 from reliable_imports.cli.main import cli
-from reliable_imports.processor.declarations import ATTRIBUTES
 from reliable_imports.statuses import BatchStatus, ItemStatus
+from tests.docs import attributes
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -28,17 +30,6 @@ LIFE = (ROOT / "docs" / "life-of-a-batch.md").read_text()
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
-
-
-# What the engine asks a class; nobody calls or overrides it.
-ASKED_BY_THE_ENGINE = {
-    "exact_numbers",
-    "key_columns",
-    "missing_parts",
-    "natural_key_names",
-    "source_fields",
-    "write_requests",
-}
 
 
 def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
@@ -60,6 +51,14 @@ def test_every_command_and_option_is_documented() -> None:
                 assert parameter.opts[-1] in REFERENCE, f"option {parameter.opts[-1]} of {name} is not documented"
 
 
+def test_everything_of_a_request_to_reprocess_is_documented() -> None:
+    section = REFERENCE.split("## What is run again")[1].split("\n## ")[0]
+    words = set(re.findall(r"`(\w+)`", section))
+    assert words >= {field.name for field in dataclasses.fields(ReprocessRequest)} | {
+        which.value for which in WhichItems
+    }
+
+
 def test_every_status_is_documented() -> None:
     for status in (*BatchStatus, *ItemStatus):
         assert f"| `{status}` |" in LIFE
@@ -74,15 +73,12 @@ def test_every_error_is_documented() -> None:
 @pytest.mark.parametrize("kind", [BaseProcessor, TableProcessor, ImportContext])
 def test_every_public_name_of_a_processor_is_documented(kind: type) -> None:
     for name in {**vars(kind), **getattr(kind, "__annotations__", {})}:
-        if not name.startswith("_") and name not in ASKED_BY_THE_ENGINE:
+        if not name.startswith("_"):
             assert re.search(rf"`{name}\b", REFERENCE), f"{kind.__name__}.{name} is not in docs/reference.md"
 
 
 def test_the_table_of_attributes_is_that_of_the_declarations() -> None:
-    section = REFERENCE.split("## A processor's attributes")[1].split("\n## ")[0]
-    cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    documented = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
-    assert documented == [attribute.name for attributes in ATTRIBUTES.values() for attribute in attributes]
+    assert attributes.written(REFERENCE) == REFERENCE, "`python -m tests.docs.attributes` writes it anew"
 
 
 def test_every_option_of_a_source_and_every_kind_of_unreadable_item_is_documented() -> None:

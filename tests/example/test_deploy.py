@@ -27,7 +27,14 @@ from psycopg2 import sql
 
 from example_repo.deploy.__main__ import FOLDER, ROLES, make_roles, prepare
 from example_repo.processors.airlines import AirlinesProcessor
-from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TransientError
+from reliable_imports import (
+    BaseProcessor,
+    BatchManager,
+    ImportBatchItem,
+    ImportContext,
+    ReprocessRequest,
+    TransientError,
+)
 from reliable_imports.postgres.dsn import parse_dsn
 from tests.running import ask, processes, until
 
@@ -156,7 +163,7 @@ def test_the_worker_does_all_that_an_import_needs(worker: BatchManager, deployme
     done = worker.process_batch(batch_id)
     assert ShakyAirlinesProcessor.met
     assert (done.completed_items, done.failed_items, done.skipped_items) == (2, 1, 1)
-    again = worker.reprocess_batch(batch_id, note="look again")
+    again = worker.reprocess_batch(batch_id, ReprocessRequest(note="look again"))
     assert (again.completed_items, again.failed_items) == (0, 1)
 
     cancelled = worker.create_batch("shaky_airlines", AIRLINES)
@@ -228,14 +235,16 @@ def test_the_worker_puts_off_an_item_that_workers_were_lost_with(worker: BatchMa
 
 def test_the_worker_answers_every_question_of_dagsters_sensors(worker: BatchManager) -> None:
     batch_id = worker.create_batch("shaky_airlines", AIRLINES, partition=None)
-    assert [waiting.batch_id for waiting in worker.waiting_batches()] == [batch_id]
+    assert [waiting.batch_id for waiting in worker.orchestration.waiting_batches()] == [batch_id]
     worker.process_batch(batch_id, dagster_run_id="a run")
-    assert worker.claim_report(batch_id, "a run")
-    assert worker.release_run("a run", error="gone") == []
-    assert worker.abandoned_batches() == []
-    assert worker.lineages_due() == []
-    assert worker.finished_elsewhere() == []
-    assert [line.first_batch_id for line in worker.permanent_failures(["shaky_airlines"]).lines] == [batch_id]
+    assert worker.orchestration.claim_report(batch_id, "a run")
+    assert worker.orchestration.release_run("a run", error="gone") == []
+    assert worker.orchestration.abandoned_batches() == []
+    assert worker.orchestration.lineages_due() == []
+    assert worker.orchestration.finished_elsewhere() == []
+    assert [line.first_batch_id for line in worker.orchestration.permanent_failures(["shaky_airlines"]).lineages] == [
+        batch_id
+    ]
 
 
 def test_the_worker_changes_no_history_and_no_table(worker: BatchManager, deployment: Deployment) -> None:

@@ -217,11 +217,11 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
 }
 
 _NO_FENCE = (
-    ("record_chunk", "AND claimed.next_item = record_chunk.first_item", ""),
-    ("record_chunk", "AND claimed.is_open", ""),
-    ("record_chunk", "IF stored <> completed_n THEN", "IF false THEN"),
+    ("record_chunk_v1", "AND claimed.next_item = record_chunk_v1.first_item", ""),
+    ("record_chunk_v1", "AND claimed.is_open", ""),
+    ("record_chunk_v1", "IF stored <> completed_n THEN", "IF false THEN"),
     (
-        "record_chunk",
+        "record_chunk_v1",
         ") AS completed;",
         ") AS completed ON CONFLICT DO NOTHING;",
     ),
@@ -229,11 +229,11 @@ _NO_FENCE = (
 
 SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
     # A plain SELECT where a row should be locked, and no fence behind it.
-    "nothing is locked and nothing is guarded": (("claim_chunk", "FOR UPDATE SKIP LOCKED", ""), *_NO_FENCE),
+    "nothing is locked and nothing is guarded": (("claim_chunk_v1", "FOR UPDATE SKIP LOCKED", ""), *_NO_FENCE),
     # Instead of a lock, whose owner lives as long as it does: a lease, which a slow owner outlives.
     "a run is dead when its time is over": (
         (
-            "claim_chunk",
+            "claim_chunk_v1",
             "AND open_range.is_open",
             """AND open_range.is_open
             AND NOT EXISTS (
@@ -241,18 +241,18 @@ SQL_MUTANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
                 WHERE owner.batch_id = the_batch
                     AND owner.range_number = open_range.range_number
                     AND owner.id <> the_run
-                    AND reliable_imports.run_is_live(owner.ended_at, owner.heartbeat_at)
+                    AND reliable_imports.run_is_live_v1(owner.ended_at, owner.heartbeat_at)
             )""",
         ),
-        ("claim_chunk", "FOR UPDATE SKIP LOCKED", ""),
+        ("claim_chunk_v1", "FOR UPDATE SKIP LOCKED", ""),
         *_NO_FENCE,
     ),
     "names are not qualified": (
-        ("record_chunk", "INSERT INTO reliable_imports.import_attempts", "INSERT INTO import_attempts"),
+        ("record_chunk_v1", "INSERT INTO reliable_imports.import_attempts", "INSERT INTO import_attempts"),
     ),
-    "a full disk is booked on declared writes": (("fault_of", "'08', '53', '58'", "'08', '58'"),),
-    "runs are not counted": (("record_chunk", "completed = completed + completed_n", "completed = completed"),),
+    "a full disk is booked on declared writes": (("fault_of_v1", "'08', '53', '58'", "'08', '58'"),),
+    "runs are not counted": (("record_chunk_v1", "completed = completed + completed_n", "completed = completed"),),
     "ranges are not counted": (
-        ("record_chunk", "completed = claimed.completed + completed_n", "completed = claimed.completed"),
+        ("record_chunk_v1", "completed = claimed.completed + completed_n", "completed = claimed.completed"),
     ),
 }

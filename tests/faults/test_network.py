@@ -18,6 +18,8 @@ from tests.faults.totals import TOTALS
 from tests.faults.waiting import wait_for
 from tests.faults.workers import workers
 
+pytestmark = [pytest.mark.promise(2), pytest.mark.promise(5)]
+
 Sql = Callable[..., list[tuple[Any, ...]]]
 
 _IN_A_BATCH = 100

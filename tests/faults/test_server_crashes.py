@@ -6,6 +6,8 @@ import random
 import time
 from typing import Any
 
+import pytest
+
 from reliable_imports import BatchManager
 from tests.faults.checker import assert_sound
 from tests.faults.conftest import More, manager_of
@@ -13,6 +15,8 @@ from tests.faults.server import FaultServer, session, sessions_of_workers
 from tests.faults.targets import BATCH_TYPES, items
 from tests.faults.totals import TOTALS
 from tests.faults.workers import workers
+
+pytestmark = [pytest.mark.promise(2), pytest.mark.promise(5)]
 
 
 def test_crashes_of_the_server_lose_and_double_nothing(

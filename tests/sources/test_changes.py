@@ -16,6 +16,8 @@ import pytest
 from reliable_imports import SourceChanged, SourceError
 from reliable_imports.sources import SourceOptions, open_source
 
+pytestmark = pytest.mark.promise(1)
+
 ROWS = b"a,b\n" + b"".join(b"%07d,x\n" % number for number in range(100_000))
 
 

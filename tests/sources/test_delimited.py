@@ -16,6 +16,8 @@ from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.sources import SourceOptions, open_source
 from tests.sources.files import problems, read, refusal, unhurried, value, values
 
+pytestmark = pytest.mark.promise(1)
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from reliable_imports.errors import SourceError
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources import SourceOptions, open_source
-from reliable_imports.sources.content import open_content
-from reliable_imports.sources.json_document import read_json_document
+from reliable_imports.sources.text.content import open_content
+from reliable_imports.sources.text.json_document import read_json_document
 from tests.sources.files import problems, read, refusal, unhurried, values
 from tests.sources.test_json_lines import JSON_VALUES
+
+pytestmark = pytest.mark.promise(1)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from reliable_imports.errors import SourceError
 from reliable_imports.sources import SourceOptions, open_source
 from tests.sources.files import problems, read, refusal, unhurried, value, values
 
+pytestmark = pytest.mark.promise(1)
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -22,7 +22,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reliable_imports import ImportBatchItem
-from reliable_imports.items.json_text import MAX_NESTING, TooLarge, check, dumps_item, loads
+from reliable_imports.items.json_check import MAX_NESTING, JsonChecker
+from reliable_imports.items.json_read import loads
+from reliable_imports.items.json_write import TooLarge, dumps_item
 from tests.sources.files import unhurried
 from tests.sources.test_json_lines import JSON_VALUES
 
@@ -133,7 +135,7 @@ def test_each_python_type_has_its_documented_text(value: object, text: str) -> N
     item = dumps_item(value)
     assert item.problem is None
     assert item.text == text
-    assert check(text) is None
+    assert JsonChecker().check(text) is None
 
 
 @pytest.mark.parametrize(
@@ -272,26 +274,26 @@ def test_what_python_cannot_hold_is_a_plain_value_error(text: str, decimals: boo
 
 
 def test_check_says_what_is_wrong() -> None:
-    assert check('{"a":[1,2.5e-3,"x",null]}') is None
-    assert check("[1e999]") is None
-    problem = check('{"a":{"k":1,"k":2}}')
+    assert JsonChecker().check('{"a":[1,2.5e-3,"x",null]}') is None
+    assert JsonChecker().check("[1e999]") is None
+    problem = JsonChecker().check('{"a":{"k":1,"k":2}}')
     assert problem is not None
     assert problem == ("repeated-key", 'the key "k" is repeated in one object')
-    broken = check('{"name":"Doe" "x"}')
+    broken = JsonChecker().check('{"name":"Doe" "x"}')
     assert broken is not None
     assert broken.kind == "bad-json"
     assert "Doe" not in broken.text
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:
-    assert check('["' + "[" * 1000 + '\\"[","' + "{" * 1000 + '"]') is None
-    assert check("[" + ",".join(["[]"] * 1000) + "]") is None
+    assert JsonChecker().check('["' + "[" * 1000 + '\\"[","' + "{" * 1000 + '"]') is None
+    assert JsonChecker().check("[" + ",".join(["[]"] * 1000) + "]") is None
 
 
 def test_nothing_heavy_is_imported() -> None:
     code = """
-import sys, reliable_imports.sources, reliable_imports.items.json_text
-assert reliable_imports.items.json_text.dumps_item([{1}, float("nan")]).problem
+import sys, reliable_imports.sources, reliable_imports.items.json_write
+assert reliable_imports.items.json_write.dumps_item([{1}, float("nan")]).problem
 assert not {"ijson", "pydantic", "click", "rich", "dagster", "numpy", "pandas"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,7 @@ import pytest
 
 from reliable_imports import SourceError, SourceUnavailable
 from reliable_imports.sources import open_source
-from reliable_imports.sources.location import file_name, shown
+from reliable_imports.sources.stored.location import file_name, shown
 
 
 @pytest.mark.parametrize(

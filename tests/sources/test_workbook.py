@@ -15,7 +15,7 @@ import xlsxwriter
 
 from reliable_imports.errors import SourceError
 from reliable_imports.sources import SourceOptions, open_source
-from reliable_imports.sources.sheets import column_name
+from reliable_imports.sources.tables.sheets import column_name
 from tests.sources.files import values
 
 Fill = Callable[[Any, Any], None]

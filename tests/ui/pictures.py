@@ -44,9 +44,9 @@ def lineage(page: Page, ui: DagsterUi) -> None:
 
 
 def runs(page: Page, ui: DagsterUi) -> None:
-    """Those of the line of the flights' batch."""
+    """Those of the lineage of the flights' batch."""
     page.goto(ui.asset("flights"))
-    page.get_by_role("link", name="runs of its line").click()
+    page.get_by_role("link", name="runs of its lineage").click()
     expect(page.get_by_role("link", name="View", exact=True)).to_have_count(2)
 
 
@@ -56,7 +56,7 @@ def launchpad(page: Page, ui: DagsterUi) -> None:
     expect(page.get_by_text("No errors")).to_be_visible()
     page.get_by_text("batch_id").click()
     page.mouse.move(0, 0)  # what hovers there hides the config
-    expect(page.locator("code")).to_contain_text("A batch; its whole line counts")
+    expect(page.locator("code")).to_contain_text("A batch; its whole lineage counts")
     expect(page.get_by_role("button", name="Launch Run")).to_be_enabled()
 
 

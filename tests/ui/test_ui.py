@@ -117,7 +117,7 @@ def test_links_lead_to_the_runs_of_the_batch_and_of_its_line(ui: DagsterUi, page
 
     page.go_back()
     [(first,)] = ui.select("SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %s", batch_id)
-    page.get_by_role("link", name=f"runs of its line, from batch {first} on").click()
+    page.get_by_role("link", name=f"runs of its lineage, from batch {first} on").click()
     line = runs_listed(page)
     assert line == runs_in_postgres(ui, "batch.first_batch_id", first)
     assert len(line) > 1

@@ -21,6 +21,8 @@ from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBat
 from tests.writes.conftest import Register, Sql, said
 from tests.writes.random_tables import RandomTable, Row, random_rows, tables, tables_with_deferred_constraints
 
+pytestmark = [pytest.mark.promise(2), pytest.mark.promise(3)]
+
 Outcomes = dict[int, str]
 """For each item: completed, skipped, or the SQLSTATE that it failed for."""
 

@@ -20,6 +20,8 @@ import pytest
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
 from tests.writes.conftest import Register, Sql, said
 
+pytestmark = pytest.mark.promise(2)
+
 VALUES: list[Any] = []
 """What the items write; JSON could not hold all of it."""
 

@@ -913,6 +913,7 @@ LEAVES_OUT = {
 
 @pytest.mark.parametrize("how", LEAVES_OUT)
 @pytest.mark.parametrize("count", [1, 100], ids=["alone", "in bulk"])
+@pytest.mark.promise(6)
 def test_an_item_whose_row_was_left_out_is_skipped(
     manager: BatchManager, people: None, sql: Sql, how: str, count: int
 ) -> None:

@@ -21,12 +21,15 @@ from reliable_imports import (
     BatchSummary,
     ImportBatchItem,
     ImportContext,
+    ReprocessRequest,
     TableProcessor,
     TransientError,
 )
 from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor
 from tests.writes.conftest import Register, Sql, said
+
+pytestmark = pytest.mark.promise(8)
 
 
 class WritesProcessor(BaseProcessor):
@@ -81,7 +84,7 @@ class OldAndNew:
         *new: dict[str, Any],
         batch_type: str = "writes",
         newer_type: str = "writes",
-        **options: Any,
+        request: ReprocessRequest | None = None,
     ) -> BatchSummary:
         self.old_id = self.manager.create_batch(batch_type, [{"early": True, **old}])
         assert self.manager.process_batch(self.old_id).failed_items == 1
@@ -89,7 +92,7 @@ class OldAndNew:
         assert self.manager.process_batch(self.new_id).completed_items == len(new)
         WritesProcessor.fixed = True
         WritesProcessor.returned.clear()
-        self.again = self.manager.reprocess_batch(self.old_id, **options)
+        self.again = self.manager.reprocess_batch(self.old_id, request)
         return self.again
 
     @property
@@ -643,7 +646,9 @@ def test_newer_data_is_overwritten_on_request(sql: Sql, old_and_new: OldAndNew) 
     rows = [row("target", "k", k=number, v="old", returning="v" if number else None) for number in range(2)]
 
     again = old_and_new(
-        {"rows": rows}, *[_one(row("target", "k", k=number, v="new")) for number in range(2)], overwrite_newer=True
+        {"rows": rows},
+        *[_one(row("target", "k", k=number, v="new")) for number in range(2)],
+        request=ReprocessRequest(overwrite_newer=True),
     )
 
     assert again.completed_items == 1

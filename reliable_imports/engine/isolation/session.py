@@ -45,7 +45,7 @@ _MAX_REPEATED_SECONDS = 0.1
 # What a SAVEPOINT, ROLLBACK TO or RELEASE of ours meets only if user code ended the transaction.
 _NOT_OUR_TRANSACTION = frozenset({"3B001", "25P01"})
 _INTEGRITY = "23"
-_REPEATING = "reliable_imports.repeat_statements("
+_REPEATING = "reliable_imports.repeat_statements_v1("
 _ALTERED = "RI002"
 _INSUFFICIENT_PRIVILEGE = "42501"
 _ROWS_IN_GROUP = 25

@@ -13,7 +13,7 @@ import msgspec
 
 from reliable_imports.engine.isolation.session import ItemScope
 from reliable_imports.items.failure import Failure
-from reliable_imports.items.json_text import TooLarge, dumps_item
+from reliable_imports.items.json_write import TooLarge, dumps_item
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.context import ItemNotes
 from reliable_imports.statuses import Outcome, Stage

@@ -41,13 +41,14 @@ from reliable_imports.items.failure import (
     rejection,
     server_failure,
 )
-from reliable_imports.items.json_text import loads, with_floats
+from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.items.rejection import why_rejected
 from reliable_imports.models import Batch, ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, ItemNotes, LogLine, Setting, SkipItem, logger
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 from reliable_imports.writes.plan import Origin, Write
@@ -558,7 +559,7 @@ def hash_of_values(batch_type: str, values: Sequence[Any]) -> int:
 def parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
     """How the processor wants its items: from the stored text or bytes to Python values."""
     tokens = processor.null_tokens
-    exact = frozenset() if processor.decimals else processor.exact_numbers()
+    exact = frozenset() if processor.decimals else facts_of(type(processor)).exact_numbers()
     decimals = processor.decimals or bool(exact)
 
     def parse(stored: StoredItem) -> Any:

@@ -43,6 +43,7 @@ from reliable_imports.postgres.error_sorting import (
 )
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Stage
 from reliable_imports.writes.plans import Plans
 
@@ -188,7 +189,7 @@ class Worker:
 
         Raises MustPause: one of them cannot be written to; no item could be imported.
         """
-        requests = self._processor.write_requests()
+        requests = facts_of(type(self._processor)).write_requests()
         if not requests:
             return
         with transaction(self._connection):

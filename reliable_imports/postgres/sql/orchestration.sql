@@ -20,7 +20,7 @@ WHERE batch_type = %(batch_type)s
     AND idempotency_key = ANY (%(idempotency_keys)s::text[])
 
 -- name: waiting_batches
--- Accepted, and nobody has begun to work them. Reprocess batches are found with their lines.
+-- Accepted, and nobody has begun to work them. Reprocess batches are found with their lineages.
 SELECT id AS batch_id, batch_type, first_batch_id, metadata, NULL::text AS dagster_run_id, 0::bigint AS generation
 FROM reliable_imports.import_batches
 WHERE status = 'pending'
@@ -54,7 +54,7 @@ WHERE begun.outcome = 'interrupted'
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_runs AS run
         WHERE run.batch_id = begun.batch_id
-            AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
+            AND reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)
     )
 ORDER BY begun.ended_at DESC
 LIMIT %(limit)s
@@ -86,11 +86,11 @@ ORDER BY batch.finished_at, batch.id
 LIMIT %(limit)s
 
 -- name: lineage_activity
--- Which of these lines somebody works now, and which of these Dagster runs have worked a batch, or still do.
+-- Which of these lineages somebody works now, and which of these Dagster runs have worked a batch, or still do.
 SELECT
     batch.first_batch_id,
     run.dagster_run_id,
-    pg_catalog.bool_or(reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)) AS is_live
+    pg_catalog.bool_or(reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)) AS is_live
 FROM reliable_imports.import_runs AS run
 JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
 WHERE run.id IN (
@@ -101,15 +101,15 @@ WHERE run.id IN (
     SELECT open_run.id
     FROM reliable_imports.import_batches AS of_lineage
     JOIN reliable_imports.import_runs AS open_run ON open_run.batch_id = of_lineage.id
-    WHERE of_lineage.first_batch_id = ANY (%(lines)s::bigint[])
+    WHERE of_lineage.first_batch_id = ANY (%(lineages)s::bigint[])
         AND open_run.ended_at IS NULL
 )
 GROUP BY batch.first_batch_id, run.dagster_run_id
 
 -- name: resolved_references
--- The next lines with outstanding failures of foreign keys, each with how many of those fail for want of a row that is
+-- The next lineages with outstanding failures of foreign keys, each with how many of those fail for want of a row that is
 -- there now. Which reasons are of foreign keys is known without looking at a failure; then of each batch and reason only
--- the first failure counts. Looked at are so many lines, and so many failures, and no more.
+-- the first failure counts. Looked at are so many lineages, and so many failures, and no more.
 WITH broken AS MATERIALIZED (
     SELECT known.fingerprint, known.batch_type
     FROM reliable_imports.import_failure_reasons AS known
@@ -150,22 +150,22 @@ WITH broken AS MATERIALIZED (
     WHERE counted.failures_before < %(max_failures)s
 ), resolved AS (
     SELECT found.first_batch_id, count(*) AS items
-    FROM reliable_imports.resolved_references((SELECT array_agg(page.first_batch_id) FROM page)) AS found
+    FROM reliable_imports.resolved_references_v1((SELECT array_agg(page.first_batch_id) FROM page)) AS found
     GROUP BY found.first_batch_id
 )
 SELECT
     page.first_batch_id,
     page.batch_type,
     coalesce(resolved.items, 0) AS items,
-    reliable_imports.lineage_generation(page.first_batch_id) AS generation
+    reliable_imports.lineage_generation_v1(page.first_batch_id) AS generation
 FROM page
 LEFT JOIN resolved ON resolved.first_batch_id = page.first_batch_id
 ORDER BY page.first_batch_id
 
 -- name: permanent_failures
--- The next lines in which something failed, each with the type of its newest batch that has outstanding failures that no
+-- The next lineages in which something failed, each with the type of its newest batch that has outstanding failures that no
 -- back-off will cure; without one if there is none. If code versions are given, of batches that were worked with another
--- code than their type has now. Looked at are so many lines, and so many failures, and no more: of a line, only the first
+-- code than their type has now. Looked at are so many lineages, and so many failures, and no more: of a lineage, only the first
 -- that is found counts.
 WITH candidate AS (
     SELECT
@@ -188,7 +188,7 @@ SELECT
     page.first_batch_id,
     newest.batch_type,
     CASE WHEN newest.batch_type IS NULL THEN 0 ELSE 1 END AS items,
-    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.lineage_generation(page.first_batch_id) END AS generation
+    CASE WHEN newest.batch_type IS NULL THEN 0 ELSE reliable_imports.lineage_generation_v1(page.first_batch_id) END AS generation
 FROM page
 LEFT JOIN LATERAL (
     SELECT
@@ -230,3 +230,55 @@ WHERE id = %(batch_id)s
     AND finished_at IS NOT NULL
     AND metadata ->> 'reported_by' IS DISTINCT FROM %(dagster_run_id)s
 RETURNING id
+
+-- name: lineages_due
+-- Lineages with retryable failures whose back-off is over, or with a reprocess batch that nobody works on.
+WITH due AS (
+    SELECT outstanding.first_batch_id, count(*) AS items
+    FROM reliable_imports.outstanding_failures AS outstanding
+    JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
+    WHERE outstanding.retry_at <= pg_catalog.clock_timestamp()
+        AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
+        AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
+    GROUP BY outstanding.first_batch_id
+), stalled AS (
+    SELECT open_batch.first_batch_id, min(open_batch.id) AS batch_id
+    FROM reliable_imports.import_batches AS open_batch
+    WHERE open_batch.status IN ('pending', 'processing')
+        AND open_batch.reprocess_of IS NOT NULL
+        AND open_batch.created_at < pg_catalog.clock_timestamp() - interval '2 minutes'
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_runs AS run
+            WHERE run.batch_id = open_batch.id
+                AND reliable_imports.run_is_live_v1(run.ended_at, run.heartbeat_at)
+        )
+    GROUP BY open_batch.first_batch_id
+)
+SELECT
+    first.id AS first_batch_id,
+    first.batch_type,
+    coalesce(due.items, 0) AS due_items,
+    stalled.batch_id AS stalled_batch_id,
+    reliable_imports.lineage_generation_v1(first.id) AS generation
+FROM due
+FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
+JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)
+ORDER BY first.id
+LIMIT %(limit)s
+
+-- name: failing_lineages
+SELECT DISTINCT first_batch_id
+FROM reliable_imports.outstanding_failures
+WHERE reason IS NOT NULL
+    AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
+    AND (NOT %(retryable_only)s OR retryable)
+ORDER BY first_batch_id
+
+-- name: count_waiting
+SELECT batch_type, count(*)
+FROM reliable_imports.outstanding_failures
+WHERE reason IS NOT NULL
+    AND NOT retryable
+    AND batch_type = ANY (%(batch_types)s::text[])
+GROUP BY batch_type
+ORDER BY batch_type

@@ -55,7 +55,7 @@ FROM reliable_imports.outstanding_failures
 WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
 
 -- name: outstanding_reasons
--- What is outstanding across the line, by the batch that it failed in. What a cancelled batch left undone has no reason.
+-- What is outstanding across the lineage, by the batch that it failed in. What a cancelled batch left undone has no reason.
 WITH counted AS (
     SELECT batch_id, reason, count(*) AS items, min(item_number) AS sample_item_number
     FROM reliable_imports.outstanding_failures
@@ -110,7 +110,7 @@ WHERE (%(batch_id)s::bigint IS NULL OR batch_id = %(batch_id)s)
     AND (%(dagster_run_id)s::text IS NULL OR dagster_run_id = %(dagster_run_id)s)
     AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
     AND (
-        %(line)s::bigint IS NULL
-        OR batch_id IN (SELECT id FROM reliable_imports.import_batches WHERE first_batch_id = %(line)s)
+        %(lineage)s::bigint IS NULL
+        OR batch_id IN (SELECT id FROM reliable_imports.import_batches WHERE first_batch_id = %(lineage)s)
     )
 ORDER BY run_id

@@ -1,7 +1,7 @@
 -- Running items again: which may be taken, and the batch that takes them.
 
 -- name: lock_lineage
--- One request at a time for each line of batches: the first batch's row is the lock.
+-- One request at a time for each lineage: the first batch's row is the lock.
 SELECT first.id, first.batch_type
 FROM reliable_imports.import_batches AS named
 JOIN reliable_imports.import_batches AS first ON first.id = named.first_batch_id
@@ -81,14 +81,14 @@ DECLARE chosen NO SCROLL CURSOR FOR
 -- name: fetch
 FETCH 200 FROM chosen
 
--- name: copy_items
+-- name: copy_repeats
 COPY reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
     repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
 ) FROM STDIN
 
--- name: line_reading
--- How the source of the line was read, if items of it could not be.
+-- name: lineage_reading
+-- How the source of the lineage was read, if items of it could not be.
 SELECT first.source_reading
 FROM reliable_imports.import_batches AS first
 WHERE first.id = %(first_batch_id)s
@@ -104,7 +104,7 @@ WHERE first.id = %(first_batch_id)s
     )
 
 -- name: failures
--- Failed items of the line that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
+-- Failed items of the lineage that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
 SELECT
     %(new_batch_id)s,
     row_number() OVER (
@@ -124,24 +124,24 @@ JOIN reliable_imports.import_items AS item
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
     AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
-    AND (NOT %(retryable_only)s OR outstanding.retryable)
-    AND (NOT %(due_only)s OR outstanding.retry_at <= pg_catalog.clock_timestamp())
-    AND (NOT %(permanent_only)s OR (outstanding.retry_at IS NULL AND outstanding.reason IS NOT NULL))
-    AND (NOT %(exclude_cancelled)s OR outstanding.reason IS NOT NULL)
-    AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
-    AND (
-        NOT %(resolved_references_only)s
-        OR (outstanding.batch_id, outstanding.item_number) IN (
+    AND CASE %(which)s
+        WHEN 'outstanding' THEN true
+        WHEN 'failed' THEN outstanding.reason IS NOT NULL
+        WHEN 'retryable' THEN outstanding.retryable
+        WHEN 'due' THEN outstanding.retry_at <= pg_catalog.clock_timestamp()
+        WHEN 'permanent' THEN outstanding.retry_at IS NULL AND outstanding.reason IS NOT NULL
+        WHEN 'resolved_references' THEN (outstanding.batch_id, outstanding.item_number) IN (
             SELECT resolved.batch_id, resolved.item_number
-            FROM reliable_imports.resolved_references(ARRAY[%(first_batch_id)s::bigint]) AS resolved
+            FROM reliable_imports.resolved_references_v1(ARRAY[%(first_batch_id)s::bigint]) AS resolved
         )
-    )
+    END
+    AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
     AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
     AND coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
 -- name: all_items
--- The latest repeat of every item of the line that has an end: completed and skipped ones too.
+-- The latest repeat of every item of the lineage that has an end: completed and skipped ones too.
 SELECT
     %(new_batch_id)s,
     row_number() OVER (
@@ -170,7 +170,7 @@ WHERE batch.first_batch_id = %(first_batch_id)s
     )
 
 -- name: find_open_reprocess
--- The oldest open reprocess batch of the line that holds what was asked for. One that a person has paused is for
+-- The oldest open reprocess batch of the lineage that holds what was asked for. One that a person has paused is for
 -- whoever asks for all of it, not for those that repeat what may be repeated without a person.
 SELECT open_batch.id
 FROM reliable_imports.import_batches AS open_batch
@@ -179,7 +179,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.finished_at IS NULL
     AND (
         open_batch.status <> 'paused'
-        OR NOT (%(retryable_only)s OR %(due_only)s OR %(permanent_only)s OR %(resolved_references_only)s)
+        OR %(which)s IN ('outstanding', 'failed', 'all')
     )
     AND EXISTS (
         SELECT
@@ -190,9 +190,12 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND repeated.is_final
         WHERE item.batch_id = open_batch.id
             AND (%(reasons)s::text[] IS NULL OR repeated.reason = ANY (%(reasons)s::text[]))
-            AND (NOT %(retryable_only)s OR repeated.retryable)
-            AND (NOT %(permanent_only)s OR repeated.retry_after IS NULL)
-            AND (NOT %(resolved_references_only)s OR repeated.missing_key IS NOT NULL)
+            AND CASE %(which)s
+                WHEN 'retryable' THEN repeated.retryable
+                WHEN 'permanent' THEN repeated.retry_after IS NULL
+                WHEN 'resolved_references' THEN repeated.missing_key IS NOT NULL
+                ELSE true
+            END
             AND coalesce(item.origin_item_number, item.item_number)
                 BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     )
@@ -204,55 +207,3 @@ SELECT max(id)
 FROM reliable_imports.import_batches
 WHERE first_batch_id = %(first_batch_id)s
     AND total_items > 0
-
--- name: lineages_due
--- Lines with retryable failures whose back-off is over, or with a reprocess batch that nobody works on.
-WITH due AS (
-    SELECT outstanding.first_batch_id, count(*) AS items
-    FROM reliable_imports.outstanding_failures AS outstanding
-    JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
-    WHERE outstanding.retry_at <= pg_catalog.clock_timestamp()
-        AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
-        AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
-    GROUP BY outstanding.first_batch_id
-), stalled AS (
-    SELECT open_batch.first_batch_id, min(open_batch.id) AS batch_id
-    FROM reliable_imports.import_batches AS open_batch
-    WHERE open_batch.status IN ('pending', 'processing')
-        AND open_batch.reprocess_of IS NOT NULL
-        AND open_batch.created_at < pg_catalog.clock_timestamp() - interval '2 minutes'
-        AND NOT EXISTS (
-            SELECT FROM reliable_imports.import_runs AS run
-            WHERE run.batch_id = open_batch.id
-                AND reliable_imports.run_is_live(run.ended_at, run.heartbeat_at)
-        )
-    GROUP BY open_batch.first_batch_id
-)
-SELECT
-    first.id AS first_batch_id,
-    first.batch_type,
-    coalesce(due.items, 0) AS due_items,
-    stalled.batch_id AS stalled_batch_id,
-    reliable_imports.lineage_generation(first.id) AS generation
-FROM due
-FULL JOIN stalled ON stalled.first_batch_id = due.first_batch_id
-JOIN reliable_imports.import_batches AS first ON first.id = coalesce(due.first_batch_id, stalled.first_batch_id)
-ORDER BY first.id
-LIMIT %(limit)s
-
--- name: failing_lineages
-SELECT DISTINCT first_batch_id
-FROM reliable_imports.outstanding_failures
-WHERE reason IS NOT NULL
-    AND (%(batch_type)s::text IS NULL OR batch_type = %(batch_type)s)
-    AND (NOT %(retryable_only)s OR retryable)
-ORDER BY first_batch_id
-
--- name: count_waiting
-SELECT batch_type, count(*)
-FROM reliable_imports.outstanding_failures
-WHERE reason IS NOT NULL
-    AND NOT retryable
-    AND batch_type = ANY (%(batch_types)s::text[])
-GROUP BY batch_type
-ORDER BY batch_type

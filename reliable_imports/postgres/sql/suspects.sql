@@ -57,7 +57,7 @@ COMMIT
 
 -- name: losses
 -- Items without an outcome that another run tried alone and left without its end.
-SELECT run.lone_item, reliable_imports.run_has_session(run)
+SELECT run.lone_item, reliable_imports.run_has_session_v1(run)
 FROM reliable_imports.import_runs AS run
 WHERE run.batch_id = %(batch_id)s
     AND run.id <> %(run_id)s
@@ -140,7 +140,7 @@ WITH worked AS (
         AND run.range_number = 0
         AND run.ended_at IS NULL
         AND run.id <> %(run_id)s
-        AND NOT reliable_imports.run_has_session(run)
+        AND NOT reliable_imports.run_has_session_v1(run)
 )
 DELETE FROM reliable_imports.import_suspects AS suspect
 USING worked

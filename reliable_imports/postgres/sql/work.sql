@@ -74,7 +74,7 @@ WHERE id = %(run_id)s
 
 -- name: claim_chunk
 SELECT *
-FROM reliable_imports.claim_chunk(
+FROM reliable_imports.claim_chunk_v1(
     %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s, %(take_anyway)s
 )
 
@@ -146,7 +146,7 @@ SELECT
             AND run.range_number = 0
             AND run.ended_at IS NULL
             AND run.id <> %(run_id)s
-            AND NOT reliable_imports.run_has_session(run)
+            AND NOT reliable_imports.run_has_session_v1(run)
     )
     OR EXISTS (
         SELECT FROM reliable_imports.import_suspects AS suspect
@@ -240,10 +240,10 @@ LIMIT 1
 FOR UPDATE OF retry SKIP LOCKED
 
 -- name: repeat_statements
-SELECT reliable_imports.repeat_statements(%(statements)s::text[], %(counts)s::bigint[])
+SELECT reliable_imports.repeat_statements_v1(%(statements)s::text[], %(counts)s::bigint[])
 
 -- name: record_chunk
-SELECT reliable_imports.record_chunk(
+SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
     %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
     pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,

@@ -1,20 +1,20 @@
 -- Declared writes, and what is asked of the tables that they go to.
 
 -- name: describe_target
-SELECT reliable_imports.describe_target(%(table)s)
+SELECT reliable_imports.describe_target_v1(%(table)s)
 
 -- name: resolved_table
 SELECT pg_catalog.to_regclass(%(table)s)::pg_catalog.oid::bigint
 
 -- name: run_writes
 SELECT verdict, row_key
-FROM reliable_imports.run_writes(%(statements)s::text[], %(return_keys)s::boolean[])
+FROM reliable_imports.run_writes_v1(%(statements)s::text[], %(return_keys)s::boolean[])
 
 -- name: apply_writes
 SELECT
     entry_index, verdict, row_key, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
     failed_column, failed_constraint, failed_context, subtransactions
-FROM reliable_imports.apply_writes(
+FROM reliable_imports.apply_writes_v1(
     pg_catalog.string_to_array(%(entries)s, %(separator)s), %(owners)s::integer[], %(return_keys)s::boolean[],
     %(group_ends)s::integer[], %(settle)s::text, %(room)s
 )
@@ -63,7 +63,7 @@ BEGIN
                 CONTINUE;
             EXCEPTION WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS failed_sqlstate = RETURNED_SQLSTATE;
-                IF reliable_imports.fault_of(failed_sqlstate) <> 'item' THEN
+                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
                     RAISE;
                 END IF;
             END;
@@ -91,7 +91,7 @@ BEGIN
                     failed_column = COLUMN_NAME,
                     failed_constraint = CONSTRAINT_NAME,
                     failed_context = PG_EXCEPTION_CONTEXT;
-                IF reliable_imports.fault_of(failed_sqlstate) <> 'item' THEN
+                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
                     RAISE;
                 END IF;
             END;
@@ -125,7 +125,7 @@ SELECT pg_catalog.set_config('reliable_imports.met', '', true)
 
 -- name: find_newer
 SELECT newer_batch, newer_item
-FROM reliable_imports.find_newer(%(row_key)s, %(origin_batch_id)s, %(origin_item_number)s)
+FROM reliable_imports.find_newer_v1(%(row_key)s, %(origin_batch_id)s, %(origin_item_number)s)
 WHERE newer_batch IS NOT NULL
 
 -- name: refused_values

@@ -1,0 +1,106 @@
+"""What a request to reprocess says: the same for Python, the command line and Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.items.given import require_idempotency_key, require_texts
+from reliable_imports.statuses import Word
+
+
+class WhichItems(Word):
+    """Which items of a lineage are run again.
+
+    Attributes:
+        OUTSTANDING: failed items that no later item repeats, and what a cancelled batch left undone.
+        FAILED: of these, only what failed.
+        RETRYABLE: of these, only failures that another try may cure, whether their back-off is over or not.
+        DUE: of these, only those whose back-off is over.
+        PERMANENT: failures that no back-off will cure.
+        RESOLVED_REFERENCES: failures of a foreign key whose missing row is there now. An item that was tried more than
+            once rests for a minute first, doubled with every try.
+        ALL: the latest repeat of every item that has an end, completed and skipped ones too.
+    """
+
+    OUTSTANDING = "outstanding"
+    FAILED = "failed"
+    RETRYABLE = "retryable"
+    DUE = "due"
+    PERMANENT = "permanent"
+    RESOLVED_REFERENCES = "resolved_references"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReprocessRequest:
+    """Which items of a batch's lineage are run again, and who asks.
+
+    Every field narrows what *which* names; one that is left out narrows nothing.
+
+    Attributes:
+        which: the items that are meant; also by its value, such as `"due"`.
+        reasons: only failures for one of these reasons, by their ids as `failure_reasons` gives them.
+        exclude_reasons: no failures for these reasons.
+        max_attempts: only failures with fewer attempts.
+        from_item, to_item: only these items, numbered as in the first batch of the lineage, both included.
+        overwrite_newer: an old item may overwrite what a newer one has written under the same key; else it is skipped.
+        idempotency_key: names the request: a second one with the same key gets the batch of the first. It is needed
+            with `WhichItems.ALL` alone, which otherwise repeats as often as it is asked.
+        requested_by: who asks; kept with the new batch.
+        note: why; kept with the new batch.
+    """
+
+    which: WhichItems = WhichItems.OUTSTANDING
+    reasons: Sequence[str] | None = None
+    exclude_reasons: Sequence[str] = ()
+    max_attempts: int | None = None
+    from_item: int | None = None
+    to_item: int | None = None
+    overwrite_newer: bool = False
+    idempotency_key: str | None = None
+    requested_by: str | None = None
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigurationError: the request contradicts itself, or the database cannot keep one of its texts.
+        """
+        try:
+            object.__setattr__(self, "which", WhichItems(self.which))
+        except ValueError:
+            known = ", ".join(WhichItems)
+            raise ConfigurationError(
+                f"there are no {self.which!r} items to reprocess; which is one of {known}"
+            ) from None
+        for name in ("reasons", "exclude_reasons"):
+            reasons = getattr(self, name)
+            if isinstance(reasons, str):
+                raise ConfigurationError(f"{name} is one text; give a list of the ids of reasons")
+            if reasons is not None:
+                object.__setattr__(self, name, tuple(reasons))
+        for reason in self.reasons or ():
+            require_texts(reasons=reason)
+        for reason in self.exclude_reasons:
+            require_texts(exclude_reasons=reason)
+        require_texts(requested_by=self.requested_by, note=self.note)
+        require_idempotency_key(self.idempotency_key)
+        if self.from_item is not None and self.to_item is not None and self.from_item > self.to_item:
+            raise ConfigurationError(f"from_item {self.from_item} comes after to_item {self.to_item}")
+        if self.which is WhichItems.ALL:
+            self._refuse_what_chooses_failures()
+
+    def _refuse_what_chooses_failures(self) -> None:
+        narrowed = {
+            "reasons": self.reasons is not None,
+            "exclude_reasons": bool(self.exclude_reasons),
+            "max_attempts": self.max_attempts is not None,
+        }
+        if any(narrowed.values()):
+            given = ", ".join(name for name, is_given in narrowed.items() if is_given)
+            raise ConfigurationError(
+                f"all items were asked for, completed ones too, and cannot be narrowed by {given}, which choose among "
+                "failures; leave one of them out, or choose by from_item and to_item"
+            )

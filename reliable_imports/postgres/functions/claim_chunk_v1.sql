@@ -1,0 +1,161 @@
+-- The range is locked by this transaction and by nothing else: if the worker dies, it is free at once. Items never
+-- change, so those that this worker has read already (up to have_until) are not read again.
+--
+-- A range is suspect if a run that has no end was about to work on it, or did, and is gone: one of its items may have
+-- killed it. If such a run is still there, the range is shared: that run may be preparing the range's items, or be
+-- between two chunks, or have died this moment. has_elder tells whether one of those is older than the run that claims,
+-- and is_announced whether this run has announced the range itself.
+--
+-- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_announced),
+-- the others are the items; there are none for a range that is suspect or shared, unless it is to be taken anyway. A
+-- function, so that its plans are made once in a session.
+CREATE OR REPLACE FUNCTION reliable_imports.claim_chunk_v1(
+    the_batch   bigint,
+    the_run     bigint,
+    from_range  integer,
+    have_range  integer,
+    have_until  bigint,
+    max_items   integer,
+    max_bytes   bigint,
+    take_anyway boolean
+)
+RETURNS TABLE (
+    claim               bigint[],
+    item_number         bigint,
+    source_data         text,
+    source_raw          bytea,
+    read_problem        text,
+    read_problem_kind   text,
+    source_line         bigint,
+    source_offset       bigint,
+    earlier_attempts    integer,
+    origin_batch_id     bigint,
+    origin_item_number  bigint,
+    attempt             integer,
+    duplicate_of        bigint,
+    fails               boolean,
+    tries_last          boolean
+)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    claimed         record;
+    announced       record;
+    from_item       bigint;
+    last_item       bigint;
+    has_duplicates  boolean;
+BEGIN
+    SELECT open_range.range_number, open_range.next_item, open_range.last_item
+    INTO claimed
+    FROM reliable_imports.import_ranges AS open_range
+    WHERE open_range.batch_id = the_batch
+        AND open_range.is_open
+        AND open_range.range_number >= from_range
+        AND EXISTS (
+            SELECT FROM reliable_imports.import_batches AS batch
+            WHERE batch.id = the_batch
+                AND batch.status = 'processing'
+        )
+    ORDER BY open_range.range_number
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    SELECT
+        coalesce(pg_catalog.bool_or(NOT lives), false) OR EXISTS (
+            SELECT FROM reliable_imports.import_suspects AS suspect
+            WHERE suspect.batch_id = the_batch
+                AND suspect.range_number = claimed.range_number
+        ) AS is_suspect,
+        coalesce(pg_catalog.bool_or(lives), false) AND claimed.range_number <> have_range AS is_shared,
+        coalesce(pg_catalog.bool_or(lives AND id < the_run), false) AS has_elder,
+        coalesce(pg_catalog.bool_or(id = the_run), false) AS is_announced
+    INTO announced
+    FROM (
+        SELECT run.id, CASE WHEN run.id <> the_run THEN reliable_imports.run_has_session_v1(run) END AS lives
+        FROM reliable_imports.import_runs AS run
+        WHERE run.batch_id = the_batch
+            AND run.range_number = claimed.range_number
+            AND run.ended_at IS NULL
+        OFFSET 0  -- looks for each session once
+    ) AS run;
+    RETURN QUERY
+    SELECT
+        ARRAY[
+            pg_catalog.txid_current(),
+            claimed.range_number,
+            claimed.next_item,
+            announced.is_suspect::integer,
+            announced.is_shared::integer,
+            announced.has_elder::integer,
+            announced.is_announced::integer
+        ],
+        NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
+        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, false;
+    IF NOT take_anyway AND (announced.is_suspect OR announced.is_shared) THEN
+        RETURN;
+    END IF;
+
+    from_item := claimed.next_item;
+    last_item := least(claimed.last_item, claimed.next_item + max_items - 1);
+    IF claimed.range_number = have_range THEN
+        from_item := greatest(claimed.next_item, have_until + 1);
+        last_item := least(claimed.last_item, from_item + max_items - 1);
+    END IF;
+    -- Summed first, for a running sum costs as much as reading the items.
+    IF (
+        SELECT sum(coalesce(
+            pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+        ))
+        FROM reliable_imports.import_items AS stored
+        WHERE stored.batch_id = the_batch
+            AND stored.item_number BETWEEN from_item AND last_item
+    ) > max_bytes THEN
+        SELECT max(sized.item_number)
+        INTO last_item
+        FROM (
+            SELECT
+                stored.item_number,
+                sum(coalesce(
+                    pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+                )) OVER (
+                    ORDER BY stored.item_number
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM reliable_imports.import_items AS stored
+            WHERE stored.batch_id = the_batch
+                AND stored.item_number BETWEEN from_item AND last_item
+        ) AS sized
+        WHERE coalesce(sized.bytes_before, 0) < max_bytes;
+    END IF;
+
+    has_duplicates := EXISTS (SELECT FROM reliable_imports.import_duplicates AS any_of WHERE any_of.batch_id = the_batch);
+    RETURN QUERY
+    SELECT
+        NULL::bigint[],
+        stored.item_number,
+        stored.source_data::text,
+        stored.source_raw,
+        stored.read_problem,
+        stored.read_problem_kind,
+        stored.source_line,
+        stored.source_offset,
+        stored.earlier_attempts,
+        stored.origin_batch_id,
+        stored.origin_item_number,
+        stored.earlier_attempts + 1,
+        duplicate.duplicate_of,
+        duplicate.fails,
+        false
+    FROM reliable_imports.import_items AS stored
+    LEFT JOIN reliable_imports.import_duplicates AS duplicate
+        ON has_duplicates
+        AND duplicate.batch_id = the_batch
+        AND duplicate.item_number = stored.item_number
+    WHERE stored.batch_id = the_batch
+        AND stored.item_number BETWEEN from_item AND last_item
+    ORDER BY stored.item_number;
+END
+$$;

@@ -1,0 +1,1 @@
+"""Workbooks and Parquet as items: files that are tables, not text."""

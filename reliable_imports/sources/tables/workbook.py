@@ -1,0 +1,165 @@
+"""Excel workbooks: a row of one sheet names the columns, each row after it is an item, with the types of its cells.
+
+A workbook's numbers are those of Excel, 64-bit floating point: whole ones become integers while that is exact. Dates
+and times are ISO 8601 (a date and time at midnight is a date), durations ISO 8601 in seconds; an empty cell is null. A
+cell that shows an error, such as `#DIV/0!`, fails its row, and so does one with a formula that was never calculated.
+
+The sheet is in memory as a whole, and as a rectangle around all of its cells: see `survey_sheet`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from reliable_imports.errors import SourceError
+from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
+from reliable_imports.items.source_item import SourceItem
+from reliable_imports.sources.findings import Findings
+from reliable_imports.sources.limits import too_many_fields
+from reliable_imports.sources.options import SourceOptions
+from reliable_imports.sources.stored.files import StoredFile
+from reliable_imports.sources.tables.sheets import column_name, survey_sheet, worksheets
+
+_EXACT = 2**53
+
+
+def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findings: Findings) -> Iterator[SourceItem]:
+    """The rows as JSON objects; rows without a value are none.
+
+    Args:
+        findings: is told the names of the columns, and which sheets were left out.
+
+    Raises:
+        SourceError: this is no workbook, it is damaged, it has no such sheet, its header does not name the columns, or
+            it is over a limit.
+    """
+    calamine = _module(source)
+    with stored.whole() as file:
+        found = worksheets(source, file, stored.growth, stored.bytes_read)
+        name = _chosen(source, [sheet.name for sheet in found], options.sheet)
+        problems = survey_sheet(source, file, next(sheet for sheet in found if sheet.name == name))
+        left_out = [sheet.name for sheet in found if sheet.name != name and sheet.is_visible]
+        if left_out and options.sheet is None:
+            told = ", ".join(map(shortened, left_out[:5])) + (" and others" if len(left_out) > 5 else "")
+            findings.warnings.append(
+                f"only the sheet {shortened(name)} of the workbook was read, not {told}; SourceOptions.sheet names one"
+            )
+        file.seek(0)
+        try:
+            sheet = calamine.CalamineWorkbook.from_filelike(file).get_sheet_by_name(name)
+        except (calamine.CalamineError, OSError, ValueError) as error:
+            raise SourceError(source, f"the workbook cannot be read: {error}") from None
+        yield from _items(source, sheet, problems, options, findings)
+
+
+def _module(source: str) -> Any:
+    try:
+        return importlib.import_module("python_calamine")
+    except ImportError:
+        raise SourceError(
+            source, "another package is needed to read a workbook: pip install 'reliable-imports[excel]'"
+        ) from None
+
+
+def _chosen(source: str, names: list[str], wanted: str | int | None) -> str:
+    if isinstance(wanted, str) and wanted in names:
+        return wanted
+    place = 1 if wanted is None else wanted
+    if isinstance(place, int) and place <= len(names):
+        return names[place - 1]
+    raise SourceError(
+        source,
+        f"the workbook has no sheet {wanted!r}; it has {', '.join(map(shortened, names[:20]))}"
+        if names
+        else "the workbook has no sheet of cells",
+    )
+
+
+def _items(
+    source: str, sheet: Any, problems: dict[int, str], options: SourceOptions, findings: Findings
+) -> Iterator[SourceItem]:
+    first_column = sheet.start[1] if sheet.start is not None else 0
+    header: list[str | None] | None = None
+    for number, row in enumerate(sheet.iter_rows(), start=1):
+        if number < options.header_row:
+            continue
+        if header is None:
+            header = _header(source, number, row, first_column, options)
+            findings.columns = [name for name in header if name is not None]
+            continue
+        cells = [_value(cell) for cell in row]
+        problem = problems.get(number)
+        if problem is not None:
+            yield _unread(number, cells, problem, "cell-error")
+        elif any(cell is not None for cell in cells):
+            yield _item(source, number, header, cells, first_column, options.max_item_bytes)
+    if header is None:
+        raise SourceError(
+            source, f"the sheet has no row {options.header_row}, which is to name the columns", line=options.header_row
+        )
+
+
+def _header(source: str, number: int, row: list[Any], first_column: int, options: SourceOptions) -> list[str | None]:
+    names = [None if cell in ("", None) else str(_value(cell)) for cell in row]
+    given = [name for name in names if name is not None]
+    repeated = sorted({name for name in given if given.count(name) > 1}) if len(set(given)) < len(given) else []
+    if not given:
+        problem = "names no columns; SourceOptions.header_row says which row does"
+    elif repeated:
+        problem = f"names a column twice: {', '.join(map(shortened, repeated[:5]))}"
+    elif len(given) > options.max_fields:
+        problem = f"names {len(given):,} columns, {too_many_fields(options.max_fields)}"
+    else:
+        return names
+    raise SourceError(source, f"the row {number} of the sheet {problem}", line=number)
+
+
+def _item(
+    source: str, number: int, header: list[str | None], cells: list[Any], first_column: int, limit: int
+) -> SourceItem:
+    row: dict[str, Any] = {}
+    for place, (name, cell) in enumerate(zip(header, cells, strict=True)):
+        if name is not None:
+            row[name] = cell
+        elif cell is not None:
+            where = f"{column_name(first_column + place)}{number}"
+            return _unread(number, cells, f"the cell {where} has a value, and its column no name", "nameless-cell")
+    text = plain_object(row)
+    if text is not None and len(text) * 4 <= limit:
+        return SourceItem(text, None, None, number)
+    try:
+        item = dumps_item(row, max_bytes=limit)
+    except TooLarge as error:
+        raise SourceError(source, f"the row holds {error}", line=number) from None
+    return SourceItem(item.text, item.raw, item.problem, number, None, item.kind)
+
+
+def _unread(number: int, cells: list[Any], problem: str, kind: str) -> SourceItem:
+    """A row that is no item, kept as an array of its cells."""
+    kept = dumps_item(cells)
+    raw = kept.raw if kept.text is None else kept.text.encode()
+    return SourceItem(None, raw, problem, number, None, kind)
+
+
+def _value(cell: Any) -> Any:
+    kind = type(cell)
+    if kind is str:
+        return cell or None
+    if kind is float:
+        return int(cell) if -_EXACT < cell < _EXACT and cell.is_integer() else cell
+    if kind is bool or kind is int:
+        return cell
+    if kind is timedelta:
+        return _duration(cell)
+    return cell.isoformat()
+
+
+def _duration(value: timedelta) -> str:
+    microseconds = value // timedelta(microseconds=1)
+    seconds, fraction = divmod(abs(microseconds), 1_000_000)
+    after = f".{fraction:06}".rstrip("0") if fraction else ""
+    return f"{'-' if microseconds < 0 else ''}PT{seconds}{after}S"

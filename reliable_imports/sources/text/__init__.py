@@ -1,0 +1,1 @@
+"""Text as items: encodings, lines, cells and JSON."""

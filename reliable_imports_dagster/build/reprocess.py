@@ -1,0 +1,243 @@
+"""Running failed items again: one job for all batch types, and one for each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import psycopg2
+
+from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry, WhichItems
+from reliable_imports_dagster.run.config import ReprocessConfig
+from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.discovery import Packages, discover
+from reliable_imports_dagster.run.work import work_batch
+from reliable_imports_dagster.names import definition_name, reprocess_name
+from reliable_imports_dagster.run.refusal import refusals_explained
+from reliable_imports_dagster.run.report import FailRunOn, report
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.importing import raise_failure_of
+from reliable_imports_dagster.run.step import own_id
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+
+_OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
+_OP_TAGS = {"dagster/kind/postgres": "", "dagster/kind/python": ""}
+_OPTIONAL_INT: Any = dg.Optional[int]
+
+
+def build_reprocess_job(
+    packages: Packages,
+    *,
+    batch_type: str | None = None,
+    translator: DagsterReliableImportsTranslator | None = None,
+    fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
+    executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+) -> dg.JobDefinition:
+    """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
+
+    See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each
+    batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
+    left open. Safe to launch twice: an item is taken once.
+    """
+    work = _Reprocess(packages, batch_type, translator, fail_run_on)
+
+    @dg.op(
+        # Not the name that `build_reprocess_op` gives: a team may have one of those beside this job.
+        name=definition_name(f"{reprocess_name(batch_type)}_job"),
+        out=_OUT,
+        tags=_OP_TAGS,
+        pool=pool,
+    )
+    def reprocess(
+        context: dg.OpExecutionContext, config: ReprocessConfig, reliable_imports: ReliableImportsResource
+    ) -> Iterator[Any]:
+        yield from work(context, config, reliable_imports)
+
+    name = reprocess_name(batch_type)
+    of_type, which = ("", "retryable ones") if batch_type is None else (f" of {batch_type}", "ones of its type")
+
+    @dg.job(
+        name=name,
+        description=f"Runs failed items{of_type} again: those of one batch, or all outstanding {which}.",
+        executor_def=executor,
+    )
+    def reprocess_job() -> None:
+        reprocess.alias(name)()
+
+    return reprocess_job
+
+
+def build_reprocess_op(
+    packages: Packages,
+    *,
+    name: str | None = None,
+    batch_type: str | None = None,
+    translator: DagsterReliableImportsTranslator | None = None,
+    fail_run_on: FailRunOn = "failed",
+    pool: str | None = None,
+) -> dg.OpDefinition:
+    """The op of `build_reprocess_job`, for jobs of a team's own making.
+
+    Its input `batch_id` takes what an op of `build_import_op` puts out, and is the batch whose line is reprocessed;
+    without it, the config says what is. Its input `after` is for the order of ops.
+
+    Args:
+        name: of its definition, `reprocess_failed_items_op` or `reprocess_<type>_op` by default; two need two names.
+    """
+    work = _Reprocess(packages, batch_type, translator, fail_run_on)
+
+    @dg.op(
+        name=name or definition_name(reprocess_name(batch_type)),
+        ins={
+            "after": dg.In(dg.Nothing),
+            "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole lineage counts."),
+        },
+        out=_OUT,
+        tags=_OP_TAGS,
+        pool=pool,
+    )
+    def reprocess(
+        context: dg.OpExecutionContext,
+        config: ReprocessConfig,
+        reliable_imports: ReliableImportsResource,
+        batch_id: int | None,
+    ) -> Iterator[Any]:
+        if batch_id is not None:
+            if config.batch_id not in (None, batch_id):
+                raise dg.Failure(
+                    f"the config names batch {config.batch_id}, and the input batch {batch_id}; give one of them",
+                    allow_retries=False,
+                )
+            config = config.model_copy(update={"batch_id": batch_id})
+        yield from work(context, config, reliable_imports)
+
+    return reprocess
+
+
+class _Reprocess:
+    """What both kinds of ops do."""
+
+    def __init__(
+        self,
+        packages: Packages,
+        batch_type: str | None,
+        translator: DagsterReliableImportsTranslator | None,
+        fail_run_on: FailRunOn,
+    ) -> None:
+        self._registry = discover(packages)
+        self._batch_type = batch_type
+        self._fail_run_on = fail_run_on
+        translator = translator or DagsterReliableImportsTranslator()
+        # Of its own type alone, if it has one: with hundreds of processors, all keys for each would be slow to load.
+        reported = self._registry if batch_type is None else [self._registry.get(batch_type)]
+        self._keys = {processor.batch_type: translator.get_asset_spec(processor).key for processor in reported}
+
+    def __call__(
+        self, context: dg.OpExecutionContext, config: ReprocessConfig, resource: ReliableImportsResource
+    ) -> Iterator[Any]:
+        manager = resource.manager(self._registry)
+        with refusals_explained():
+            lines = _lines(context, manager, self._registry, self._batch_type, config)
+        summaries: list[BatchSummary] = []
+        broken: list[int] = []
+        for line in lines:
+            try:
+                with refusals_explained():
+                    batch_id = _take(context, manager, line, self._batch_type, config)
+                if batch_id is None:
+                    continue
+                summary = work_batch(context, manager, batch_id)
+                yield from report(context, manager, summary, self._keys[summary.batch_type]).events()
+                summaries.append(summary)
+            except (DatabaseError, psycopg2.OperationalError):
+                raise
+            except Exception:  # such as a processor's set-up: one line must not keep the others waiting
+                if len(lines) == 1:
+                    raise
+                context.log.exception(f"the line of batch {line} could not be worked")
+                broken.append(line)
+        if not summaries and not broken:
+            context.log.info(_nothing_said(self._batch_type, config))
+        if config.batch_id is None and self._batch_type is None:
+            _tell_of_others(context, manager, self._registry)
+        if broken:
+            raise dg.Failure(
+                f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
+            )
+        raise_failure_of(summaries, self._fail_run_on, config.fail_run_on)
+        yield dg.Output([summary.batch_id for summary in summaries])
+
+
+def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
+    if config.batch_id is not None:
+        return f"nothing that was asked for is outstanding in the line of batch {config.batch_id}: nothing to do"
+    if batch_type is not None:
+        return f"no failure of {batch_type} that was asked for is outstanding: nothing to do"
+    return "no retryable failure is outstanding"
+
+
+def _tell_of_others(context: dg.OpExecutionContext, manager: BatchManager, registry: ProcessorRegistry) -> None:
+    """Of those that it has left alone, so that nobody takes the run's green for all."""
+    waiting = manager.orchestration.count_waiting([processor.batch_type for processor in registry])
+    for batch_type, count in waiting.items():
+        context.log.warning(
+            f"{count:,} failures of {batch_type} wait for a person: launch {reprocess_name(batch_type)}, or name a "
+            "batch_id, to run them again"
+        )
+
+
+def _lines(
+    context: dg.OpExecutionContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    batch_type: str | None,
+    config: ReprocessConfig,
+) -> list[int]:
+    """Batches that stand for their lines, each line once."""
+    if config.batch_id is not None:
+        found = manager.get_batch(config.batch_id).batch_type
+        registry.get(found)
+        if batch_type not in (None, found):
+            raise ConfigurationError(
+                f"batch {config.batch_id} is of type {found!r}, and {reprocess_name(batch_type)} reprocesses "
+                f"{batch_type!r}; launch {reprocess_name(found)} or {reprocess_name(None)} for it"
+            )
+        return [config.batch_id]
+    which = config.request(batch_type).which
+    if which is WhichItems.ALL:
+        raise ConfigurationError("which: all runs completed items again too, and needs a batch_id that says of which")
+    if config.from_item is not None or config.to_item is not None:
+        raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
+    orchestration = manager.orchestration
+    is_retryable = which in (WhichItems.RETRYABLE, WhichItems.DUE)
+    lines = set(orchestration.failing_lineages(batch_type, retryable_only=is_retryable))
+    # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
+    lines |= {due.first_batch_id for due in orchestration.lineages_due() if due.stalled_batch_id is not None}
+    for run_id in repeated_runs(context)[1:]:
+        lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
+    return [
+        line for line in sorted(lines) if _is_ours(context, manager.get_batch(line).batch_type, registry, batch_type)
+    ]
+
+
+def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegistry, batch_type: str | None) -> bool:
+    if batch_type is None and found not in registry:
+        context.log.warning(f"failures of type {found!r} are left alone: this code location has no processor for it")
+        return False
+    return batch_type in (None, found)
+
+
+def _take(
+    context: dg.OpExecutionContext, manager: BatchManager, line: int, batch_type: str | None, config: ReprocessConfig
+) -> int | None:
+    """The reprocess batch to work for one line; None if nothing of it is outstanding."""
+
+    def create(key: str) -> int | None:
+        return manager.create_reprocess_batch(line, config.request(batch_type, idempotency_key=f"{key}:{line}"))
+
+    batch_id = create(delivery_key(context))
+    is_of_failures = config.which_items(batch_type) is not WhichItems.ALL
+    if batch_id is None or not is_of_failures or not manager.get_batch(batch_id).status.is_final:
+        return batch_id
+    # The run that this one repeats has finished its batch; what failed in it is outstanding again.
+    return create(key_of_run(context, own_id(context)))

@@ -1,0 +1,14 @@
+"""What a Dagster run does with a batch. Each module imports only from those below it.
+
+importing      one import: accept a batch, work it, tell of it
+report         what Dagster shows of a batch: a materialization or an observation, and the checks
+work           working a batch, tied to the run before the first item is touched
+accept         which batch a run works: one that exists, one of an earlier try, or a new one
+failed_values  what failed items hold in the fields that they failed for, if it may be shown
+target_table   what the database says of the asset's table: its name, its rows, what its columns refer to
+config         what a run can be told, as the launchpad asks for it
+params         a processor's `Params` as such a config
+refusal        errors that a person can mend, as one line
+tags           the tags that a run carries
+step           where a step is: in a run, or called directly
+"""

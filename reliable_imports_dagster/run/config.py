@@ -1,0 +1,130 @@
+"""What a run can be told. Run config is for ids and paths: Dagster keeps every run's, and loads it again and again."""
+
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from reliable_imports import BaseProcessor, ConfigurationError, ReprocessRequest, WhichItems
+from reliable_imports_dagster.run.params import params_field
+
+MAX_INLINE_ITEMS = 100
+
+WhichItemsOrDefault = Literal[
+    "as_launched", "outstanding", "failed", "retryable", "due", "permanent", "resolved_references", "all"
+]
+"""The values of `WhichItems`, which Dagster's config takes as literals alone, and how the job was launched."""
+
+FailThisRunOn = Literal["as_defined", "failed", "any_failure", "never"]
+
+
+class ImportConfig(dg.Config):
+    """What an import run imports: at most one of these. With none, the processor's own `source`."""
+
+    path: str | None = Field(
+        default=None,
+        description="A file, as the code location sees it: .csv, .tsv, .jsonl, .ndjson or .json, also with .gz, .bz2, "
+        ".xz, .zst or .zip, .xlsx or .parquet; or its URL, such as s3://bucket/key.csv.",
+    )
+    batch_id: int | None = Field(
+        default=None, description="A batch that exists already; what is left of it is processed."
+    )
+    items: list[Any] | None = Field(
+        default=None,
+        description=f"A few items to try something, as JSON values; at most {MAX_INLINE_ITEMS}, more belong in a file.",
+    )
+
+    new_batch: bool = Field(
+        default=False,
+        description="Make a new batch, also where a re-execution, or another run of the partition, would resume one, "
+        "and where the processor skips a file that is unchanged.",
+    )
+    idempotency_key: str | None = Field(
+        default=None,
+        description="Names what is delivered. Another run with the same key works the batch that the first has made, "
+        "and reads nothing.",
+    )
+    fail_run_on: FailThisRunOn = Field(
+        default="as_defined",
+        description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
+        "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
+    )
+    params: dict[str, Any] | None = Field(
+        default=None,
+        description="Values for the processor's Params. A batch that exists already keeps those that it has.",
+    )
+
+
+def import_schema(processor: type[BaseProcessor]) -> dict[str, Any]:
+    """`ImportConfig` as the launchpad shows it for one processor, with its `Params` in full."""
+    fields: dict[str, Any] = {name: field for name, field in ImportConfig.to_fields_dict().items() if name != "params"}
+    params = params_field(processor)
+    return fields if params is None else {**fields, "params": params}
+
+
+class ReprocessConfig(dg.Config):
+    """Which items are run again."""
+
+    batch_id: int | None = Field(
+        default=None,
+        description="A batch; its whole lineage counts, reprocess batches included. "
+        "Without it, all outstanding retryable failures of all batches.",
+    )
+    reason: str | None = Field(
+        default=None,
+        description="Only failures of one reason, by its id, as `reliable-imports failures BATCH` shows it.",
+    )
+    exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
+    from_item: int | None = Field(
+        default=None, description="Only items from this number of the first batch of the lineage on; needs a batch_id."
+    )
+    to_item: int | None = Field(default=None, description="Only items up to this number, it included.")
+    which: WhichItemsOrDefault = Field(
+        default="as_launched",
+        description="Which items: `outstanding`, failures that no later item repeats, and what a cancelled batch left "
+        "undone; of these only those that `failed`, are `retryable`, or `due`, which is retryable with the back-off "
+        "over; `permanent`, which no back-off will cure; `resolved_references`, which failed for a row that is there "
+        "now; or `all`, completed ones too, which needs a batch_id and goes with none of reason, exclude_reasons and "
+        "max_attempts. `as_launched`: `outstanding` with a batch_id; without one `failed` for a job of one type, and "
+        "`retryable` for the job of all.",
+    )
+    failed_items_only: bool = Field(default=True, description="False is short for `which: all`.")
+    max_attempts: int | None = Field(default=None, description="Only items with fewer attempts.")
+    fail_run_on: FailThisRunOn = Field(
+        default="as_defined",
+        description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
+        "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
+    )
+
+    def which_items(self, batch_type: str | None) -> WhichItems:
+        """The items that are meant, in the job of one batch type or of all.
+
+        Raises:
+            ConfigurationError: *which* and *failed_items_only* contradict each other.
+        """
+        if not self.failed_items_only and self.which not in ("as_launched", "all"):
+            raise ConfigurationError(f"failed_items_only: false and which: {self.which} exclude each other")
+        if not self.failed_items_only:
+            return WhichItems.ALL
+        if self.which != "as_launched":
+            return WhichItems(self.which)
+        if self.batch_id is not None:
+            return WhichItems.OUTSTANDING
+        return WhichItems.RETRYABLE if batch_type is None else WhichItems.FAILED
+
+    def request(self, batch_type: str | None, idempotency_key: str | None = None) -> ReprocessRequest:
+        """What is asked of each lineage.
+
+        Raises:
+            ConfigurationError: it contradicts itself.
+        """
+        return ReprocessRequest(
+            which=self.which_items(batch_type),
+            reasons=None if self.reason is None else [self.reason],
+            exclude_reasons=self.exclude_reasons,
+            max_attempts=self.max_attempts,
+            from_item=self.from_item,
+            to_item=self.to_item,
+            idempotency_key=idempotency_key,
+            requested_by="dagster",
+        )

@@ -1,0 +1,125 @@
+"""What the database says of a processor's table, which Dagster shows with the asset."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports import BatchManager, ContextMisuse, TableProcessor
+from reliable_imports.postgres.connect import connect, rows, transaction
+from reliable_imports.postgres.queries import load
+from reliable_imports.writes.identifiers import quoted, quoted_table
+
+_TABLES = load("target_tables.sql")
+_PATIENCE = "1s"
+TABLE_NAME = "dagster/table_name"
+
+
+def table_metadata(
+    manager: BatchManager,
+    batch_type: str,
+    *,
+    asset_key: dg.AssetKey,
+    partition: str | None,
+    tables: Mapping[dg.AssetKey, str],
+) -> dict[str, Any]:
+    """The table's full name, how many rows it has, and which of its columns refer to other assets' tables.
+
+    Nothing if the processor names no table. What the database refuses to say, or takes longer than a second for, is
+    left out: it is an extra, and no reason to fail a batch that is done.
+
+    Args:
+        tables: the names of the tables that other assets say they are.
+    """
+    processor = manager.registry.get(batch_type)
+    if not issubclass(processor, TableProcessor):
+        return {}
+    table = quoted_table(processor.table)
+    told: dict[str, Any] = {}
+
+    def ask(tell: Callable[[Any], Mapping[str, Any]]) -> None:
+        """Each in a transaction of its own: one that is refused keeps nothing from the others."""
+        try:
+            with _impatient(connection) as cursor:
+                told.update(tell(cursor))
+        except psycopg2.Error:
+            pass
+
+    try:
+        with connect(manager.dsn) as connection:
+            ask(lambda cursor: _name(cursor, table))
+            ask(lambda cursor: _lineage(cursor, table, {key: name for key, name in tables.items() if key != asset_key}))
+            ask(lambda cursor: _row_count(cursor, table))
+            if partition is not None:
+                ask(lambda cursor: _partition_row_count(cursor, batch_type, partition))
+    except psycopg2.Error:
+        pass
+    return told
+
+
+@contextmanager
+def _impatient(connection: Connection) -> Iterator[Any]:
+    with transaction(connection) as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{_PATIENCE}'")
+        yield cursor
+
+
+def _name(cursor: Any, table: str) -> Mapping[str, Any]:
+    cursor.execute(_TABLES["table_name"], {"table": table})
+    found = cursor.fetchone()
+    return {} if found is None else {TABLE_NAME: ".".join(found)}
+
+
+def _row_count(cursor: Any, table: str) -> Mapping[str, Any]:
+    """Counted, for the sum of what batches completed is another number: a row may be written by many."""
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.SQL(table)))
+    return {"dagster/row_count": cursor.fetchone()[0]}
+
+
+def _partition_row_count(cursor: Any, batch_type: str, partition: str) -> Mapping[str, Any]:
+    cursor.execute(_TABLES["rows_of_partition"], {"batch_type": batch_type, "partition": partition})
+    return {"dagster/partition_row_count": cursor.fetchone()[0]}
+
+
+def _lineage(cursor: Any, table: str, tables: Mapping[dg.AssetKey, str]) -> Mapping[str, Any]:
+    """From the foreign keys alone: that a column has the name of another's key says nothing."""
+    if not tables:
+        return {}
+    cursor.execute(_TABLES["references"], {"table": table})
+    columns: dict[str, list[dg.TableColumnDep]] = {}
+    for reference in rows(cursor):
+        for key in sorted(key for key, name in tables.items() if _quoted(name) in _names_of_referenced(reference)):
+            dep = dg.TableColumnDep(key, reference["referenced_column"])
+            deps = columns.setdefault(reference["column_name"], [])
+            if dep not in deps:
+                deps.append(dep)
+    return {"dagster/column_lineage": dg.TableColumnLineage(columns)} if columns else {}
+
+
+def _names_of_referenced(reference: Mapping[str, Any]) -> Collection[str]:
+    """All that a table can be called by the role that asks."""
+    table = quoted(reference["referenced_table"])
+    full = f"{quoted(reference['referenced_schema'])}.{table}"
+    names = [full, f"{quoted(reference['referenced_database'])}.{full}"]
+    return [*names, table] if reference["is_visible"] else names
+
+
+def _quoted(name: str) -> str | None:
+    """The name that an asset gives its table, in quotes; also with the database, as dbt and others write it."""
+    try:
+        return quoted_table(name)
+    except ContextMisuse:
+        parts = name.split(".")
+        return ".".join(f'"{part}"' for part in parts) if len(parts) == 3 else None
+
+
+def tables_of(graph: Any) -> dict[dg.AssetKey, str]:
+    """The tables of the assets of a code location, or of a job, as their definitions name them; none of no graph."""
+    if graph is None:
+        return {}
+    named = {key: graph.get(key).metadata.get(TABLE_NAME) for key in graph.get_all_asset_keys()}
+    return {key: name for key, value in named.items() if (name := getattr(value, "value", value))}
