@@ -91,7 +91,6 @@ class Failure:
         missing_key: the value that a foreign key did not find, as the server writes it; of several columns, the values
             with a comma and a space between them. To look for it again, not to be shown.
         traceback: the calls that led to it, without the message; None where no user code ran.
-        heading: how its title begins, the same for all of them too.
         retryable: another try later may succeed without anybody's help.
     """
 
@@ -99,7 +98,6 @@ class Failure:
     error_type: str
     message: str
     faults: tuple[Fault, ...]
-    heading: str
     sqlstate: str | None = None
     constraint: str | None = None
     field: str | None = None
@@ -120,8 +118,8 @@ class Failure:
 
     @property
     def title(self) -> str:
-        """The failure in words; the view `failure_reason_counts` puts it together in the same way."""
-        return f"{self.heading}: {self.detail or self.message}"
+        """The first cause in words, without values."""
+        return self.faults[0].title
 
 
 def read_failure(batch_type: str, kind: str, problem: str) -> Failure:
@@ -135,7 +133,6 @@ def read_failure(batch_type: str, kind: str, problem: str) -> Failure:
         field=kind,
         message=message,
         faults=(Fault(reason, f"{heading}: {message}", None, kind),),
-        heading=heading,
     )
 
 
@@ -156,7 +153,6 @@ def rejection(batch_type: str, rejected: Rejected | Rejection, source_data: obje
                 _value_of(rejected.field, source_data),
             ),
         ),
-        heading="ItemRejected",
     )
 
 
@@ -217,37 +213,34 @@ def server_failure(
     named = named or Named(table, constraint)
     places = server_places(context)
     where = f"{name} in {located.function}" if located is not None and located.function else name
+    is_raised = not is_known(message) and (bool(places) or sqlstate.startswith("P0"))
+    if is_raised:  # in words of the team's, with whatever a trigger has read
+        message = f"raised by {places[0].rpartition(' ')[0]}" if places else "raised in the database"
     message = without_values(message, source_data, (table, column, constraint))
     if sqlstate.startswith("22"):  # a data exception quotes the value at fault
         message = _QUOTED.sub('"…"', message)
-    is_raised = not constraint and not column and bool(places)
-    if is_raised and not is_known(message):
-        # A trigger's own words, with whatever it has read.
-        message = f"raised by {places[0].rpartition(' ')[0]}"
     missing = _missing_key(sqlstate, detail)
-    detail = _key_detail(sqlstate, detail)
-    message = _clean(message)
-    heading = _clean(" ".join(filter(None, [name, named.constraint])))
-    title = f"{heading}: {detail or message}"
+    detail = None if is_raised else _key_detail(sqlstate, detail)
+    message = _clean(_of_root(message, [(table, named.table), (constraint, named.constraint)]))
+    heading = " ".join(filter(None, [name, named.constraint]))
     if constraint and not (refused and table is None):
         field = column or (named.columns[0] if len(named.columns) == 1 else None)
         facts = [named.table or "", named.constraint or constraint]
+        title = f"{heading}: {detail or message}"
         faults = [_fault(batch_type, [sqlstate, *facts], title, field, named.constraint or constraint, source_data)]
     elif column:
+        title = f"{heading}: {detail or message}"
         faults = [_fault(batch_type, [sqlstate, named.table or "", column], title, column, name, source_data)]
     elif refused:
         ordered = sorted(refused, key=lambda each: each.sqlstate != sqlstate)
-        faults = [_refused_fault(batch_type, each, constraint, message) for each in ordered]
-        title = faults[0].title
-        message = title.partition(": ")[2]
-        heading = title.partition(": ")[0]
+        faults = [_refused_fault(batch_type, each, constraint, message, sqlstate) for each in ordered]
+        message = "; ".join(f"{fault.field}: {fault.title.partition(': ')[2]}" for fault in faults)
     else:
         facts = [sqlstate, named.table or ""]
         if sqlstate.startswith("42"):
             facts += identifiers(message)
         facts += places or (located.facts if located is not None else ())
-        heading = heading if named.constraint or is_raised else where
-        title = f"{heading}: {detail or message}"
+        title = f"{heading if named.constraint or places else where}: {detail or message}"
         faults = [_fault(batch_type, facts, title, None, name, source_data)]
     return Failure(
         stage=stage,
@@ -260,21 +253,30 @@ def server_failure(
         missing_key=missing,
         traceback=frames,
         faults=tuple(faults),
-        heading=heading,
         retryable=retryable,
     )
+
+
+def _of_root(message: str, names: Sequence[tuple[str | None, str | None]]) -> str:
+    """A message with the names of a partition's parent, so that it is the same for all partitions."""
+    for given, root in names:
+        if given and root:
+            message = message.replace(f'"{given}"', f'"{root.rpartition(".")[2]}"')
+    return message
 
 
 def _fault(
     batch_type: str, facts: Sequence[str], title: str, field: str | None, rule: str, source_data: object
 ) -> Fault:
-    return Fault(fingerprint(batch_type, *facts), title, field, rule, _value_of(field, source_data))
+    value = _value_of(field, source_data)
+    return Fault(fingerprint(batch_type, *facts), _clean(title), field and _clean(field), _clean(rule), value)
 
 
-def _refused_fault(batch_type: str, refused: Refused, constraint: str | None, message: str) -> Fault:
+def _refused_fault(batch_type: str, refused: Refused, constraint: str | None, message: str, sqlstate: str) -> Fault:
     name = _sqlstate_name(refused.sqlstate)
     facts = [refused.sqlstate, refused.table, constraint or "", refused.column]
-    title = _clean(f"{name} {refused.column}: {message}")
+    words = message if refused.sqlstate == sqlstate else "the column does not take its value"
+    title = _clean(f"{name} {refused.column}: {words}")
     return Fault(fingerprint(batch_type, *facts), title, refused.column, constraint or name, _cut(refused.value))
 
 
@@ -345,7 +347,6 @@ def exception_failure(
         traceback=frames,
         field=None,
         faults=(_fault(batch_type, facts, f"{heading}: {message}", located.field, name, source_data),),
-        heading=heading,
         retryable=retryable,
     )
 
@@ -370,9 +371,8 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
                 problem = words_that_are_written(problem, team.files)
         reason = fingerprint(batch_type, *facts)
         value = None if each.is_missing else _cut(each.value)
-        faults.setdefault(
-            reason, Fault(reason, _clean(f"{name}: {each.field}: {problem}"), each.field, each.kind, value)
-        )
+        title = _clean(f"{name}: {each.field}: {problem}")
+        faults.setdefault(reason, Fault(reason, title, _clean(each.field), _clean(each.kind), value))
     message = "; ".join(fault.title.partition(": ")[2] for fault in faults.values())
     return Failure(
         stage=Stage.VALIDATE,
@@ -381,7 +381,6 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
         message=_clean(message),
         traceback=frames,
         faults=tuple(faults.values()) or (Fault(fingerprint(batch_type, name), name, None, name),),
-        heading=name,
     )
 
 

@@ -127,6 +127,11 @@ def _failure_record(
         "missing_key": failure.missing_key,
         "traceback": failure.traceback,
         "reason": failure.reason,
+        "reasons": failure.reasons,
+        "faults": [
+            {"reason": each.reason, "field": each.field, "rule": each.rule, "value": each.value}
+            for each in failure.faults
+        ],
         "retryable": failure.retryable,
         "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
     }

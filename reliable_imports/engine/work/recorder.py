@@ -10,9 +10,11 @@ import msgspec
 
 from reliable_imports.engine.work.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
 from reliable_imports.items.failure import Failure
+from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
 from reliable_imports.models import Batch
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.code_version import code_version
 from reliable_imports.statuses import Outcome
 from reliable_imports.writes.plan import Plan
 
@@ -27,6 +29,7 @@ class Recorder:
         self._processor = processor
         self._run_id = run_id
         self._known_reasons: set[str] = set()
+        self._code_version = code_version(type(processor))
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
@@ -52,7 +55,11 @@ class Recorder:
         ]
         skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
         failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
-        failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
+        failures = [
+            {**row, "code_version": self._code_version}
+            for attempt in eventful
+            for row in failure_records(attempt, self._retry_after)
+        ]
         retries = [_retry(attempt) for attempt in eventful if not attempt.is_final]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         reasons = self._new_reasons(eventful)
@@ -83,20 +90,23 @@ class Recorder:
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
         failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
-        new = {each.reason: each for each in failures if each.reason not in self._known_reasons}
-        self._known_reasons.update(new)
+        known = self._known_reasons
+        new = {fault.reason: (each, fault) for each in failures for fault in each.faults if fault.reason not in known}
+        known.update(new)
         return [
             {
-                "fingerprint": each.reason,
+                "fingerprint": fault.reason,
+                "version": FINGERPRINT_VERSION,
                 "batch_type": self._batch.batch_type,
                 "stage": each.stage.value,
                 "error_type": each.error_type,
                 "sqlstate": each.sqlstate,
                 "constraint_name": each.constraint,
-                "field": each.field,
-                "heading": each.heading,
+                "field": fault.field,
+                "rule": fault.rule,
+                "title": fault.title,
             }
-            for each in new.values()
+            for each, fault in new.values()
         ]
 
     def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:

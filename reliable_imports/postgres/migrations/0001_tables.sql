@@ -223,7 +223,13 @@ CREATE TABLE reliable_imports.import_attempts (
     -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
     missing_key      text,
     traceback        text,
+    -- The first of its causes, and all of them.
     reason           text,
+    reasons          text[],
+    -- All that was wrong: [{"reason", "field", "rule", "value"}, ...]; a value is cut, and null where it is sensitive.
+    faults           jsonb,
+    -- Of the processor that failed the item; NULL if its class has no source file.
+    code_version     text,
     retryable        boolean,
     -- Not to be tried again sooner; NULL when it waits for a person.
     retry_after      interval,
@@ -231,12 +237,19 @@ CREATE TABLE reliable_imports.import_attempts (
     CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
     CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
     CONSTRAINT import_attempts_failure_explained CHECK (
-        (outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)
+        (outcome = 'failed') = (
+            reason IS NOT NULL AND reasons IS NOT NULL AND faults IS NOT NULL AND stage IS NOT NULL
+            AND retryable IS NOT NULL
+        )
     ),
+    CONSTRAINT import_attempts_reason_is_first CHECK (reason = reasons[1]),
     CONSTRAINT import_attempts_skip_explained CHECK ((outcome = 'skipped') = (skip_reason IS NOT NULL))
 );
 -- Failed items of a batch, by reason.
 CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_id, reason, item_number)
+    WHERE is_final AND outcome = 'failed';
+-- Failed items by any of their causes.
+CREATE INDEX import_attempts_reasons ON reliable_imports.import_attempts USING gin (reasons)
     WHERE is_final AND outcome = 'failed';
 -- Failures that are to be tried again without a person.
 CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
@@ -254,13 +267,15 @@ CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
 
 CREATE TABLE reliable_imports.import_failure_reasons (
     fingerprint      text PRIMARY KEY,
+    version          smallint NOT NULL,  -- of the facts that fingerprints are made of
     batch_type       text NOT NULL,
-    stage            text NOT NULL,
+    stage            text NOT NULL,      -- where it was met first
     error_type       text NOT NULL,
     sqlstate         text,
     constraint_name  text,
     field            text,
-    heading          text NOT NULL,    -- how the titles of its failures begin
+    rule             text NOT NULL,
+    title            text NOT NULL,      -- without a value of any item
     note             text,
     first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -64,7 +64,7 @@ WITH counted AS (
 )
 SELECT
     counted.batch_id, counted.reason,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    known.title,
     sample.stage, counted.items, counted.sample_item_number,
     item.source_data::text AS sample_source_data,
     item.source_raw AS sample_source_raw
