@@ -31,6 +31,7 @@ from reliable_imports.postgres.schema import ADVISORY_LOCK
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.context import logger
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import BatchStatus, Runner, RunOutcome
 
 _SUSPECTS = load("suspects.sql")
@@ -178,6 +179,7 @@ class Run:
                     "runner": self._identity.runner.value,
                     "dagster_run_id": self._identity.dagster_run_id,
                     "code_version": code_version(type(self._processor)),
+                    "sensitive": sorted(facts_of(type(self._processor)).sensitive_names()),
                     "host": socket.gethostname(),
                     "process_id": os.getpid(),
                 },

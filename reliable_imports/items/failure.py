@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -40,6 +40,7 @@ from reliable_imports.items.fingerprint import (
 )
 from reliable_imports.items.message_values import is_known, masked, without_values
 from reliable_imports.items.model_fields import ModelFault, invalid_row, is_refusal_of_pydantic
+from reliable_imports.items.redaction import may_keep
 from reliable_imports.items.rejection import Rejected, Rejection
 from reliable_imports.statuses import Stage
 
@@ -67,7 +68,7 @@ class Fault(NamedTuple):
         field: the field or column that it is about, if it is about one; `*` in a path stands for keys and positions
             that the item has chosen.
         rule: what was not met: a kind of error of the model's, a constraint, the name of an SQLSTATE or an exception.
-        value: what the field held, as text and cut; None where that is not known, or is not to be kept.
+        value: what the field held, as text and cut; None where that is not known, is no single value, or is sensitive.
     """
 
     reason: str
@@ -115,6 +116,16 @@ class Failure:
     def reasons(self) -> tuple[str, ...]:
         """The fingerprints of all causes, each once."""
         return tuple(dict.fromkeys(fault.reason for fault in self.faults))
+
+    def without_values_of(self, sensitive: frozenset[str], source_data: object) -> Failure:
+        """The same, without what fields hold that must be shown nowhere."""
+        if not sensitive:
+            return self
+        faults = [
+            fault if may_keep(fault.field, fault.value, source_data, sensitive) else fault._replace(value=None)
+            for fault in self.faults
+        ]
+        return replace(self, faults=tuple(faults))
 
     @property
     def title(self) -> str:
@@ -402,15 +413,16 @@ def _value_of(field: str | None, source_data: object) -> str | None:
 
 
 def _cut(value: Any) -> str | None:
-    """A value as text that can be stored, and no longer than a person reads."""
-    if value is None:
+    """A single value as text that can be stored, and no longer than a person reads."""
+    if value is None or isinstance(value, dict | list | tuple):
         return None
-    if not isinstance(value, str):
-        try:
-            value = json.dumps(value, ensure_ascii=False, default=str)
-        except (TypeError, ValueError, RecursionError):
-            return None
-    return _clean(value, _MAX_VALUE)
+    return _clean(_as_text(value), _MAX_VALUE)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float | Decimal) else ""
 
 
 # These are remembered, for thousands of items fail in one way.

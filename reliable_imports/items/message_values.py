@@ -173,10 +173,15 @@ def _known(message: str) -> re.Match[str] | None:
     return next((found for pattern in _KNOWN if (found := pattern.fullmatch(message))), None)
 
 
+def _is_plain_name(name: str) -> bool:
+    return name.isidentifier() and name == name.lower()
+
+
 def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str]]:
     """Every text and number in *data*, as JSON is parsed, with the name of the field that it stands in."""
     if isinstance(data, dict):
-        inner = [(value, str(name)) for name, value in data.items()]
+        # A name within another value may be a person's, as the keys of a mapping are.
+        inner = [(value, name if depth == 0 or _is_plain_name(name) else field) for name, value in data.items()]
     else:
         inner = [(value, field) for value in data] if isinstance(data, list) else [(data, field)]
     for value, name in inner:

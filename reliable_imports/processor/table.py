@@ -90,6 +90,15 @@ class TableFacts(Facts):
             return ()
         return tuple(fields[column].source_names for column in columns)
 
+    def sensitive_names(self) -> frozenset[str]:
+        named = super().sensitive_names()
+        found = set(named)
+        for field in self.model.fields if named else ():
+            names = {*field.source_names, field.name, self.processor.columns.get(field.name, field.name)}
+            if names & named:
+                found |= names
+        return frozenset(found)
+
     def exact_numbers(self) -> frozenset[str]:
         return frozenset(name for field in self.model.fields if field.wants_decimal for name in field.source_names)
 

@@ -129,6 +129,7 @@ class Chunk:
         self._key_fields = tuple(processor.natural_key)
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
         self._plans = plans
+        self._sensitive = facts_of(type(processor)).sensitive_names()
         self._team = team_code(type(processor))
         self._has_time_limit = processor.item_timeout is not None
         self._is_validating = False
@@ -207,7 +208,9 @@ class Chunk:
                 attempt = by_scope[id(error.scope)]
                 attempt.outcome = Outcome.FAILED
                 attempt.result = None
-                attempt.failure = self._refused_write(error, attempt.item.source_data, refused.get(place, ()))
+                data = attempt.item.source_data
+                failure = self._refused_write(error, data, refused.get(place, ()))
+                attempt.failure = failure.without_values_of(self._sensitive, data)
                 if error.is_not_yet and not attempt.stored.tries_last:
                     attempt.waits_for_others = True
                     continue
@@ -425,7 +428,7 @@ class Chunk:
         self, attempt: Attempt, failure: Failure, error: BaseException | None = None, *, call_hook: bool = True
     ) -> None:
         attempt.outcome = Outcome.FAILED
-        attempt.failure = failure
+        attempt.failure = failure = failure.without_values_of(self._sensitive, attempt.item.source_data)
         transient = error is not None and isinstance(error, self._processor.transient_errors)
         attempt.environmental = transient or is_environmental(failure, error)
         tries = attempt.stored.attempt - attempt.stored.earlier_attempts

@@ -147,6 +147,8 @@ CREATE TABLE reliable_imports.import_runs (
     mode            text NOT NULL,
     -- Of the processor's class, as the run had it; NULL if that has no source file.
     code_version    text,
+    -- Fields that its processor calls sensitive: nothing that shows an item shows what is in them.
+    sensitive       text[] NOT NULL DEFAULT '{}',
     host            text NOT NULL,
     process_id      integer NOT NULL,
     -- The session that works for the run: while it is there, the run lives.

@@ -79,6 +79,14 @@ LEFT JOIN reliable_imports.import_attempts AS sample
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
 ORDER BY counted.items DESC, counted.batch_id, counted.reason
 
+-- name: sensitive_fields
+-- What those who worked the lineage of a batch called so.
+SELECT DISTINCT name.field
+FROM reliable_imports.import_batches AS of_lineage
+JOIN reliable_imports.import_runs AS run ON run.batch_id = of_lineage.id
+CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+WHERE of_lineage.first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+
 -- name: repeated_items
 SELECT repeats_batch_id, count(*)
 FROM reliable_imports.import_items
