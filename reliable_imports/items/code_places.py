@@ -17,6 +17,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
@@ -508,38 +509,45 @@ def _find_place(code: CodeType, instruction: int, line: int) -> Place | None:
 
 
 def _node_at(source: _Source, code: CodeType, instruction: int, line: int) -> ast.AST | None:
-    start, end = _position(code, instruction, line)
+    position = _position(code, instruction)
+    if position is None:
+        return _node_on(source, line)
+    start, end = position
     node: ast.AST = source.tree
     found: ast.AST | None = None
     while True:
         inner = next((each for each in _placed(node) if _begins(each) <= start and end <= _ends(each)), None)
         if inner is None:
-            break
+            return found
         node = inner
         if isinstance(node, ast.expr | ast.stmt):
             found = node
-    if found is None or end[1] < _ANYWHERE:
-        return found
-    # Only the line is known: the largest expression that stands on it alone.
-    if isinstance(found, ast.stmt):
-        for each in ast.walk(found):
-            if isinstance(each, ast.expr) and each.lineno == line == each.end_lineno and found.lineno != line:
+
+
+def _node_on(source: _Source, line: int) -> ast.AST | None:
+    """Where only the line is known: the innermost statement, or the largest expression of it that the line holds."""
+    holding = [
+        each
+        for each in ast.walk(source.tree)
+        if isinstance(each, ast.stmt) and _begins(each)[0] <= line <= _ends(each)[0]
+    ]
+    if not holding:
+        return None
+    statement = max(holding, key=lambda each: (each.lineno, -_ends(each)[0]))
+    if statement.lineno != line:
+        for each in ast.walk(statement):
+            if isinstance(each, ast.expr) and each.lineno == line == each.end_lineno:
                 return each
-    return found
+    return statement
 
 
-_ANYWHERE = 1 << 30
-
-
-def _position(code: CodeType, instruction: int, line: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    positions = getattr(code, "co_positions", None)  # from Python 3.11 on
-    if positions is not None:
-        for number, (first, last, begin, end) in enumerate(positions()):
-            if number == instruction // 2:
-                if None not in (first, last, begin, end):
-                    return (first, begin), (last, end)
-                break
-    return (line, _ANYWHERE), (line, 0)
+def _position(code: CodeType, instruction: int) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Where an expression begins and ends; None before Python 3.11, or where it was told not to keep that."""
+    positions = getattr(code, "co_positions", None)
+    if positions is None:
+        return None
+    first, last, begin, end = next(islice(positions(), instruction // 2, None))
+    return None if None in (first, last, begin, end) else ((first, begin), (last, end))
 
 
 def _placed(node: ast.AST) -> Iterator[Any]:
@@ -683,8 +691,8 @@ def call_from(caller: Place, callee: Place, wanted: frozenset[str], is_stepped_o
     """
     writer = _Writer(caller.scope)
     node = caller.node
-    call = next((each for each in (node, *caller.scope.source.above(node)) if isinstance(each, ast.Call)), None)
-    if call is None or isinstance(node, ast.stmt):
+    call = _call_of(node, caller, callee)
+    if call is None:
         text = writer.text(node)
         words: dict[str, str] = {}
         bound: dict[str, ast.AST] = {}
@@ -713,6 +721,16 @@ def call_from(caller: Place, callee: Place, wanted: frozenset[str], is_stepped_o
         writer.field,
         words,
     )
+
+
+def _call_of(node: ast.AST, caller: Place, callee: Place) -> ast.Call | None:
+    if isinstance(node, ast.stmt):  # where only the line is known
+        calls = [each for each in ast.walk(node) if isinstance(each, ast.Call)]
+        named = [
+            each for each in calls if callee.function in (getattr(each.func, "id", ""), getattr(each.func, "attr", ""))
+        ]
+        return named[0] if len(named) == 1 else None
+    return next((each for each in (node, *caller.scope.source.above(node)) if isinstance(each, ast.Call)), None)
 
 
 def _ordinal_of_call(call: ast.Call | None, caller: Place, guards: list[tuple[ast.AST, bool]]) -> str:

@@ -33,7 +33,6 @@ from reliable_imports.items.fingerprint import (
     identifiers,
     locate,
     locate_timeout,
-    missing_key,
     raised_by,
     server_places,
     words_that_are_written,
@@ -347,8 +346,8 @@ def exception_failure(
         facts = [name, *located.facts, *_about(error)]
     else:
         located = locate(error, team)
-        words = _words_of(error, located, team, source_data)
         facts = facts_of_error(error, located, team, source_data)
+        words = _words_of(error, located, team, source_data, facts)
     heading = f"{name} in {located.function}" if located.function else name
     message = _clean(words) or (f"`{located.code}`" if located.code else name)
     return Failure(
@@ -452,14 +451,13 @@ def _missing_key(sqlstate: str, detail: str | None) -> str | None:
     return found[1] if found and len(found[1]) <= _MAX_KEY else None
 
 
-def _words_of(error: BaseException, located: Located, team: TeamCode, source_data: object) -> str:
+def _words_of(error: BaseException, located: Located, team: TeamCode, source_data: object, facts: Sequence[str]) -> str:
     """What *error* says, without values: the words of its `raise` as they are written, if it has one."""
     try:
         if located.words is not None:
             return located.words
         if isinstance(error, KeyError):
-            key = missing_key(error, team, source_data)
-            return repr(key) if key is not None else ""
+            return next((repr(fact.removeprefix("key ")) for fact in facts if fact.startswith("key ")), "")
         said = str(error)
         if not said:
             return ""
