@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, read, reprocess, verify
-from reliable_imports.batches.column_check import ColumnCheck
-from reliable_imports.batches.deliveries import Offer, SameContent
-from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches import control, read, verify
 from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
@@ -28,17 +25,19 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.orchestration import Orchestration
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import connect
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
-from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
+# What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
+    from reliable_imports.batches.deliveries import SameContent
     from reliable_imports.engine.run import ProgressCallback
+    from reliable_imports.orchestration import Orchestration
+    from reliable_imports.sources import Source
 
 
 class BatchManager:
@@ -98,6 +97,8 @@ class BatchManager:
             SourceError: there is no such file, or it cannot be read.
             SourceUnavailable: it is out of reach now.
         """
+        from reliable_imports.sources import open_source
+
         return open_source(path, self.registry.get(batch_type).source_options)
 
     def create_batch(
@@ -168,6 +169,12 @@ class BatchManager:
         same_content: SameContent | None = None,
     ) -> Delivery:
         """Do what `create_batch` does, and say also whether a batch was made, and what people should know."""
+        from reliable_imports.batches.column_check import ColumnCheck
+        from reliable_imports.batches.create import create_batch
+        from reliable_imports.batches.deliveries import Offer
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.sources import Source
+
         processor = self.registry.get(batch_type)
         if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise ConfigurationError(
@@ -192,7 +199,7 @@ class BatchManager:
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
         with self._connection() as connection:
-            return create.create_batch(
+            return create_batch(
                 connection,
                 offer,
                 keying=Keying.of(processor),
@@ -219,7 +226,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.run import Identity, Run  # whoever only asks does without the engine
+        from reliable_imports.engine.run import Identity, Run
 
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
@@ -276,13 +283,14 @@ class BatchManager:
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.reprocess import create_reprocess_batch
+
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
             keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return reprocess.create_reprocess_batch(
-                connection, batch_id, request or ReprocessRequest(), keying, options
-            )
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
 
     def reprocess_batch(
         self,
@@ -312,8 +320,10 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
+            from reliable_imports.batches.reprocess import last_of_lineage
+
             with self._connection() as connection:
-                return read.get_summary(connection, reprocess.last_of_lineage(connection, batch_id))
+                return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
     # For an orchestrator
@@ -321,6 +331,8 @@ class BatchManager:
     @property
     def orchestration(self) -> Orchestration:
         """What an orchestrator asks of this database: where runs are wanted, and which are gone."""
+        from reliable_imports.orchestration import Orchestration
+
         return Orchestration(self._connection)
 
     # Asking

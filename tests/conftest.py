@@ -79,6 +79,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+SLOW_FOLDERS = frozenset({"benchmarks", "cli", "dagster", "example", "faults", "ui"})
+"""Their tests start commands, Dagster, browsers, and servers of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("--faults-release") or item.config.getoption("--faults-minutes"):
         faulthandler.cancel_dump_traceback_later()  # each goes on for as long as was asked for

@@ -1,6 +1,6 @@
 """An asset for each processor; materializing it imports a batch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -8,14 +8,13 @@ import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ProcessorRegistry
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.names import asset_op_name
 from reliable_imports_dagster.options import AssetOptions, applied, of_the_op
-from reliable_imports_dagster.run.params import required_params
-from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import check_specs_of, import_asset_batch, raise_failure_of
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 
 

@@ -6,15 +6,15 @@ from typing import Any
 import dagster as dg
 
 from reliable_imports import BaseProcessor, ConfigurationError
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
-from reliable_imports_dagster.run.accept import repeated_runs
 from reliable_imports_dagster.discovery import only
-from reliable_imports_dagster.run.work import interrupted_tagged, leave_alone, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.run.report import FailRunOn, report
 from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.accept import repeated_runs
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of
+from reliable_imports_dagster.run.report import FailRunOn, report
 from reliable_imports_dagster.run.tags import BATCH_ID, OUTCOME, tag_run
+from reliable_imports_dagster.run.work import interrupted_tagged, leave_alone, tag_batch
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 MAX_WORKERS = 64

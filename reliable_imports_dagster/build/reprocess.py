@@ -6,17 +6,24 @@ from typing import Any
 import dagster as dg
 import psycopg2
 
-from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry, WhichItems
-from reliable_imports_dagster.run.config import ReprocessConfig
-from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
+from reliable_imports import (
+    BatchManager,
+    BatchSummary,
+    ConfigurationError,
+    DatabaseError,
+    ProcessorRegistry,
+    WhichItems,
+)
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.run.work import work_batch
 from reliable_imports_dagster.names import definition_name, reprocess_name
+from reliable_imports_dagster.resource import ReliableImportsResource
+from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.run.config import ReprocessConfig
+from reliable_imports_dagster.run.importing import raise_failure_of
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report import FailRunOn, report
-from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.importing import raise_failure_of
 from reliable_imports_dagster.run.step import own_id
+from reliable_imports_dagster.run.work import work_batch
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 _OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")

@@ -6,8 +6,8 @@ from reliable_imports import BaseProcessor, InvalidProcessor
 from reliable_imports.sources import file_name
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import import_name
-from reliable_imports_dagster.run.params import required_params
 from reliable_imports_dagster.partitions import partitions_of
+from reliable_imports_dagster.run.params import required_params
 
 
 def build_import_schedule(

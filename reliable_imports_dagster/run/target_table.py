@@ -10,11 +10,10 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import BatchManager, ContextMisuse, TableProcessor
-from reliable_imports.postgres.connect import connect, rows, transaction
-from reliable_imports.postgres.queries import load
-from reliable_imports.writes.identifiers import quoted, quoted_table
+from reliable_imports.postgres import connect, load, rows, transaction
+from reliable_imports.writes import quoted, quoted_table
 
-_TABLES = load("target_tables.sql")
+_TABLES = load("target_tables.sql", "reliable_imports_dagster")
 _PATIENCE = "1s"
 TABLE_NAME = "dagster/table_name"
 

@@ -41,6 +41,7 @@ PUBLIC = (
     "reliable_imports.postgres",
     "reliable_imports.settings",
     "reliable_imports.sources",
+    "reliable_imports.writes",
 )
 """Modules that other packages may import from, each with the names of its `__all__`."""
 

@@ -14,7 +14,7 @@ CREATE TABLE reliable_imports.import_batches (
     source_reading      jsonb,
     -- Names one delivery: a second create with the same key finds the first batch.
     idempotency_key     text,
-    -- The batch that this one repeats, and the first of their line (a first batch names itself).
+    -- The batch that this one repeats, and the first of their lineage (a first batch names itself).
     reprocess_of        bigint REFERENCES reliable_imports.import_batches,
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
@@ -67,7 +67,7 @@ CREATE TABLE reliable_imports.import_batches (
 -- What a file that is delivered now may repeat.
 CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_type, source_bytes, source_sha256)
     WHERE source_bytes IS NOT NULL;
--- A batch's line, and the open reprocess batches in it.
+-- A batch's lineage, and the open reprocess batches in it.
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
@@ -96,7 +96,7 @@ CREATE TABLE reliable_imports.import_items (
     read_problem_kind    text,
     source_line          bigint,
     source_offset        bigint,
-    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the line of
+    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the chain of
     -- repeats began, and the attempts made along it so far.
     repeats_batch_id     bigint,
     repeats_item_number  bigint,
@@ -283,7 +283,7 @@ CREATE TABLE reliable_imports.import_failure_reasons (
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
--- The audit trail.
+-- The audit log.
 CREATE TABLE reliable_imports.import_logs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,

@@ -193,26 +193,10 @@ ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: put_behind
--- The range goes on without the item that comes next in it, which is tried when the others are done.
-WITH moved AS (
-    UPDATE reliable_imports.import_ranges
-    SET next_item = next_item + 1,
-        is_open = next_item < last_item
-    WHERE batch_id = %(batch_id)s
-        AND range_number = %(range_number)s
-        AND is_open
-        AND next_item = %(item_number)s
-    RETURNING batch_id
-)
-INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
-SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
-FROM moved
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = moved.batch_id
-    AND item.item_number = %(item_number)s
+SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
 -- name: put_behind_retries
--- Likewise for one that is tried again already.
+-- For an item that is tried again already.
 UPDATE reliable_imports.import_retries
 SET not_before = pg_catalog.clock_timestamp()
 WHERE batch_id = %(batch_id)s

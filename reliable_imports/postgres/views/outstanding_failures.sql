@@ -1,4 +1,4 @@
--- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
+-- Failed items that no later item repeats, across the whole lineage of a batch; and what a cancelled batch left undone,
 -- which has no reason.
 CREATE OR REPLACE VIEW reliable_imports.outstanding_failures AS
 SELECT
