@@ -427,6 +427,15 @@ class BatchManager:
         with self._connection() as connection:
             return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
 
+    def sensitive_fields(self, batch_id: int) -> frozenset[str]:
+        """The fields that the processors of the batch's lineage called sensitive when they worked it.
+
+        What shows an item leaves their values out; see `reliable_imports.items.redaction`. Raises UnknownBatch.
+        """
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return read.sensitive_fields(connection, batch_id)
+
     def failure_reasons(self, batch_id: int) -> list[FailureReason]:
         """Why items of the batch failed, the most frequent reason first, with a sample each. Raises UnknownBatch."""
         with self._connection() as connection:

@@ -113,10 +113,11 @@ class FailureReason:
 
     Attributes:
         reason: the fingerprint; `ReprocessRequest(reasons=[...])` takes it.
-        title: what the sample's failure said.
+        title: the cause in words, without a value of any item.
         items: how many items of the batch failed for it.
         sample_item_number: the first of them.
-        sample_source_data: what that item holds, as JSON text; the raw bytes as text where it could not be read.
+        sample_source_data: what that item holds, as JSON text, sensitive fields masked; the raw bytes as text where it
+            could not be read.
     """
 
     reason: str

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from reliable_imports.errors import ContextMisuse
+from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
 from reliable_imports.writes.identifiers import quoted, quoted_table
@@ -221,6 +222,16 @@ class ImportContext:
         if self._is_hook:
             raise ContextMisuse("only validate_item and process_item can skip an item")
         raise SkipItem(reason)
+
+    def reject(self, words: str, *, field: str | None = None) -> NoReturn:
+        """End this item as failed (stage `validate`) for a reason that only a person can name; its writes are undone.
+
+        The items that were rejected with the same words and field are one reason, so *words* hold no value of the item.
+        """
+        self._check()
+        if self._is_hook:
+            raise ContextMisuse("only validate_item and process_item can reject an item")
+        raise Rejection(words, field)
 
     def _end(self) -> list[LogLine]:
         """Revoke the context, so that a thread that a processor left behind cannot write into the next item.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from reliable_imports.cli.outcome import failed_for, reason_document, reasons_ta
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
 from reliable_imports.cli.text import count, number, optional
 from reliable_imports.errors import ConfigurationError
+from reliable_imports.items.redaction import shown_text
 from reliable_imports.statuses import ItemStatus
 
 if TYPE_CHECKING:
@@ -115,8 +117,12 @@ def _say_more(output: Output, left: int) -> None:
 def _show_items(
     output: Output, manager: BatchManager, batch_id: int, reasons: Sequence[FailureReason], limit: int
 ) -> None:
+    sensitive = manager.sensitive_fields(batch_id)
     found = {
-        reason.reason: manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason.reason, limit=limit)
+        reason.reason: [
+            replace(item, source_data=shown_text(item.source_data, sensitive))
+            for item in manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason.reason, limit=limit)
+        ]
         for reason in reasons
     }
     output.document(

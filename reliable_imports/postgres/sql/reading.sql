@@ -66,7 +66,7 @@ WITH counted AS (
 )
 SELECT
     counted.batch_id, counted.reason,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    known.title,
     sample.stage, counted.items, counted.sample_item_number,
     item.source_data::text AS sample_source_data,
     item.source_raw AS sample_source_raw
@@ -80,6 +80,14 @@ LEFT JOIN reliable_imports.import_attempts AS sample
     AND sample.is_final
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
 ORDER BY counted.items DESC, counted.batch_id, counted.reason
+
+-- name: sensitive_fields
+-- What those who worked the lineage of a batch called so.
+SELECT DISTINCT name.field
+FROM reliable_imports.import_batches AS of_lineage
+JOIN reliable_imports.import_runs AS run ON run.batch_id = of_lineage.id
+CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+WHERE of_lineage.first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
 
 -- name: repeated_items
 SELECT repeats_batch_id, count(*)

@@ -31,7 +31,7 @@ WITH counted AS (
 )
 SELECT
     counted.reason, counted.newest[1] AS batch_id,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    known.title,
     sample.stage, sample.error_type, sample.constraint_name, sample.field, known.note, counted.items, counted.batches,
     counted.first_seen, counted.last_seen, sample.message, sample.detail
 FROM counted

@@ -21,13 +21,15 @@ WHERE batch.id = %(batch_id)s
 -- name: start_run
 -- A run that is not the first to work its batch resumes it. range_number is where it is going to begin.
 INSERT INTO reliable_imports.import_runs (
-    batch_id, runner, dagster_run_id, code_version, mode, host, process_id, range_number, backend_pid, backend_start
+    batch_id, runner, dagster_run_id, code_version, sensitive, mode, host, process_id, range_number, backend_pid,
+    backend_start
 )
 SELECT
     batch.id,
     %(runner)s,
     %(dagster_run_id)s,
     %(code_version)s,
+    %(sensitive)s::text[],
     CASE
         WHEN EXISTS (SELECT FROM reliable_imports.import_runs AS earlier WHERE earlier.batch_id = batch.id) THEN 'resume'
         WHEN batch.reprocess_of IS NOT NULL THEN 'reprocess'
