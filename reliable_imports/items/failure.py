@@ -20,6 +20,7 @@ from reliable_imports.errors import (
     ContextMisuse,
     DuplicateKey,
     InvalidRow,
+    ItemError,
     ItemTimeout,
     KilledWorker,
     NullInKey,
@@ -53,6 +54,7 @@ _MAX_FRAMES = 200
 _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
 # The same in any language.
 _DETAIL_VALUES = re.compile(r"\)=\((.*)\)[^()]*$", re.DOTALL)
+_NUMBER = re.compile(r"\d+")
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _MAX_VALUE = 200
 # Classes in which the server speaks of itself, and has read no row for it.
@@ -348,7 +350,7 @@ def exception_failure(
             retryable=retryable,
         )
     name = type(error).__name__
-    if isinstance(error, _OWN_WORDS):
+    if isinstance(error, _OWN_WORDS) or _is_said_here(error):
         located = locate_timeout(error, team) if isinstance(error, ItemTimeout) else locate(error, team)
         words = str(error)
         # A statement of ours that nobody can see says what it is about.
@@ -403,6 +405,11 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
     )
 
 
+def _is_said_here(error: BaseException) -> bool:
+    """Whether a plain ItemError is ours; a team may raise it too."""
+    return type(error) is ItemError and (raised_by(error.__traceback__) or "").startswith(_OWN_CODE)
+
+
 def _about(error: BaseException) -> Sequence[str]:
     match error:
         case NullInKey(table=table, missing=missing):
@@ -411,6 +418,8 @@ def _about(error: BaseException) -> Sequence[str]:
             return [str(error).partition(";")[0]]
         case ContextMisuse(about=str(about)):
             return [about]
+        case ItemError() if type(error) is ItemError:
+            return [_NUMBER.sub("", str(error))]
     return []
 
 

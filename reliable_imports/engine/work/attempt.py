@@ -126,7 +126,7 @@ class Attempt(msgspec.Struct, eq=False):
         self.is_environmental = is_environmental
 
     def hide(self, sensitive: frozenset[str]) -> None:
-        """Take out of all that is written down of the attempt what the item's sensitive fields hold."""
+        """Take out of what is written down of the attempt what the item's sensitive fields hold; logs have none."""
         data = self.source_data
         hidden = partial(without_secrets, source_data=data, sensitive=sensitive)
         if self.result is not None:
@@ -135,7 +135,6 @@ class Attempt(msgspec.Struct, eq=False):
         if self.failure is not None:
             self.failure = self.failure.without_values_of(sensitive, data)
         self.earlier_tries = [each.without_values_of(sensitive, data) for each in self.earlier_tries]
-        self.logs = [LogLine(each.level, hidden(each.message), hidden(each.details)) for each in self.logs]
 
 
 def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:

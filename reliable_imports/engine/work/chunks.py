@@ -75,7 +75,13 @@ class Chunks:
         self._check_deferred_sql = check_deferred_sql
         self._lookup_cache: dict[tuple[Any, ...], Any] = {}
         self._setting = Setting(
-            batch.id, batch.batch_type, run_id, self._lookup_cache, threading.get_ident(), os.getpid()
+            batch.id,
+            batch.batch_type,
+            run_id,
+            self._lookup_cache,
+            threading.get_ident(),
+            os.getpid(),
+            facts_of(type(code.processor)).sensitive_names(),
         )
         self._plans = Plans()
 

@@ -52,7 +52,8 @@ class Recorder:
         """Append attempts and logs, move the range and the run on, and commit, all in one message to the server."""
         if self._sensitive:
             for attempt in attempts:
-                attempt.hide(self._sensitive)
+                if attempt.is_eventful or attempt.result is not None:
+                    attempt.hide(self._sensitive)
         completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
         parameters = {
             "batch_id": self._batch.id,

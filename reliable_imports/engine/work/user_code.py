@@ -59,6 +59,7 @@ class UserCode:
         Returns None if it has completed, and otherwise how it has ended. Whatever user code raises comes through.
         """
         attempt.item = item = self._read(attempt, prepared)
+        ctx._is_about(item.source_data)
         if prepared is not None and prepared.error is not None:
             attempt.stage = Stage.PREPARE
             raise prepared.error
@@ -88,6 +89,7 @@ class UserCode:
     def tell_of_failure(self, attempt: Attempt, ctx: ImportContext) -> None:
         """Call `on_item_error`, which has as long as an item; whatever it raises comes through."""
         assert attempt.failure is not None
+        ctx._is_about(attempt.source_data)
         with self._in_time():
             self.processor.on_item_error(attempt.item or attempt.stored.given(self._batch_id), attempt.failure, ctx)
 
