@@ -13,7 +13,6 @@ from reliable_imports.cli.outcome import failed_for, reason_document, reasons_ta
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
 from reliable_imports.cli.text import count, number, optional
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.items.redaction import shown_text
 from reliable_imports.statuses import ItemStatus
 
 if TYPE_CHECKING:
@@ -117,6 +116,8 @@ def _say_more(output: Output, left: int) -> None:
 def _show_items(
     output: Output, manager: BatchManager, batch_id: int, reasons: Sequence[FailureReason], limit: int
 ) -> None:
+    from reliable_imports.items.redaction import shown_text
+
     sensitive = manager.sensitive_fields(batch_id)
     found = {
         reason.reason: [
