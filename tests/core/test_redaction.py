@@ -16,6 +16,8 @@ from reliable_imports.items.failure import Failure
 from reliable_imports.items.redaction import MASKED, shown_text
 from tests.conftest import Sql
 
+pytestmark = pytest.mark.promise(9)
+
 IBAN = "DE89370400440532013000"
 TABLES = """
 CREATE TABLE payments (id integer PRIMARY KEY, iban_no varchar(22), note varchar(5));
