@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
+        AmbiguousReason,
         BatchFinished,
         ConfigurationError,
         ContextMisuse,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyImported",
+    "AmbiguousReason",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
@@ -142,6 +144,7 @@ _MODULES = {
     "batches.verify": ("Verification",),
     "errors": (
         "AlreadyImported",
+        "AmbiguousReason",
         "BatchFinished",
         "ConfigurationError",
         "ContextMisuse",

@@ -241,7 +241,18 @@ class BatchManager:
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
-        return run.execute()
+        summary = run.execute()
+        if summary.status.is_final:
+            with self._connection() as connection:
+                self._settle(connection, batch.batch_type)
+        return summary
+
+    def _settle(self, connection: Connection, batch_type: str) -> None:
+        """See to the failures that batches of the type have settled."""
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.settling import settle
+
+        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -276,21 +287,23 @@ class BatchManager:
         an item is taken once. If all that was asked for is in an open reprocess batch already, that batch's id is
         returned; if nothing is outstanding, None.
 
-        Rows of a file that could not be read are read again as the processor's `source_options` say now.
+        Rows of a file that could not be read are read again as the processor's `source_options` say now. What was
+        delivered again since, and completed under the same natural key, is settled and not taken.
 
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
+            AmbiguousReason: one of the request's reasons is the beginning of several.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        from reliable_imports.batches.duplicates import Keying
         from reliable_imports.batches.reprocess import create_reprocess_batch
 
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
-            keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
+            if processor is not None:
+                self._settle(connection, batch_type)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
 
     def reprocess_batch(
         self,
@@ -390,6 +403,17 @@ class BatchManager:
         """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.repeated_items(connection, batch_id)
+
+    def open_lineages(self, batch_type: str) -> list[int]:
+        """The first batches of the type's lineages with something outstanding, or with a repeat that has not ended."""
+        require_texts(batch_type=batch_type)
+        with self._connection() as connection:
+            return read.open_lineages(connection, batch_type)
+
+    def held_batches(self, batch_id: int) -> list[int]:
+        """Reprocess batches of the batch's lineage that wait for a person, by their ids. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.held_batches(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

@@ -36,7 +36,11 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of `import_batches`: what was accepted, and what it repeats."""
+    """One row of `import_batches`: what was accepted, and what it repeats.
+
+    Attributes:
+        is_held: it waits until a person has it processed, and no sensor begins it.
+    """
 
     id: int
     batch_type: str
@@ -48,6 +52,7 @@ class Batch:
     reprocess_of: int | None
     first_batch_id: int
     overwrite_newer: bool
+    is_held: bool
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]

@@ -19,6 +19,10 @@ CREATE TABLE reliable_imports.import_batches (
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
+    -- A reprocess batch that waits until a person has it processed.
+    is_held             boolean NOT NULL DEFAULT false,
+    -- It has ended, and nobody has looked yet which failures it settles.
+    is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
@@ -71,6 +75,12 @@ CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_ty
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+
+-- Batches that may settle failures.
+CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
+-- Batches that failures may be left of.
+CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
+    WHERE failed_items > 0;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (
