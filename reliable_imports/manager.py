@@ -35,6 +35,8 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import SameContent
+    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.engine.run import ProgressCallback
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.sources import Source
@@ -215,7 +217,8 @@ class BatchManager:
         """Work the batch until nothing is left to claim, and return how it stands then.
 
         May be called again at any time and from several processes at once: they share the batch, each item is done
-        once. On a finished batch it changes nothing.
+        once. On a finished batch it changes nothing. Of a batch with a canary, it works the first few items for each
+        reason, and then the rest of what is repaired.
 
         Args:
             on_progress: called with a summary about twice a second, and at the end.
@@ -226,26 +229,36 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.run import Identity, Run
-
-        runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
         if batch.status.is_final:
             return self.get_summary(batch_id)
-        run = Run(
-            self.dsn,
-            batch,
-            processor_for(processor, batch),
-            Identity(runner, dagster_run_id),
-            may_set_up=self._migrate,
-            on_progress=on_progress,
-        )
-        summary = run.execute()
+        summary = self._run(batch, on_progress, dagster_run_id)
+        if batch.is_canary and summary.status is BatchStatus.PROCESSING:
+            from reliable_imports.batches.canary import take_rest
+
+            with self._connection() as connection:
+                goes_on = take_rest(connection, batch_id, processor)
+            if goes_on:
+                return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
         if summary.status.is_final:
             with self._connection() as connection:
                 self._settle(connection, batch.batch_type)
         return summary
+
+    def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
+        """Work a batch once, until nothing is left to claim."""
+        from reliable_imports.engine.run import Identity, Run
+
+        run = Run(
+            self.dsn,
+            batch,
+            processor_for(self.registry.get(batch.batch_type), batch),
+            Identity(self._runner if dagster_run_id is None else Runner.DAGSTER, dagster_run_id),
+            may_set_up=self._migrate,
+            on_progress=on_progress,
+        )
+        return run.execute()
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
@@ -338,6 +351,79 @@ class BatchManager:
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+
+    # Taking data out
+
+    def erase(
+        self,
+        batch_type: str,
+        key: str | Mapping[str, Any],
+        *,
+        alike: bool = False,
+        requested_by: str | None = None,
+        note: str | None = None,
+    ) -> Erasure:
+        """Take everything of a person out of the tables of this package; the rows of their items stay, and all counts.
+
+        It goes for every item of the type that has the key, in all batches, and for all that repeat it: source data,
+        results, messages, tracebacks, log lines. Texts beside them, such as a batch's note, lose the key's values, and
+        others that stand in no other item of these lineages, if they have at least six characters. All of it is one
+        transaction; repeated, it does nothing. The targets' rows are the team's own, and stay.
+
+        Args:
+            key: the value of a key of one field, or values by field; see `ErasureKey.of`.
+            alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
+            requested_by, note: kept in the audit log; do not name the person there.
+
+        Raises:
+            UnknownBatchType: no processor has this type, and only it knows the key.
+            ConfigurationError: the processor has no such field.
+            ItemsInUse: some of the items are pending or being processed; nothing was erased.
+        """
+        from reliable_imports.batches.erase import erase
+        from reliable_imports.batches.erasure import ErasureKey
+
+        require_texts(requested_by=requested_by, note=note)
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
+        """What `erase` would take, and nothing is changed."""
+        from reliable_imports.batches.erase import find
+        from reliable_imports.batches.erasure import ErasureKey
+
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return find(connection, batch_type, wanted, alike=alike)
+
+    def count_erased(self, batch_id: int) -> int:
+        """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
+        from reliable_imports.batches.erase import count_erased
+
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return count_erased(connection, batch_id)
+
+    def purge(self, request: PurgeRequest, *, on_progress: PurgeProgress | None = None) -> Purge:
+        """Take the data of the items of old batches out of the tables; counts, reasons and the log of batches stay.
+
+        Items that are outstanding, and those that are being repeated, keep their data. Works in slices, each a short
+        transaction of its own: it may be interrupted and repeated at any time, and several may go on at once.
+        """
+        from reliable_imports.batches.purge import purge
+
+        require_texts(batch_type=request.batch_type, requested_by=request.requested_by)
+        with self._connection() as connection:
+            return purge(connection, request, on_progress)
+
+    def find_to_purge(self, request: PurgeRequest) -> Purge:
+        """What `purge` would look at: batches, and items at most; nothing is changed."""
+        from reliable_imports.batches.purge import Purge, old_batches
+
+        with self._connection() as connection:
+            found = old_batches(connection, request)
+        return Purge(len(found), sum(items for _, items in found))
 
     # For an orchestrator
 

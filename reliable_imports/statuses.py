@@ -16,6 +16,10 @@ class Word(str, Enum):
         return str(self.value)
 
 
+DATA_ERASED = "data erased"
+"""What stands where something of an item stood that was erased. The triggers of the tables know it."""
+
+
 class BatchStatus(Word):
     PENDING = "pending"
     PROCESSING = "processing"

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
+from reliable_imports.batches.canary import begin_canary
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats import insert_repeat_batch, seal_repeat_batch, take_and_read_again
@@ -54,6 +55,8 @@ def create_reprocess_batch(
                     raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
                 return int(known[0])
         chosen = _chosen(cursor, batch_id, first_batch_id, request, processor)
+        if request.canary is not None and (under_way := _find_open(cursor, chosen, only_canary=True)) is not None:
+            return under_way
         cursor.execute("SAVEPOINT nothing_taken")
         new_batch_id = insert_repeat_batch(
             cursor,
@@ -68,6 +71,8 @@ def create_reprocess_batch(
         cursor.execute(_REPROCESS["close_cancelled_ranges"], chosen)
         cursor.execute(_REPROCESS["close_cancelled_retries"], chosen)
         items = _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
+        if request.canary is not None:
+            items = _REPROCESS["canary_items"].replace("{chosen}", items)
         taken, read_again = take_and_read_again(
             cursor, items, {**chosen, "new_batch_id": new_batch_id}, options, limit=request.limit
         )
@@ -75,9 +80,7 @@ def create_reprocess_batch(
             cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
             if request.skip is not None:
                 return None  # what others have begun is theirs
-            cursor.execute(_REPROCESS["find_open_reprocess"], chosen)
-            open_batch = cursor.fetchone()
-            return None if open_batch is None else int(open_batch[0])
+            return _find_open(cursor, chosen)
         seal_repeat_batch(cursor, new_batch_id, taken)
         details: dict[str, Any] = {
             "items": taken,
@@ -98,10 +101,19 @@ def create_reprocess_batch(
             keying = None if processor is None else Keying.of(processor)
             if keying is not None:
                 keying.mark_duplicates(cursor, new_batch_id)
+            if request.canary is not None:
+                begin_canary(cursor, new_batch_id, chosen, request.limit)
             messages = ("reprocess batch created", "reprocess requested")
         for logged_in, message in zip((new_batch_id, batch_id), messages, strict=True):
             log(cursor, logged_in, "info", message, details)
         return new_batch_id
+
+
+def _find_open(cursor: Any, chosen: dict[str, Any], *, only_canary: bool = False) -> int | None:
+    """The open reprocess batch that holds what was asked for."""
+    cursor.execute(_REPROCESS["find_open_reprocess"], {**chosen, "only_canary": only_canary})
+    open_batch = cursor.fetchone()
+    return None if open_batch is None else int(open_batch[0])
 
 
 def lock_lineage(cursor: Any, batch_id: int) -> tuple[int, str]:
@@ -145,6 +157,7 @@ def _chosen(
         "from_item": request.from_item,
         "to_item": request.to_item,
         "is_held": request.hold,
+        "canary": request.canary,
     }
 
 

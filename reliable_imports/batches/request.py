@@ -51,6 +51,8 @@ class ReprocessRequest:
         limit: at most so many items, the first ones.
         from_item, to_item: only these items, numbered as in the first batch of the lineage, both included.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key; else it is skipped.
+        canary: so many items for each reason are processed first. Where all of them fail for it again, its other items
+            are left alone and stay outstanding; the batch's `warnings` tell. The rest is taken into the same batch.
         hold: the new batch waits: only `process_batch` begins it, and no sensor does.
         skip: why the items are given up. They are not processed: the new batch skips them for this reason and is closed
             at once, and they are outstanding no more.
@@ -70,6 +72,7 @@ class ReprocessRequest:
     from_item: int | None = None
     to_item: int | None = None
     overwrite_newer: bool = False
+    canary: int | None = None
     hold: bool = False
     skip: str | None = None
     idempotency_key: str | None = None
@@ -108,6 +111,10 @@ class ReprocessRequest:
             raise ConfigurationError(f"limit is {self.limit}, and no batch has fewer items than one")
         if self.skip is not None and not self.skip.strip():
             raise ConfigurationError("skip is empty; say why the items are given up")
+        if self.canary is not None and self.canary < 1:
+            raise ConfigurationError(f"canary is {self.canary}, and at least one item of each reason has to be tried")
+        if self.canary is not None and self.skip is not None:
+            raise ConfigurationError("canary and skip exclude each other: what is skipped is not processed")
         if self.skip is not None and self.hold:
             raise ConfigurationError("hold and skip exclude each other: what is skipped is done at once")
         if self.which is WhichItems.ALL:
@@ -120,6 +127,7 @@ class ReprocessRequest:
             "max_attempts": self.max_attempts is not None,
             "since": self.since is not None,
             "changed": self.changed,
+            "canary": self.canary is not None,
             "skip": self.skip is not None,
         }
         if any(narrowed.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -244,6 +245,115 @@ class TestNarrowing:
         assert manager.create_reprocess_batch(batch_id, ReprocessRequest(since=soon - timedelta(days=2))) is not None
 
     @pytest.mark.parametrize("wish", [{"limit": 0}, {"since": datetime(2026, 1, 31)}])
+    def test_nonsense_is_refused(self, wish: dict[str, Any]) -> None:
+        with pytest.raises(ConfigurationError):
+            ReprocessRequest(**wish)
+
+
+@pytest.fixture
+def failures(manager: BatchManager) -> int:
+    """A batch of 40 items that the database refuses, 12 that the processor rejects, and a good one."""
+    items = [*[bad(number) for number in range(1, 41)], *[rejected(number) for number in range(41, 53)], good(53)]
+    return delivered(manager, *items)
+
+
+def repair(sql: Sql) -> None:
+    """What the database refused it would take now."""
+    sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
+
+
+class TestCanary:
+    def test_a_repair_that_does_not_help_tries_a_few(self, manager: BatchManager, sql: Sql, failures: int) -> None:
+        summary = manager.reprocess_batch(failures, ReprocessRequest(canary=3))
+
+        assert (summary.status, summary.total_items, summary.failed_items) == (BatchStatus.FAILED, 6, 6)
+        assert sql("SELECT count(*) FROM reliable_imports.import_attempts WHERE batch_id > %s", failures) == [(6,)]
+        reasons = reasons_of(manager, failures)
+        assert sorted(summary.warnings) == sorted(
+            [
+                f"{reasons['CheckViolation']} is not repaired: 3 of 3 the same, 37 left alone",
+                f"{reasons['ItemRejected']} is not repaired: 3 of 3 the same, 9 left alone",
+            ]
+        )
+        assert manager.count_outstanding(failures) == 52
+        assert set(summary.warnings) <= {line.message for line in manager.list_logs(summary.batch_id)}
+        assert_balanced(manager)
+
+    def test_the_rest_of_what_is_repaired_is_taken(self, manager: BatchManager, sql: Sql, failures: int) -> None:
+        repair(sql)
+        summary = manager.reprocess_batch(failures, ReprocessRequest(canary=3))
+
+        assert (summary.total_items, summary.completed_items, summary.failed_items) == (43, 40, 3)
+        assert [warning[-12:] for warning in summary.warnings] == ["9 left alone"]
+        assert manager.count_outstanding(failures) == 12
+        assert sql("SELECT count(*) FROM notes") == [(41,)]
+        assert_balanced(manager)
+
+    def test_what_fails_otherwise_is_repaired(self, manager: BatchManager, sql: Sql, failures: int) -> None:
+        sql("ALTER TABLE notes RENAME CONSTRAINT notes_text_not_bad TO another_rule")
+        summary = manager.reprocess_batch(failures, ReprocessRequest(canary=3))
+        assert (summary.total_items, summary.failed_items) == (43, 43)
+
+    def test_a_few_are_all_that_there_is(self, manager: BatchManager, failures: int) -> None:
+        batch_id = manager.create_reprocess_batch(failures, ReprocessRequest(canary=40))
+        assert batch_id is not None
+        assert not manager.get_batch(batch_id).is_canary
+        assert manager.process_batch(batch_id).total_items == 52
+
+    def test_a_limit_holds_for_both(self, manager: BatchManager, sql: Sql, failures: int) -> None:
+        repair(sql)
+        since = datetime.now(timezone.utc) - timedelta(days=1)
+        summary = manager.reprocess_batch(failures, ReprocessRequest(canary=3, limit=10, since=since))
+        assert (summary.total_items, summary.completed_items) == (10, 7)
+
+    def test_a_worker_that_dies_after_the_first_few_is_replaced(
+        self, manager: BatchManager, sql: Sql, failures: int
+    ) -> None:
+        repair(sql)
+        request = ReprocessRequest(canary=3)
+        batch_id = manager.create_reprocess_batch(failures, request)
+        assert batch_id is not None
+        manager._run(manager.get_batch(batch_id), None, None)  # and what follows is never reached
+        assert manager.get_summary(batch_id).status is BatchStatus.PROCESSING
+        assert manager.create_reprocess_batch(failures, request) == batch_id
+
+        summary = manager.reprocess_batch(failures, request)
+        assert (summary.batch_id, summary.completed_items, summary.failed_items) == (batch_id, 40, 3)
+        assert_balanced(manager)
+
+    def test_several_workers_take_the_rest_once(self, manager: BatchManager, sql: Sql, failures: int) -> None:
+        repair(sql)
+        batch_id = manager.create_reprocess_batch(failures, ReprocessRequest(canary=3))
+        assert batch_id is not None
+        workers = [threading.Thread(target=manager.process_batch, args=[batch_id]) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        summary = manager.process_batch(batch_id)
+        assert (summary.total_items, summary.completed_items, summary.failed_items) == (43, 40, 3)
+        assert_balanced(manager)
+
+    def test_ranges_of_many_items_follow_those_of_a_few(self, manager: BatchManager, sql: Sql) -> None:
+        batch_id = delivered(manager, *[bad(number) for number in range(1, 401)])
+        repair(sql)
+        summary = manager.reprocess_batch(batch_id, ReprocessRequest(canary=60))
+        assert (summary.total_items, summary.completed_items) == (400, 400)
+        assert_balanced(manager)
+
+    def test_a_key_that_stands_twice_is_found_in_the_rest(
+        self, manager: BatchManager, sql: Sql, keyed: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(NotesProcessor, "duplicates", "first_wins")
+        batch_id = delivered(manager, *[bad(number) for number in range(1, 5)])
+        delivered(manager, *[bad(number) for number in range(1, 5)])
+        repair(sql)
+        assert manager.reprocess_batch(batch_id, ReprocessRequest(canary=2)).completed_items == 4
+        assert_balanced(manager)
+
+    @pytest.mark.parametrize(
+        "wish", [{"canary": 0}, {"canary": 5, "skip": "why"}, {"canary": 5, "which": WhichItems.ALL}]
+    )
     def test_nonsense_is_refused(self, wish: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError):
             ReprocessRequest(**wish)

@@ -47,6 +47,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
+@click.option(
+    "--canary",
+    metavar="[N]",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=5,
+    help="Try N items for each reason first, 5 by default; leave the others alone where all of these fail as before.",
+)
 @click.option("--hold", is_flag=True, help="Make the new batch, and let it wait; `process` begins it.")
 @click.option("--skip", metavar="WHY", help="Give the items up, for this reason; they are outstanding no more.")
 @click.option("--note", metavar="TEXT", help="Why; kept with the new batch.")
@@ -104,12 +112,14 @@ def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, reque
     new_batch_id = manager.create_reprocess_batch(batch_id, request)
     if new_batch_id is None:
         held = manager.held_batches(batch_id)
+        erased = manager.count_erased(batch_id)
         output.document(
             {
                 "batch_id": None,
                 "reprocess_of": batch_id,
                 "outstanding_failures": manager.count_outstanding(batch_id),
                 "held_batches": held,
+                "erased_failures": erased,
                 "reasons": [],
             }
         )
@@ -117,6 +127,8 @@ def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, reque
         output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
         for held_id in held:
             output.say(f"batch {held_id} holds items back; `reliable-imports process {held_id}` begins it")
+        if erased:
+            output.say(f"{count(erased, 'failed item')} of it cannot be repeated: data erased")
         return
     repeated = manager.repeated_items(new_batch_id)
     output.say(f"batch {new_batch_id} {_verb(request)} {_of_batches(repeated)}")

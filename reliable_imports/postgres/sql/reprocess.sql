@@ -203,6 +203,7 @@ JOIN reliable_imports.import_attempts AS ended
     AND ended.is_final
 WHERE batch.first_batch_id = %(first_batch_id)s
     AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
+    AND item.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id
@@ -219,6 +220,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.finished_at IS NULL
     -- What a person holds back is not begun by anybody who asks for the same.
     AND open_batch.is_held = %(is_held)s
+    AND (open_batch.is_canary OR NOT %(only_canary)s)
     AND (
         open_batch.status <> 'paused'
         OR %(which)s IN ('outstanding', 'failed', 'all')
@@ -306,3 +308,76 @@ SET status = 'completed',
     finished_at = pg_catalog.clock_timestamp()
 WHERE id = %(batch_id)s
     AND status = 'pending'
+
+-- name: begin_canary
+UPDATE reliable_imports.import_batches
+SET canary = %(canary)s,
+    is_canary = true
+WHERE id = %(batch_id)s
+
+-- name: are_any_left
+-- Of those that another query chooses.
+SELECT EXISTS (
+    SELECT
+    FROM ({chosen}) AS chosen
+    JOIN reliable_imports.import_items AS item
+        ON item.batch_id = chosen.batch_id
+        AND item.item_number = chosen.item_number
+    WHERE coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+)
+
+-- name: count_left
+-- Likewise, how many for each reason.
+SELECT chosen.reason, count(*)
+FROM ({chosen}) AS chosen
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = chosen.batch_id
+    AND item.item_number = chosen.item_number
+WHERE coalesce(item.origin_item_number, item.item_number)
+    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+GROUP BY chosen.reason
+
+-- name: find_canary
+-- The first few have ended, and nobody has taken the rest yet; under the locks of the lineage and of the batch.
+SELECT batch.canary, batch.total_items
+FROM reliable_imports.import_batches AS batch
+WHERE batch.id = %(batch_id)s
+    AND batch.is_canary
+    AND batch.status = 'processing'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_ranges AS open_range
+        WHERE open_range.batch_id = batch.id
+            AND open_range.is_open
+    )
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_retries AS retry
+        WHERE retry.batch_id = batch.id
+    )
+
+-- name: canary_outcomes
+-- For each reason: how many were tried, and how many of those have failed for it again.
+SELECT
+    failure.reason,
+    count(*),
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.reason = failure.reason)
+FROM reliable_imports.import_items AS item
+JOIN reliable_imports.import_attempts AS failure
+    ON failure.batch_id = item.repeats_batch_id
+    AND failure.item_number = item.repeats_item_number
+    AND failure.is_final
+JOIN reliable_imports.import_attempts AS ended
+    ON ended.batch_id = item.batch_id
+    AND ended.item_number = item.item_number
+    AND ended.is_final
+WHERE item.batch_id = %(batch_id)s
+    AND failure.reason IS NOT NULL
+GROUP BY failure.reason
+ORDER BY failure.reason
+
+-- name: end_canary
+UPDATE reliable_imports.import_batches
+SET is_canary = false,
+    total_items = %(total_items)s,
+    warnings = warnings || %(warnings)s::text[]
+WHERE id = %(batch_id)s

@@ -308,6 +308,7 @@ FROM (
 ) AS counted
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
+    AND NOT batch.is_canary
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
