@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.batches import control, read, verify
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
+from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
@@ -235,7 +235,7 @@ class BatchManager:
             return self.get_summary(batch_id)
         summary = self._run(batch, on_progress, dagster_run_id)
         if batch.is_canary and summary.status is BatchStatus.PROCESSING:
-            from reliable_imports.batches.canary import take_rest
+            from reliable_imports.batches.repeats.canary import take_rest
 
             with self._connection() as connection:
                 goes_on = take_rest(connection, batch_id, processor)
@@ -263,7 +263,7 @@ class BatchManager:
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
         from reliable_imports.batches.duplicates import Keying
-        from reliable_imports.batches.settling import settle
+        from reliable_imports.batches.repeats.settling import settle
 
         settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
 
@@ -309,7 +309,7 @@ class BatchManager:
             AmbiguousReason: one of the request's reasons is the beginning of several.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        from reliable_imports.batches.reprocess import create_reprocess_batch
+        from reliable_imports.batches.repeats.reprocess import create_reprocess_batch
 
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
@@ -346,7 +346,7 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
-            from reliable_imports.batches.reprocess import last_of_lineage
+            from reliable_imports.batches.repeats.reprocess import last_of_lineage
 
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))

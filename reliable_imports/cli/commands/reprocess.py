@@ -25,7 +25,7 @@ from reliable_imports.cli.text import count, number
 from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
-    from reliable_imports.batches.request import ReprocessRequest
+    from reliable_imports.batches.repeats.request import ReprocessRequest
     from reliable_imports.manager import BatchManager
 
 
@@ -83,7 +83,7 @@ def reprocess(
         raise click.UsageError("--all and --reason exclude each other")
     if all_items and batch_id is None:
         raise click.UsageError("--all needs a BATCH, which says of which lineage")
-    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 
     request = ReprocessRequest(
         which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,

@@ -7,12 +7,12 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches.canary import begin_canary
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.repeats import insert_repeat_batch, seal_repeat_batch, take_and_read_again
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
-from reliable_imports.batches.skipping import skip_repeats
+from reliable_imports.batches.repeats.canary import begin_canary
+from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
+from reliable_imports.batches.repeats.skipping import skip_repeats
+from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take_and_read_again
 from reliable_imports.errors import (
     AmbiguousReason,
     ConfigurationError,

@@ -12,8 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.repeats import insert_repeat_batch, seal_repeat_batch, take
-from reliable_imports.batches.skipping import skip_repeats
+from reliable_imports.batches.repeats.skipping import skip_repeats
+from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take
 from reliable_imports.postgres.connect import transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Runner

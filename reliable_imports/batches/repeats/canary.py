@@ -15,7 +15,7 @@ from psycopg2.extras import Json
 
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.repeats import take_and_read_again
+from reliable_imports.batches.repeats.taking import take_and_read_again
 from reliable_imports.postgres.connect import transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
