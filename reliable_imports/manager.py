@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+import psycopg2
 
 from reliable_imports.batches import control, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
+from reliable_imports.log import logger
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -26,7 +27,7 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import connect
+from reliable_imports.postgres.connect import Connection, connect
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import SameContent
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
-    from reliable_imports.engine.run import ProgressCallback
+    from reliable_imports.engine.progress import ProgressCallback
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.sources import Source
 
@@ -242,15 +243,20 @@ class BatchManager:
             if goes_on:
                 return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
         if summary.status.is_final:
-            with self._connection() as connection:
-                self._settle(connection, batch.batch_type)
+            try:
+                with self._connection() as connection:
+                    self._settle(connection, batch.batch_type)
+            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+                facts = {"batch_id": batch_id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
         return summary
 
     def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
         """Work a batch once, until nothing is left to claim."""
-        from reliable_imports.engine.run import Identity, Run
+        from reliable_imports.engine.begin import Identity
+        from reliable_imports.engine.run import execute
 
-        run = Run(
+        return execute(
             self.dsn,
             batch,
             processor_for(self.registry.get(batch.batch_type), batch),
@@ -258,7 +264,6 @@ class BatchManager:
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
-        return run.execute()
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.errors import UnknownBatch
 from reliable_imports.models import (
     Batch,
@@ -17,7 +15,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 

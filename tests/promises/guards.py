@@ -109,10 +109,10 @@ GUARDS = (
     ),
     Guard(
         3,
-        "code engine.isolation.session.ChunkSession",
-        'self._pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "\n'
+        "code engine.isolation.savepoints.Savepoints",
+        'transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "\n'
         "        if savepoint.sent",
-        'self._pending = f"RELEASE SAVEPOINT {savepoint.name}; "\n        if savepoint.sent',
+        'transaction.pending = f"RELEASE SAVEPOINT {savepoint.name}; "\n        if savepoint.sent',
         "tests/core/test_isolation.py::test_a_misbehaving_item_fails_alone",
     ),
     Guard(

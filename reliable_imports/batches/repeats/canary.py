@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.taking import take_and_read_again
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.canary import begin_canary
@@ -20,7 +18,7 @@ from reliable_imports.errors import (
     UnknownBatch,
     UnknownReason,
 )
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version

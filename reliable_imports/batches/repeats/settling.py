@@ -8,13 +8,11 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.skipping import skip_repeats
 from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Runner
 
@@ -68,7 +66,8 @@ def _settled_by(cursor: Any, batch_type: str, batch: tuple[int, int], keying: Ke
     for failed_in, completed_in in ((older, [batch_id]), ([batch_id], newer)):
         if failed_in and completed_in:
             statement = cursor.mogrify(_SETTLING["settled"], {"failed_in": failed_in, "completed_in": completed_in})
-            cursor.execute(statement.decode().replace("{key}", ", ".join(keying.values(cursor))))
+            key = ", ".join(f'{value} COLLATE "C"' for value in keying.values(cursor))
+            cursor.execute(statement.decode().replace("{key}", key))
             found += [_Settled(*row) for row in cursor.fetchall()]
     return found
 

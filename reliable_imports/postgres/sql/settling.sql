@@ -47,12 +47,13 @@ WHERE batch.id = %(batch_id)s
 
 -- name: settled
 -- The failures that are outstanding in some batches, each with the newest item of other batches that has completed the
--- same key. The items of those are looked at only if anything is outstanding.
+-- same key. The items of those are looked at only if anything is outstanding. Brought together by sorting, as just after
+-- an import no statistics tell how many there are.
 WITH failed AS MATERIALIZED (
     SELECT
+        outstanding.first_batch_id,
         outstanding.batch_id,
         outstanding.item_number,
-        outstanding.first_batch_id,
         coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
         coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
         ARRAY[{key}] AS natural_key
@@ -63,13 +64,18 @@ WITH failed AS MATERIALIZED (
     WHERE outstanding.batch_id = ANY (%(failed_in)s::bigint[])
         AND item.source_data IS NOT NULL
         AND pg_catalog.json_typeof(item.source_data) = 'object'
-), completed AS (
+), keyed AS (
+    SELECT failed.*, true AS has_failed
+    FROM failed
+    UNION ALL
     SELECT
+        NULL,
         item.batch_id,
         item.item_number,
-        coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
-        coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
-        ARRAY[{key}] AS natural_key
+        coalesce(item.origin_batch_id, item.batch_id),
+        coalesce(item.origin_item_number, item.item_number),
+        ARRAY[{key}],
+        false
     FROM reliable_imports.import_attempts AS ended
     JOIN reliable_imports.import_items AS item
         ON item.batch_id = ended.batch_id
@@ -80,18 +86,28 @@ WITH failed AS MATERIALIZED (
         AND item.source_data IS NOT NULL
         AND pg_catalog.json_typeof(item.source_data) = 'object'
         AND EXISTS (SELECT FROM failed)
+), placed AS (
+    -- Of each key the failures come first, and last the newest item that has completed it, if there is one.
+    SELECT
+        keyed.*,
+        last_value(has_failed) OVER of_key AS newest_has_failed,
+        last_value(batch_id) OVER of_key AS by_batch,
+        last_value(item_number) OVER of_key AS by_item,
+        last_value(origin_batch_id) OVER of_key AS by_origin_batch_id,
+        last_value(origin_item_number) OVER of_key AS by_origin_item_number
+    FROM keyed
+    WHERE pg_catalog.array_position(natural_key, NULL) IS NULL
+    WINDOW of_key AS (
+        PARTITION BY natural_key
+        ORDER BY has_failed DESC, origin_batch_id, origin_item_number
+        ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    )
 )
-SELECT DISTINCT ON (failed.batch_id, failed.item_number)
-    failed.first_batch_id,
-    failed.batch_id,
-    failed.item_number,
-    completed.batch_id AS by_batch,
-    completed.item_number AS by_item
-FROM failed
-JOIN completed ON completed.natural_key = failed.natural_key
-WHERE pg_catalog.array_position(failed.natural_key, NULL) IS NULL
-    AND (completed.origin_batch_id, completed.origin_item_number) > (failed.origin_batch_id, failed.origin_item_number)
-ORDER BY failed.batch_id, failed.item_number, completed.batch_id DESC, completed.item_number DESC
+SELECT first_batch_id, batch_id, item_number, by_batch, by_item
+FROM placed
+WHERE has_failed
+    AND NOT newest_has_failed
+    AND (by_origin_batch_id, by_origin_item_number) > (origin_batch_id, origin_item_number)
 
 -- name: settled_items
 -- Those that are still outstanding, now that nobody else can take them.

@@ -191,17 +191,17 @@ WHERE retry.batch_id = %(batch_id)s
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
--- name: put_behind
+-- name: postpone_item
 SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
--- name: put_behind_retries
+-- name: postpone_retry
 -- For an item that is tried again already.
 UPDATE reliable_imports.import_retries
 SET not_before = pg_catalog.clock_timestamp()
 WHERE batch_id = %(batch_id)s
     AND item_number = %(item_number)s
 
--- name: announce
+-- name: publish_range
 UPDATE reliable_imports.import_runs
 SET range_number = %(range_number)s,
     heartbeat_at = pg_catalog.clock_timestamp()
