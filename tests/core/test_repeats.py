@@ -171,6 +171,17 @@ class TestSettling:
         manager.reprocess_batch(later)
         assert (manager.count_outstanding(earlier), manager.count_outstanding(later)) == (0, 0)
 
+    def test_what_was_repaired_long_ago_is_not_looked_through_again(self, manager: BatchManager, sql: Sql) -> None:
+        repaired, failed = delivered(manager, bad(1)), delivered(manager, bad(2))
+        manager.reprocess_batch(repaired, ReprocessRequest(skip="gone"))
+        delivered(manager, good(9))
+        known = "SELECT id FROM reliable_imports.import_batches WHERE is_all_repeated"
+        assert sql(known) == [(repaired,)]
+        delivered(manager, good(2))
+        delivered(manager, good(9))
+        assert sql(known + " ORDER BY id") == [(repaired,), (failed,)]
+        assert manager.count_outstanding(failed) == 0
+
     def test_without_failures_no_item_is_looked_at(self, manager: BatchManager, sql: Sql) -> None:
         delivered(manager, good(1))
         delivered(manager, good(1))

@@ -59,7 +59,10 @@ def _settled_by(cursor: Any, batch_type: str, batch: tuple[int, int], keying: Ke
     """What the items of a batch settle, and what of it newer batches have settled meanwhile."""
     batch_id, first_batch_id = batch
     cursor.execute(_SETTLING["older_failures"], {"batch_type": batch_type, "first_batch_id": first_batch_id})
-    older = [number for (number,) in cursor.fetchall()]
+    looked_at = cursor.fetchall()
+    older = [number for number, is_outstanding in looked_at if is_outstanding]
+    if repeated := [number for number, is_outstanding in looked_at if not is_outstanding]:
+        cursor.execute(_SETTLING["note_all_repeated"], {"batches": repeated})
     cursor.execute(_SETTLING["newer_batches"], {"batch_id": batch_id})
     newer = [number for (number,) in cursor.fetchall()]
     found: list[_Settled] = []

@@ -24,6 +24,8 @@ CREATE TABLE reliable_imports.import_batches (
     -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
     canary              jsonb,
     is_canary           boolean NOT NULL DEFAULT false,
+    -- Each of its failures is repeated, and none can be outstanding again; noted when somebody has looked.
+    is_all_repeated     boolean NOT NULL DEFAULT false,
     -- It has ended, and nobody has looked yet which failures it settles.
     is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
@@ -86,7 +88,7 @@ CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHE
 CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
 -- Batches that failures may be left of.
 CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
-    WHERE failed_items > 0;
+    WHERE failed_items > 0 AND NOT is_all_repeated;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (

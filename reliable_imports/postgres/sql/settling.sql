@@ -21,16 +21,24 @@ WHERE id = ANY (%(batches)s::bigint[])
 
 -- name: older_failures
 -- Batches with failures that items of a batch may settle: those of its own lineage too, for an item may stand twice in it.
-SELECT batch.id
+SELECT
+    batch.id,
+    EXISTS (
+        SELECT FROM reliable_imports.outstanding_failures AS outstanding
+        WHERE outstanding.batch_id = batch.id
+    )
 FROM reliable_imports.import_batches AS batch
 WHERE batch.batch_type = %(batch_type)s
     AND batch.first_batch_id <= %(first_batch_id)s
     AND batch.failed_items > 0
     AND batch.finished_at IS NOT NULL
-    AND EXISTS (
-        SELECT FROM reliable_imports.outstanding_failures AS outstanding
-        WHERE outstanding.batch_id = batch.id
-    )
+    AND NOT batch.is_all_repeated
+
+-- name: note_all_repeated
+-- So that what was repaired long ago is not looked through by every batch that ends.
+UPDATE reliable_imports.import_batches
+SET is_all_repeated = true
+WHERE id = ANY (%(batches)s::bigint[])
 
 -- name: newer_batches
 -- Batches that may have settled failures of a batch before those were there. What ended before it was begun has been
