@@ -5,6 +5,7 @@
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
     │   ├── UnknownReason
+    │   ├── AmbiguousReason
     │   ├── BatchFinished
     │   ├── ItemsInUse
     │   ├── InvalidParams
@@ -74,6 +75,13 @@ class UnknownReason(ConfigurationError):
             f"no item of batch {batch_id} failed for reason {reason!r}; "
             f"`reliable-imports failures {batch_id}` lists the reasons"
         )
+
+
+class AmbiguousReason(ConfigurationError):
+    def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
+        self.prefix = prefix
+        self.reasons = list(reasons)
+        super().__init__(f"{prefix!r} begins several reasons: {', '.join(reasons)}; give more of the one that is meant")
 
 
 class BatchFinished(ConfigurationError):

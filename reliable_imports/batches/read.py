@@ -76,6 +76,15 @@ def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
     return {row["repeats_batch_id"]: row["count"] for row in found}
 
 
+def open_lineages(connection: Connection, batch_type: str) -> list[int]:
+    return [row["first_batch_id"] for row in _select(connection, "open_lineages", {"batch_type": batch_type})]
+
+
+def held_batches(connection: Connection, batch_id: int) -> list[int]:
+    get_batch(connection, batch_id)
+    return [row["id"] for row in _select(connection, "held_batches", {"batch_id": batch_id})]
+
+
 def list_items(
     connection: Connection,
     batch_id: int,

@@ -6,6 +6,7 @@ UPDATE reliable_imports.import_batches AS batch
 SET status = 'processing',
     started_at = coalesce(batch.started_at, pg_catalog.clock_timestamp()),
     pause_reason = NULL,
+    is_held = false,
     tolerated_failures = counted.failed,
     tolerated_items = counted.ended
 FROM (
@@ -297,6 +298,7 @@ SET status = CASE
     completed_items = counted.completed,
     failed_items = counted.failed,
     skipped_items = counted.skipped,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -308,6 +310,7 @@ FROM (
 ) AS counted
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
+    AND NOT batch.is_canary
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
@@ -341,6 +344,7 @@ RETURNING status
 UPDATE reliable_imports.import_batches
 SET status = 'cancelled',
     pause_reason = NULL,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 WHERE id = %(batch_id)s
     AND status IN ('pending', 'processing', 'paused')
