@@ -164,6 +164,7 @@ def test_logs_are_shown_by_level_and_item(run: Run, people: People) -> None:
     assert answer.lines[0].split("\t") == ["time", "level", "run", "item", "message", "details"]
     assert "batch created" in answer.lines[1]
     bad = run("logs", "1", "--level", "error", "--json").document["logs"]
+    assert {entry["message"] for entry in bad} == {"nobody is called so"}
     assert [entry["item_number"] for entry in bad] == [2, 3]
     assert {entry["level"] for entry in run("logs", "1", "--level", "warning", "--json").document["logs"]} == {
         "warning",
