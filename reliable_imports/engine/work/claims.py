@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.items.failure import Failure
@@ -29,6 +30,7 @@ RETRIES = 0
 DEATH_SECONDS = 0.1
 """How long the server may show the session of a dead worker after it has let go of its locks."""
 
+_AGAIN_SECONDS = 0.05
 _NO_RANGE = -1
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
@@ -134,7 +136,7 @@ class Claims:
 
     # Ranges
 
-    def next_range(self, cursor: Any, limit: int) -> Claim | Suspected | None:
+    def next_range(self, cursor: Any) -> Claim | Suspected | None:
         """The next open range that nobody holds or has published, from the last one on and then from the beginning.
 
         If there are only ranges that others have published, one whose worker is slow, where that is safe: a range that
@@ -156,7 +158,7 @@ class Claims:
                     return claim
         return None
 
-    def range_alone(self, cursor: Any, limit: int, range_number: int, until: int | None) -> Claim | None:
+    def range_alone(self, cursor: Any, range_number: int, until: int | None) -> Claim | None:
         """The items of one range, if the next one is not past *until*; waits for whoever holds the range."""
         claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
         if claim is None or claim.range_number != range_number:
@@ -216,14 +218,16 @@ class Claims:
             return claim
         return None if RETRIES in self._left_to_others else self._suspected(claim)
 
-    def retry_alone(self, cursor: Any, limit: int) -> Claim | None:
-        """Likewise, one item alone; it waits for whoever holds the last ones."""
-        while (claim := self._query_retries(cursor, 1)) is None:
+    def retry_alone(self, cursor: Any, stop: StopSignal) -> Claim | None:
+        """Likewise, one item alone; waits for whoever holds the last ones."""
+        batch_id = self._audit_log.batch_id
+        while (claim := self._query_retries(cursor, 1)) is None and stop.received is None:
             roll_back(self._connection)
-            cursor.execute(_WORK["due_retry"], {"batch_id": self._audit_log.batch_id})
+            cursor.execute(_WORK["due_retry"], {"batch_id": batch_id})
             if (due := cursor.fetchone()) is None:
                 return None
-            cursor.execute(_WORK["wait_for_retries"], {"batch_id": self._audit_log.batch_id, "items": list(due)})
+            cursor.execute(_WORK["wait_for_retries"], {"batch_id": batch_id, "items": list(due)})
+            time.sleep(_AGAIN_SECONDS)  # whoever tries those that wait for others need not hold this one
         return claim
 
     def seconds_to_next_retry(self) -> float | None:

@@ -181,12 +181,26 @@ ORDER BY
     CASE WHEN pg_catalog.mod(due.round, 2) = 0 THEN -item.item_number ELSE item.item_number END
 
 -- name: due_retry
+-- An item that claim_retries would give if nobody else held it.
 SELECT retry.item_number
 FROM reliable_imports.import_retries AS retry
 JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
     AND retry.not_before <= pg_catalog.clock_timestamp()
     AND batch.status = 'processing'
+    AND (
+        retry.completed_before IS NULL
+        OR NOT EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS open_range
+            WHERE open_range.batch_id = retry.batch_id
+                AND open_range.is_open
+        )
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_retries AS other
+            WHERE other.batch_id = retry.batch_id
+                AND other.completed_before IS NULL
+        )
+    )
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
