@@ -92,6 +92,7 @@ class Claims:
         self._connection = connection
         self._settings: str | None = None
         self._processor = processor
+        self._statement_limit = _statement_limit(processor)
         self._audit_log = audit_log
         self._prepares = prepares
         self._left_to_others = left_to_others
@@ -107,7 +108,11 @@ class Claims:
 
     @property
     def settings(self) -> str:
-        """SQL for the beginning of a chunk's transaction, which leaves nothing behind in the session."""
+        """SQL for the beginning of a transaction in which user code runs; it leaves nothing behind in the session."""
+        return self._settings_of_chunks + self._statement_limit
+
+    @property
+    def _settings_of_chunks(self) -> str:
         if self._settings is None:
             self._settings = _transaction_settings(self._connection, self._processor)
         return self._settings
@@ -186,8 +191,9 @@ class Claims:
         waiting = f"{_WORK['wait_for_range']}; " if wait else ""
         ahead = self._ahead
         have_bytes = sum([len(item.text or item.raw or b"") for item in ahead.items])
-        cursor.execute(
-            f"{BEGIN}; {self.settings}{waiting}{_WORK['claim_chunk']}",
+        rows = self._claim(
+            cursor,
+            f"{waiting}{_WORK['claim_chunk']}",
             {
                 **self._ours,
                 "range_number": from_range,
@@ -200,7 +206,6 @@ class Claims:
                 "take_anyway": take_anyway,
             },
         )
-        rows = cursor.fetchall()
         if not rows:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
@@ -246,16 +251,20 @@ class Claims:
             self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
 
     def _query_retries(self, cursor: Any, limit: int) -> Claim | None:
-        cursor.execute(
-            f"{BEGIN}; {self.settings}{_WORK['claim_retries']}",
-            {**self._ours, "limit": limit},
-        )
-        rows = cursor.fetchall()
+        rows = self._claim(cursor, _WORK["claim_retries"], {**self._ours, "limit": limit})
         if not rows:
             return None
         transaction_id, are_suspect, are_published = rows[0][:3]
         items = [StoredItem(*row[3:]) for row in rows]
         return Claim(transaction_id, RETRIES, None, items, are_suspect, is_published=are_published)
+
+    def _claim(self, cursor: Any, query: str, parameters: dict[str, Any]) -> list[Any]:
+        """Begin a transaction by a claim, which may wait for a lock: what limits statements of items comes after it."""
+        cursor.execute(f"{BEGIN}; {self._settings_of_chunks}{query}", parameters)
+        rows: list[Any] = cursor.fetchall()
+        if rows and self._statement_limit:
+            cursor.execute(self._statement_limit)
+        return rows
 
 
 def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
@@ -266,10 +275,12 @@ def _transaction_settings(connection: Connection, processor: BaseProcessor) -> s
     if _notices_dead_clients(connection):
         # The locks of a worker that was killed while a statement runs are free within half a second.
         settings += "SET LOCAL client_connection_check_interval = 500; "
-    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
-    if limits:
-        settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
     return settings
+
+
+def _statement_limit(processor: BaseProcessor) -> str:
+    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
+    return f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; " if limits else ""
 
 
 def _notices_dead_clients(connection: Connection) -> bool:
