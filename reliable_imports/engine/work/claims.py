@@ -248,7 +248,7 @@ class Claims:
         with transaction(self._connection) as cursor:
             cursor.execute(_WORK["postpone_retry" if range_number == RETRIES else "postpone_item"], item)
             details = {"item_number": item_number, "error": failure.title}
-            self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
+            self._audit_log.say(cursor, "warning", "item postponed until the others are done", details)
 
     def _query_retries(self, cursor: Any, limit: int) -> Claim | None:
         rows = self._claim(cursor, _WORK["claim_retries"], {**self._ours, "limit": limit})

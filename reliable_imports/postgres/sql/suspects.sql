@@ -91,7 +91,7 @@ WHERE run.batch_id = %(batch_id)s
 
 -- name: postpone_suspect
 -- Until the others are done, with what is known of it.
-SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
+SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
 INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
 SELECT batch_id, 0, item_number, run_id, deaths, how
 FROM reliable_imports.import_suspects

@@ -157,7 +157,7 @@ SELECT
         SELECT coalesce(run.range_number = 0, false)
         FROM reliable_imports.import_runs AS run
         WHERE run.id = %(run_id)s
-    ) AS are_announced,
+    ) AS are_published,
     item.item_number,
     item.source_data::text,
     item.source_raw,
@@ -205,7 +205,7 @@ ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: postpone_item
-SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
+SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
 -- name: postpone_retry
 -- For an item that is tried again already.
