@@ -55,9 +55,11 @@ class WriteError:
     sqlstate: str
     message: str
     detail: str | None
+    schema: str | None
     table: str | None
     column: str | None
     constraint: str | None
+    context: str | None
 
     @property
     def is_of_the_table(self) -> bool:

@@ -69,7 +69,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         text = plan.telling_statement(write, self.origin, returning)
         if told:
             text = f"{_WRITES['forget_what_was_met']}; {text}"
-        row = self._run(text, is_blind=False).fetchone()
+        try:
+            row = self._run(text, is_blind=False).fetchone()
+        except psycopg2.Error:
+            self.refused = self.refused or (write,)
+            raise
         if row is not None:
             *keys, value = row
             self.note(write, "moved" if False in keys[1:] else "written", keys[0] if keys else None)
@@ -200,7 +204,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
     def _send_declared(self) -> None:
         text, answers = self.chunk.declared.statements_of(self)
         writes, self.declared = self.declared, []
-        cursor = self._send(text)
+        try:
+            cursor = self._send(text)
+        except psycopg2.Error:
+            self.refused = tuple(writes)
+            raise
         if not answers:
             self.written += tuple(writes)
             return
