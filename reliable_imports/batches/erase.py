@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.batches.erasure import Erasure, ErasureKey
 from reliable_imports.errors import ItemsInUse
 from reliable_imports.items.json_check import is_utf8
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED
 

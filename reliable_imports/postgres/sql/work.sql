@@ -160,7 +160,7 @@ SELECT
         SELECT coalesce(run.range_number = 0, false)
         FROM reliable_imports.import_runs AS run
         WHERE run.id = %(run_id)s
-    ) AS are_announced,
+    ) AS are_published,
     item.item_number,
     item.source_data::text,
     item.source_raw,
@@ -184,17 +184,31 @@ ORDER BY
     CASE WHEN pg_catalog.mod(due.round, 2) = 0 THEN -item.item_number ELSE item.item_number END
 
 -- name: due_retry
+-- An item that claim_retries would give if nobody else held it.
 SELECT retry.item_number
 FROM reliable_imports.import_retries AS retry
 JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
     AND retry.not_before <= pg_catalog.clock_timestamp()
     AND batch.status = 'processing'
+    AND (
+        retry.completed_before IS NULL
+        OR NOT EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS open_range
+            WHERE open_range.batch_id = retry.batch_id
+                AND open_range.is_open
+        )
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_retries AS other
+            WHERE other.batch_id = retry.batch_id
+                AND other.completed_before IS NULL
+        )
+    )
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: postpone_item
-SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
+SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
 -- name: postpone_retry
 -- For an item that is tried again already.
