@@ -18,8 +18,8 @@ def legal_name(batch_type: str) -> str:
 
 
 def asset_op_name(batch_type: str) -> str:
-    """Of the op that materializes the asset; run config calls it by this name. Words that Dagster keeps for itself, such
-    as `type` and `input`, get a `_`."""
+    """Of the op that materializes the asset; run config calls it by this name. Words that Dagster keeps for itself,
+    such as `type` and `input`, get a `_`."""
     name = legal_name(batch_type)
     return f"{name}_" if name in DISALLOWED_NAMES else name
 

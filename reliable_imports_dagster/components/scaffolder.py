@@ -104,7 +104,7 @@ def _class_name(folder: str) -> str:
     if not name.isidentifier() or "." in folder or batch_type_of(f"{name}Processor") in DISALLOWED_NAMES:
         raise click.ClickException(
             f"no processor can be named after the folder {folder!r}; "
-            "name it with letters, digits and _, not beginning with a digit, and by no word that Dagster or Python keeps "
-            "for itself, such as customer_data"
+            "name it with letters, digits and _, such as customer_data, not beginning with a digit, "
+            "and by no word that Dagster or Python keeps for itself"
         )
     return name
