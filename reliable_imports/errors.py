@@ -48,6 +48,18 @@ from typing import Any
 class ReliableImportsError(Exception):
     """The base of all; catch it to catch whatever this package raises on purpose."""
 
+    def __reduce__(self) -> Any:
+        # As it is, and not made again from its message: it reaches the parent of a process that raised it.
+        return _as_it_was, (type(self), self.args, vars(self))
+
+
+def _as_it_was(
+    kind: type[ReliableImportsError], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> ReliableImportsError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
+
 
 class ConfigurationError(ReliableImportsError):
     """What was asked for cannot be done as asked; nothing was touched."""
