@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import psycopg2
+from typing_extensions import Unpack
 
 from reliable_imports import (
     BatchManager,
@@ -16,18 +17,17 @@ from reliable_imports import (
 )
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import definition_name, reprocess_name
+from reliable_imports_dagster.options import JobOptions, OpOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.run.accept import Accepted, delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.run.config import ReprocessConfig
-from reliable_imports_dagster.run.importing import raise_failure_of
+from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
-from reliable_imports_dagster.run.report import FailRunOn, report
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.run.step import own_id
-from reliable_imports_dagster.run.work import work_batch
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 _OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
-_OP_TAGS = {"dagster/kind/postgres": "", "dagster/kind/python": ""}
 _OPTIONAL_INT: Any = dg.Optional[int]
 
 
@@ -39,12 +39,13 @@ def build_reprocess_job(
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+    **options: Unpack[JobOptions],
 ) -> dg.JobDefinition:
     """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
 
     See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each
     batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
-    left open. Safe to launch twice: an item is taken once.
+    left open. Safe to launch twice: an item is taken once. The options are those of `JobOptions`.
     """
     work = _Reprocess(packages, batch_type, translator, fail_run_on)
 
@@ -52,7 +53,7 @@ def build_reprocess_job(
         # Not the name that `build_reprocess_op` gives: a team may have one of those beside this job.
         name=definition_name(f"{reprocess_name(batch_type)}_job"),
         out=_OUT,
-        tags=_OP_TAGS,
+        **op_arguments(options),
         pool=pool,
     )
     def reprocess(
@@ -67,6 +68,7 @@ def build_reprocess_job(
         name=name,
         description=f"Runs failed items{of_type} again: those of one batch, or all outstanding {which}.",
         executor_def=executor,
+        **job_arguments(options),
     )
     def reprocess_job() -> None:
         reprocess.alias(name)()
@@ -82,6 +84,7 @@ def build_reprocess_op(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
+    **options: Unpack[OpOptions],
 ) -> dg.OpDefinition:
     """The op of `build_reprocess_job`, for jobs of a team's own making.
 
@@ -89,6 +92,7 @@ def build_reprocess_op(
     without it, the config says what is. Its input `after` is for the order of ops.
 
     Args:
+        options: see `OpOptions`.
         name: of its definition, `reprocess_failed_items_op` or `reprocess_<type>_op` by default; two need two names.
     """
     work = _Reprocess(packages, batch_type, translator, fail_run_on)
@@ -100,7 +104,7 @@ def build_reprocess_op(
             "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole lineage counts."),
         },
         out=_OUT,
-        tags=_OP_TAGS,
+        **op_arguments(options),
         pool=pool,
     )
     def reprocess(
@@ -153,9 +157,10 @@ class _Reprocess:
                     batch_id = _take(context, manager, line, self._batch_type, config)
                 if batch_id is None:
                     continue
-                summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary, self._keys[summary.batch_type]).events()
-                summaries.append(summary)
+                key = self._keys[manager.get_batch(batch_id).batch_type]
+                told = work_and_report(context, manager, Accepted(batch_id), key)
+                yield from told.events()
+                summaries.append(told.summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
             except Exception:  # such as a processor's set-up: one line must not keep the others waiting

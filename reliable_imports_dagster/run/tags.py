@@ -26,8 +26,6 @@ FILE = "reliable_imports/file"
 OUTCOME = "reliable_imports/outcome"
 """The batch's status when the run left it; `interrupted` if the run did not come to its end."""
 
-PROCESSING = "processing"
-"""Of a re-execution, until it has an outcome of its own: it begins with the tags of the run that it repeats."""
 INTERRUPTED = "interrupted"
 NOTHING_TO_DO = "nothing_to_do"
 """Of a run that was given a finished batch, and has worked no other."""

@@ -40,7 +40,7 @@ def table_metadata(
     told: dict[str, Any] = {}
 
     def ask(tell: Callable[[Any], Mapping[str, Any]]) -> None:
-        """Each in a transaction of its own: one that is refused keeps nothing from the others."""
+        """In a transaction of its own: what is refused there keeps nothing from the others."""
         try:
             with _impatient(connection) as cursor:
                 told.update(tell(cursor))
@@ -49,8 +49,8 @@ def table_metadata(
 
     try:
         with connect(manager.dsn) as connection:
-            ask(lambda cursor: _name(cursor, table))
-            ask(lambda cursor: _lineage(cursor, table, {key: name for key, name in tables.items() if key != asset_key}))
+            others = {key: name for key, name in tables.items() if key != asset_key}
+            ask(lambda cursor: {**_name(cursor, table), **_lineage(cursor, table, others)})
             ask(lambda cursor: _row_count(cursor, table))
             if partition is not None:
                 ask(lambda cursor: _partition_row_count(cursor, batch_type, partition))

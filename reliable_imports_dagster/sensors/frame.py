@@ -130,8 +130,8 @@ def choose(
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
-    """What is known of the runs of a line.
+class Past:
+    """What is known of the runs of a line, or of a file.
 
     Attributes:
         busy: who is at work on it.
@@ -145,25 +145,28 @@ class _Past:
 
 
 def _why_not(
-    candidate: Candidate, past: _Past, registry: ProcessorRegistry, exclude_batch_types: Container[str]
+    candidate: Candidate, past: Past, registry: ProcessorRegistry, exclude_batch_types: Container[str]
 ) -> str | None:
     if candidate.batch_type not in registry:
         return f"no processor for {candidate.batch_type!r} in this code location"
     if candidate.batch_type in exclude_batch_types:
         return f"{candidate.batch_type} is left to a person"
+    return why_not_again(past, candidate.job) or candidate.hindrance()
+
+
+def why_not_again(past: Past, job: str) -> str | None:
+    """The one decision of all sensors: nothing is launched beside a run that is under way, nor after several that came
+    to nothing; then a person launches *job*."""
     if past.busy is not None:
-        return f"{past.busy} is working on its lineage"
+        return f"{past.busy} is working on it"
     if past.idle_in_a_row >= MAX_IDLE_RUNS:
-        return (
-            f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch "
-            f"{candidate.job} for it"
-        )
-    return candidate.hindrance()
+        return f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch {job} for it"
+    return None
 
 
 def _with_pasts(
     context: dg.SensorEvaluationContext, manager: BatchManager, candidates: Sequence[Candidate]
-) -> Iterator[tuple[Candidate, _Past]]:
+) -> Iterator[tuple[Candidate, Past]]:
     """Dagster and the database are asked for many lines at once, and for no more than are wanted."""
     for start in range(0, len(candidates), _ASKED_AT_ONCE):
         some = candidates[start : start + _ASKED_AT_ONCE]
@@ -179,7 +182,7 @@ def _with_pasts(
             yield candidate, _past(candidate.line, of_lineage[str(candidate.line)], activity, context.sensor_name)
 
 
-def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> _Past:
+def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> Past:
     """
     Args:
         records: the Dagster runs of the lineage, the newest first.
@@ -197,7 +200,7 @@ def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity,
         elif run.tags.get("dagster/sensor_name") == sensor_name:
             idle_runs += 1
             idle_in_a_row += since_progress
-    return _Past(busy, idle_runs, idle_in_a_row)
+    return Past(busy, idle_runs, idle_in_a_row)
 
 
 def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:

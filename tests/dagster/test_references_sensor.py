@@ -213,7 +213,7 @@ def test_a_line_that_somebody_works_is_left_alone(references: Daemon, sell: Impo
         " VALUES (1, 'cli', 'resume', 'elsewhere', 1)"
     )
 
-    assert "another process is working on its lineage" in references.reason()
+    assert "another process is working on it" in references.reason()
 
 
 def test_a_run_of_a_sensor_that_repaired_nothing_is_green_with_a_red_check(
