@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         SourceError,
         SourceUnavailable,
         TransientError,
+        TryEnded,
         UnknownBatch,
         UnknownBatchType,
         UnknownReason,
@@ -58,13 +59,26 @@ if TYPE_CHECKING:
         LogEntry,
         OutstandingReason,
         RunRecord,
+        TriedItem,
+        TriedReason,
+        TriedRow,
+        TryReport,
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
-    from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+    from reliable_imports.statuses import (
+        BatchStatus,
+        ItemStatus,
+        Outcome,
+        RunMode,
+        Runner,
+        RunOutcome,
+        Stage,
+        TryOutcome,
+    )
     from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
@@ -121,6 +135,12 @@ __all__ = [
     "Stage",
     "TableProcessor",
     "TransientError",
+    "TriedItem",
+    "TriedReason",
+    "TriedRow",
+    "TryEnded",
+    "TryOutcome",
+    "TryReport",
     "UniqueIndex",
     "UnknownBatch",
     "UnknownBatchType",
@@ -169,6 +189,7 @@ _MODULES = {
         "SourceError",
         "SourceUnavailable",
         "TransientError",
+        "TryEnded",
         "UnknownBatch",
         "UnknownBatchType",
         "UnknownReason",
@@ -187,6 +208,10 @@ _MODULES = {
         "LogEntry",
         "OutstandingReason",
         "RunRecord",
+        "TriedItem",
+        "TriedReason",
+        "TriedRow",
+        "TryReport",
     ),
     "processor.base": (
         "BaseProcessor",
@@ -208,6 +233,7 @@ _MODULES = {
         "RunOutcome",
         "Runner",
         "Stage",
+        "TryOutcome",
     ),
     "writes.plan": ("UniqueIndex",),
 }

@@ -18,13 +18,12 @@ from itertools import accumulate
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.row_images import RowImages
 from reliable_imports.engine.isolation.transaction import (
     ChunkSpoiled,
     ChunkTooLarge,
     ChunkTransaction,
-    raise_if_not_ours,
 )
-from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.plan import Plan, Write
 from reliable_imports.writes.plans import Plans
@@ -82,12 +81,14 @@ class DeclaredWrites:
         *,
         check_deferred_sql: str | None,
         tries_columns: bool,
+        images: RowImages | None,
     ) -> None:
         """
         Args:
             plans: what is known of the tables that are written to.
             check_deferred_sql: checks an item's deferred constraints at once; None where the database has none.
             tries_columns: few writes have been refused of late, so all are tried as columns first.
+            images: keeps what the rows are before and after; None if nobody asks.
         """
         self.sent = 0
         self.refused = 0
@@ -96,6 +97,7 @@ class DeclaredWrites:
         self._plans = plans
         self._check_deferred_sql = check_deferred_sql
         self._tries_columns = tries_columns
+        self._images = images
         self._waiting: list[ItemRecord] = []
         self._errors: list[WriteError] = []
 
@@ -114,9 +116,13 @@ class DeclaredWrites:
         self.lost = ChunkSpoiled()
         waiting, self._waiting = self._waiting, []
         unsent: list[ItemRecord] = []
+        if self._images is not None:
+            self._images.before([(item, write) for item in waiting for write in item.declared])
         if not self._send_as_columns(waiting):
             rest = self._send_row_by_row(waiting)
             unsent = self._send_as_statements(waiting) if rest is None else rest
+        if self._images is not None:
+            self._images.after()
         self.lost = ChunkTooLarge() if unsent else None
         return unsent
 
@@ -227,23 +233,10 @@ class DeclaredWrites:
 
     def _is_accepted(self, text: str) -> bool:
         """Whether the server took a statement for several items; if not, it is as if it had not been sent."""
-        transaction = self._transaction
-        transaction.send_for_all()
-        savepoint = transaction.new_savepoint()
-        try:
-            transaction.cursor.execute(f"SAVEPOINT {savepoint}; {text}")
-        except psycopg2.Error as error:
-            raise_if_not_ours(error)
-            # After a cancelled statement nobody wants to wait for the same rows once more.
-            if fault_of(error, transaction.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
-                transaction.error = transaction.error or error
-                raise
-            if error.pgcode == _ALTERED:
-                self._plans.forget()
-            transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-            return False
-        transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
-        return True
+        error = self._transaction.try_out(text)
+        if error is not None and error.pgcode == _ALTERED:
+            self._plans.forget()
+        return error is None
 
     def _take(self, items: Sequence[ItemRecord]) -> None:
         """The writes of these items were taken as they are."""

@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -81,6 +82,26 @@ class ChunkTransaction:
                 self.error = self.error or error
                 raise
         return self.cursor
+
+    def try_out(self, text: str) -> psycopg2.Error | None:
+        """Send a statement of the framework's own under a savepoint: if it is refused, it is as if it was not sent.
+
+        Returns the error of a statement that was refused; raises what is not the statement's fault.
+        """
+        self.send_for_all()
+        savepoint = self.new_savepoint()
+        try:
+            self.cursor.execute(f"SAVEPOINT {savepoint}; {text}")
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            # After a cancelled statement nobody wants to wait for the same rows once more.
+            if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
+                self.error = self.error or error
+                raise
+            self.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+            return error
+        self.pending = f"RELEASE SAVEPOINT {savepoint}; "
+        return None
 
     def require_open(self) -> None:
         """Raise unless the transaction is open and sound, as far as the driver knows."""

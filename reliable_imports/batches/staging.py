@@ -1,0 +1,113 @@
+"""The items of a try: of a batch that is made as for a run, and rolled back as soon as its items are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from reliable_imports.batches.column_check import ColumnCheck
+from reliable_imports.batches.create import insert_batch, store_items
+from reliable_imports.batches.deliveries import Offer
+from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches.read import read_batch
+from reliable_imports.batches.reprocess import make_reprocess_batch
+from reliable_imports.batches.request import ReprocessRequest
+from reliable_imports.engine.work.attempt import StoredItem
+from reliable_imports.models import Batch
+from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
+from reliable_imports.postgres.queries import load
+from reliable_imports.processor.base import BaseProcessor
+
+_TRYING = load("trying.sql")
+
+
+class StagedItem(NamedTuple):
+    """An item that is to be tried.
+
+    Attributes:
+        batch_id, item_number: of the item that it repeats; None if it repeats none.
+        failed_before: for which reason that one has failed.
+    """
+
+    stored: StoredItem
+    batch_id: int | None
+    item_number: int | None
+    failed_before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is to be tried.
+
+    Attributes:
+        batch: it may have been rolled back already.
+        total_items: how many items there are, of which these may be a sample.
+        warnings: what people should know of them, a sentence each.
+    """
+
+    batch: Batch
+    total_items: int
+    items: Sequence[StagedItem]
+    warnings: Sequence[str]
+
+
+def stage_delivery(connection: Connection, offer: Offer, processor: type[BaseProcessor], sample: int | None) -> Staged:
+    """Items that are in no batch: a list, or a file.
+
+    Raises:
+        SourceError: the source cannot be split into items.
+    """
+    with _rolled_back(connection) as cursor:
+        batch_id = insert_batch(cursor, offer)
+        assert batch_id is not None  # a try has no idempotency key
+        keying, check = Keying.of(processor), ColumnCheck.of(processor)
+        total, warnings = store_items(cursor, batch_id, offer, keying, check, processor.source_options.max_items)
+        return _read(cursor, batch_id, total, warnings, sample)
+
+
+def stage_batch(connection: Connection, batch_id: int, sample: int | None) -> Staged:
+    """All items of a batch that is there. Raises UnknownBatch."""
+    with _rolled_back(connection) as cursor:
+        return _read(cursor, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
+
+
+def stage_reprocess(
+    connection: Connection,
+    batch_id: int,
+    request: ReprocessRequest,
+    processor: type[BaseProcessor],
+    sample: int | None,
+) -> Staged | None:
+    """Items of a lineage that a request names, so many for each reason; None if there are none."""
+    with _rolled_back(connection) as cursor:
+        keying, options = Keying.of(processor), processor.source_options
+        new_batch_id = make_reprocess_batch(cursor, batch_id, request, keying, options, sample=sample)
+        if new_batch_id is None:
+            return None
+        return _read(cursor, new_batch_id, read_batch(cursor, new_batch_id).total_items, (), None)
+
+
+def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
+    wanted = sample if sample is not None and sample < total else None
+    cursor.execute(_TRYING["items"], {"batch_id": batch_id, "total": total, "sample": wanted})
+    items = []
+    for row in cursor.fetchall():
+        *columns, repeats_batch, repeats_item, failed_before = row
+        stored = StoredItem(*columns)
+        if stored.raw is not None:
+            stored = stored._replace(raw=bytes(stored.raw))
+        items.append(StagedItem(stored, repeats_batch, repeats_item, failed_before))
+    return Staged(read_batch(cursor, batch_id), total, items, warnings)
+
+
+@contextmanager
+def _rolled_back(connection: Connection) -> Iterator[Any]:
+    """A cursor in a transaction that is never committed."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN)
+            yield cursor
+    finally:
+        roll_back(connection)
