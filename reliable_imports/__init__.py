@@ -9,6 +9,8 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         InvalidProcessor,
         InvalidRow,
         ItemError,
+        ItemsInUse,
         ItemTimeout,
         KilledWorker,
         NullInKey,
@@ -97,6 +100,7 @@ __all__ = [
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
+    "Erasure",
     "Failure",
     "FailureReason",
     "IdempotencyKeyTaken",
@@ -110,6 +114,7 @@ __all__ = [
     "ItemRecord",
     "ItemStatus",
     "ItemTimeout",
+    "ItemsInUse",
     "KilledWorker",
     "LogEntry",
     "NullInKey",
@@ -117,6 +122,8 @@ __all__ = [
     "OutstandingReason",
     "ProcessorRegistry",
     "ProcessorWarning",
+    "Purge",
+    "PurgeRequest",
     "ReliableImportsError",
     "ReprocessRequest",
     "RunInterrupted",
@@ -155,6 +162,11 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
+    "batches.erasure": ("Erasure",),
+    "batches.purge": (
+        "Purge",
+        "PurgeRequest",
+    ),
     "batches.request": (
         "ReprocessRequest",
         "WhichItems",
@@ -177,6 +189,7 @@ _MODULES = {
         "InvalidRow",
         "ItemError",
         "ItemTimeout",
+        "ItemsInUse",
         "KilledWorker",
         "NullInKey",
         "ProcessorWarning",

@@ -33,6 +33,8 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import Offer, SameContent
+    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
     from reliable_imports.models import TryReport
@@ -445,6 +447,79 @@ class BatchManager:
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+
+    # Taking data out
+
+    def erase(
+        self,
+        batch_type: str,
+        key: str | Mapping[str, Any],
+        *,
+        alike: bool = False,
+        requested_by: str | None = None,
+        note: str | None = None,
+    ) -> Erasure:
+        """Take everything of a person out of the tables of this package; the rows of their items stay, and all counts.
+
+        It goes for every item of the type that has the key, in all batches, and for all that repeat it: source data,
+        results, messages, tracebacks, log lines. Texts beside them, such as a batch's note, lose the key's values, and
+        others that stand in no other item of these lineages, if they have at least six characters. All of it is one
+        transaction; repeated, it does nothing. The targets' rows are the team's own, and stay.
+
+        Args:
+            key: the value of a key of one field, or values by field; see `ErasureKey.of`.
+            alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
+            requested_by, note: kept in the audit log; do not name the person there.
+
+        Raises:
+            UnknownBatchType: no processor has this type, and only it knows the key.
+            ConfigurationError: the processor has no such field.
+            ItemsInUse: some of the items are pending or being processed; nothing was erased.
+        """
+        from reliable_imports.batches.erase import erase
+        from reliable_imports.batches.erasure import ErasureKey
+
+        require_texts(requested_by=requested_by, note=note)
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
+        """What `erase` would take, and nothing is changed."""
+        from reliable_imports.batches.erase import find
+        from reliable_imports.batches.erasure import ErasureKey
+
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return find(connection, batch_type, wanted, alike=alike)
+
+    def count_erased(self, batch_id: int) -> int:
+        """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
+        from reliable_imports.batches.erase import count_erased
+
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return count_erased(connection, batch_id)
+
+    def purge(self, request: PurgeRequest, *, on_progress: PurgeProgress | None = None) -> Purge:
+        """Take the data of the items of old batches out of the tables; counts, reasons and the log of batches stay.
+
+        Items that are outstanding, and those that are being repeated, keep their data. Works in slices, each a short
+        transaction of its own: it may be interrupted and repeated at any time, and several may go on at once.
+        """
+        from reliable_imports.batches.purge import purge
+
+        require_texts(batch_type=request.batch_type, requested_by=request.requested_by)
+        with self._connection() as connection:
+            return purge(connection, request, on_progress)
+
+    def find_to_purge(self, request: PurgeRequest) -> Purge:
+        """What `purge` would look at: batches, and items at most; nothing is changed."""
+        from reliable_imports.batches.purge import Purge, old_batches
+
+        with self._connection() as connection:
+            found = old_batches(connection, request)
+        return Purge(len(found), sum(items for _, items in found))
 
     # For an orchestrator
 

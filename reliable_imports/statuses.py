@@ -16,6 +16,10 @@ class Word(str, Enum):
         return str(self.value)
 
 
+DATA_ERASED = "data erased"
+"""What stands where something of an item stood that was erased. The triggers of the tables know it."""
+
+
 class BatchStatus(Word):
     PENDING = "pending"
     PROCESSING = "processing"
@@ -115,16 +119,16 @@ MOVES_OF_A_SUSPECT = (
         "The announcement of the dead run makes the range suspect all the same.",
     ),
     Move(
-        "suspect", None, "trust", "The worker that has tried all items of the range.",
+        "suspect", None, "clear_range", "The worker that has tried all items of the range.",
         "The range is tried item by item, which is slow and does no harm.",
     ),
-    Move("suspect", None, "trust_retries", "Likewise, for items that are tried again.", "Likewise."),
+    Move("suspect", None, "clear_retries", "Likewise, for items that are tried again.", "Likewise."),
     Move(
-        "suspect", "suspect", "put_off", "The worker that meets an item with which two workers were lost.",
+        "suspect", "suspect", "postpone_suspect", "The worker that meets an item with which two workers were lost.",
         "It would be tried, and take the next worker along.",
     ),
     Move(
-        "suspect", None, "trust_all", "Whoever closes or cancels the batch.",
+        "suspect", None, "clear_all", "Whoever closes or cancels the batch.",
         "Nothing: nobody looks at the suspects of a batch that has ended.",
     ),
 )  # fmt: skip

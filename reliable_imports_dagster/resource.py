@@ -38,6 +38,12 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
         "Dagster keeps them for good, and shows them to all who may see its UI: not for personal data.",
     )
 
+    report_folder: str | None = Field(
+        default=None,
+        description="A folder in which a page about each batch is written, and linked from its asset, for people "
+        "without a shell. It shows data of failed items, but not of sensitive fields.",
+    )
+
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:
         """A manager on this database that knows the processors of *registry*."""
         return BatchManager(self.dsn, registry=registry, migrate=self.migrate)

@@ -13,6 +13,7 @@ from reliable_imports.batches.read import get_summary
 from reliable_imports.engine.begin import Begun, Identity, begin
 from reliable_imports.engine.end import close_batch, end_run, has_free_range, outcome_of_run, pause_batch
 from reliable_imports.engine.process.child_process import ChildProcess
+from reliable_imports.engine.process.gc_threshold import fewer_collections
 from reliable_imports.engine.process.heartbeat import Heartbeat
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.progress import Progress, ProgressCallback
@@ -55,7 +56,12 @@ def execute(
     """
     stop = StopSignal()
     try:
-        with stop, RunConnection(dsn, batch.id, stop) as connection, _interruptions_told(connection, batch.id):
+        with (
+            stop,
+            fewer_collections(),
+            RunConnection(dsn, batch.id, stop) as connection,
+            _interruptions_told(connection, batch.id),
+        ):
             begun = begin(connection, batch, processor, identity, may_set_up=may_set_up)
             run = Run(dsn, batch, processor, connection, begun, on_progress)
             with run.under_way():

@@ -13,6 +13,7 @@ from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, Fai
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.run.accept import PARTITION, repeated_runs
 from reliable_imports_dagster.run.failed_values import commonest_values, masked_fields
+from reliable_imports_dagster.run.report_page import report_page
 from reliable_imports_dagster.run.step import (
     asset_graph_of,
     has_no_partitions,
@@ -181,9 +182,9 @@ def report(
     run = run_of(context)
     code = None if run is None else run.job_code_origin
     module = None if code is None else getattr(code.repository_origin.code_pointer, "module", None)
-    line = manager.list_runs(lineage=summary.first_batch_id)
+    lineage = manager.list_runs(lineage=summary.first_batch_id)
     run_id = run_id_of(context)
-    runs = [run for run in line if run.batch_id == summary.batch_id]
+    runs = [run for run in lineage if run.batch_id == summary.batch_id]
     own = [run for run in runs if run.dagster_run_id == run_id]
     # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
     did_it = (
@@ -191,7 +192,7 @@ def report(
         or is_unchanged
         or _was_left_untold(runs, summary.batch_id, told_before or ToldBefore(context, asset_key))
     )
-    told = _report(context, manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
+    told = _report(context, manager, summary, asset_key, lineage, own=own, did_it=did_it, module=module)
     if is_unchanged and not own:
         told.metadata["unchanged"] = True
         told = replace(told, data_version=_version_now(context, told) or told.data_version)
@@ -223,7 +224,7 @@ def _report(
     manager: BatchManager,
     summary: BatchSummary,
     asset_key: dg.AssetKey,
-    line: Sequence[RunRecord],
+    lineage: Sequence[RunRecord],
     *,
     own: Sequence[RunRecord],
     did_it: bool,
@@ -231,7 +232,7 @@ def _report(
 ) -> BatchReport:
     """
     Args:
-        line: the runs of all batches of its lineage, oldest first.
+        lineage: the runs of all batches of its lineage, oldest first.
         own: those of this batch by the Dagster run that reports.
         did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
@@ -260,7 +261,9 @@ def _report(
             metadata["commonest_values"] = _values_table(values)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
-    metadata["runs"] = _runs_links(batch, line)
+    if folder := getattr(resource_of(context), "report_folder", None):
+        metadata["report"] = report_page(manager, summary, folder)
+    metadata["runs"] = _runs_links(batch, lineage)
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if summary.source is not None:
@@ -458,11 +461,11 @@ def _launchpad(summary: BatchSummary) -> str:
     return f"/guess/{job}/playground/setup?config={quote(config, safe='')}"
 
 
-def _runs_links(batch: Batch, line: Sequence[RunRecord]) -> dg.MarkdownMetadataValue:
+def _runs_links(batch: Batch, lineage: Sequence[RunRecord]) -> dg.MarkdownMetadataValue:
     """By the runs' ids, as the database knows them: a tag names only one batch of a run that works several."""
-    links = [_runs_link(f"runs of batch {batch.id}", [run for run in line if run.batch_id == batch.id])]
+    links = [_runs_link(f"runs of batch {batch.id}", [run for run in lineage if run.batch_id == batch.id])]
     if batch.reprocess_of is not None:
-        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", line))
+        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", lineage))
     return dg.MetadataValue.md("\n\n".join(links))
 
 

@@ -15,7 +15,7 @@ from reliable_imports_dagster.run.step import run_of
 BATCH_ID = "reliable_imports/batch_id"
 """Of the batch that the run works, or worked last."""
 BATCH_TYPE = "reliable_imports/batch_type"
-LINE = "reliable_imports/line"
+LINEAGE = "reliable_imports/lineage"
 """The first batch of the lineage that the run's batch is in."""
 MODE = "reliable_imports/mode"
 """`import`, `reprocess` or `resume`."""

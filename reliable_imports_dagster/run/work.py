@@ -64,7 +64,7 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batc
         tags.batch_id_tag(batch.batch_type): str(batch.id),
         tags.BATCH_ID: str(batch.id),
         tags.BATCH_TYPE: batch.batch_type,
-        tags.LINE: str(batch.first_batch_id),
+        tags.LINEAGE: str(batch.first_batch_id),
         tags.MODE: mode.value,
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }

@@ -59,7 +59,7 @@ class Candidate:
 
     Attributes:
         batch_id: by which people know it.
-        line: the first batch of its lineage, which is worked by one run at a time.
+        lineage: the first batch of its lineage, which is worked by one run at a time.
         key: its name among the run keys of the sensor.
         generation: grows with every run that comes to work it.
         job: what a person launches for it.
@@ -68,7 +68,7 @@ class Candidate:
     """
 
     batch_id: int
-    line: int
+    lineage: int
     batch_type: str
     key: str
     generation: int
@@ -131,7 +131,7 @@ def choose(
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is known of the runs of a line, or of a file.
+    """What is known of the runs of a lineage, or of a file.
 
     Attributes:
         busy: who is at work on it.
@@ -167,27 +167,27 @@ def why_not_again(past: Past, job: str) -> str | None:
 def _with_pasts(
     context: dg.SensorEvaluationContext, manager: BatchManager, candidates: Sequence[Candidate]
 ) -> Iterator[tuple[Candidate, Past]]:
-    """Dagster and the database are asked for many lines at once, and for no more than are wanted."""
+    """Dagster and the database are asked for many lineages at once, and for no more than are wanted."""
     for start in range(0, len(candidates), _ASKED_AT_ONCE):
         some = candidates[start : start + _ASKED_AT_ONCE]
-        lines = {str(candidate.line) for candidate in some}
-        records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINE: sorted(lines)}))
+        lineages = {str(candidate.lineage) for candidate in some}
+        records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINEAGE: sorted(lineages)}))
         activity = manager.orchestration.lineage_activity(
-            map(int, lines), [record.dagster_run.run_id for record in records]
+            map(int, lineages), [record.dagster_run.run_id for record in records]
         )
-        of_lineage: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
+        of_lineage: dict[str, list[dg.RunRecord]] = {lineage: [] for lineage in lineages}
         for record in records:
-            of_lineage[record.dagster_run.tags[tags.LINE]].append(record)
+            of_lineage[record.dagster_run.tags[tags.LINEAGE]].append(record)
         for candidate in some:
-            yield candidate, _past(candidate.line, of_lineage[str(candidate.line)], activity, context.sensor_name)
+            yield candidate, _past(candidate.lineage, of_lineage[str(candidate.lineage)], activity, context.sensor_name)
 
 
-def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> Past:
+def _past(lineage: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> Past:
     """
     Args:
         records: the Dagster runs of the lineage, the newest first.
     """
-    busy = "another process" if line in activity.live_lineages else None
+    busy = "another process" if lineage in activity.live_lineages else None
     idle_runs = idle_in_a_row = 0
     since_progress = True
     for record in records:
@@ -216,10 +216,10 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
 # Lines whose failures are run again
 
 
-def line_candidate(
+def lineage_candidate(
     key: str, first_batch_id: int, batch_type: str, generation: int, which: WhichItems, **config: Any
 ) -> Candidate:
-    """A line for the job `reprocess_failed_items`, which takes what *which* and the *config* say and no more.
+    """A lineage for the job `reprocess_failed_items`, which takes what *which* and the *config* say and no more.
 
     That nothing was repaired is for the asset check to say, and no reason for a run to fail that nobody has launched.
     """
@@ -229,7 +229,7 @@ def line_candidate(
         **{name: value for name, value in config.items() if value},
     }
     told["fail_run_on"] = "never"
-    run_tags = {tags.LINE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
+    run_tags = {tags.LINEAGE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
 
     def request(run_key: str) -> dg.RunRequest:
         return dg.RunRequest(run_key=run_key, run_config={"ops": {REPROCESS: {"config": told}}}, tags=run_tags)
@@ -247,10 +247,10 @@ def look_through(
     max_runs: int,
     nothing: str,
 ) -> Decision:
-    """Runs for the lines of the next page, as *ask* gives it after the line that the cursor names.
+    """Runs for the lineages of the next page, as *ask* gives it after the lineage that the cursor names.
 
-    The cursor is the last line that was looked at; after the last of all come the first ones again. So every tick does
-    a bounded piece of work, and every line has its turn.
+    The cursor is the last lineage that was looked at; after the last of all come the first ones again. So every tick
+    does a bounded piece of work, and every lineage has its turn.
     """
     after = int(context.cursor or 0)
     page = ask(after)
@@ -258,6 +258,6 @@ def look_through(
         page = ask(0)
     if not page.lineages:
         return dg.SensorResult(skip_reason=nothing.format(looked_at=page.looked_at), cursor=str(page.last or 0))
-    choice = choose(context, manager, registry, [candidate_of(line) for line in page.lineages], max_runs=max_runs)
-    last = page.last if choice.next is None else choice.next.line - 1  # that one is the next tick's first
+    choice = choose(context, manager, registry, [candidate_of(lineage) for lineage in page.lineages], max_runs=max_runs)
+    last = page.last if choice.next is None else choice.next.lineage - 1  # that one is the next tick's first
     return choice.decision(cursor=str(last or 0))

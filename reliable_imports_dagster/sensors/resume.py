@@ -203,7 +203,7 @@ def _candidate(
 
     return Candidate(
         batch_id=batch.batch_id,
-        line=batch.first_batch_id,
+        lineage=batch.first_batch_id,
         batch_type=batch.batch_type,
         key=f"{word}:{batch.batch_id}",
         generation=batch.generation,
@@ -226,7 +226,7 @@ def _request(
         partition_key=_partition_of(batch, repository),
         tags={
             tags.BATCH_ID: str(batch.batch_id),
-            tags.LINE: str(batch.first_batch_id),
+            tags.LINEAGE: str(batch.first_batch_id),
             tags.BATCH_TYPE: batch.batch_type,
         },
     )

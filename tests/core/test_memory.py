@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from reliable_imports import BatchManager, ImportContext, TableProcessor
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.claims import Claim, Claims
 from reliable_imports.postgres.connect import connect, roll_back
@@ -75,6 +75,29 @@ def test_rows_of_ever_new_columns_are_not_remembered(manager: BatchManager, sql:
 
     assert summary.completed_items == 1500
     assert held[0] <= 500
+
+
+def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: BatchManager) -> None:
+    seen: list[int] = []
+
+    class WatchingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            seen.append(gc.get_threshold()[0])
+            if item.source_data["within"]:
+                inner = manager.create_batch("watching", [{"within": False}])
+                manager.process_batch(inner)
+                seen.append(gc.get_threshold()[0])
+            if item.item_number == 2:
+                raise KeyboardInterrupt
+
+    manager.registry.register(WatchingProcessor)
+    before = gc.get_threshold()
+    batch_id = manager.create_batch("watching", [{"within": True}, {"within": False}])
+    with pytest.raises(KeyboardInterrupt):
+        manager.process_batch(batch_id)
+
+    assert gc.get_threshold() == before
+    assert min(seen) > before[0]
 
 
 def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(

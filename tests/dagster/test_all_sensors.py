@@ -103,7 +103,7 @@ class Daemons:
                     continue
                 for request in answer.run_requests or []:
                     assert daemon.run(request).success, "somebody would be woken by a sensor"
-                    launched.append(f"{daemon.sensor.name} {request.tags['reliable_imports/line']}")
+                    launched.append(f"{daemon.sensor.name} {request.tags['reliable_imports/lineage']}")
                 for event in answer.asset_events:
                     self._instance.report_runless_asset_event(event)
         return launched

@@ -76,6 +76,8 @@ def _show_reasons(output: Output, manager: BatchManager, batch_id: int, limit: i
     now = {(each.batch_id, each.reason): each.items for each in outstanding}
     if now != {(batch_id, reason.reason): reason.items for reason in reasons}:
         _show_outstanding(output, batch_id, outstanding, limit)
+    if summary.erased_items and (erased := manager.count_erased(batch_id)):
+        output.say(f"{count(erased, 'failed item')} of the lineage cannot be repeated: data erased")
     if outstanding:
         first = next((each for each in outstanding if each.reason is not None), None)
         by_reason = (

@@ -4,4 +4,5 @@ child_process  one child process, and how it ended
 heartbeat      a heartbeat beside the work, and an eye on a peer that froze
 stop_signal    SIGTERM and SIGINT, heard between two items
 time_limit     a bound on how long one item's code may run
+gc_threshold   fewer garbage collections, which would find nothing
 """

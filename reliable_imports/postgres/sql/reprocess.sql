@@ -180,6 +180,7 @@ JOIN reliable_imports.import_attempts AS ended
     AND ended.is_final
 WHERE batch.first_batch_id = %(first_batch_id)s
     AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
+    AND item.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id

@@ -21,7 +21,8 @@ FROM (
         reason,
         count(*) AS items,
         count(*) FILTER (WHERE retryable) AS retryable_items,
-        min(item_number) AS sample_item_number,
+        -- One that was erased tells nothing.
+        coalesce(min(item_number) FILTER (WHERE erased_at IS NULL), min(item_number)) AS sample_item_number,
         min(finished_at) AS first_seen,
         max(finished_at) AS last_seen
     FROM reliable_imports.import_attempts
