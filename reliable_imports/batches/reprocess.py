@@ -37,30 +37,79 @@ def create_reprocess_batch(
         options: how the processor reads files now; rows that could not be read are read again so.
     """
     with transaction(connection) as cursor:
-        return make_reprocess_batch(cursor, batch_id, request, keying, options)
+        cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
+        first = cursor.fetchone()
+        if first is None:
+            raise UnknownBatch(batch_id)
+        chosen = chosen_by(cursor, batch_id, first[0], request)
+        if request.idempotency_key is not None:
+            cursor.execute(
+                _INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key}
+            )
+            if (known := cursor.fetchone()) is not None:
+                if known[1] != first[0] or known[0] == first[0]:
+                    raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
+                return int(known[0])
+        cursor.execute("SAVEPOINT nothing_taken")
+        cursor.execute(
+            _REPROCESS["insert_reprocess_batch"],
+            {
+                "batch_id": batch_id,
+                "overwrite_newer": request.overwrite_newer,
+                "idempotency_key": request.idempotency_key,
+                "requested_by": request.requested_by,
+                "note": request.note,
+            },
+        )
+        new_batch_id = int(cursor.fetchone()[0])
+        # Waits for chunks that are under way; after this nobody else works on what a cancelled batch left undone.
+        cursor.execute(_REPROCESS["close_cancelled_ranges"], chosen)
+        cursor.execute(_REPROCESS["close_cancelled_retries"], chosen)
+        items = items_of(request)
+        taken, read_again = take(cursor, items, {**chosen, "new_batch_id": new_batch_id}, options)
+        if taken == 0:
+            cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
+            cursor.execute(_REPROCESS["find_open_reprocess"], chosen)
+            open_batch = cursor.fetchone()
+            return None if open_batch is None else int(open_batch[0])
+        seal: dict[str, Any] = {
+            "batch_id": new_batch_id,
+            "total_items": taken,
+            "source_sha256": None,
+            "source_bytes": None,
+            "source_reading": None,
+            "warnings": [],
+        }
+        cursor.execute(_INGEST["seal_batch"], seal)
+        cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
+        if keying is not None:
+            keying.mark_duplicates(cursor, new_batch_id)
+        details: dict[str, Any] = {
+            "items": taken,
+            "reprocess_of": batch_id,
+            "requested_by": request.requested_by,
+            "note": request.note,
+        }
+        if read_again:
+            details["items_read_again"] = read_again
+        for logged_in, message in ((new_batch_id, "reprocess batch created"), (batch_id, "reprocess requested")):
+            cursor.execute(
+                _WORK["insert_log"],
+                {
+                    "batch_id": logged_in,
+                    "run_id": None,
+                    "level": "info",
+                    "message": message,
+                    "details": Json({**details, "batch_id": new_batch_id}),
+                },
+            )
+        return new_batch_id
 
 
-def make_reprocess_batch(
-    cursor: Any,
-    batch_id: int,
-    request: ReprocessRequest,
-    keying: Keying | None,
-    options: SourceOptions | None,
-    *,
-    sample: int | None = None,
-) -> int | None:
-    """Do what `create_reprocess_batch` does in a transaction that is under way.
-
-    Args:
-        sample: take only so many items for each reason that they failed for.
-    """
-    cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
-    first = cursor.fetchone()
-    if first is None:
-        raise UnknownBatch(batch_id)
+def chosen_by(cursor: Any, batch_id: int, first_batch_id: int, request: ReprocessRequest) -> dict[str, Any]:
+    """The request as parameters of the queries that choose items. Raises UnknownReason."""
     chosen = {
-        "sample": sample,
-        "first_batch_id": first[0],
+        "first_batch_id": first_batch_id,
         "which": request.which.value,
         "reasons": None if request.reasons is None else list(request.reasons),
         "exclude_reasons": list(request.exclude_reasons),
@@ -68,78 +117,20 @@ def make_reprocess_batch(
         "from_item": request.from_item,
         "to_item": request.to_item,
     }
-    if request.idempotency_key is not None:
-        cursor.execute(_INGEST["find_delivery"], {"batch_type": first[1], "idempotency_key": request.idempotency_key})
-        if (known := cursor.fetchone()) is not None:
-            if known[1] != first[0] or known[0] == first[0]:
-                raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
-            return int(known[0])
     if request.reasons is not None:
         cursor.execute(_REPROCESS["unknown_reasons"], chosen)
         if (unknown := cursor.fetchone()) is not None:
             raise UnknownReason(unknown[0], batch_id)
-    cursor.execute("SAVEPOINT nothing_taken")
-    cursor.execute(
-        _REPROCESS["insert_reprocess_batch"],
-        {
-            "batch_id": batch_id,
-            "overwrite_newer": request.overwrite_newer,
-            "idempotency_key": request.idempotency_key,
-            "requested_by": request.requested_by,
-            "note": request.note,
-        },
-    )
-    new_batch_id = int(cursor.fetchone()[0])
-    # Waits for chunks that are under way; after this nobody else works on what a cancelled batch left undone.
-    cursor.execute(_REPROCESS["close_cancelled_ranges"], chosen)
-    cursor.execute(_REPROCESS["close_cancelled_retries"], chosen)
-    taken, read_again = _take(cursor, {**chosen, "new_batch_id": new_batch_id}, request, options)
-    if taken == 0:
-        cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
-        cursor.execute(_REPROCESS["find_open_reprocess"], chosen)
-        open_batch = cursor.fetchone()
-        return None if open_batch is None else int(open_batch[0])
-    seal: dict[str, Any] = {
-        "batch_id": new_batch_id,
-        "total_items": taken,
-        "source_sha256": None,
-        "source_bytes": None,
-        "source_reading": None,
-        "warnings": [],
-    }
-    cursor.execute(_INGEST["seal_batch"], seal)
-    cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
-    if keying is not None:
-        keying.mark_duplicates(cursor, new_batch_id)
-    details: dict[str, Any] = {
-        "items": taken,
-        "reprocess_of": batch_id,
-        "requested_by": request.requested_by,
-        "note": request.note,
-    }
-    if read_again:
-        details["items_read_again"] = read_again
-    for logged_in, message in ((new_batch_id, "reprocess batch created"), (batch_id, "reprocess requested")):
-        cursor.execute(
-            _WORK["insert_log"],
-            {
-                "batch_id": logged_in,
-                "run_id": None,
-                "level": "info",
-                "message": message,
-                "details": Json({**details, "batch_id": new_batch_id}),
-            },
-        )
-    return new_batch_id
+    return chosen
 
 
-def _take(
-    cursor: Any, parameters: dict[str, Any], request: ReprocessRequest, options: SourceOptions | None
-) -> tuple[int, int]:
+def items_of(request: ReprocessRequest) -> str:
+    """SQL that chooses items."""
+    return _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
+
+
+def take(cursor: Any, chosen: str, parameters: dict[str, Any], options: SourceOptions | None) -> tuple[int, int]:
     """Put the items into the new batch; how many there are, and of how many the kept bytes can be read now."""
-    chosen = _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
-    if parameters["sample"] is not None:
-        chosen = _REPROCESS["sampled_items"].format(chosen=chosen)
     items = _REPROCESS["repeats"].format(chosen=chosen)
     reading = None
     if options is not None:

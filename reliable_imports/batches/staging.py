@@ -12,7 +12,7 @@ from reliable_imports.batches.create import insert_batch, store_items
 from reliable_imports.batches.deliveries import Offer
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.read import read_batch
-from reliable_imports.batches.reprocess import make_reprocess_batch
+from reliable_imports.batches.reprocess import chosen_by, items_of, take
 from reliable_imports.batches.request import ReprocessRequest
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.models import Batch
@@ -20,6 +20,7 @@ from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 
+_REPROCESS = load("reprocess.sql")
 _TRYING = load("trying.sql")
 
 
@@ -82,11 +83,30 @@ def stage_reprocess(
 ) -> Staged | None:
     """Items of a lineage that a request names, so many for each reason; None if there are none."""
     with _rolled_back(connection) as cursor:
-        keying, options = Keying.of(processor), processor.source_options
-        new_batch_id = make_reprocess_batch(cursor, batch_id, request, keying, options, sample=sample)
-        if new_batch_id is None:
-            return None
-        return _read(cursor, new_batch_id, read_batch(cursor, new_batch_id).total_items, (), None)
+        cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
+        (first_batch_id, _) = cursor.fetchone()
+        chosen = {**chosen_by(cursor, batch_id, first_batch_id, request), "sample": sample}
+        items = items_of(request)
+        cursor.execute(_TRYING["count"].replace("{chosen}", items), chosen)
+        (total,) = cursor.fetchone()
+        if sample is not None:
+            items = _TRYING["sample"].replace("{chosen}", items)
+        cursor.execute(
+            _REPROCESS["insert_reprocess_batch"],
+            {
+                "batch_id": batch_id,
+                "overwrite_newer": request.overwrite_newer,
+                "idempotency_key": None,
+                "requested_by": None,
+                "note": None,
+            },
+        )
+        (new_batch_id,) = cursor.fetchone()
+        taken, _ = take(cursor, items, {**chosen, "new_batch_id": new_batch_id}, processor.source_options)
+        keying = Keying.of(processor)
+        if keying is not None:
+            keying.mark_duplicates(cursor, new_batch_id)
+        return None if taken == 0 else _read(cursor, new_batch_id, total, (), None)
 
 
 def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:

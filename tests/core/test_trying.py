@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +18,11 @@ from reliable_imports import (
     ImportBatchItem,
     ImportContext,
     ReprocessRequest,
+    TryEnded,
     TryOutcome,
     WhichItems,
 )
+from reliable_imports.engine import trial
 from tests.conftest import Sql
 
 TABLES = """
@@ -26,6 +32,8 @@ CREATE TABLE shops (
     town text REFERENCES towns DEFERRABLE, opened date DEFAULT '2020-01-31'
 );
 CREATE TABLE visits (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, shop text);
+CREATE TABLE parents (name text PRIMARY KEY, parent text REFERENCES parents DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE numbers (id integer PRIMARY KEY, name text);
 INSERT INTO towns VALUES ('Ulm');
 INSERT INTO shops (name, size, town) VALUES ('old', 1, 'Ulm'), ('same', 2, 'Ulm');
 """
@@ -49,6 +57,18 @@ class ShopsProcessor(BaseProcessor):
             row = {"name": data["name"], "size": data["size"], "town": data.get("town", "Ulm")}
             ctx.upsert("shops", row, key="name")
         return {"target_table": "shops"}
+
+
+class StopsProcessor(ShopsProcessor):
+    """Waits in the middle of a try, to be interrupted."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any]:
+        result = super().process_item(item, ctx)
+        if item.source_data["name"] == "stop":
+            ctx.fetch_value("SELECT 1")
+            print("reached", flush=True)
+            sys.stdin.readline()
+        return result
 
 
 class MailsProcessor(ShopsProcessor):
@@ -199,3 +219,126 @@ def test_completed_items_tell_what_would_come_out_differently(manager: BatchMana
     assert (tried.changed, tried.unchanged) == (1, 2)
     assert manager.try_items("shops", batch_id).changed == 1
     assert Contents(sql)() == before
+
+
+STOP = [{"name": f"n{number}", "size": 1} for number in range(1200)] + [{"name": "stop", "size": 1}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_of_a_try_that_was_ended(contents: Contents, database: str, sql: Sql, number: int) -> None:
+    before = contents()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.core.test_trying", database],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "reached\n"
+        child.send_signal(number)
+        if number == signal.SIGKILL:
+            assert child.wait(timeout=60) == -signal.SIGKILL
+            assert contents() == before
+        _, said = child.communicate("\n", timeout=60)
+    assert "KeyboardInterrupt" in said or child.returncode == -number
+    assert sql("SELECT count(*) FROM shops WHERE name = 'n1'") == [(0,)]
+
+
+def test_items_that_no_processor_sees_are_told_as_in_a_run(
+    manager: BatchManager, contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShopsProcessor, "natural_key", ("name",))
+    file = tmp_path / "shops.jsonl"
+    file.write_text('{"name": "one", "size": 1}\nnonsense\n{"name": "one", "size": 2}\n')
+    tried = manager.try_items("shops", manager.open_source("shops", file))
+    assert [item.outcome for item in tried.items] == [TryOutcome.SKIPPED, TryOutcome.FAILED, TryOutcome.CREATED]
+    assert "item 3 of this batch has the same natural key" in (tried.items[0].words or "")
+    assert "UnreadableItem" in (tried.items[1].words or "")
+
+
+def test_an_item_that_waits_for_a_later_one_is_tried_again(manager: BatchManager, contents: Contents) -> None:
+    manager.registry.register(ParentsProcessor)
+    chain = [{"name": f"n{number}", "parent": f"n{number + 1}"} for number in range(5)]
+    tried = manager.try_items("parents", [*chain, {"name": "n5"}, {"name": "lost", "parent": "nobody"}])
+    assert (tried.created, tried.failed) == (6, 1)
+    assert tried.items[6].outcome is TryOutcome.FAILED
+
+
+class ParentsProcessor(BaseProcessor):
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.upsert("parents", item.source_data, key="name")
+
+
+def test_tables_that_only_the_setup_makes_are_there_and_are_not_left(
+    manager: BatchManager, contents: Contents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sql: Sql
+) -> None:
+    setup = tmp_path / "setup.sql"
+    setup.write_text("CREATE TABLE IF NOT EXISTS more (name text PRIMARY KEY);")
+    monkeypatch.setattr(MoreProcessor, "setup_sql", setup)
+    manager.registry.register(MoreProcessor)
+    assert manager.try_items("more", [{"name": "a"}]).created == 1
+    assert sql("SELECT to_regclass('more')") == [(None,)]
+    setup.write_text("CREATE TABLE nonsense nonsense")
+    with pytest.raises(TryEnded, match="set-up"):
+        manager.try_items("more", [{"name": "a"}])
+
+
+class MoreProcessor(BaseProcessor):
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.upsert("more", item.source_data, key="name")
+
+
+def test_hooks_that_tell_of_a_batch_are_not_called(
+    manager: BatchManager, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(ShopsProcessor, "on_batch_start", lambda *args: called.append("start"))
+    monkeypatch.setattr(ShopsProcessor, "on_item_error", lambda *args: called.append("error"))
+    monkeypatch.setattr(ShopsProcessor, "on_batch_complete", lambda *args: called.append("complete"))
+    monkeypatch.setattr(ShopsProcessor, "prepare_item", lambda self, item: called.append("prepare"))
+    manager.try_items("shops", [{"name": "huge", "size": 100}])
+    assert called == ["prepare", "start"]
+
+
+def test_a_long_try_lets_go_of_rows_and_says_what_may_be_missing_for_it(
+    manager: BatchManager, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "_LONGEST_SECONDS", 0.0)
+    manager.registry.register(ParentsProcessor)
+    items = [{"name": f"n{number}"} for number in range(1000)]
+    tried = manager.try_items("parents", [*items, {"name": "child", "parent": "n1"}])
+    assert (tried.created, tried.failed) == (1000, 1)
+    assert tried.items[1000].may_lack_rows
+
+
+def test_one_item_that_ends_the_transaction_fails_alone(manager: BatchManager, contents: Contents) -> None:
+    manager.registry.register(SpoilsProcessor)
+    tried = manager.try_items("spoils", [{"name": "a"}, {"name": "spoil"}, {"name": "b"}])
+    assert [item.outcome.value for item in tried.items] == ["created", "failed", "created"]
+
+
+class SpoilsProcessor(BaseProcessor):
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        if item.source_data["name"] == "spoil":
+            ctx.execute("SELECT 1")
+            ctx._database.chunk.transaction.connection.cursor().execute("ROLLBACK")  # type: ignore[attr-defined]
+        ctx.upsert("parents", item.source_data, key="name")
+
+
+def test_a_key_that_is_no_value_of_its_column_fails_its_item_alone(manager: BatchManager, contents: Contents) -> None:
+    manager.registry.register(NumbersProcessor)
+    tried = manager.try_items("numbers", [{"id": 1, "name": "a"}, {"id": "x", "name": "b"}, {"id": 2, "name": "c"}])
+    assert [item.outcome.value for item in tried.items] == ["created", "failed", "created"]
+
+
+class NumbersProcessor(BaseProcessor):
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.upsert("numbers", item.source_data, key="id")
+
+
+if __name__ == "__main__":
+    starting = BatchManager(sys.argv[1])
+    starting.registry.register(StopsProcessor)
+    starting.try_items("stops", STOP)

@@ -17,6 +17,7 @@ from reliable_imports.cli.invocation import (
 from reliable_imports.cli.outcome import tell_outcome
 from reliable_imports.cli.progress import process_with_progress
 from reliable_imports.cli.text import count, number
+from reliable_imports.cli.trying import tell_try, try_options
 
 
 @click.command(short_help="Run the failed items of a batch again.")
@@ -34,6 +35,7 @@ from reliable_imports.cli.text import count, number
     is_flag=True,
     help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
+@try_options
 @click.option("--note", metavar="TEXT", help="Why; kept with the new batch.")
 @processor_options
 @shared_options
@@ -45,11 +47,17 @@ def reprocess(
     all_items: bool,
     overwrite_newer: bool,
     note: str | None,
+    only_try: bool,
+    sample: int | None,
+    with_effects: bool,
 ) -> None:
     """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
 
     Safe to repeat: an item is taken once, a reprocess batch that was interrupted is resumed, and if nothing is
     outstanding nothing is made. Status 1 if items failed again.
+
+    With --try the items are worked under today's code and rolled back: it says what would come of it. --all --try tells
+    what would come out differently for items that were completed.
     """
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
@@ -59,16 +67,18 @@ def reprocess(
     manager = invocation.manager_with_processors()
     # Before anything is taken: a batch that nobody here can process would be left open.
     manager.registry.get(manager.get_batch(batch_id).batch_type)
-    new_batch_id = manager.create_reprocess_batch(
-        batch_id,
-        ReprocessRequest(
-            which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
-            reasons=reasons or None,
-            overwrite_newer=overwrite_newer,
-            requested_by=requester(),
-            note=note,
-        ),
+    request = ReprocessRequest(
+        which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
+        reasons=reasons or None,
+        overwrite_newer=overwrite_newer,
+        requested_by=requester(),
+        note=note,
     )
+    if only_try:
+        report = manager.try_reprocess(batch_id, request, sample=sample, with_effects=with_effects)
+        tell_try(output, report, f"across the lineage of batch {batch_id}")
+        return
+    new_batch_id = manager.create_reprocess_batch(batch_id, request)
     if new_batch_id is None:
         erased = manager.count_erased(batch_id)
         output.document(

@@ -123,26 +123,6 @@ JOIN reliable_imports.import_items AS item
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
--- name: sampled_items
--- So many for each reason, evenly over all of them, of the items that one of the next two queries chooses; for a try,
--- which need not read the others.
-SELECT placed.batch_id, placed.item_number, placed.attempts
-FROM (
-    SELECT
-        chosen.batch_id,
-        chosen.item_number,
-        chosen.attempts,
-        row_number() OVER (PARTITION BY failure.reason ORDER BY chosen.batch_id, chosen.item_number) AS place,
-        count(*) OVER (PARTITION BY failure.reason) AS places
-    FROM ({chosen}) AS chosen
-    LEFT JOIN reliable_imports.import_attempts AS failure
-        ON failure.batch_id = chosen.batch_id
-        AND failure.item_number = chosen.item_number
-        AND failure.is_final
-        AND failure.outcome = 'failed'
-) AS placed
-WHERE placed.place * %(sample)s / placed.places <> (placed.place - 1) * %(sample)s / placed.places
-
 -- name: outstanding_items
 -- Failed items of the lineage that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch
 -- that is still worked are left to it.

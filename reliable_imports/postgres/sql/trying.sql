@@ -39,3 +39,37 @@ ORDER BY item.item_number
 -- name: nothing_is_written
 -- Whether the transaction has changed nothing so far.
 SELECT pg_catalog.txid_current_if_assigned() IS NULL
+
+-- name: count
+-- Of the items that a request chooses.
+SELECT count(*)
+FROM ({chosen}) AS chosen
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = chosen.batch_id
+    AND item.item_number = chosen.item_number
+WHERE coalesce(item.origin_item_number, item.item_number)
+    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+
+-- name: sample
+-- So many for each reason, evenly over all of them, of the items that a request chooses: a try need not read the others.
+SELECT placed.batch_id, placed.item_number, placed.attempts
+FROM (
+    SELECT
+        chosen.batch_id,
+        chosen.item_number,
+        chosen.attempts,
+        row_number() OVER (PARTITION BY failure.reason ORDER BY chosen.batch_id, chosen.item_number) AS place,
+        count(*) OVER (PARTITION BY failure.reason) AS places
+    FROM ({chosen}) AS chosen
+    JOIN reliable_imports.import_items AS item
+        ON item.batch_id = chosen.batch_id
+        AND item.item_number = chosen.item_number
+    LEFT JOIN reliable_imports.import_attempts AS failure
+        ON failure.batch_id = chosen.batch_id
+        AND failure.item_number = chosen.item_number
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+    WHERE coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+) AS placed
+WHERE placed.place * %(sample)s / placed.places <> (placed.place - 1) * %(sample)s / placed.places
