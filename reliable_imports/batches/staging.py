@@ -87,10 +87,16 @@ def stage_reprocess(
         (first_batch_id, _) = cursor.fetchone()
         chosen = {**chosen_by(cursor, batch_id, first_batch_id, request), "sample": sample}
         items = items_of(request)
-        cursor.execute(_TRYING["count"].replace("{chosen}", items), chosen)
-        (total,) = cursor.fetchone()
+        total = None
         if sample is not None:
-            items = _TRYING["sample"].replace("{chosen}", items)
+            cursor.execute(_TRYING["sample"].replace("{chosen}", items), chosen)
+            found = cursor.fetchall()
+            total = sum({reason: places for *_, reason, places in found}.values())
+            batches, numbers, attempts = (
+                (list(each) for each in list(zip(*found, strict=True))[:3]) if found else ([], [], [])
+            )
+            items = _TRYING["sampled"]
+            chosen |= {"batches": batches, "items": numbers, "attempts": attempts}
         cursor.execute(
             _REPROCESS["insert_reprocess_batch"],
             {
@@ -106,7 +112,7 @@ def stage_reprocess(
         keying = Keying.of(processor)
         if keying is not None:
             keying.mark_duplicates(cursor, new_batch_id)
-        return None if taken == 0 else _read(cursor, new_batch_id, total, (), None)
+        return None if taken == 0 else _read(cursor, new_batch_id, taken if total is None else total, (), None)
 
 
 def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:

@@ -121,3 +121,20 @@ def test_nothing_is_taken_for_a_processor_that_is_not_there(
     assert answer.status == 2
     assert "no processor for batch type 'people'" in answer.err
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
+
+
+def test_a_try_tells_what_a_repair_would_bring_and_keeps_nothing(
+    run: Run, project: Path, failed_batch: int, sql: Sql
+) -> None:
+    _repair(project)
+    before = sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people")
+    answer = run("reprocess", str(failed_batch), "--try")
+    assert (answer.status, answer.err) == (1, "")
+    assert f"tried 5 items of people across the lineage of batch {failed_batch}; nothing was kept" in answer.lines
+    assert "+3 would complete, 2 fail for the same reason, 0 have another reason" in answer.lines
+    assert "ItemRejected" in answer.out
+    sampled = run("reprocess", str(failed_batch), "--try", "--sample", "1", "--json").document
+    assert (sampled["total_items"], sampled["tried_items"], sampled["would_complete"]) == (5, 2, 1)
+    everything = run("reprocess", str(failed_batch), "--all", "--try", "--json").document
+    assert (everything["unchanged"], everything["created"], everything["failed"]) == (1, 3, 2)
+    assert sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people") == before

@@ -40,36 +40,37 @@ ORDER BY item.item_number
 -- Whether the transaction has changed nothing so far.
 SELECT pg_catalog.txid_current_if_assigned() IS NULL
 
--- name: count
--- Of the items that a request chooses.
-SELECT count(*)
-FROM ({chosen}) AS chosen
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = chosen.batch_id
-    AND item.item_number = chosen.item_number
-WHERE coalesce(item.origin_item_number, item.item_number)
-    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
-
 -- name: sample
--- So many for each reason, evenly over all of them, of the items that a request chooses: a try need not read the others.
-SELECT placed.batch_id, placed.item_number, placed.attempts
+-- So many for each reason, evenly over all of them, of the items that a request chooses, and how many there are for that
+-- reason. No source data is read.
+SELECT placed.batch_id, placed.item_number, placed.attempts, placed.reason, placed.places
 FROM (
     SELECT
         chosen.batch_id,
         chosen.item_number,
         chosen.attempts,
+        failure.reason,
         row_number() OVER (PARTITION BY failure.reason ORDER BY chosen.batch_id, chosen.item_number) AS place,
         count(*) OVER (PARTITION BY failure.reason) AS places
     FROM ({chosen}) AS chosen
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = chosen.batch_id
-        AND item.item_number = chosen.item_number
     LEFT JOIN reliable_imports.import_attempts AS failure
         ON failure.batch_id = chosen.batch_id
         AND failure.item_number = chosen.item_number
         AND failure.is_final
         AND failure.outcome = 'failed'
-    WHERE coalesce(item.origin_item_number, item.item_number)
-        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+    WHERE (%(from_item)s::bigint IS NULL AND %(to_item)s::bigint IS NULL)
+        OR EXISTS (
+            SELECT FROM reliable_imports.import_items AS item
+            WHERE item.batch_id = chosen.batch_id
+                AND item.item_number = chosen.item_number
+                AND coalesce(item.origin_item_number, item.item_number)
+                    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+        )
 ) AS placed
 WHERE placed.place * %(sample)s / placed.places <> (placed.place - 1) * %(sample)s / placed.places
+
+-- name: sampled
+SELECT
+    pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
+    pg_catalog.unnest(%(items)s::bigint[]) AS item_number,
+    pg_catalog.unnest(%(attempts)s::integer[]) AS attempts
