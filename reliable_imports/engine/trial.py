@@ -243,7 +243,7 @@ class _Trial:
         for attempt in chunk.attempts:
             self._queue.popleft()
             if attempt.retry is not None:
-                self._again.append(attempt.stored._replace(attempt=attempt.stored.attempt + 1))
+                self._again.append(self._for_another_try(attempt.stored))
                 continue
             self._completed += attempt.outcome is Outcome.COMPLETED
             images = chunk.writes.images
@@ -292,6 +292,14 @@ class _Trial:
             roll_back(self._connection)
             self._began = None
             self._chunks.forget()
+
+    def _for_another_try(self, stored: StoredItem) -> StoredItem:
+        """The item as a run claims it then: it comes after later ones, and is guarded as one that is repeated."""
+        return stored._replace(
+            attempt=stored.attempt + 1,
+            origin_batch_id=stored.origin_batch_id or self._batch.id,
+            origin_item_number=stored.origin_item_number or stored.item_number,
+        )
 
     def _queue_again(self) -> None:
         """Try those again that wait for others, or met what may pass; for the last time if no other was completed."""

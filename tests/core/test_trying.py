@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import subprocess
 import sys
@@ -178,6 +179,41 @@ def test_a_row_without_a_key_is_created(manager: BatchManager, contents: Content
     tried = manager.try_items("shops", [{"name": "old", "visits": True}])
     assert tried.created == 1
     assert tried.items[0].rows[0].after == {"shop": "old"}
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+def test_a_try_says_what_the_run_then_does(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(trial, "_LONGEST_SECONDS", seconds)
+    chance = random.Random(7)
+    items: list[dict[str, Any]] = []
+    for number in range(1500):
+        item: dict[str, Any] = {"name": f"n{number}", "size": chance.choice([1, 2, 99, 100])}
+        if seconds:  # else the rows of earlier items may be gone
+            item["name"] = chance.choice(["old", "same", f"n{chance.randrange(800)}", "skipped"])
+        if number % 500 > 400:
+            item[chance.choice(["own", "returning", "visits"])] = True
+        if chance.random() < 0.01 and not item.get("returning"):
+            item |= {"name": f"lost {number}", "town": "Atlantis"}
+        items.append(item)
+    tried = manager.try_items("shops", items)
+    batch_id = manager.create_batch("shops", items)
+    manager.process_batch(batch_id)
+    done = sql(
+        "SELECT status, reason FROM reliable_imports.import_batch_items WHERE batch_id = %s ORDER BY item_number",
+        batch_id,
+    )
+    completed = {TryOutcome.CREATED, TryOutcome.CHANGED, TryOutcome.UNCHANGED, TryOutcome.COMPLETED}
+    said = [("completed" if each.outcome in completed else each.outcome.value, each.reason) for each in tried.items]
+    assert said == done
+    shops = {
+        row.after["name"]: row.after for item in tried.items for row in item.rows if row.after and row.table == "shops"
+    }
+    stand = sql("SELECT name, size, town FROM shops")
+    assert {name: (row["size"], row["town"]) for name, row in shops.items()}.items() <= {
+        name: (size, town) for name, size, town in stand
+    }.items()
 
 
 def test_effects_outside_the_database_are_tried_only_on_request(manager: BatchManager, contents: Contents) -> None:
