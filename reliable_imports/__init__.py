@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
+        AmbiguousReason,
         BatchFinished,
         ConfigurationError,
         ContextMisuse,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyImported",
+    "AmbiguousReason",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
@@ -167,13 +169,14 @@ _MODULES = {
         "Purge",
         "PurgeRequest",
     ),
-    "batches.request": (
+    "batches.repeats.request": (
         "ReprocessRequest",
         "WhichItems",
     ),
     "batches.verify": ("Verification",),
     "errors": (
         "AlreadyImported",
+        "AmbiguousReason",
         "BatchFinished",
         "ConfigurationError",
         "ContextMisuse",

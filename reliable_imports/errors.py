@@ -5,6 +5,7 @@
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
     │   ├── UnknownReason
+    │   ├── AmbiguousReason
     │   ├── BatchFinished
     │   ├── ItemsInUse
     │   ├── InvalidParams
@@ -42,6 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class ReliableImportsError(Exception):
@@ -74,6 +76,13 @@ class UnknownReason(ConfigurationError):
             f"no item of batch {batch_id} failed for reason {reason!r}; "
             f"`reliable-imports failures {batch_id}` lists the reasons"
         )
+
+
+class AmbiguousReason(ConfigurationError):
+    def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
+        self.prefix = prefix
+        self.reasons = list(reasons)
+        super().__init__(f"{prefix!r} begins several reasons: {', '.join(reasons)}; give more of the one that is meant")
 
 
 class BatchFinished(ConfigurationError):
@@ -314,11 +323,20 @@ class InvalidRow(ItemError):
     def __init__(self, problems: Mapping[str, str], kinds: Mapping[str, str]) -> None:
         self.problems = dict(problems)
         self.kinds = dict(kinds)
+        self.faults: tuple[Any, ...] = ()  # with what a model says besides, which is not for the message
         super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems.items()))
 
 
 class ContextMisuse(ItemError):
-    """The processor used its ImportContext for what would endanger other items, such as COMMIT."""
+    """The processor used its ImportContext for what would endanger other items, such as COMMIT.
+
+    Attributes:
+        about: the table and column that it is about, if it is about one.
+    """
+
+    def __init__(self, message: str, *, about: str | None = None) -> None:
+        self.about = about
+        super().__init__(message)
 
 
 class UnusableTarget(ItemError):

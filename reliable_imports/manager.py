@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
+
 from reliable_imports.batches import control, read, verify
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
+from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import ConfigurationError
+from reliable_imports.errors import ConfigurationError, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
+from reliable_imports.log import logger
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -312,6 +315,33 @@ class BatchManager:
             staged = stage_reprocess(connection, batch_id, request or ReprocessRequest(), processor, sample)
         return TryReport(batch_type, 0, ()) if staged is None else self._try(staged)
 
+    def try_failures(
+        self,
+        batch_type: str,
+        request: ReprocessRequest | None = None,
+        *,
+        sample: int | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Do what `try_reprocess` does for every lineage of a type with something outstanding.
+
+        Raises:
+            UnknownReason: nothing of any lineage failed for one of the request's reasons.
+        """
+        from reliable_imports.models import TryReport
+
+        reports = []
+        unknown: UnknownReason | None = None
+        for first_batch_id in self.open_lineages(batch_type):
+            try:
+                reports.append(self.try_reprocess(first_batch_id, request, sample=sample, with_effects=with_effects))
+            except UnknownReason as error:  # nothing of this lineage failed for it; another may have
+                unknown = error
+        if unknown is not None and not reports:
+            raise unknown
+        items = [item for report in reports for item in report.items]
+        return TryReport(batch_type, sum(report.total_items for report in reports), items)
+
     def _triable(self, batch_type: str, sample: int | None, with_effects: bool) -> type[BaseProcessor]:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
@@ -337,7 +367,8 @@ class BatchManager:
         """Work the batch until nothing is left to claim, and return how it stands then.
 
         May be called again at any time and from several processes at once: they share the batch, each item is done
-        once. On a finished batch it changes nothing.
+        once. On a finished batch it changes nothing. Of a batch with a canary, it works the first few items for each
+        reason, and then the rest of what is repaired.
 
         Args:
             on_progress: called with a summary about twice a second, and at the end.
@@ -348,22 +379,47 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.begin import Identity
-        from reliable_imports.engine.run import execute
-
-        runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
         if batch.status.is_final:
             return self.get_summary(batch_id)
+        summary = self._run(batch, on_progress, dagster_run_id)
+        if batch.is_canary and summary.status is BatchStatus.PROCESSING:
+            from reliable_imports.batches.repeats.canary import take_rest
+
+            with self._connection() as connection:
+                goes_on = take_rest(connection, batch_id, processor)
+            if goes_on:
+                return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+        if summary.status.is_final:
+            try:
+                with self._connection() as connection:
+                    self._settle(connection, batch.batch_type)
+            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+                facts = {"batch_id": batch_id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
+        return summary
+
+    def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
+        """Work a batch once, until nothing is left to claim."""
+        from reliable_imports.engine.begin import Identity
+        from reliable_imports.engine.run import execute
+
         return execute(
             self.dsn,
             batch,
-            processor_for(processor, batch),
-            Identity(runner, dagster_run_id),
+            processor_for(self.registry.get(batch.batch_type), batch),
+            Identity(self._runner if dagster_run_id is None else Runner.DAGSTER, dagster_run_id),
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
+
+    def _settle(self, connection: Connection, batch_type: str) -> None:
+        """See to the failures that batches of the type have settled."""
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.repeats.settling import settle
+
+        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -398,21 +454,23 @@ class BatchManager:
         an item is taken once. If all that was asked for is in an open reprocess batch already, that batch's id is
         returned; if nothing is outstanding, None.
 
-        Rows of a file that could not be read are read again as the processor's `source_options` say now.
+        Rows of a file that could not be read are read again as the processor's `source_options` say now. What was
+        delivered again since, and completed under the same natural key, is settled and not taken.
 
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
+            AmbiguousReason: one of the request's reasons is the beginning of several.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        from reliable_imports.batches.duplicates import Keying
-        from reliable_imports.batches.reprocess import create_reprocess_batch
+        from reliable_imports.batches.repeats.reprocess import create_reprocess_batch
 
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
-            keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
+            if processor is not None:
+                self._settle(connection, batch_type)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
 
     def reprocess_batch(
         self,
@@ -442,7 +500,7 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
-            from reliable_imports.batches.reprocess import last_of_lineage
+            from reliable_imports.batches.repeats.reprocess import last_of_lineage
 
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
@@ -549,6 +607,15 @@ class BatchManager:
         with self._connection() as connection:
             return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
 
+    def sensitive_fields(self, batch_id: int) -> frozenset[str]:
+        """The fields that the processors of the batch's lineage called sensitive when they worked it.
+
+        What shows an item leaves their values out; see `reliable_imports.items.redaction`. Raises UnknownBatch.
+        """
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return read.sensitive_fields(connection, batch_id)
+
     def failure_reasons(self, batch_id: int) -> list[FailureReason]:
         """Why items of the batch failed, the most frequent reason first, with a sample each. Raises UnknownBatch."""
         with self._connection() as connection:
@@ -585,6 +652,17 @@ class BatchManager:
         """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.repeated_items(connection, batch_id)
+
+    def open_lineages(self, batch_type: str) -> list[int]:
+        """The first batches of the type's lineages with something outstanding, or with a repeat that has not ended."""
+        require_texts(batch_type=batch_type)
+        with self._connection() as connection:
+            return read.open_lineages(connection, batch_type)
+
+    def held_batches(self, batch_id: int) -> list[int]:
+        """Reprocess batches of the batch's lineage that wait for a person, by their ids. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.held_batches(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

@@ -36,7 +36,12 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of `import_batches`: what was accepted, and what it repeats."""
+    """One row of `import_batches`: what was accepted, and what it repeats.
+
+    Attributes:
+        is_held: it waits until a person has it processed, and no sensor begins it.
+        is_canary: a few items for each reason are tried; the rest is taken when those have ended.
+    """
 
     id: int
     batch_type: str
@@ -48,6 +53,8 @@ class Batch:
     reprocess_of: int | None
     first_batch_id: int
     overwrite_newer: bool
+    is_held: bool
+    is_canary: bool
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]
@@ -113,10 +120,11 @@ class FailureReason:
 
     Attributes:
         reason: the fingerprint; `ReprocessRequest(reasons=[...])` takes it.
-        title: what the sample's failure said.
+        title: the cause in words, without a value of any item.
         items: how many items of the batch failed for it.
         sample_item_number: the first of them.
-        sample_source_data: what that item holds, as JSON text; the raw bytes as text where it could not be read.
+        sample_source_data: what that item holds, as JSON text, sensitive fields masked; the raw bytes as text where it
+            could not be read.
     """
 
     reason: str

@@ -58,6 +58,10 @@ _GOES_ON = "It goes on to its end."
 
 MOVES_OF_A_BATCH = (
     Move("pending", "processing", "start_batch", "The first run, before its first claim.", _UNTIL_A_RUN),
+    Move(
+        "pending", "completed", "skip_batch", "Whoever makes a repeat batch of what is given up, with the batch.",
+        "There is no batch.",
+    ),
     Move("pending", "paused", "pause_batch", "A person.", _UNTIL_A_RUN),
     Move("pending", "cancelled", "cancel_batch", "A person; its items are outstanding.", _UNTIL_A_RUN),
     Move("processing", "completed", "close_batch", "The run that finds it done: nothing has failed.", _STAYS_OPEN),
@@ -77,6 +81,7 @@ MOVES_OF_A_BATCH = (
 
 MOVES_OF_A_RUN = (
     Move(None, "running", "start_run", "Whoever processes a batch, before its first claim.", "There is no run."),
+    Move(None, "finished", "skip_run", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "running", "finished", "end_run", "The run, when nothing is left to do or its batch was stopped.",
         "It counts as lost when its heartbeat is two minutes old; what it had claimed is free before that.",
@@ -94,6 +99,7 @@ MOVES_OF_A_RUN = (
 
 MOVES_OF_A_RANGE = (
     Move(None, "open", "make_ranges", "Whoever creates the batch, in the same transaction.", "There is no batch."),
+    Move(None, "done", "skip_ranges", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "open", "held", "claim_chunk_v1", "A worker, by the lock of its transaction on the row.",
         "It stays open, and with it the batch.",

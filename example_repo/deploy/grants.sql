@@ -24,7 +24,7 @@ GRANT UPDATE ON
     reliable_imports.import_ranges,
     reliable_imports.import_runs
 TO imports_worker;
-GRANT UPDATE (last_seen) ON reliable_imports.import_failure_reasons TO imports_worker;
+GRANT UPDATE (last_seen, title) ON reliable_imports.import_failure_reasons TO imports_worker;
 -- An item that is tried again is locked by its row (FOR UPDATE, which asks for UPDATE of some column), and the row
 -- goes when the item has ended.
 GRANT UPDATE (not_before), DELETE ON reliable_imports.import_retries TO imports_worker;

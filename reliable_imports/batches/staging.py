@@ -12,15 +12,16 @@ from reliable_imports.batches.create import insert_batch, store_items
 from reliable_imports.batches.deliveries import Offer
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.read import read_batch
-from reliable_imports.batches.reprocess import chosen_by, items_of, take
-from reliable_imports.batches.request import ReprocessRequest
+from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage
+from reliable_imports.batches.repeats.request import ReprocessRequest
+from reliable_imports.batches.repeats.taking import insert_repeat_batch, take_and_read_again
 from reliable_imports.engine.work.attempt import StoredItem
+from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 
-_REPROCESS = load("reprocess.sql")
 _TRYING = load("trying.sql")
 
 
@@ -82,10 +83,12 @@ def stage_reprocess(
     sample: int | None,
 ) -> Staged | None:
     """Items of a lineage that a request names, so many for each reason; None if there are none."""
+    given = [name for name in ("canary", "hold", "skip") if getattr(request, name)]
+    if given:
+        raise ConfigurationError(f"{' and '.join(given)} would make a batch, and a try makes none; leave it out")
     with _rolled_back(connection) as cursor:
-        cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": batch_id})
-        (first_batch_id, _) = cursor.fetchone()
-        chosen = {**chosen_by(cursor, batch_id, first_batch_id, request), "sample": sample}
+        first_batch_id, _ = lock_lineage(cursor, batch_id)
+        chosen = {**chosen_by(cursor, batch_id, first_batch_id, request, processor), "sample": sample}
         items = items_of(request)
         total = None
         if sample is not None:
@@ -97,22 +100,15 @@ def stage_reprocess(
             )
             items = _TRYING["sampled"]
             chosen |= {"batches": batches, "items": numbers, "attempts": attempts}
-        cursor.execute(
-            _REPROCESS["insert_reprocess_batch"],
-            {
-                "batch_id": batch_id,
-                "overwrite_newer": request.overwrite_newer,
-                "idempotency_key": None,
-                "requested_by": None,
-                "note": None,
-            },
-        )
-        (new_batch_id,) = cursor.fetchone()
-        taken, _ = take(cursor, items, {**chosen, "new_batch_id": new_batch_id}, processor.source_options)
+        new_batch_id = insert_repeat_batch(cursor, batch_id, overwrite_newer=request.overwrite_newer)
+        chosen["new_batch_id"] = new_batch_id
+        taken, _ = take_and_read_again(cursor, items, chosen, processor.source_options, limit=request.limit)
+        if taken == 0:
+            return None
         keying = Keying.of(processor)
         if keying is not None:
             keying.mark_duplicates(cursor, new_batch_id)
-        return None if taken == 0 else _read(cursor, new_batch_id, taken if total is None else total, (), None)
+        return _read(cursor, new_batch_id, taken if total is None else total, (), None)
 
 
 def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:

@@ -22,6 +22,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.schema import ADVISORY_LOCK
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Runner
 
 _SUSPECTS = load("suspects.sql")
@@ -76,6 +77,7 @@ def _start(connection: Connection, batch: Batch, processor: BaseProcessor, ident
                 "runner": identity.runner.value,
                 "dagster_run_id": identity.dagster_run_id,
                 "code_version": code_version(type(processor)),
+                "sensitive": sorted(facts_of(type(processor)).sensitive_names()),
                 "host": socket.gethostname(),
                 "process_id": os.getpid(),
             },

@@ -148,7 +148,7 @@ class _Trial:
         code = UserCode(processor, batch.id, batch.batch_type)
         # Whoever is told of failures, a person perhaps, is not to be told of those of a try.
         code.has_error_hook = False
-        self._doubts = Doubts(batch.batch_type)
+        self._doubts = Doubts(batch.batch_type, code.team)
         self._chunks = Chunks(
             code, batch, _NO_RUN, _Nobody(), check_deferred_sql=self._check_deferred_sql, keeps_images=True
         )

@@ -124,6 +124,7 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
         ),
         Attribute("skip_unchanged", lambda value: isinstance(value, bool), "True or False"),
         Attribute("null_tokens", _are_texts, 'a set of texts, such as frozenset({"NA"})'),
+        Attribute("sensitive", _are_names, 'a collection of field names, such as ("iban",)'),
         Attribute("decimals", lambda value: isinstance(value, bool), "True or False"),
         Attribute("setup_sql", _or_none(lambda value: isinstance(value, Path)), "a pathlib.Path"),
         Attribute("depends_on", _are_names, 'a sequence of batch types, such as ("orders",)'),

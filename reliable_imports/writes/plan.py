@@ -206,7 +206,8 @@ class Plan:
             try:
                 write(value)
             except ContextMisuse as error:
-                raise ContextMisuse(f"column {column} of table {self.request.table}: {error}") from None
+                place = f"column {column} of table {self.request.table}"
+                raise ContextMisuse(f"{place}: {error}", about=place) from None
 
     def _write_of(self, written: Sequence[Written]) -> Write:
         expressions: tuple[tuple[int, str], ...] = ()

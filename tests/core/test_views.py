@@ -64,9 +64,7 @@ def test_failures_are_counted_by_reason(manager: BatchManager, worked: int) -> N
     ]
 
 
-def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> None:
-    """One line raises for both, so that they have one reason."""
-
+def test_a_title_holds_nothing_that_differs_within_its_reason(manager: BatchManager) -> None:
     class WordsProcessor(BaseProcessor):
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             raise KeyError({1: "one", 2: "two"}[item.source_data["id"]])
@@ -78,7 +76,8 @@ def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> Non
         manager.process_batch(batch_id)
         reasons += manager.failure_reasons(batch_id)
         assert [each.title for each in manager.outstanding_reasons(batch_id)] == [reasons[-1].title]
-    assert [each.title for each in reasons] == ["KeyError in process_item: 'one'", "KeyError in process_item: 'two'"]
+    assert reasons[0].title == reasons[1].title
+    assert reasons[0].title.startswith("KeyError in process_item: ")
     assert reasons[0].reason == reasons[1].reason
 
 
@@ -110,7 +109,9 @@ def test_a_validation_that_returns_none_is_told_with_its_class(manager: BatchMan
     messages = [each.error_message for each in manager.list_items(batch_id)]
     assert messages[0] is not None
     assert "AnswersProcessor.validate_item returned None, which rejects the item" in messages[0]
-    assert messages[1:] == ["validate_item rejected the item", None]
+    assert messages[1] is not None
+    assert messages[1].endswith("is not so")
+    assert messages[2] is None
     [reason] = manager.failure_reasons(batch_id)
     assert (reason.items, reason.title) == (2, f"ItemRejected: {messages[0]}")
 

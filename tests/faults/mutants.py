@@ -14,13 +14,13 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine import begin, end, run
-from reliable_imports.engine.isolation import declared_writes, item_writes
+from reliable_imports.engine.isolation import declared_writes, item_writes, transaction
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
 from reliable_imports.engine.isolation.transaction import ChunkTransaction
 from reliable_imports.engine.recovery import reconnection
-from reliable_imports.engine.work import attempt, chunk, worker
+from reliable_imports.engine.work import attempt, chunk, diagnosis, worker
 from reliable_imports.engine.work.claims import Claim
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.items import failure
@@ -118,7 +118,7 @@ def _undo_neighbours_too() -> None:
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, item_writes, declared_writes, worker, reconnection, begin, run):
+    for module in (faults, transaction, item_writes, declared_writes, worker, reconnection, begin, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 
@@ -139,8 +139,13 @@ def _keep_raw_text() -> None:
             }
         )
 
-    for module in (failure, chunk):
+    for module in (failure, diagnosis):
         _break_method(module, "server_failure", server_failure)
+    _break_method(failure, "without_secrets", lambda value, source_data, sensitive: value)
+
+
+def _keep_sensitive_values() -> None:
+    _break_method(attempt.Attempt, "hide", lambda self, sensitive: None)
 
 
 def _name_all_savepoints_alike() -> None:
@@ -205,6 +210,7 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
     "trouble of the server is booked on the items": _blame_items_for_everything,
     "an interrupt is booked on the item": _swallow_interrupts,
     "raw text of errors is kept": _keep_raw_text,
+    "values of sensitive fields are kept": _keep_sensitive_values,
     "all savepoints have one name": _name_all_savepoints_alike,
     "only what is an Exception fails its item": _catch_exceptions_only,
     "batches are closed without a lock": _close_within_the_chunk,

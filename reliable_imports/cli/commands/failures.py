@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -115,8 +116,14 @@ def _say_more(output: Output, left: int) -> None:
 def _show_items(
     output: Output, manager: BatchManager, batch_id: int, reasons: Sequence[FailureReason], limit: int
 ) -> None:
+    from reliable_imports.items.redaction import shown_text
+
+    sensitive = manager.sensitive_fields(batch_id)
     found = {
-        reason.reason: manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason.reason, limit=limit)
+        reason.reason: [
+            replace(item, source_data=shown_text(item.source_data, sensitive))
+            for item in manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason.reason, limit=limit)
+        ]
         for reason in reasons
     }
     output.document(

@@ -23,7 +23,9 @@ from reliable_imports.engine.isolation.transaction import (
     ChunkSpoiled,
     ChunkTooLarge,
     ChunkTransaction,
+    raise_if_not_ours,
 )
+from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.plan import Plan, Write
 from reliable_imports.writes.plans import Plans
@@ -54,9 +56,11 @@ class WriteError:
     sqlstate: str
     message: str
     detail: str | None
+    schema: str | None
     table: str | None
     column: str | None
     constraint: str | None
+    context: str | None
 
     @property
     def is_of_the_table(self) -> bool:
@@ -233,10 +237,23 @@ class DeclaredWrites:
 
     def _is_accepted(self, text: str) -> bool:
         """Whether the server took a statement for several items; if not, it is as if it had not been sent."""
-        error = self._transaction.try_out(text)
-        if error is not None and error.pgcode == _ALTERED:
-            self._plans.forget()
-        return error is None
+        transaction = self._transaction
+        transaction.send_for_all()
+        savepoint = transaction.new_savepoint()
+        try:
+            transaction.cursor.execute(f"SAVEPOINT {savepoint}; {text}")
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            # After a cancelled statement nobody wants to wait for the same rows once more.
+            if fault_of(error, transaction.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
+                transaction.error = transaction.error or error
+                raise
+            if error.pgcode == _ALTERED:
+                self._plans.forget()
+            transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+            return False
+        transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
+        return True
 
     def _take(self, items: Sequence[ItemRecord]) -> None:
         """The writes of these items were taken as they are."""

@@ -73,7 +73,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         if images is not None:
             self._run("SELECT", is_blind=False)  # what was declared before goes first
             images.before([(self, write)])
-        row = self._run(text, is_blind=False).fetchone()
+        try:
+            row = self._run(text, is_blind=False).fetchone()
+        except psycopg2.Error:
+            self.refused = self.refused or (write,)
+            raise
         if images is not None:
             images.after()
         if row is not None:
@@ -209,7 +213,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         images = self.chunk.images
         if images is not None:
             images.before([(self, write) for write in writes])
-        cursor = self._send(text)
+        try:
+            cursor = self._send(text)
+        except psycopg2.Error:
+            self.refused = tuple(writes)
+            raise
         told = cursor.fetchall() if answers else []
         if images is not None:
             images.after()

@@ -86,9 +86,10 @@ class RowImages:
     def _query(self, plan: Plan, places: Sequence[int], found: list[Row | None]) -> bool:
         transaction = self._transaction
         statement = plan.standing_rows([self._looked_at[place][1] for place in places])
-        if transaction.try_out(statement) is not None:
+        rows = transaction.ask(statement)
+        if rows is None:
             return False
         _, *names = [column.name for column in transaction.cursor.description or ()]
-        for index, *values in transaction.cursor.fetchall():
+        for index, *values in rows:
             found[places[index]] = dict(zip(names, values, strict=True))
         return True

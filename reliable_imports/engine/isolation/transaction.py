@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
-from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
+from reliable_imports.postgres.error_sorting import Fault, fault_of
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -83,25 +83,25 @@ class ChunkTransaction:
                 raise
         return self.cursor
 
-    def try_out(self, text: str) -> psycopg2.Error | None:
-        """Send a statement of the framework's own under a savepoint: if it is refused, it is as if it was not sent.
+    def ask(self, question: str) -> list[tuple[Any, ...]] | None:
+        """What the server answers to a query about a failure; None if it cannot, and nothing is lost by that.
 
-        Returns the error of a statement that was refused; raises what is not the statement's fault.
+        Raises as `send_for_all`.
         """
-        self.send_for_all()
         savepoint = self.new_savepoint()
+        self.send_for_all(f"SAVEPOINT {savepoint}")
         try:
-            self.cursor.execute(f"SAVEPOINT {savepoint}; {text}")
+            self.cursor.execute(question)
+            answer: list[tuple[Any, ...]] = self.cursor.fetchall()
         except psycopg2.Error as error:
             raise_if_not_ours(error)
-            # After a cancelled statement nobody wants to wait for the same rows once more.
-            if fault_of(error, self.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
+            if fault_of(error, self.connection) is not Fault.ITEM:
                 self.error = self.error or error
                 raise
             self.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-            return error
+            return None
         self.pending = f"RELEASE SAVEPOINT {savepoint}; "
-        return None
+        return answer
 
     def require_open(self) -> None:
         """Raise unless the transaction is open and sound, as far as the driver knows."""

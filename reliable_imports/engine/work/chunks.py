@@ -9,9 +9,9 @@ from typing import Any
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.claims import MAX_ITEMS
-from reliable_imports.engine.work.observer import Observer
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import UnusableTarget
@@ -84,7 +84,13 @@ class Chunks:
         self._keeps_images = keeps_images
         self._lookup_cache: dict[tuple[Any, ...], Any] = {}
         self._setting = Setting(
-            batch.id, batch.batch_type, run_id, self._lookup_cache, threading.get_ident(), os.getpid()
+            batch.id,
+            batch.batch_type,
+            run_id,
+            self._lookup_cache,
+            threading.get_ident(),
+            os.getpid(),
+            facts_of(type(code.processor)).sensitive_names(),
         )
         self._plans = Plans()
 

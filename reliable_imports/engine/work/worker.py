@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.audit_log import AuditLog
@@ -17,7 +18,6 @@ from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.chunks import Chunks
 from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspected
 from reliable_imports.engine.work.doubts import Doubts, Next
-from reliable_imports.engine.work.observer import Observer
 from reliable_imports.engine.work.preparation import PreparedItems
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.engine.work.retries import Retries

@@ -19,6 +19,15 @@ CREATE TABLE reliable_imports.import_batches (
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
+    -- A reprocess batch that waits until a person has it processed.
+    is_held             boolean NOT NULL DEFAULT false,
+    -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
+    canary              jsonb,
+    is_canary           boolean NOT NULL DEFAULT false,
+    -- Each of its failures is repeated, and none can be outstanding again; noted when somebody has looked.
+    is_all_repeated     boolean NOT NULL DEFAULT false,
+    -- It has ended, and nobody has looked yet which failures it settles.
+    is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
@@ -74,6 +83,12 @@ CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_ty
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+
+-- Batches that may settle failures.
+CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
+-- Batches that failures may be left of.
+CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
+    WHERE failed_items > 0 AND NOT is_all_repeated;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (
@@ -157,6 +172,8 @@ CREATE TABLE reliable_imports.import_runs (
     mode            text NOT NULL,
     -- Of the processor's class, as the run had it; NULL if that has no source file.
     code_version    text,
+    -- Fields that its processor calls sensitive: nothing that shows an item shows what is in them.
+    sensitive       text[] NOT NULL DEFAULT '{}',
     host            text NOT NULL,
     process_id      integer NOT NULL,
     -- The session that works for the run: while it is there, the run lives.
@@ -233,7 +250,13 @@ CREATE TABLE reliable_imports.import_attempts (
     -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
     missing_key      text,
     traceback        text,
+    -- The first of its causes, and all of them.
     reason           text,
+    reasons          text[],
+    -- All that was wrong: [{"reason", "field", "rule", "value"}, ...]; a value is cut, and null where it is sensitive.
+    faults           jsonb,
+    -- Of the processor that failed the item; NULL if its class has no source file.
+    code_version     text,
     retryable        boolean,
     -- Not to be tried again sooner; NULL when it waits for a person.
     retry_after      interval,
@@ -243,12 +266,19 @@ CREATE TABLE reliable_imports.import_attempts (
     CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
     CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
     CONSTRAINT import_attempts_failure_explained CHECK (
-        (outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)
+        (outcome = 'failed') = (
+            reason IS NOT NULL AND reasons IS NOT NULL AND faults IS NOT NULL AND stage IS NOT NULL
+            AND retryable IS NOT NULL
+        )
     ),
+    CONSTRAINT import_attempts_reason_is_first CHECK (reason = reasons[1]),
     CONSTRAINT import_attempts_skip_explained CHECK ((outcome = 'skipped') = (skip_reason IS NOT NULL))
 );
 -- Failed items of a batch, by reason.
 CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_id, reason, item_number)
+    WHERE is_final AND outcome = 'failed';
+-- Failed items by any of their causes.
+CREATE INDEX import_attempts_reasons ON reliable_imports.import_attempts USING gin (reasons)
     WHERE is_final AND outcome = 'failed';
 -- Failures that are to be tried again without a person.
 CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
@@ -266,13 +296,15 @@ CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
 
 CREATE TABLE reliable_imports.import_failure_reasons (
     fingerprint      text PRIMARY KEY,
+    version          smallint NOT NULL,  -- of the facts that fingerprints are made of
     batch_type       text NOT NULL,
-    stage            text NOT NULL,
+    stage            text NOT NULL,      -- where it was met first
     error_type       text NOT NULL,
     sqlstate         text,
     constraint_name  text,
     field            text,
-    heading          text NOT NULL,    -- how the titles of its failures begin
+    rule             text NOT NULL,
+    title            text NOT NULL,      -- without a value of any item
     note             text,
     first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -330,16 +362,17 @@ CREATE TRIGGER import_attempts_only_erased AFTER UPDATE ON reliable_imports.impo
     FOR EACH ROW WHEN (NOT (
         (
             NEW.batch_id, NEW.item_number, NEW.attempt, NEW.run_id, NEW.outcome, NEW.is_final, NEW.finished_at, NEW.stage,
-            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.retryable
+            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.reasons, NEW.code_version, NEW.retryable
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.attempt, OLD.run_id, OLD.outcome, OLD.is_final, OLD.finished_at, OLD.stage,
-            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.retryable
+            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.reasons, OLD.code_version, OLD.retryable
         )
         AND (NEW.row_key IS NULL OR NEW.row_key IS NOT DISTINCT FROM OLD.row_key)
         AND (NEW.result IS NULL OR NEW.result::text IS NOT DISTINCT FROM OLD.result::text)
         AND (NEW.skip_reason IS NOT DISTINCT FROM OLD.skip_reason OR NEW.skip_reason IS NOT DISTINCT FROM 'data erased')
         AND (NEW.field IS NULL OR NEW.field IS NOT DISTINCT FROM OLD.field)
         AND (NEW.message IS NOT DISTINCT FROM OLD.message OR NEW.message IS NOT DISTINCT FROM 'data erased')
+        AND (NEW.faults IS NOT DISTINCT FROM OLD.faults OR NEW.faults = '[]')
         AND (NEW.detail IS NULL OR NEW.detail IS NOT DISTINCT FROM OLD.detail)
         AND (NEW.missing_key IS NULL OR NEW.missing_key IS NOT DISTINCT FROM OLD.missing_key)
         AND (NEW.traceback IS NULL OR NEW.traceback IS NOT DISTINCT FROM OLD.traceback)

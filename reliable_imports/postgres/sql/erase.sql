@@ -123,6 +123,7 @@ SET row_key = CASE WHEN %(keep_row_keys)s THEN attempt.row_key END,
     skip_reason = CASE WHEN attempt.skip_reason IS NOT NULL THEN 'data erased' END,
     field = NULL,
     message = CASE WHEN attempt.message IS NOT NULL THEN 'data erased' END,
+    faults = CASE WHEN attempt.faults IS NOT NULL THEN '[]'::jsonb END,
     detail = NULL,
     missing_key = NULL,
     traceback = NULL,
@@ -226,17 +227,17 @@ SET error = %(error)s
 WHERE id = %(id)s
 
 -- name: reason_texts
-SELECT fingerprint, error_type, constraint_name, field, heading, note
+SELECT fingerprint, error_type, constraint_name, field, title, note
 FROM reliable_imports.import_failure_reasons
 WHERE batch_type = %(batch_type)s
-    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, heading, note) ~* %(pattern)s
+    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, title, note) ~* %(pattern)s
 
 -- name: set_reason_texts
 UPDATE reliable_imports.import_failure_reasons
 SET error_type = %(error_type)s,
     constraint_name = %(constraint_name)s,
     field = %(field)s,
-    heading = %(heading)s,
+    title = %(title)s,
     note = %(note)s
 WHERE fingerprint = %(fingerprint)s
 
@@ -268,11 +269,12 @@ WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: other_attempt_texts
 -- What other items of these batches were told, such as by a trigger that names another row.
-SELECT batch_id, item_number, attempt, result::text, skip_reason, field, message, detail, missing_key, traceback
+SELECT
+    batch_id, item_number, attempt, result::text, skip_reason, field, message, faults::text, detail, missing_key, traceback
 FROM reliable_imports.import_attempts
 WHERE batch_id = ANY (%(lineage)s::bigint[])
     AND pg_catalog.concat_ws(
-        ' ', result::text, skip_reason, field, message, detail, missing_key, traceback
+        ' ', result::text, skip_reason, field, message, faults::text, detail, missing_key, traceback
     ) ~* %(pattern)s
 
 -- name: erase_attempt_texts
@@ -281,6 +283,7 @@ SET result = CASE WHEN 'result' = ANY (%(columns)s::text[]) THEN NULL ELSE resul
     skip_reason = CASE WHEN 'skip_reason' = ANY (%(columns)s::text[]) THEN 'data erased' ELSE skip_reason END,
     field = CASE WHEN 'field' = ANY (%(columns)s::text[]) THEN NULL ELSE field END,
     message = CASE WHEN 'message' = ANY (%(columns)s::text[]) THEN 'data erased' ELSE message END,
+    faults = CASE WHEN 'faults' = ANY (%(columns)s::text[]) THEN '[]'::jsonb ELSE faults END,
     detail = CASE WHEN 'detail' = ANY (%(columns)s::text[]) THEN NULL ELSE detail END,
     missing_key = CASE WHEN 'missing_key' = ANY (%(columns)s::text[]) THEN NULL ELSE missing_key END,
     traceback = CASE WHEN 'traceback' = ANY (%(columns)s::text[]) THEN NULL ELSE traceback END

@@ -6,6 +6,7 @@ UPDATE reliable_imports.import_batches AS batch
 SET status = 'processing',
     started_at = coalesce(batch.started_at, pg_catalog.clock_timestamp()),
     pause_reason = NULL,
+    is_held = false,
     tolerated_failures = counted.failed,
     tolerated_items = counted.ended
 FROM (
@@ -21,13 +22,15 @@ WHERE batch.id = %(batch_id)s
 -- name: start_run
 -- A run that is not the first to work its batch resumes it. range_number is where it is going to begin.
 INSERT INTO reliable_imports.import_runs (
-    batch_id, runner, dagster_run_id, code_version, mode, host, process_id, range_number, backend_pid, backend_start
+    batch_id, runner, dagster_run_id, code_version, sensitive, mode, host, process_id, range_number, backend_pid,
+    backend_start
 )
 SELECT
     batch.id,
     %(runner)s,
     %(dagster_run_id)s,
     %(code_version)s,
+    %(sensitive)s::text[],
     CASE
         WHEN EXISTS (SELECT FROM reliable_imports.import_runs AS earlier WHERE earlier.batch_id = batch.id) THEN 'resume'
         WHEN batch.reprocess_of IS NOT NULL THEN 'reprocess'
@@ -295,6 +298,7 @@ SET status = CASE
     completed_items = counted.completed,
     failed_items = counted.failed,
     skipped_items = counted.skipped,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -306,6 +310,7 @@ FROM (
 ) AS counted
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
+    AND NOT batch.is_canary
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
@@ -339,6 +344,7 @@ RETURNING status
 UPDATE reliable_imports.import_batches
 SET status = 'cancelled',
     pause_reason = NULL,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 WHERE id = %(batch_id)s
     AND status IN ('pending', 'processing', 'paused')

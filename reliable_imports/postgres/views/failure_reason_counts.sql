@@ -1,9 +1,9 @@
--- A title is that of the sample: other failures for the reason, here or elsewhere, may say it of another value.
+-- Items by the first of their causes; the view item_reasons has all of them.
 CREATE OR REPLACE VIEW reliable_imports.failure_reason_counts AS
 SELECT
     counted.batch_id,
     counted.reason,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    known.title,
     sample.stage,
     sample.error_type,
     sample.sqlstate,
