@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -10,8 +10,10 @@ import click
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.output import Column, Output, as_json_value
 from reliable_imports.cli.text import count, number
+from reliable_imports.items.redaction import MASKED, shown
 
 if TYPE_CHECKING:
+    from reliable_imports.manager import BatchManager
     from reliable_imports.models import TriedItem, TryReport
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,13 +56,16 @@ def _only_with_try(context: click.Context, option: click.Parameter, value: Any) 
     return value
 
 
-def tell_try(output: Output, report: TryReport, what: str) -> None:
+def tell_try(output: Output, manager: BatchManager, report: TryReport, what: str) -> None:
     """Say what a try came to, and end the command with the status that tells the same.
 
     Args:
         what: where the items come from, to follow "of people".
     """
-    output.document(_document(report))
+    from reliable_imports.processor.facts import facts_of  # `--help` does without it
+
+    sensitive = facts_of(manager.registry.get(report.batch_type)).sensitive_names()
+    output.document(_document(report, sensitive))
     tried = count(len(report.items), "item")
     if report.total_items > len(report.items):
         tried = f"{number(len(report.items))} of {count(report.total_items, 'item')}"
@@ -74,7 +79,7 @@ def tell_try(output: Output, report: TryReport, what: str) -> None:
             f"+{number(report.would_complete)} would complete, {number(report.same_reason)} fail for the same reason, "
             f"{number(report.failed - report.same_reason)} have another reason"
         )
-    _tell_changes(output, report)
+    _tell_changes(output, report, sensitive)
     if not report.failed:
         return
     output.say()
@@ -120,14 +125,14 @@ def _counts(report: TryReport) -> str:
     return ", ".join(counts)
 
 
-def _tell_changes(output: Output, report: TryReport) -> None:
+def _tell_changes(output: Output, report: TryReport, sensitive: Collection[str]) -> None:
     """The first rows that would be changed, field by field."""
     changes = [
-        [number(item.item_number), row.table, name, _shown(before), _shown(after)]
+        [number(item.item_number), row.table, name, *(MASKED if name in sensitive else _shown(each) for each in change)]
         for item in report.items
         for row in item.rows
         if row.before is not None
-        for name, (before, after) in row.changes.items()
+        for name, change in row.changes.items()
     ]
     if not changes:
         return
@@ -150,7 +155,7 @@ def _shown(value: object) -> str:
     return "-" if value is None else str(as_json_value(value))
 
 
-def _document(report: TryReport) -> dict[str, Any]:
+def _document(report: TryReport, sensitive: Collection[str]) -> dict[str, Any]:
     return {
         "batch_type": report.batch_type,
         "total_items": report.total_items,
@@ -165,7 +170,7 @@ def _document(report: TryReport) -> dict[str, Any]:
         "same_reason": report.same_reason,
         "warnings": list(report.warnings),
         "reasons": as_json_value(report.reasons),
-        "items": [_item_document(item) for item in report.items],
+        "items": [shown(_item_document(item), sensitive) for item in report.items],
     }
 
 

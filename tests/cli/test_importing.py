@@ -213,7 +213,9 @@ def test_what_a_header_lacks_is_said_once(run: Run, project: Path, tmp_path: Pat
     assert "if the delimiter is ';', set SourceOptions(delimiter=';')" in refused.err
 
 
-def test_a_try_tells_what_an_import_would_come_to_and_keeps_nothing(run: Run, people: People, sql: Sql) -> None:
+def test_a_try_tells_what_an_import_would_come_to_and_keeps_nothing(
+    run: Run, project: Path, people: People, sql: Sql
+) -> None:
     assert run("import", people(good=2), "--as", "people").status == 0
     sql("UPDATE people SET name = 'Somebody' WHERE email = (SELECT min(email) FROM people)")
     tables = "SELECT (SELECT array_agg(p::text) FROM people AS p), (SELECT count(*) FROM reliable_imports.import_items)"
@@ -231,6 +233,12 @@ def test_a_try_tells_what_an_import_would_come_to_and_keeps_nothing(run: Run, pe
     changed = next(item for item in document["items"] if item["outcome"] == "changed")
     assert changed["rows"][0]["changes"]["name"]["before"] == "Somebody"
     assert run("import", people(good=1), "--as", "people", "--try", "--sample", "1").status == 0
+    module = project / "shop" / "__init__.py"
+    module.write_text(module.read_text().replace('source = HERE / "people.csv"', 'sensitive = ("name",)'))
+    for json in ((), ("--json",)):
+        masked = run("import", file, "--as", "people", "--try", *json).out
+        assert "***" in masked
+        assert "Somebody" not in masked
     refused = run("import", file, "--as", "people", "--sample", "1")
     assert (refused.status, "--sample is for --try alone" in refused.err) == (2, True)
     assert sql(tables) == before

@@ -180,6 +180,9 @@ def test_a_try_tells_what_a_repair_would_bring_and_keeps_nothing(
     assert "ItemRejected" in answer.out
     sampled = run("reprocess", str(failed_batch), "--try", "--sample", "1", "--json").document
     assert (sampled["total_items"], sampled["tried_items"], sampled["would_complete"]) == (5, 2, 1)
+    of_type = run("reprocess", "--as", "people", "--try", "--json").document
+    assert (of_type["tried_items"], of_type["would_complete"]) == (5, 3)
+    assert run("reprocess", "1", "--try", "--hold").status == 2
     everything = run("reprocess", str(failed_batch), "--all", "--try", "--json").document
     assert (everything["unchanged"], everything["created"], everything["failed"]) == (1, 3, 2)
     assert sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people") == before

@@ -58,7 +58,7 @@ def import_(
             params=params,
             partition=partition,
         )
-        tell_try(invocation.output, report, f"from {chosen}")
+        tell_try(invocation.output, manager, report, f"from {chosen}")
         return
     summary, delivery = create_from_file(
         manager, batch_type, chosen, key, again=again, params=params, partition=partition

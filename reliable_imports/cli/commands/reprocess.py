@@ -123,10 +123,10 @@ def _try(
 ) -> None:
     if batch_id is not None:
         report = manager.try_reprocess(batch_id, request, sample=sample, with_effects=with_effects)
-        tell_try(output, report, f"across the lineage of batch {batch_id}")
+        tell_try(output, manager, report, f"across the lineage of batch {batch_id}")
     elif batch_type is not None:
         report = manager.try_failures(batch_type, request, sample=sample, with_effects=with_effects)
-        tell_try(output, report, "across all lineages")
+        tell_try(output, manager, report, "across all lineages")
 
 
 def _moment(text: str) -> datetime:
