@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         SourceError,
         SourceUnavailable,
         TransientError,
+        TryEnded,
         UnknownBatch,
         UnknownBatchType,
         UnknownReason,
@@ -62,13 +63,26 @@ if TYPE_CHECKING:
         LogEntry,
         OutstandingReason,
         RunRecord,
+        TriedItem,
+        TriedReason,
+        TriedRow,
+        TryReport,
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
-    from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+    from reliable_imports.statuses import (
+        BatchStatus,
+        ItemStatus,
+        Outcome,
+        RunMode,
+        Runner,
+        RunOutcome,
+        Stage,
+        TryOutcome,
+    )
     from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
@@ -130,6 +144,12 @@ __all__ = [
     "Stage",
     "TableProcessor",
     "TransientError",
+    "TriedItem",
+    "TriedReason",
+    "TriedRow",
+    "TryEnded",
+    "TryOutcome",
+    "TryReport",
     "UniqueIndex",
     "UnknownBatch",
     "UnknownBatchType",
@@ -185,6 +205,7 @@ _MODULES = {
         "SourceError",
         "SourceUnavailable",
         "TransientError",
+        "TryEnded",
         "UnknownBatch",
         "UnknownBatchType",
         "UnknownReason",
@@ -203,6 +224,10 @@ _MODULES = {
         "LogEntry",
         "OutstandingReason",
         "RunRecord",
+        "TriedItem",
+        "TriedReason",
+        "TriedRow",
+        "TryReport",
     ),
     "processor.base": (
         "BaseProcessor",
@@ -224,6 +249,7 @@ _MODULES = {
         "RunOutcome",
         "Runner",
         "Stage",
+        "TryOutcome",
     ),
     "writes.plan": ("UniqueIndex",),
 }

@@ -24,6 +24,7 @@
     │   ├── SchemaTooNew
     │   ├── RunInterrupted
     │   ├── SetupFailed
+    │   ├── TryEnded
     │   └── EmbeddedServerError
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
@@ -300,6 +301,14 @@ class SetupFailed(DatabaseError):
             f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False "
             "or RELIABLE_IMPORTS_MIGRATE=no"
         )
+
+
+class TryEnded(DatabaseError):
+    """A try could not go on."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the try has ended early, and nothing of it was kept: {cause}")
 
 
 class EmbeddedServerError(DatabaseError):

@@ -13,7 +13,7 @@ import psycopg2
 from reliable_imports.batches import control, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import ConfigurationError
+from reliable_imports.errors import ConfigurationError, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.models import (
@@ -35,11 +35,14 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
-    from reliable_imports.batches.deliveries import SameContent
+    from reliable_imports.batches.deliveries import Offer, SameContent
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
+    from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
+    from reliable_imports.models import TryReport
     from reliable_imports.orchestration import Orchestration
+    from reliable_imports.processor.base import BaseProcessor
     from reliable_imports.sources import Source
 
 
@@ -174,8 +177,44 @@ class BatchManager:
         """Do what `create_batch` does, and say also whether a batch was made, and what people should know."""
         from reliable_imports.batches.column_check import ColumnCheck
         from reliable_imports.batches.create import create_batch
-        from reliable_imports.batches.deliveries import Offer
         from reliable_imports.batches.duplicates import Keying
+
+        offer = self._offer(
+            batch_type,
+            items,
+            source=source,
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            metadata=metadata,
+            params=params,
+            partition=partition,
+            same_content=same_content,
+        )
+        processor = self.registry.get(batch_type)
+        with self._connection() as connection:
+            return create_batch(
+                connection,
+                offer,
+                keying=Keying.of(processor),
+                check=ColumnCheck.of(processor),
+                max_items=processor.source_options.max_items,
+            )
+
+    def _offer(
+        self,
+        batch_type: str,
+        items: object,
+        *,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        params: object = None,
+        partition: str | None = None,
+        same_content: SameContent | None = None,
+    ) -> Offer:
+        """What is to be stored, once it was looked at; raises as `create_batch`."""
+        from reliable_imports.batches.deliveries import Offer
         from reliable_imports.sources import Source
 
         processor = self.registry.get(batch_type)
@@ -192,7 +231,7 @@ class BatchManager:
             source = items.name.encode("utf-8", "replace").decode()  # the name of a file need not be UTF-8
         kept = with_params(processor, metadata, params, partition)
         json_object("metadata", kept)
-        offer = Offer(
+        return Offer(
             batch_type=batch_type,
             items=items,
             source=source or None,
@@ -201,14 +240,124 @@ class BatchManager:
             metadata=kept,
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
+
+    # Trying
+
+    def try_items(
+        self,
+        batch_type: str,
+        items_or_batch: Iterable[object] | int,
+        *,
+        sample: int | None = None,
+        params: object = None,
+        partition: str | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Say what a run would make of items, and keep nothing: no batch, no row of the team's.
+
+        Items are worked as in a run, in the same chunks and each isolated, and are rolled back within seconds: rows
+        that they write are locked for so long. `prepare_item` is called, and `on_batch_start`; `on_item_error` and
+        `on_batch_complete` are not. Sequences may leave gaps. An item that the processor's time limits cannot stop
+        keeps the try waiting, and one that kills its process ends the caller's.
+
+        Args:
+            items_or_batch: items as for `create_batch`, a source from `open_source`, or the id of a batch, whose items
+                are tried under today's code.
+            sample: try only so many, spread evenly over all of them.
+            params, partition: as for `create_batch`; a batch has its own.
+            with_effects: also try a processor that says `has_effects`.
+
+        Raises:
+            UnknownBatch, UnknownBatchType, InvalidParams, SourceError: as of `create_batch` and `process_batch`.
+            ConfigurationError: the processor has effects outside the database.
+            TryEnded: the database has trouble of its own.
+        """
+        from reliable_imports.batches.staging import stage_batch, stage_delivery
+
+        processor = self._triable(batch_type, sample, with_effects)
+        if isinstance(items_or_batch, int):
+            batch = self.get_batch(items_or_batch)
+            if batch.batch_type != batch_type:
+                raise ConfigurationError(f"batch {batch.id} is of {batch.batch_type}, not of {batch_type}")
+            with self._connection() as connection:
+                staged = stage_batch(connection, items_or_batch, sample)
+        else:
+            offer = self._offer(batch_type, items_or_batch, params=params, partition=partition, same_content="warn")
+            with self._connection() as connection:
+                staged = stage_delivery(connection, offer, processor, sample)
+        return self._try(staged)
+
+    def try_reprocess(
+        self,
+        batch_id: int,
+        request: ReprocessRequest | None = None,
+        *,
+        sample: int | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Say what `reprocess_batch` would come to, as `try_items` does, and keep nothing.
+
+        Args:
+            request: which items, if not all outstanding failures; `WhichItems.ALL` tells what would come out
+                differently under today's code.
+            sample: try only so many for each reason that they failed for, and so many that have not failed.
+
+        Raises:
+            UnknownBatch, UnknownBatchType, UnknownReason, ConfigurationError, TryEnded: as of `try_items` and
+                `create_reprocess_batch`.
+        """
+        from reliable_imports.batches.staging import stage_reprocess
+        from reliable_imports.models import TryReport
+
+        batch_type = self.get_batch(batch_id).batch_type
+        processor = self._triable(batch_type, sample, with_effects)
         with self._connection() as connection:
-            return create_batch(
-                connection,
-                offer,
-                keying=Keying.of(processor),
-                check=ColumnCheck.of(processor),
-                max_items=processor.source_options.max_items,
+            staged = stage_reprocess(connection, batch_id, request or ReprocessRequest(), processor, sample)
+        return TryReport(batch_type, 0, ()) if staged is None else self._try(staged)
+
+    def try_failures(
+        self,
+        batch_type: str,
+        request: ReprocessRequest | None = None,
+        *,
+        sample: int | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Do what `try_reprocess` does for every lineage of a type with something outstanding.
+
+        Raises:
+            UnknownReason: nothing of any lineage failed for one of the request's reasons.
+        """
+        from reliable_imports.models import TryReport
+
+        reports = []
+        unknown: UnknownReason | None = None
+        for first_batch_id in self.open_lineages(batch_type):
+            try:
+                reports.append(self.try_reprocess(first_batch_id, request, sample=sample, with_effects=with_effects))
+            except UnknownReason as error:  # nothing of this lineage failed for it; another may have
+                unknown = error
+        if unknown is not None and not reports:
+            raise unknown
+        items = [item for report in reports for item in report.items]
+        return TryReport(batch_type, sum(report.total_items for report in reports), items)
+
+    def _triable(self, batch_type: str, sample: int | None, with_effects: bool) -> type[BaseProcessor]:
+        if sample is not None and sample < 1:
+            raise ConfigurationError(f"sample is {sample}; try at least one item")
+        processor = self.registry.get(batch_type)
+        if processor.has_effects and not with_effects:
+            raise ConfigurationError(
+                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
+                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
             )
+        return processor
+
+    def _try(self, staged: Staged) -> TryReport:
+        from reliable_imports.engine.trial import try_staged
+
+        processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
+        return try_staged(self.dsn, staged, processor, may_set_up=self._migrate)
 
     # Processing
 

@@ -164,6 +164,21 @@ class Outcome(Word):
     FAILED = "failed"
 
 
+class TryOutcome(Word):
+    """What a run would have made of an item that was only tried."""
+
+    CREATED = "created"
+    """It would complete, and make a row that is not there."""
+    CHANGED = "changed"
+    """It would complete, and change rows that are there."""
+    UNCHANGED = "unchanged"
+    """It would complete, and everything would stand as it does."""
+    COMPLETED = "completed"
+    """It would complete, by statements of its own: what those make of rows is not known."""
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
 class Stage(Word):
     """Where in an item's life a failure arose."""
 

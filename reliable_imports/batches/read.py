@@ -16,7 +16,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.postgres.connect import Connection, rows, transaction
+from reliable_imports.postgres.connect import Connection, one_row, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 
@@ -26,10 +26,17 @@ T = TypeVar("T")
 
 
 def get_batch(connection: Connection, batch_id: int) -> Batch:
-    found = _select(connection, "batch", {"batch_id": batch_id})
-    if not found:
+    with transaction(connection) as cursor:
+        return read_batch(cursor, batch_id)
+
+
+def read_batch(cursor: Any, batch_id: int) -> Batch:
+    """The same within a transaction that is under way."""
+    cursor.execute(_READING["batch"], {"batch_id": batch_id})
+    row = one_row(cursor)
+    if row is None:
         raise UnknownBatch(batch_id)
-    return _build(Batch, found[0], status=BatchStatus)
+    return _build(Batch, row, status=BatchStatus)
 
 
 def list_summaries(

@@ -19,12 +19,13 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import definition_name, reprocess_name
 from reliable_imports_dagster.options import JobOptions, OpOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.accept import Accepted, delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.run.accept import PARTITION, Accepted, delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.run.config import ReprocessConfig
 from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.run.step import own_id
+from reliable_imports_dagster.run.trying import tell_of_try
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 _OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
@@ -149,6 +150,11 @@ class _Reprocess:
         manager = resource.manager(self._registry)
         with refusals_explained():
             lineages = _lineages(context, manager, self._registry, self._batch_type, config)
+        if config.only_try:
+            for lineage in lineages:
+                yield from self._try(context, manager, lineage, config)
+            yield dg.Output([])
+            return
         summaries: list[BatchSummary] = []
         broken: list[int] = []
         held: list[int] = []
@@ -183,6 +189,16 @@ class _Reprocess:
             )
         raise_failure_of(summaries, self._fail_run_on, config.fail_run_on)
         yield dg.Output([summary.batch_id for summary in summaries])
+
+    def _try(
+        self, context: dg.OpExecutionContext, manager: BatchManager, lineage: int, config: ReprocessConfig
+    ) -> Iterator[Any]:
+        batch = manager.get_batch(lineage)
+        with refusals_explained():
+            request = config.request(self._batch_type)
+            tried = manager.try_reprocess(lineage, request, sample=config.sample, with_effects=config.with_effects)
+        partition = batch.metadata.get(PARTITION)
+        yield from tell_of_try(context, tried, self._keys[batch.batch_type], partition)
 
 
 def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:

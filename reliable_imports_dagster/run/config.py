@@ -49,6 +49,13 @@ class ImportConfig(dg.Config):
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
         "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
     )
+    only_try: bool = Field(
+        default=False,
+        alias="try",
+        description="Only say what would come of it: nothing is kept, and nothing materialized.",
+    )
+    sample: int | None = Field(default=None, description="With try: only so many items.")
+    with_effects: bool = Field(default=False, description="With try: also if items do something outside the database.")
     params: dict[str, Any] | None = Field(
         default=None,
         description="Values for the processor's Params. A batch that exists already keeps those that it has.",
@@ -103,6 +110,15 @@ class ReprocessConfig(dg.Config):
     skip: str | None = Field(
         default=None, description="Why the items are given up: they are not processed, and outstanding no more."
     )
+    only_try: bool = Field(
+        default=False,
+        alias="try",
+        description="Only say what would come of it: nothing is kept, and nothing materialized.",
+    )
+    sample: int | None = Field(
+        default=None, description="With try: only so many items, for each reason that they failed for."
+    )
+    with_effects: bool = Field(default=False, description="With try: also if items do something outside the database.")
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "

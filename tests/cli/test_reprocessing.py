@@ -166,3 +166,23 @@ def test_only_what_failed_under_other_code_is_run_again(run: Run, project: Path,
     assert "nothing to reprocess" in run("reprocess", "1", "--changed").lines[0]
     _repair(project)
     assert run("reprocess", "1", "--changed", "--limit", "4").lines[0].endswith(" repeats 4 items of batch 1")
+
+
+def test_a_try_tells_what_a_repair_would_bring_and_keeps_nothing(
+    run: Run, project: Path, failed_batch: int, sql: Sql
+) -> None:
+    _repair(project)
+    before = sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people")
+    answer = run("reprocess", str(failed_batch), "--try")
+    assert (answer.status, answer.err) == (1, "")
+    assert f"tried 5 items of people across the lineage of batch {failed_batch}; nothing was kept" in answer.lines
+    assert "+3 would complete, 2 fail for the same reason, 0 have another reason" in answer.lines
+    assert "ItemRejected" in answer.out
+    sampled = run("reprocess", str(failed_batch), "--try", "--sample", "1", "--json").document
+    assert (sampled["total_items"], sampled["tried_items"], sampled["would_complete"]) == (5, 2, 1)
+    of_type = run("reprocess", "--as", "people", "--try", "--json").document
+    assert (of_type["tried_items"], of_type["would_complete"]) == (5, 3)
+    assert run("reprocess", "1", "--try", "--hold").status == 2
+    everything = run("reprocess", str(failed_batch), "--all", "--try", "--json").document
+    assert (everything["unchanged"], everything["created"], everything["failed"]) == (1, 3, 2)
+    assert sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people") == before

@@ -52,7 +52,7 @@ def create_reprocess_batch(
                 if known[1] != first_batch_id or known[0] == first_batch_id:
                     raise IdempotencyKeyTaken(request.idempotency_key, int(known[0]), batch_id)
                 return int(known[0])
-        chosen = _chosen(cursor, batch_id, first_batch_id, request, processor)
+        chosen = chosen_by(cursor, batch_id, first_batch_id, request, processor)
         if request.canary is not None and (under_way := _find_open(cursor, chosen, only_canary=True)) is not None:
             return under_way
         cursor.execute("SAVEPOINT nothing_taken")
@@ -68,7 +68,7 @@ def create_reprocess_batch(
         # Waits for chunks that are under way; after this nobody else works on what a cancelled batch left undone.
         cursor.execute(_REPROCESS["close_cancelled_ranges"], chosen)
         cursor.execute(_REPROCESS["close_cancelled_retries"], chosen)
-        items = _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
+        items = items_of(request)
         if request.canary is not None:
             items = _REPROCESS["canary_items"].replace("{chosen}", items)
         taken, read_again = take_and_read_again(
@@ -126,7 +126,12 @@ def lock_lineage(cursor: Any, batch_id: int) -> tuple[int, str]:
     return int(first[0]), str(first[1])
 
 
-def _chosen(
+def items_of(request: ReprocessRequest) -> str:
+    """SQL that chooses items, with the parameters of `chosen_by`."""
+    return _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
+
+
+def chosen_by(
     cursor: Any,
     batch_id: int,
     first_batch_id: int,

@@ -22,6 +22,7 @@ from reliable_imports.cli.outcome import outcome_line, tell_outcome
 from reliable_imports.cli.output import Output, as_json_value
 from reliable_imports.cli.progress import process_with_progress
 from reliable_imports.cli.text import count, number
+from reliable_imports.cli.trying import tell_try, try_options
 from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
+@try_options
 @click.option(
     "--canary",
     metavar="[N]",
@@ -69,6 +71,9 @@ def reprocess(
     reasons: tuple[str, ...],
     since: str | None,
     all_items: bool,
+    only_try: bool,
+    sample: int | None,
+    with_effects: bool,
     **options: Any,
 ) -> None:
     """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
@@ -77,6 +82,9 @@ def reprocess(
 
     Safe to repeat: an item is taken once, a reprocess batch that was interrupted is resumed, and if nothing is
     outstanding nothing is made. Status 1 if items failed again.
+
+    With --try the items are worked under today's code and rolled back: it says what would come of it. --all --try tells
+    what would come out differently for items that were completed.
     """
     require_one_of_both(batch_id, batch_type)
     if all_items and reasons:
@@ -95,10 +103,30 @@ def reprocess(
     manager = invocation.manager_with_processors()
     # Before anything is taken: a batch that nobody here can process would be left open.
     manager.registry.get(manager.get_batch(batch_id).batch_type if batch_id is not None else batch_type or "")
-    if batch_id is not None:
+    if only_try:
+        _try(invocation.output, manager, batch_id, batch_type, request, sample=sample, with_effects=with_effects)
+    elif batch_id is not None:
         _reprocess_batch(invocation.output, manager, batch_id, request)
     elif batch_type is not None:
         _reprocess_type(invocation.output, manager, batch_type, request)
+
+
+def _try(
+    output: Output,
+    manager: BatchManager,
+    batch_id: int | None,
+    batch_type: str | None,
+    request: ReprocessRequest,
+    *,
+    sample: int | None,
+    with_effects: bool,
+) -> None:
+    if batch_id is not None:
+        report = manager.try_reprocess(batch_id, request, sample=sample, with_effects=with_effects)
+        tell_try(output, manager, report, f"across the lineage of batch {batch_id}")
+    elif batch_type is not None:
+        report = manager.try_failures(batch_type, request, sample=sample, with_effects=with_effects)
+        tell_try(output, manager, report, "across all lineages")
 
 
 def _moment(text: str) -> datetime:

@@ -114,7 +114,7 @@ class Claims:
     @property
     def _settings_of_chunks(self) -> str:
         if self._settings is None:
-            self._settings = _transaction_settings(self._connection, self._processor)
+            self._settings = transaction_settings(self._connection, self._processor)
         return self._settings
 
     def forget(self) -> None:
@@ -267,7 +267,7 @@ class Claims:
         return rows
 
 
-def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
+def transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
     """Settings of a chunk's transaction, which leave nothing behind in the session."""
     # A worker that is frozen in the middle of a chunk gives its range back after this long.
     longest = max(_MAX_IDLE, 2 * (processor.item_timeout or _MAX_IDLE / 2))
