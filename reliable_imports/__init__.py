@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
+        AmbiguousReason,
         BatchFinished,
         ConfigurationError,
         ContextMisuse,
@@ -51,12 +52,18 @@ if TYPE_CHECKING:
     from reliable_imports.models import (
         Batch,
         BatchSummary,
+        CommonValue,
         Delivery,
+        FailedSample,
         FailureReason,
         ImportBatchItem,
         ItemRecord,
         LogEntry,
         OutstandingReason,
+        ReasonAction,
+        ReasonBatch,
+        ReasonDetails,
+        ReasonSummary,
         RunRecord,
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
@@ -64,17 +71,28 @@ if TYPE_CHECKING:
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
-    from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+    from reliable_imports.statuses import (
+        BatchStatus,
+        ItemStatus,
+        Outcome,
+        ReasonState,
+        RunMode,
+        Runner,
+        RunOutcome,
+        Stage,
+    )
     from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
     "AlreadyImported",
+    "AmbiguousReason",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
     "BatchManager",
     "BatchStatus",
     "BatchSummary",
+    "CommonValue",
     "ConfigurationError",
     "ContextMisuse",
     "DatabaseError",
@@ -83,6 +101,7 @@ __all__ = [
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
+    "FailedSample",
     "Failure",
     "FailureReason",
     "IdempotencyKeyTaken",
@@ -103,6 +122,11 @@ __all__ = [
     "OutstandingReason",
     "ProcessorRegistry",
     "ProcessorWarning",
+    "ReasonAction",
+    "ReasonBatch",
+    "ReasonDetails",
+    "ReasonState",
+    "ReasonSummary",
     "ReliableImportsError",
     "ReprocessRequest",
     "RunInterrupted",
@@ -142,6 +166,7 @@ _MODULES = {
     "batches.verify": ("Verification",),
     "errors": (
         "AlreadyImported",
+        "AmbiguousReason",
         "BatchFinished",
         "ConfigurationError",
         "ContextMisuse",
@@ -180,12 +205,18 @@ _MODULES = {
     "models": (
         "Batch",
         "BatchSummary",
+        "CommonValue",
         "Delivery",
+        "FailedSample",
         "FailureReason",
         "ImportBatchItem",
         "ItemRecord",
         "LogEntry",
         "OutstandingReason",
+        "ReasonAction",
+        "ReasonBatch",
+        "ReasonDetails",
+        "ReasonSummary",
         "RunRecord",
     ),
     "processor.base": (
@@ -204,6 +235,7 @@ _MODULES = {
         "BatchStatus",
         "ItemStatus",
         "Outcome",
+        "ReasonState",
         "RunMode",
         "RunOutcome",
         "Runner",

@@ -6,11 +6,12 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, read, reprocess, verify
+from reliable_imports.batches import control, create, failures, read, reprocess, verify
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import Offer, SameContent
 from reliable_imports.batches.duplicates import Keying
@@ -26,6 +27,8 @@ from reliable_imports.models import (
     ItemRecord,
     LogEntry,
     OutstandingReason,
+    ReasonDetails,
+    ReasonSummary,
     RunRecord,
 )
 from reliable_imports.orchestration import Orchestration
@@ -355,6 +358,71 @@ class BatchManager:
         """Why items of the batch failed, the most frequent reason first, with a sample each. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.failure_reasons(connection, batch_id)
+
+    # Failures, over all batches
+
+    def failures(
+        self, batch_id: int | None = None, *, batch_type: str | None = None, with_closed: bool = False
+    ) -> list[ReasonSummary]:
+        """The causes for which items failed and wait, those with the most outstanding failures first.
+
+        Args:
+            batch_id: only those of one batch; what is outstanding is then counted over its lineage.
+            batch_type: only those of this type's batches.
+            with_closed: also those of which nothing is outstanding.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+            ConfigurationError: both a batch and a type are given.
+        """
+        with self._connection() as connection:
+            return failures.list_reasons(connection, failures.Scope(batch_id, batch_type), with_closed=with_closed)
+
+    def failure(
+        self, reason: str, *, batch_id: int | None = None, batch_type: str | None = None, samples: int = 20
+    ) -> ReasonDetails:
+        """All that is known of one cause: samples, days, batches, what people did about it.
+
+        Args:
+            reason: its id, or the beginning of it.
+            samples: at most so many items.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+        """
+        with self._connection() as connection:
+            return failures.get_details(connection, reason, failures.Scope(batch_id, batch_type), samples=samples)
+
+    def note_failure(self, reason: str, text: str, *, by: str | None = None) -> str:
+        """Keep what a person has to say of a cause; returns its whole id.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *text* is empty, or cannot be kept.
+        """
+        with self._connection() as connection:
+            return failures.note(connection, reason, text, by)
+
+    def ignore_failure(self, reason: str, why: str, *, until: datetime | None = None, by: str | None = None) -> str:
+        """Leave a cause: no check is yellow for it, and sensors leave what failed for nothing else.
+
+        It is told again when it surges: when more than twice as many items fail for it on one day (UTC) as on any day
+        before, ten at least. Returns its whole id.
+
+        Args:
+            until: when this ends by itself; a time without a zone is local.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *why* is empty, or *until* is over.
+        """
+        with self._connection() as connection:
+            return failures.ignore(connection, reason, why, until, by)
+
+    def end_ignoring_failure(self, reason: str, *, by: str | None = None) -> str:
+        """Take `ignore_failure` back; returns the cause's whole id. Raises UnknownReason, AmbiguousReason."""
+        with self._connection() as connection:
+            return failures.end_ignore(connection, reason, by)
 
     def list_items(
         self,

@@ -171,3 +171,9 @@ def batch_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
         raise click.BadParameter(f"{text!r} is no batch's number; `reliable-imports batches` lists them")
     return int(text)
+
+
+def batch_or_type(command: F) -> F:
+    """`BATCH` and `--as TYPE`; what a command does with neither or both is its own."""
+    option = click.option("--as", "batch_type", metavar="TYPE", help="Instead of BATCH: all batches of this type.")
+    return click.argument("batch_id", metavar="[BATCH]", type=batch_number, required=False)(option(command))

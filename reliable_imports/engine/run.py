@@ -268,6 +268,9 @@ class Run:
             if closed is None:
                 return False
             status, total = closed
+            cursor.execute(_WORK["count_batch"], {"batch_id": self._batch.id})
+            if self._batch.reprocess_of is not None:
+                cursor.execute(_WORK["continue_reasons"], {"batch_id": self._batch.id})
             cursor.execute(_SUSPECTS["trust_all"], {"batch_id": self._batch.id})
             level = "info" if total and status == BatchStatus.COMPLETED else "warning"
             message = "batch closed" if total else "batch closed without items"

@@ -335,6 +335,68 @@ WHERE batch.id = %(batch_id)s
     )
 RETURNING batch.status, batch.total_items
 
+-- name: count_batch
+-- After close_batch: nothing of the batch changes any more.
+WITH failures AS (
+    INSERT INTO reliable_imports.import_failure_counts (
+        batch_id, reason, items, only_items, retryable_items, first_seen, last_seen, code_versions, common_values
+    )
+    SELECT %(batch_id)s, counted.*
+    FROM reliable_imports.failure_counts_v1(%(batch_id)s) AS counted
+), repeats AS (
+    INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
+    SELECT %(batch_id)s, counted.*
+    FROM reliable_imports.import_batches AS batch
+    CROSS JOIN LATERAL reliable_imports.repeat_counts_v1(batch.id) AS counted
+    WHERE batch.id = %(batch_id)s
+        AND batch.reprocess_of IS NOT NULL
+)
+UPDATE reliable_imports.import_batches
+SET is_counted = true
+WHERE id = %(batch_id)s
+    AND NOT is_counted
+
+-- name: continue_reasons
+-- After count_batch: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
+-- field, is that one under the code of now.
+UPDATE reliable_imports.import_failure_reasons AS new
+SET continues = old.fingerprint
+FROM (
+    SELECT was.reason AS old_reason, is_now.reason AS new_reason
+    FROM reliable_imports.import_items AS item
+    JOIN reliable_imports.import_attempts AS repeated
+        ON repeated.batch_id = item.repeats_batch_id
+        AND repeated.item_number = item.repeats_item_number
+        AND repeated.is_final
+        AND repeated.outcome = 'failed'
+    CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS was (reason)
+    LEFT JOIN reliable_imports.import_attempts AS failure
+        ON failure.batch_id = item.batch_id
+        AND failure.item_number = item.item_number
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+        AND failure.code_version IS DISTINCT FROM repeated.code_version
+        AND NOT was.reason = ANY (failure.reasons)
+    LEFT JOIN LATERAL pg_catalog.unnest(failure.reasons) AS is_now (reason) ON true
+    WHERE item.batch_id = %(batch_id)s
+    GROUP BY was.reason, is_now.reason
+    HAVING count(*) = (
+        SELECT sum(counts.items)
+        FROM reliable_imports.import_repeat_counts AS counts
+        WHERE counts.batch_id = %(batch_id)s
+            AND counts.reason = was.reason
+    )
+) AS found
+JOIN reliable_imports.import_failure_reasons AS old ON old.fingerprint = found.old_reason
+WHERE new.fingerprint = found.new_reason
+    AND new.continues IS NULL
+    AND new.first_seen > old.last_seen
+    AND new.batch_type = old.batch_type
+    AND new.error_type = old.error_type
+    AND new.field IS NOT DISTINCT FROM old.field
+    -- Where no field is known, the words have to tell; the function before them may be called otherwise now.
+    AND (new.field IS NOT NULL OR substring(new.title FROM ': (.*)$') = substring(old.title FROM ': (.*)$'))
+
 -- name: count_against_tolerance
 -- What has failed and what has ended since the batch was begun or resumed.
 SELECT

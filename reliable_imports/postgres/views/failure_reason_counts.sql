@@ -9,7 +9,6 @@ SELECT
     sample.sqlstate,
     sample.constraint_name,
     sample.field,
-    known.note,
     counted.items,
     counted.retryable_items,
     counted.sample_item_number,

@@ -1,0 +1,86 @@
+-- How often which cause was met in a batch, with the commonest values of the field at fault.
+CREATE OR REPLACE FUNCTION reliable_imports.failure_counts_v1(counted_batch bigint)
+RETURNS TABLE (
+    reason           text,
+    items            bigint,
+    only_items       bigint,
+    retryable_items  bigint,
+    first_seen       timestamptz,
+    last_seen        timestamptz,
+    code_versions    text[],
+    common_values    jsonb
+)
+LANGUAGE sql STABLE AS $$
+    WITH failed AS MATERIALIZED (
+        SELECT item_number, reasons, faults, sqlstate, retryable, finished_at, code_version
+        FROM reliable_imports.import_attempts
+        WHERE batch_id = counted_batch
+            AND is_final
+            AND outcome = 'failed'
+    ), masked AS (
+        -- What those who worked its lineage called sensitive.
+        SELECT coalesce(pg_catalog.array_agg(DISTINCT name.field), '{}') AS fields
+        FROM reliable_imports.import_batches AS batch
+        JOIN reliable_imports.import_batches AS of_lineage ON of_lineage.first_batch_id = batch.first_batch_id
+        JOIN reliable_imports.import_runs AS run ON run.batch_id = of_lineage.id
+        CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+        WHERE batch.id = counted_batch
+    ), counted AS (
+        SELECT
+            cause.reason,
+            count(*) AS items,
+            count(*) FILTER (WHERE pg_catalog.cardinality(failed.reasons) = 1) AS only_items,
+            count(*) FILTER (WHERE failed.retryable) AS retryable_items,
+            min(failed.finished_at) AS first_seen,
+            max(failed.finished_at) AS last_seen,
+            coalesce(
+                pg_catalog.array_agg(DISTINCT failed.code_version) FILTER (WHERE failed.code_version IS NOT NULL), '{}'
+            ) AS code_versions
+        FROM failed
+        CROSS JOIN LATERAL pg_catalog.unnest(failed.reasons) AS cause (reason)
+        GROUP BY cause.reason
+    ), told AS (
+        SELECT fault.reason, fault.value, fault.value IS NULL AS is_empty
+        FROM failed
+        CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
+        WHERE fault.value IS NOT NULL
+        UNION ALL
+        -- Of a fault without a value the item knows whether there is none, or it may not be told.
+        SELECT
+            fault.reason,
+            CASE WHEN NOT held.is_empty THEN CASE WHEN held.is_masked THEN '***' ELSE held.value END END,
+            held.is_empty
+        FROM failed
+        CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
+        JOIN reliable_imports.import_items AS item
+            ON item.batch_id = counted_batch
+            AND item.item_number = failed.item_number
+        CROSS JOIN masked
+        CROSS JOIN LATERAL reliable_imports.field_of_item_v1(
+            item.source_data, fault.field, failed.sqlstate, masked.fields
+        ) AS held
+        WHERE fault.value IS NULL
+            AND fault.field IS NOT NULL
+            AND (held.is_empty OR held.is_masked OR held.value IS NOT NULL)
+    ), valued AS (
+        SELECT
+            told.reason, told.value, count(*) AS items,
+            row_number() OVER (PARTITION BY told.reason ORDER BY count(*) DESC, told.value) AS rank
+        FROM told
+        GROUP BY told.reason, told.value
+    ), common AS (
+        SELECT
+            valued.reason,
+            pg_catalog.jsonb_agg(
+                pg_catalog.jsonb_build_object('value', valued.value, 'items', valued.items) ORDER BY valued.rank
+            ) AS common_values
+        FROM valued
+        WHERE valued.rank <= 20
+        GROUP BY valued.reason
+    )
+    SELECT
+        counted.reason, counted.items, counted.only_items, counted.retryable_items, counted.first_seen,
+        counted.last_seen, counted.code_versions, coalesce(common.common_values, '[]')
+    FROM counted
+    LEFT JOIN common ON common.reason = counted.reason
+$$;
