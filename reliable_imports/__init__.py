@@ -9,6 +9,8 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         InvalidProcessor,
         InvalidRow,
         ItemError,
+        ItemsInUse,
         ItemTimeout,
         KilledWorker,
         NullInKey,
@@ -101,6 +104,7 @@ __all__ = [
     "DuplicateBatchType",
     "DuplicateKey",
     "EmbeddedServerError",
+    "Erasure",
     "FailedSample",
     "Failure",
     "FailureReason",
@@ -115,6 +119,7 @@ __all__ = [
     "ItemRecord",
     "ItemStatus",
     "ItemTimeout",
+    "ItemsInUse",
     "KilledWorker",
     "LogEntry",
     "NullInKey",
@@ -122,6 +127,8 @@ __all__ = [
     "OutstandingReason",
     "ProcessorRegistry",
     "ProcessorWarning",
+    "Purge",
+    "PurgeRequest",
     "ReasonAction",
     "ReasonBatch",
     "ReasonDetails",
@@ -159,6 +166,11 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
+    "batches.erasure": ("Erasure",),
+    "batches.purge": (
+        "Purge",
+        "PurgeRequest",
+    ),
     "batches.request": (
         "ReprocessRequest",
         "WhichItems",
@@ -182,6 +194,7 @@ _MODULES = {
         "InvalidRow",
         "ItemError",
         "ItemTimeout",
+        "ItemsInUse",
         "KilledWorker",
         "NullInKey",
         "ProcessorWarning",

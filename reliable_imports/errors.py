@@ -7,6 +7,7 @@
     │   ├── UnknownReason
     │   ├── AmbiguousReason
     │   ├── BatchFinished
+    │   ├── ItemsInUse
     │   ├── InvalidParams
     │   ├── AlreadyImported
     │   ├── IdempotencyKeyTaken
@@ -92,6 +93,24 @@ class BatchFinished(ConfigurationError):
         self.batch_id = batch_id
         self.status = status
         super().__init__(f"batch {batch_id} is {status} and cannot be {wish}; `reliable-imports status {batch_id}`")
+
+
+class ItemsInUse(ConfigurationError):
+    """Items that are to be erased have not ended yet.
+
+    Attributes:
+        items: their statuses, by batch and item number.
+    """
+
+    def __init__(self, items: Mapping[tuple[int, int], str]) -> None:
+        self.items = dict(items)
+        named = [f"item {number} of batch {batch} is {status}" for (batch, number), status in self.items.items()]
+        more = f", and {len(named) - 5} more" if len(named) > 5 else ""
+        batch_id = next(iter(self.items))[0]
+        super().__init__(
+            f"{', '.join(named[:5])}{more}: nothing was erased; process the batch first, or end it by "
+            f"`reliable-imports cancel {batch_id}`"
+        )
 
 
 class InvalidParams(ConfigurationError):

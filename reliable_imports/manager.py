@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.batches import control, create, failures, read, reprocess, verify
-from reliable_imports.batches.column_check import ColumnCheck
-from reliable_imports.batches.deliveries import Offer, SameContent
-from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches import control, failures, read, verify
 from reliable_imports.batches.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
@@ -31,17 +28,21 @@ from reliable_imports.models import (
     ReasonSummary,
     RunRecord,
 )
-from reliable_imports.orchestration import Orchestration
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import connect
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
-from reliable_imports.sources import Source, open_source
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
+# What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
+    from reliable_imports.batches.deliveries import SameContent
+    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.engine.run import ProgressCallback
+    from reliable_imports.orchestration import Orchestration
+    from reliable_imports.sources import Source
 
 
 class BatchManager:
@@ -101,6 +102,8 @@ class BatchManager:
             SourceError: there is no such file, or it cannot be read.
             SourceUnavailable: it is out of reach now.
         """
+        from reliable_imports.sources import open_source
+
         return open_source(path, self.registry.get(batch_type).source_options)
 
     def create_batch(
@@ -171,6 +174,12 @@ class BatchManager:
         same_content: SameContent | None = None,
     ) -> Delivery:
         """Do what `create_batch` does, and say also whether a batch was made, and what people should know."""
+        from reliable_imports.batches.column_check import ColumnCheck
+        from reliable_imports.batches.create import create_batch
+        from reliable_imports.batches.deliveries import Offer
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.sources import Source
+
         processor = self.registry.get(batch_type)
         if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
             raise ConfigurationError(
@@ -195,7 +204,7 @@ class BatchManager:
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
         with self._connection() as connection:
-            return create.create_batch(
+            return create_batch(
                 connection,
                 offer,
                 keying=Keying.of(processor),
@@ -222,7 +231,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.run import Identity, Run  # whoever only asks does without the engine
+        from reliable_imports.engine.run import Identity, Run
 
         runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
@@ -279,13 +288,14 @@ class BatchManager:
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.reprocess import create_reprocess_batch
+
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
             keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return reprocess.create_reprocess_batch(
-                connection, batch_id, request or ReprocessRequest(), keying, options
-            )
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
 
     def reprocess_batch(
         self,
@@ -315,15 +325,92 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
+            from reliable_imports.batches.reprocess import last_of_lineage
+
             with self._connection() as connection:
-                return read.get_summary(connection, reprocess.last_of_lineage(connection, batch_id))
+                return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+
+    # Taking data out
+
+    def erase(
+        self,
+        batch_type: str,
+        key: str | Mapping[str, Any],
+        *,
+        alike: bool = False,
+        requested_by: str | None = None,
+        note: str | None = None,
+    ) -> Erasure:
+        """Take everything of a person out of the tables of this package; the rows of their items stay, and all counts.
+
+        It goes for every item of the type that has the key, in all batches, and for all that repeat it: source data,
+        results, messages, tracebacks, log lines. Texts beside them, such as a batch's note, lose the key's values, and
+        others that stand in no other item of these lineages, if they have at least six characters. All of it is one
+        transaction; repeated, it does nothing. The targets' rows are the team's own, and stay.
+
+        Args:
+            key: the value of a key of one field, or values by field; see `ErasureKey.of`.
+            alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
+            requested_by, note: kept in the audit log; do not name the person there.
+
+        Raises:
+            UnknownBatchType: no processor has this type, and only it knows the key.
+            ConfigurationError: the processor has no such field.
+            ItemsInUse: some of the items are pending or being processed; nothing was erased.
+        """
+        from reliable_imports.batches.erase import erase
+        from reliable_imports.batches.erasure import ErasureKey
+
+        require_texts(requested_by=requested_by, note=note)
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
+        """What `erase` would take, and nothing is changed."""
+        from reliable_imports.batches.erase import find
+        from reliable_imports.batches.erasure import ErasureKey
+
+        wanted = ErasureKey.of(self.registry.get(batch_type), key)
+        with self._connection() as connection:
+            return find(connection, batch_type, wanted, alike=alike)
+
+    def count_erased(self, batch_id: int) -> int:
+        """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
+        from reliable_imports.batches.erase import count_erased
+
+        with self._connection() as connection:
+            read.get_batch(connection, batch_id)
+            return count_erased(connection, batch_id)
+
+    def purge(self, request: PurgeRequest, *, on_progress: PurgeProgress | None = None) -> Purge:
+        """Take the data of the items of old batches out of the tables; counts, reasons and the log of batches stay.
+
+        Items that are outstanding, and those that are being repeated, keep their data. Works in slices, each a short
+        transaction of its own: it may be interrupted and repeated at any time, and several may go on at once.
+        """
+        from reliable_imports.batches.purge import purge
+
+        require_texts(batch_type=request.batch_type, requested_by=request.requested_by)
+        with self._connection() as connection:
+            return purge(connection, request, on_progress)
+
+    def find_to_purge(self, request: PurgeRequest) -> Purge:
+        """What `purge` would look at: batches, and items at most; nothing is changed."""
+        from reliable_imports.batches.purge import Purge, old_batches
+
+        with self._connection() as connection:
+            found = old_batches(connection, request)
+        return Purge(len(found), sum(items for _, items in found))
 
     # For an orchestrator
 
     @property
     def orchestration(self) -> Orchestration:
         """What an orchestrator asks of this database: where runs are wanted, and which are gone."""
+        from reliable_imports.orchestration import Orchestration
+
         return Orchestration(self._connection)
 
     # Asking

@@ -83,6 +83,7 @@ class BatchSummary:
         open_items: pending and processing ones.
         reprocess_of: the batch that this one repeats, or None.
         first_batch_id: the first batch of its lineage; its own id unless it is a reprocess batch.
+        erased_items: items whose data is gone, because somebody was to be forgotten or it was old; counted above too.
         seconds: from the first start to the end, or to now while it runs; None before it has started.
     """
 
@@ -102,6 +103,7 @@ class BatchSummary:
     finished_at: datetime | None
     pause_reason: str | None
     warnings: Sequence[str]
+    erased_items: int
     seconds: float | None
 
 
@@ -302,7 +304,12 @@ class ReasonDetails:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """One row of the view `import_batch_items`: an item, where it is, and its latest attempt."""
+    """One row of the view `import_batch_items`: an item, where it is, and its latest attempt.
+
+    Attributes:
+        source_data: `data erased` once it was; so for samples of reasons.
+        erased_at: when somebody was forgotten, or old data purged; None for most.
+    """
 
     batch_id: int
     item_number: int
@@ -318,6 +325,7 @@ class ItemRecord:
     reason: str | None
     retryable: bool | None
     finished_at: datetime | None
+    erased_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

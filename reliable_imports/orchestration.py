@@ -15,11 +15,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 from psycopg2.extras import Json
 
 from reliable_imports.batches import deliveries, read
+from reliable_imports.items.redaction import MASKED
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
+from reliable_imports.processor.facts import facts_of
 
 __all__ = [
+    "MASKED",
     "DueLineage",
     "FailingLineage",
     "FailuresPage",
@@ -27,6 +30,7 @@ __all__ = [
     "Orchestration",
     "WaitingBatch",
     "code_version",
+    "facts_of",
     "source_of",
 ]
 

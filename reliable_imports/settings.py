@@ -27,6 +27,7 @@ class Settings:
         project: the folder of that `pyproject.toml`, None if there is none.
         migrate: False if `RELIABLE_IMPORTS_MIGRATE` is `no`: the command line then leaves the schema and the tables of
             `setup_sql` to the deployment.
+        webserver: `RELIABLE_IMPORTS_WEBSERVER`, the address of Dagster's UI, for links to its runs.
     """
 
     dsn: str | None = field(repr=False)
@@ -34,6 +35,7 @@ class Settings:
     processors: tuple[str, ...] = ()
     project: Path | None = None
     migrate: bool = True
+    webserver: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Settings:
@@ -41,11 +43,14 @@ class Settings:
 
         Raises:
             ConfigurationError: that `pyproject.toml` cannot be read, or its `processors` is not a list of names; or
-                `RELIABLE_IMPORTS_MIGRATE` is neither `yes` nor `no`.
+                `RELIABLE_IMPORTS_MIGRATE` is neither `yes` nor `no`; or `RELIABLE_IMPORTS_WEBSERVER` is no address.
         """
         migrate = environ.get("RELIABLE_IMPORTS_MIGRATE", "").strip() or "yes"
         if migrate not in ("yes", "no"):
             raise ConfigurationError(f"RELIABLE_IMPORTS_MIGRATE is {migrate!r}; it can be yes or no")
+        webserver = environ.get("RELIABLE_IMPORTS_WEBSERVER", "").strip() or None
+        if webserver is not None and not webserver.startswith(("http://", "https://")):
+            raise ConfigurationError("RELIABLE_IMPORTS_WEBSERVER is no address that begins with http:// or https://")
         cwd = Path.cwd() if cwd is None else cwd
         project = _nearest_project(cwd)
         named = environ.get("RELIABLE_IMPORTS_PROCESSORS", "").strip()
@@ -55,6 +60,7 @@ class Settings:
             processors=_split(named) if named else _processors_of(project),
             project=project,
             migrate=migrate == "yes",
+            webserver=webserver,
         )
 
 

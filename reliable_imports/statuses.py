@@ -1,11 +1,12 @@
 """The words for where things are and how they ended, and the moves that are allowed between them.
 
-The tables' CHECKs name the same values; a test compares both.
+The tables' CHECKs name the same values, and the queries make the same moves; tests compare them.
 """
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 
 class Word(str, Enum):
@@ -13,6 +14,10 @@ class Word(str, Enum):
 
     def __str__(self) -> str:
         return str(self.value)
+
+
+DATA_ERASED = "data erased"
+"""What stands where something of an item stood that was erased. The triggers of the tables know it."""
 
 
 class BatchStatus(Word):
@@ -29,28 +34,110 @@ class BatchStatus(Word):
         return not BATCH_MOVES[self]
 
 
-BATCH_MOVES: dict[BatchStatus, frozenset[BatchStatus]] = {
-    # A run has begun to work the batch. It stays `processing` when the run dies, free for the next one.
-    BatchStatus.PENDING: frozenset({BatchStatus.PROCESSING, BatchStatus.PAUSED, BatchStatus.CANCELLED}),
-    # No range is open any more: the counts decide which of the first three it is.
-    BatchStatus.PROCESSING: frozenset(
-        {
-            BatchStatus.COMPLETED,
-            BatchStatus.COMPLETED_WITH_FAILURES,
-            BatchStatus.FAILED,
-            BatchStatus.PAUSED,
-            BatchStatus.CANCELLED,
-        },
+class Move(NamedTuple):
+    """One move of something, and what the move rests on.
+
+    Attributes:
+        start: where it is before; None if it is made by the move.
+        end: where it is afterwards; None if it is gone.
+        query: the query or SQL function that makes the move; None if nothing has to be written for it.
+        by: who makes it, and when.
+        otherwise: what happens if nobody does.
+    """
+
+    start: str | None
+    end: str | None
+    query: str | None
+    by: str
+    otherwise: str
+
+
+_UNTIL_A_RUN = "It waits; the sensor of waiting batches starts a run where Dagster watches."
+_STAYS_OPEN = "It stays processing, and the next run that comes closes it."
+_GOES_ON = "It goes on to its end."
+
+MOVES_OF_A_BATCH = (
+    Move("pending", "processing", "start_batch", "The first run, before its first claim.", _UNTIL_A_RUN),
+    Move("pending", "paused", "pause_batch", "A person.", _UNTIL_A_RUN),
+    Move("pending", "cancelled", "cancel_batch", "A person; its items are outstanding.", _UNTIL_A_RUN),
+    Move("processing", "completed", "close_batch", "The run that finds it done: nothing has failed.", _STAYS_OPEN),
+    Move(
+        "processing", "completed_with_failures", "close_batch",
+        "The run that finds it done: some items have failed, and others completed.", _STAYS_OPEN,
     ),
-    # Somebody, a tolerance or the circuit breaker stopped it; whoever processes it next resumes it.
-    BatchStatus.PAUSED: frozenset({BatchStatus.PROCESSING, BatchStatus.CANCELLED}),
-    # Final: what failed is repeated by a batch of its own, linked to this one.
-    BatchStatus.COMPLETED: frozenset(),
-    BatchStatus.COMPLETED_WITH_FAILURES: frozenset(),
-    BatchStatus.FAILED: frozenset(),
-    # Final too: a person's word that the rest is not wanted. What was pending counts as outstanding.
-    BatchStatus.CANCELLED: frozenset(),
+    Move("processing", "failed", "close_batch", "The run that finds it done: none has completed.", _STAYS_OPEN),
+    Move("processing", "paused", "pause_batch", "A person, a tolerance or the circuit breaker.", _GOES_ON),
+    Move("processing", "cancelled", "cancel_batch", "A person; chunks under way are still committed.", _GOES_ON),
+    Move(
+        "paused", "processing", "start_batch", "Whoever processes it next, after the cause is mended.",
+        "It stays paused: nothing resumes by itself what somebody or something has stopped.",
+    ),
+    Move("paused", "cancelled", "cancel_batch", "A person.", "It stays paused."),
+)  # fmt: skip
+
+MOVES_OF_A_RUN = (
+    Move(None, "running", "start_run", "Whoever processes a batch, before its first claim.", "There is no run."),
+    Move(
+        "running", "finished", "end_run", "The run, when nothing is left to do or its batch was stopped.",
+        "It counts as lost when its heartbeat is two minutes old; what it had claimed is free before that.",
+    ),
+    Move("running", "interrupted", "end_run", "The run, told to stop or without its database.", "It counts as lost."),
+    Move(
+        "running", "interrupted", "release_run", "The orchestrator, which knows that the process is gone.",
+        "It counts as lost when its heartbeat is two minutes old.",
+    ),
+    Move(
+        "running", "lost", None, "Nobody: its session has ended, or its heartbeat is old.",
+        "It is running, and others leave its range to it for now.",
+    ),
+)  # fmt: skip
+
+MOVES_OF_A_RANGE = (
+    Move(None, "open", "make_ranges", "Whoever creates the batch, in the same transaction.", "There is no batch."),
+    Move(
+        "open", "held", "claim_chunk_v1", "A worker, by the lock of its transaction on the row.",
+        "It stays open, and with it the batch.",
+    ),
+    Move(
+        "held", "open", "record_chunk_v1", "The worker, with the outcomes of a chunk, when items are left.",
+        "The server undoes the chunk and lets go of the lock when the transaction ends, even by a crash.",
+    ),
+    Move("held", "done", "record_chunk_v1", "The worker, with the outcomes of the last chunk.", "It is open again."),
+    Move(
+        "open", "done", "put_behind_v1", "The worker whose item, the last one of the range, waits for the others.",
+        "It stays open, and the item is tried in its turn.",
+    ),
+    Move(
+        "open", "given_up", "close_cancelled_ranges", "Whoever reprocesses the items of a cancelled batch.",
+        "It stays open, and nobody claims it.",
+    ),
+)  # fmt: skip
+
+MOVES_OF_A_SUSPECT = (
+    Move(
+        None, "suspect", "suspect", "The parent or the worker that has seen a process die in the range.",
+        "The announcement of the dead run makes the range suspect all the same.",
+    ),
+    Move(
+        "suspect", None, "trust", "The worker that has tried all items of the range.",
+        "The range is tried item by item, which is slow and does no harm.",
+    ),
+    Move("suspect", None, "trust_retries", "Likewise, for items that are tried again.", "Likewise."),
+    Move(
+        "suspect", "suspect", "put_off", "The worker that meets an item with which two workers were lost.",
+        "It would be tried, and take the next worker along.",
+    ),
+    Move(
+        "suspect", None, "trust_all", "Whoever closes or cancels the batch.",
+        "Nothing: nobody looks at the suspects of a batch that has ended.",
+    ),
+)  # fmt: skip
+
+BATCH_MOVES: dict[BatchStatus, frozenset[BatchStatus]] = {
+    status: frozenset(BatchStatus(move.end) for move in MOVES_OF_A_BATCH if move.start == status)
+    for status in BatchStatus
 }
+"""Where a batch may go from each status. From a final one it goes nowhere: what failed is repeated by another batch."""
 
 
 class ItemStatus(Word):

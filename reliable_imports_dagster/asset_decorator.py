@@ -9,11 +9,11 @@ from typing_extensions import Unpack
 from reliable_imports import BaseProcessor
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name
-from reliable_imports_dagster.options import AssetOptions, applied, of_the_op
+from reliable_imports_dagster.options import AssetOptions, of_the_op, without_stability_warnings
 from reliable_imports_dagster.run.config import import_schema
 from reliable_imports_dagster.run.importing import check_specs_of
 from reliable_imports_dagster.run.params import required_params
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions, asset_specs
 
 
 def reliable_imports_assets(
@@ -34,16 +34,17 @@ def reliable_imports_assets(
     Params without a default are asked for of those that are selected.
     """
     registry = discover(packages)
-    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
-    return dg.multi_asset(
-        name=name,
-        specs=[applied(spec, options).replace_attributes(skippable=True) for spec in specs.values()],
-        check_specs=[check for spec in specs.values() for check in check_specs_of(spec.key)],
-        config_schema={asset_op_name(processor.batch_type): _optional_schema(processor) for processor in registry},
-        can_subset=True,
-        pool=pool,
-        **of_the_op(options),
-    )
+    specs = asset_specs(registry, WithOptions(translator, options))
+    with without_stability_warnings():  # backfill policies
+        return dg.multi_asset(
+            name=name,
+            specs=[spec.replace_attributes(skippable=True) for spec in specs.values()],
+            check_specs=[check for spec in specs.values() for check in check_specs_of(spec)],
+            config_schema={asset_op_name(processor.batch_type): _optional_schema(processor) for processor in registry},
+            can_subset=True,
+            pool=pool,
+            **of_the_op(options, specs.values()),
+        )
 
 
 def _optional_schema(processor: type[BaseProcessor]) -> Any:

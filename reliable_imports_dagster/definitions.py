@@ -12,7 +12,7 @@ from reliable_imports_dagster.build.reprocess import build_reprocess_job
 from reliable_imports_dagster.build.schedules import build_import_schedules
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import RESOURCE
-from reliable_imports_dagster.options import AssetOptions
+from reliable_imports_dagster.options import AssetOptions, of_a_job
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
@@ -24,7 +24,7 @@ from reliable_imports_dagster.sensors.resume import (
     build_run_ended_sensors,
     build_waiting_batches_sensor,
 )
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions
 
 
 def build_reliable_imports_defs(
@@ -53,12 +53,13 @@ def build_reliable_imports_defs(
         sensor_status: whether the sensors run from the start, all but the next one.
         reprocess_sensor_status: that of `reprocess_failed_items_sensor`.
         executor: for the jobs, and for assets that are materialized by hand; None leaves the latter to Dagster.
-        options: of all assets; see `AssetOptions`.
+        options: of all assets, see `AssetOptions`; hooks, retries and the tags of ops also of the jobs that reprocess.
 
     Raises:
         DiscoveryError, DuplicateBatchType, InvalidProcessor: a package or a processor cannot be used.
     """
     registry = discover(package_or_packages)
+    translator = WithOptions(translator, options)
     return dg.Definitions.merge(
         processor_defs(
             registry,
@@ -77,6 +78,7 @@ def build_reliable_imports_defs(
             executor=executor,
             sensor_status=sensor_status,
             reprocess_sensor_status=reprocess_sensor_status,
+            options=options,
         ),
         dg.Definitions(resources={RESOURCE: resource or ReliableImportsResource()}, executor=executor),
     )
@@ -106,10 +108,11 @@ def processor_defs(
                 fail_run_on=fail_run_on,
                 pool=pool,
                 executor=executor,
+                **of_a_job(options or {}),
             )
             for processor in registry
         ],
-        schedules=build_import_schedules(registry, default_status=schedule_status),
+        schedules=build_import_schedules(registry, translator=translator, default_status=schedule_status),
     )
 
 
@@ -122,6 +125,7 @@ def shared_defs(
     executor: dg.ExecutorDefinition | None,
     sensor_status: dg.DefaultSensorStatus,
     reprocess_sensor_status: dg.DefaultSensorStatus,
+    options: AssetOptions | None = None,
 ) -> dg.Definitions:
     """What there is once in a code location: the sensors, and the jobs that they start.
 
@@ -142,6 +146,11 @@ def shared_defs(
             *build_run_ended_sensors(registry, import_jobs, default_status=sensor_status),
         ]
     reprocess = build_reprocess_job(
-        registry, translator=translator, fail_run_on=fail_run_on, pool=pool, executor=executor
+        registry,
+        translator=translator,
+        fail_run_on=fail_run_on,
+        pool=pool,
+        executor=executor,
+        **of_a_job(options or {}),
     )
     return dg.Definitions(jobs=[*import_jobs, reprocess], sensors=sensors)

@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from reliable_imports import BatchManager, ConfigurationError, ProcessorRegistry
+from reliable_imports import BatchManager, BatchSummary, ConfigurationError, ProcessorRegistry
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name
 from reliable_imports_dagster.run.config import ImportConfig
-from reliable_imports_dagster.run.importing import import_asset_batch, raise_failure_of
+from reliable_imports_dagster.run.importing import import_asset_batches, raise_failure_of
 from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.run.tags import BATCH_TYPE
 
@@ -38,6 +38,12 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
         "Dagster keeps them for good, and shows them to all who may see its UI: not for personal data.",
     )
 
+    report_folder: str | None = Field(
+        default=None,
+        description="A folder in which a page about each batch is written, and linked from its asset, for people "
+        "without a shell. It shows data of failed items, but not of sensitive fields.",
+    )
+
     def manager(self, registry: ProcessorRegistry | None = None) -> BatchManager:
         """A manager on this database that knows the processors of *registry*."""
         return BatchManager(self.dsn, registry=registry, migrate=self.migrate)
@@ -45,14 +51,15 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
     def run(
         self, context: dg.AssetExecutionContext, packages: Packages, *, fail_run_on: FailRunOn = "failed"
     ) -> Iterator[Any]:
-        """Import a batch for each selected asset of `@reliable_imports_assets`, those that others depend on first.
+        """Import a batch for each selected asset of `@reliable_imports_assets`, and of each for every partition of the
+        run; those that others depend on first.
 
         One that fails because of its items does not keep the others waiting; the run fails when all are through.
         """
         registry = discover(packages)
-        op_context = context.op_execution_context
         manager = self.manager(registry)
-        summaries = []
+        summaries: list[BatchSummary] = []
+        refused: dict[str, str] = {}
         for key in _in_order(context.assets_def, context.selected_asset_keys):
             batch_type = context.assets_def.specs_by_key[key].metadata.get(BATCH_TYPE)
             if batch_type is None:
@@ -60,11 +67,11 @@ class ReliableImportsResource(dg.ConfigurableResource):  # type: ignore[type-arg
                     f"asset {key.to_user_string()} has no metadata {BATCH_TYPE}; a translator must keep that of super()"
                 )
             processor = registry.get(batch_type)
-            config = ImportConfig(**(op_context.op_config or {}).get(asset_op_name(batch_type), {}))
-            told = import_asset_batch(op_context, manager, processor, config, key)
-            summaries.append(told.summary)
-            yield from told.results()
-        raise_failure_of(summaries, fail_run_on)
+            given = (context.op_execution_context.op_config or {}).get(asset_op_name(batch_type), {})
+            imported = yield from import_asset_batches(context, manager, processor, ImportConfig(**given), key)
+            summaries += imported.summaries
+            refused.update({f"{name} of {batch_type}": why for name, why in imported.refused.items()})
+        raise_failure_of(summaries, fail_run_on, refused=refused)
 
 
 def _in_order(assets: dg.AssetsDefinition, selected: Container[dg.AssetKey]) -> list[dg.AssetKey]:

@@ -16,6 +16,7 @@ from reliable_imports.orchestration import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.freshness import freshness_of
 from reliable_imports_dagster.names import GROUP
+from reliable_imports_dagster.options import AssetOptions, applied
 from reliable_imports_dagster.partitions import partitions_of
 from reliable_imports_dagster.run.params import bounds_of
 from reliable_imports_dagster.run.tags import BATCH_TYPE
@@ -47,6 +48,17 @@ class DagsterReliableImportsTranslator:
             partitions_def=partitions_of(processor),
             freshness_policy=freshness_of(processor),
         )
+
+
+class WithOptions(DagsterReliableImportsTranslator):
+    """What another translator says, and over it what a team says of all its assets."""
+
+    def __init__(self, translator: DagsterReliableImportsTranslator | None, options: AssetOptions) -> None:
+        self._translator = translator or DagsterReliableImportsTranslator()
+        self._options = options
+
+    def get_asset_spec(self, processor: type[BaseProcessor]) -> dg.AssetSpec:
+        return applied(self._translator.get_asset_spec(processor), self._options)
 
 
 def build_import_asset_specs(

@@ -79,6 +79,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+SLOW_FOLDERS = frozenset({"benchmarks", "cli", "dagster", "example", "faults", "promises", "ui", "writes"})
+"""Their tests start commands, Dagster, browsers and servers of their own, or compare many random tables."""
+
+SLOW_MODULES = frozenset(
+    {
+        "test_crashes",
+        "test_declared_columns",
+        "test_duplicates",
+        "test_embedded",
+        "test_faults",
+        "test_handovers",
+        "test_memory",
+        "test_migrations",
+        "test_misbehaviour",
+    }
+)
+"""Likewise: workers are killed in them, or random items are made."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_MODULES:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.getoption("--faults-release") or item.config.getoption("--faults-minutes"):
         faulthandler.cancel_dump_traceback_later()  # each goes on for as long as was asked for

@@ -20,7 +20,7 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
-from reliable_imports.statuses import BatchStatus, ItemStatus, Stage
+from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 
 _READING = load("reading.sql")
 
@@ -144,7 +144,9 @@ def _with_sample(row: dict[str, Any], sensitive: frozenset[str]) -> dict[str, An
 def _with_text(row: dict[str, Any], prefix: str) -> dict[str, Any]:
     """The item's text; of one that is kept as bytes what is no UTF-8 is shown as escapes."""
     raw = row.pop(f"{prefix}_raw")
-    if raw is not None:
+    if raw is None and row[f"{prefix}_data"] is None:
+        row[f"{prefix}_data"] = DATA_ERASED
+    elif raw is not None:
         row[f"{prefix}_data"] = bytes(raw).decode("utf-8", "backslashreplace")
     return row
 

@@ -122,7 +122,8 @@ def _take(
     cursor: Any, parameters: dict[str, Any], request: ReprocessRequest, options: SourceOptions | None
 ) -> tuple[int, int]:
     """Put the items into the new batch; how many there are, and of how many the kept bytes can be read now."""
-    items = _REPROCESS["all_items" if request.which is WhichItems.ALL else "failures"]
+    chosen = _REPROCESS["ended_items" if request.which is WhichItems.ALL else "outstanding_items"]
+    items = _REPROCESS["repeats"].format(chosen=chosen)
     reading = None
     if options is not None:
         cursor.execute(_REPROCESS["lineage_reading"], parameters)

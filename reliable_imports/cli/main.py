@@ -17,6 +17,7 @@ from reliable_imports.cli.commands.batches import batches
 from reliable_imports.cli.commands.cancel import cancel
 from reliable_imports.cli.commands.create import create
 from reliable_imports.cli.commands.db import db
+from reliable_imports.cli.commands.erase import erase
 from reliable_imports.cli.commands.failures import failures
 from reliable_imports.cli.commands.import_ import import_
 from reliable_imports.cli.commands.logs import logs
@@ -24,6 +25,8 @@ from reliable_imports.cli.commands.migrate import migrate
 from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
+from reliable_imports.cli.commands.purge import purge
+from reliable_imports.cli.commands.report import report
 from reliable_imports.cli.commands.reprocess import reprocess
 from reliable_imports.cli.commands.status import status
 from reliable_imports.cli.commands.verify import verify
@@ -68,6 +71,7 @@ for command in (
     cancel,
     create,
     db,
+    erase,
     failures,
     import_,
     logs,
@@ -75,6 +79,8 @@ for command in (
     pause,
     process,
     processors,
+    purge,
+    report,
     reprocess,
     status,
     verify,

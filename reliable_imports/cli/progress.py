@@ -46,6 +46,11 @@ def waiting(what: str) -> AbstractContextManager[object]:
     return _console().status(what) if sys.stderr.isatty() else nullcontext()
 
 
+def purging(items: int) -> AbstractContextManager[Callable[[int], None] | None]:
+    """Gives the `on_progress` that shows how many of up to *items* were looked at; None where nobody looks."""
+    return _purging(items) if sys.stderr.isatty() else nullcontext()
+
+
 @contextmanager
 def _reading(source: Source) -> Iterator[None]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -98,6 +103,21 @@ def _processing(before: BatchSummary) -> Iterator[Callable[[BatchSummary], None]
             progress.update(bar, completed=_done(summary), failed=failed)
 
         yield show
+
+
+@contextmanager
+def _purging(items: int) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [
+        TextColumn("purging"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} items"),
+        TimeRemainingColumn(),
+    ]
+    with Progress(*columns, console=_console(), transient=True) as progress:
+        bar = progress.add_task("", total=items)
+        yield lambda looked_at: progress.advance(bar, looked_at)
 
 
 def _done(summary: BatchSummary) -> int:

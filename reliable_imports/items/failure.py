@@ -55,6 +55,8 @@ _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|alrea
 _DETAIL_VALUES = re.compile(r"\)=\((.*)\)[^()]*$", re.DOTALL)
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _MAX_VALUE = 200
+# Classes in which the server speaks of itself, and has read no row for it.
+_OF_THE_SERVER = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 _NOBODYS = TeamCode()
 
 
@@ -223,9 +225,12 @@ def server_failure(
     named = named or Named(table, constraint)
     places = server_places(context)
     where = f"{name} in {located.function}" if located is not None and located.function else name
-    is_raised = not is_known(message) and (bool(places) or sqlstate.startswith("P0"))
+    is_of_the_server = sqlstate[:2] in _OF_THE_SERVER
+    is_raised = not is_known(message) and not is_of_the_server and (bool(places) or sqlstate.startswith("P0"))
     if is_raised:  # in words of the team's, with whatever a trigger has read
         message = f"raised by {places[0].rpartition(' ')[0]}" if places else "raised in the database"
+    if is_of_the_server:
+        message = masked(message, source_data)
     message = without_values(message, source_data, (table, column, constraint))
     if sqlstate.startswith("22"):  # a data exception quotes the value at fault
         message = _QUOTED.sub('"…"', message)

@@ -282,7 +282,8 @@ def identifiers(message: str) -> list[str]:
     return _IDENTIFIER.findall(message)
 
 
-def server_places(context: str | None) -> list[str]:
+@lru_cache(maxsize=256)
+def server_places(context: str | None) -> Sequence[str]:
     """The statements of the team's PL/pgSQL that led to an error, from its CONTEXT in any language."""
     places = []
     for line in (context or "").splitlines():

@@ -1,4 +1,4 @@
-"""The SQL of the package, read from the `.sql` files beside it: each query stands under a line `-- name: its_name`."""
+"""The SQL of a package, read from its `.sql` files: each query stands under a line `-- name: its_name`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
-def load(file_name: str) -> Mapping[str, str]:
-    """The queries of one file in `reliable_imports/postgres/sql`, by name."""
-    text = (resources.files(__package__) / "sql" / file_name).read_text(encoding="utf-8")
+def load(file_name: str, package: str = __package__) -> Mapping[str, str]:
+    """The queries of one file, by name.
+
+    Args:
+        file_name: in the folder `sql` of the package.
+    """
+    text = (resources.files(package) / "sql" / file_name).read_text(encoding="utf-8")
     _, *parts = _NAME.split(text)
     names, bodies = parts[::2], parts[1::2]
     if len(set(names)) != len(names):

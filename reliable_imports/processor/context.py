@@ -201,7 +201,7 @@ class ImportContext:
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
-        """Add a line to the audit trail, tied to batch, item and run, and forward the message to Python's logging.
+        """Add a line to the audit log, tied to batch, item and run, and forward the message to Python's logging.
 
         Kept also if the item fails. *details* are JSON values; they go to the table only.
 

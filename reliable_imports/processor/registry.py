@@ -21,7 +21,6 @@ from reliable_imports.errors import (
 )
 from reliable_imports.items.code_places import remember_sources
 from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.declarations import misspellings_of, mistakes_of, nearest
 from reliable_imports.processor.facts import facts_of
 
 P = TypeVar("P", bound=type[BaseProcessor])
@@ -43,6 +42,8 @@ class ProcessorRegistry:
             InvalidProcessor: a class has an attribute that cannot be what was meant; names both.
             DuplicateBatchType: two classes have one batch type; names both places.
         """
+        from reliable_imports.processor.declarations import misspellings_of
+
         found: list[type[BaseProcessor]] = []
         for package in packages:
             for module in _modules(package):
@@ -65,6 +66,9 @@ class ProcessorRegistry:
                 cannot be what was meant.
             DuplicateBatchType: another class has its batch type.
         """
+        # With them comes all that a TableProcessor needs; whoever registers none does without.
+        from reliable_imports.processor.declarations import misspellings_of, mistakes_of
+
         if not (inspect.isclass(processor) and issubclass(processor, BaseProcessor)):
             raise InvalidProcessor(repr(processor), "it is not a subclass of BaseProcessor")
         if missing := facts_of(processor).missing_parts():
@@ -79,6 +83,8 @@ class ProcessorRegistry:
 
     def _check_dependencies(self, processor: type[BaseProcessor]) -> None:
         """Names that nearly fit are mistakes; others may be processors of another code location."""
+        from reliable_imports.processor.declarations import nearest
+
         if processor.batch_type in processor.depends_on:
             _refuse(processor, [f"depends_on names {processor.batch_type!r}, which is this processor itself"])
         for name in processor.depends_on:

@@ -1,6 +1,6 @@
 """An asset for each processor; materializing it imports a batch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -8,15 +8,18 @@ import dagster as dg
 from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ProcessorRegistry
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.discovery import Packages, discover, only
 from reliable_imports_dagster.names import asset_op_name
-from reliable_imports_dagster.options import AssetOptions, applied, of_the_op
-from reliable_imports_dagster.run.params import required_params
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.options import AssetOptions, of_the_op, without_stability_warnings
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.importing import check_specs_of, import_asset_batch, raise_failure_of
-from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
+from reliable_imports_dagster.run.importing import (
+    check_specs_of,
+    import_asset_batches,
+    raise_failure_of,
+)
+from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions, asset_specs
 
 
 def build_import_asset(
@@ -69,7 +72,7 @@ def assets_of(
     options: AssetOptions,
 ) -> list[dg.AssetsDefinition]:
     """An asset for each processor, materialized by *execute*."""
-    specs = asset_specs(registry, translator or DagsterReliableImportsTranslator())
+    specs = asset_specs(registry, WithOptions(translator, options))
     return [_asset(processor, specs[processor.batch_type], execute, pool, options) for processor in registry]
 
 
@@ -80,30 +83,31 @@ def import_asset(
     *,
     fail_run_on: FailRunOn,
 ) -> Iterator[Any]:
-    """Import the batch that the op's config asks for, tell of it, and fail the run if it is a reason to."""
-    op_context = context.op_execution_context
-    config = ImportConfig(**op_context.op_config)
-    told = import_asset_batch(
-        op_context, reliable_imports.manager(only(processor)), processor, config, context.asset_key
-    )
-    yield from told.results()
-    raise_failure_of([told.summary], fail_run_on, config.fail_run_on)
+    """Import the batch that the op's config asks for, or one for each of the run's partitions; tell of them, and fail
+    the run if they are a reason to."""
+    config = ImportConfig(**context.op_execution_context.op_config)
+    manager = reliable_imports.manager(only(processor))
+    imported = yield from import_asset_batches(context, manager, processor, config, context.asset_key)
+    raise_failure_of(imported.summaries, fail_run_on, config.fail_run_on, refused=imported.refused)
 
 
 def _asset(
     processor: type[BaseProcessor], spec: dg.AssetSpec, execute: Execute, pool: str | None, options: AssetOptions
 ) -> dg.AssetsDefinition:
-    spec = applied(spec, options)
+    with without_stability_warnings():  # backfill policies
+        make = dg.multi_asset(
+            name=asset_op_name(processor.batch_type),
+            specs=[
+                spec.replace_attributes(skippable=True)
+            ],  # a batch of which nothing was stored is no more than observed
+            check_specs=check_specs_of(spec),
+            description=spec.description,
+            config_schema=import_schema(processor),
+            pool=pool,
+            **of_the_op(options, [spec]),
+        )
 
-    @dg.multi_asset(
-        name=asset_op_name(processor.batch_type),
-        specs=[spec.replace_attributes(skippable=True)],  # a batch of which nothing was stored is no more than observed
-        check_specs=check_specs_of(spec.key),
-        description=spec.description,
-        config_schema=import_schema(processor),
-        pool=pool,
-        **of_the_op(options),
-    )
+    @make
     def import_batch(context: dg.AssetExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         yield from execute(context, processor, reliable_imports)
 

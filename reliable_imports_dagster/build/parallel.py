@@ -4,17 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
+from typing_extensions import Unpack
 
 from reliable_imports import BaseProcessor, ConfigurationError
-from reliable_imports_dagster.run.config import ImportConfig, import_schema
-from reliable_imports_dagster.run.accept import repeated_runs
 from reliable_imports_dagster.discovery import only
-from reliable_imports_dagster.run.work import interrupted_tagged, leave_alone, tag_batch
 from reliable_imports_dagster.names import definition_name, import_name
-from reliable_imports_dagster.run.report import FailRunOn, report
+from reliable_imports_dagster.options import JobOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of
+from reliable_imports_dagster.run.accept import repeated_runs
+from reliable_imports_dagster.run.config import ImportConfig, import_schema
+from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of, work_and_report
+from reliable_imports_dagster.run.report import FailRunOn, report
 from reliable_imports_dagster.run.tags import BATCH_ID, OUTCOME, tag_run
+from reliable_imports_dagster.run.work import interrupted_tagged, tag_batch
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 MAX_WORKERS = 64
@@ -27,8 +29,9 @@ def build_parallel_import_job(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
-    op_tags: dict[str, Any] | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
     executor: dg.ExecutorDefinition | None = dg.multiprocess_executor,
+    **options: Unpack[JobOptions],
 ) -> dg.JobDefinition:
     """The job `import_<type>_in_parallel`: one step accepts the batch, and *workers* steps share its items.
 
@@ -43,13 +46,15 @@ def build_parallel_import_job(
     fewer than the job has.
 
     Args:
-        op_tags: for the steps that work, as some executors want them: a queue, or what a pod may use.
+        partitions_def: of the job; those of the asset by default.
+        options: see `JobOptions`; those of ops are for the steps that work.
         executor: any of Dagster's; None leaves it to the code location.
     """
     if not 1 <= workers <= MAX_WORKERS:
         raise ConfigurationError(f"workers is {workers}, and must be from 1 to {MAX_WORKERS}")
     registry = only(processor)
-    asset_key = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor).key
+    spec = (translator or DagsterReliableImportsTranslator()).get_asset_spec(processor)
+    asset_key = spec.key
     name = f"{import_name(processor.batch_type)}_in_parallel"
     steps = [f"worker_{number}" for number in range(1, workers + 1)]
     count = dg.Field(dg.IntSource, is_required=False, default_value=workers, description="How many steps share it.")
@@ -66,12 +71,12 @@ def build_parallel_import_job(
         if not 1 <= wanted <= workers:
             raise dg.Failure(f"workers is {wanted}, and this job has from 1 to {workers}", allow_retries=False)
         manager = reliable_imports.manager(registry)
-        batch_id = accept_batch(context, manager, processor, ImportConfig(**given))
-        batch = manager.get_batch(batch_id)
+        accepted = accept_batch(context, manager, processor, ImportConfig(**given), asset_key)
+        batch = manager.get_batch(accepted.batch_id)
         if batch.status.is_final:
-            summary = leave_alone(context, manager, batch)
-            yield from report(context, manager, summary, asset_key).events()
-            raise_failure_of([summary], fail_run_on)
+            told = work_and_report(context, manager, accepted, asset_key)
+            yield from told.events()
+            raise_failure_of([told.summary], fail_run_on)
             return
         tag_batch(context, manager, batch)
         for step in steps[:wanted]:
@@ -81,8 +86,8 @@ def build_parallel_import_job(
         name=definition_name(f"work_{name}"),
         ins={"accepted": dg.In(dg.Nothing)},
         out=dg.Out(dg.Nothing),
-        tags={"dagster/kind/postgres": "", "dagster/kind/python": "", **(op_tags or {})},
         pool=pool,
+        **op_arguments(options),
     )
     def work(context: dg.OpExecutionContext, reliable_imports: ReliableImportsResource) -> Iterator[Any]:
         manager = reliable_imports.manager(registry)
@@ -100,6 +105,8 @@ def build_parallel_import_job(
         name=name,
         description=f"Imports one batch of {processor.batch_type} with several workers.",
         executor_def=executor,
+        partitions_def=partitions_def or spec.partitions_def,
+        **job_arguments(options),
     )
     def parallel_import() -> None:
         accepted = accept_one.alias("accept")()

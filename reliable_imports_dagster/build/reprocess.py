@@ -5,22 +5,29 @@ from typing import Any
 
 import dagster as dg
 import psycopg2
+from typing_extensions import Unpack
 
-from reliable_imports import BatchManager, BatchSummary, ConfigurationError, DatabaseError, ProcessorRegistry, WhichItems
-from reliable_imports_dagster.run.config import ReprocessConfig
-from reliable_imports_dagster.run.accept import delivery_key, key_of_run, repeated_runs
+from reliable_imports import (
+    BatchManager,
+    BatchSummary,
+    ConfigurationError,
+    DatabaseError,
+    ProcessorRegistry,
+    WhichItems,
+)
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.run.work import work_batch
 from reliable_imports_dagster.names import definition_name, reprocess_name
-from reliable_imports_dagster.run.refusal import refusals_explained
-from reliable_imports_dagster.run.report import FailRunOn, report
+from reliable_imports_dagster.options import JobOptions, OpOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.importing import raise_failure_of
+from reliable_imports_dagster.run.accept import Accepted, delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.run.config import ReprocessConfig
+from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
+from reliable_imports_dagster.run.refusal import refusals_explained
+from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.run.step import own_id
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 _OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
-_OP_TAGS = {"dagster/kind/postgres": "", "dagster/kind/python": ""}
 _OPTIONAL_INT: Any = dg.Optional[int]
 
 
@@ -32,12 +39,13 @@ def build_reprocess_job(
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
     executor: dg.ExecutorDefinition | None = dg.in_process_executor,
+    **options: Unpack[JobOptions],
 ) -> dg.JobDefinition:
     """The job `reprocess_failed_items`, or `reprocess_<type>` if a batch type is given, of one op of the same name.
 
     See `ReprocessConfig` for what to tell it: `ops: {reprocess_failed_items: {config: {batch_id: 42}}}`. Each
     batch that it works is a materialization of the batch type's asset, with its check. Re-execution resumes what was
-    left open. Safe to launch twice: an item is taken once.
+    left open. Safe to launch twice: an item is taken once. The options are those of `JobOptions`.
     """
     work = _Reprocess(packages, batch_type, translator, fail_run_on)
 
@@ -45,7 +53,7 @@ def build_reprocess_job(
         # Not the name that `build_reprocess_op` gives: a team may have one of those beside this job.
         name=definition_name(f"{reprocess_name(batch_type)}_job"),
         out=_OUT,
-        tags=_OP_TAGS,
+        **op_arguments(options),
         pool=pool,
     )
     def reprocess(
@@ -60,6 +68,7 @@ def build_reprocess_job(
         name=name,
         description=f"Runs failed items{of_type} again: those of one batch, or all outstanding {which}.",
         executor_def=executor,
+        **job_arguments(options),
     )
     def reprocess_job() -> None:
         reprocess.alias(name)()
@@ -75,13 +84,15 @@ def build_reprocess_op(
     translator: DagsterReliableImportsTranslator | None = None,
     fail_run_on: FailRunOn = "failed",
     pool: str | None = None,
+    **options: Unpack[OpOptions],
 ) -> dg.OpDefinition:
     """The op of `build_reprocess_job`, for jobs of a team's own making.
 
-    Its input `batch_id` takes what an op of `build_import_op` puts out, and is the batch whose line is reprocessed;
+    Its input `batch_id` takes what an op of `build_import_op` puts out, and is the batch whose lineage is reprocessed;
     without it, the config says what is. Its input `after` is for the order of ops.
 
     Args:
+        options: see `OpOptions`.
         name: of its definition, `reprocess_failed_items_op` or `reprocess_<type>_op` by default; two need two names.
     """
     work = _Reprocess(packages, batch_type, translator, fail_run_on)
@@ -93,7 +104,7 @@ def build_reprocess_op(
             "batch_id": dg.In(_OPTIONAL_INT, default_value=None, description="A batch; its whole lineage counts."),
         },
         out=_OUT,
-        tags=_OP_TAGS,
+        **op_arguments(options),
         pool=pool,
     )
     def reprocess(
@@ -137,32 +148,33 @@ class _Reprocess:
     ) -> Iterator[Any]:
         manager = resource.manager(self._registry)
         with refusals_explained():
-            lines = _lines(context, manager, self._registry, self._batch_type, config)
+            lineages = _lineages(context, manager, self._registry, self._batch_type, config)
         summaries: list[BatchSummary] = []
         broken: list[int] = []
-        for line in lines:
+        for lineage in lineages:
             try:
                 with refusals_explained():
-                    batch_id = _take(context, manager, line, self._batch_type, config)
+                    batch_id = _take(context, manager, lineage, self._batch_type, config)
                 if batch_id is None:
                     continue
-                summary = work_batch(context, manager, batch_id)
-                yield from report(context, manager, summary, self._keys[summary.batch_type]).events()
-                summaries.append(summary)
+                key = self._keys[manager.get_batch(batch_id).batch_type]
+                told = work_and_report(context, manager, Accepted(batch_id), key)
+                yield from told.events()
+                summaries.append(told.summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
             except Exception:  # such as a processor's set-up: one line must not keep the others waiting
-                if len(lines) == 1:
+                if len(lineages) == 1:
                     raise
-                context.log.exception(f"the line of batch {line} could not be worked")
-                broken.append(line)
+                context.log.exception(f"the lineage of batch {lineage} could not be worked")
+                broken.append(lineage)
         if not summaries and not broken:
             context.log.info(_nothing_said(self._batch_type, config))
         if config.batch_id is None and self._batch_type is None:
             _tell_of_others(context, manager, self._registry)
         if broken:
             raise dg.Failure(
-                f"could not work the lines of these batches: {', '.join(map(str, broken))}; the log above says why"
+                f"could not work the lineages of these batches: {', '.join(map(str, broken))}; the log above says why"
             )
         raise_failure_of(summaries, self._fail_run_on, config.fail_run_on)
         yield dg.Output([summary.batch_id for summary in summaries])
@@ -170,7 +182,7 @@ class _Reprocess:
 
 def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
     if config.batch_id is not None:
-        return f"nothing that was asked for is outstanding in the line of batch {config.batch_id}: nothing to do"
+        return f"nothing that was asked for is outstanding in the lineage of batch {config.batch_id}: nothing to do"
     if batch_type is not None:
         return f"no failure of {batch_type} that was asked for is outstanding: nothing to do"
     return "no retryable failure is outstanding"
@@ -186,14 +198,14 @@ def _tell_of_others(context: dg.OpExecutionContext, manager: BatchManager, regis
         )
 
 
-def _lines(
+def _lineages(
     context: dg.OpExecutionContext,
     manager: BatchManager,
     registry: ProcessorRegistry,
     batch_type: str | None,
     config: ReprocessConfig,
 ) -> list[int]:
-    """Batches that stand for their lines, each line once."""
+    """Batches that stand for their lineages, each lineage once."""
     if config.batch_id is not None:
         found = manager.get_batch(config.batch_id).batch_type
         registry.get(found)
@@ -210,13 +222,15 @@ def _lines(
         raise ConfigurationError("from_item and to_item are numbers of one batch, and need its batch_id")
     orchestration = manager.orchestration
     is_retryable = which in (WhichItems.RETRYABLE, WhichItems.DUE)
-    lines = set(orchestration.failing_lineages(batch_type, retryable_only=is_retryable))
+    lineages = set(orchestration.failing_lineages(batch_type, retryable_only=is_retryable))
     # What a run that this one repeats has begun is taken already, and so is what a dead run has left behind.
-    lines |= {due.first_batch_id for due in orchestration.lineages_due() if due.stalled_batch_id is not None}
+    lineages |= {due.first_batch_id for due in orchestration.lineages_due() if due.stalled_batch_id is not None}
     for run_id in repeated_runs(context)[1:]:
-        lines |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
+        lineages |= {manager.get_batch(run.batch_id).first_batch_id for run in manager.list_runs(dagster_run_id=run_id)}
     return [
-        line for line in sorted(lines) if _is_ours(context, manager.get_batch(line).batch_type, registry, batch_type)
+        lineage
+        for lineage in sorted(lineages)
+        if _is_ours(context, manager.get_batch(lineage).batch_type, registry, batch_type)
     ]
 
 
@@ -228,12 +242,12 @@ def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegi
 
 
 def _take(
-    context: dg.OpExecutionContext, manager: BatchManager, line: int, batch_type: str | None, config: ReprocessConfig
+    context: dg.OpExecutionContext, manager: BatchManager, lineage: int, batch_type: str | None, config: ReprocessConfig
 ) -> int | None:
     """The reprocess batch to work for one line; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
-        return manager.create_reprocess_batch(line, config.request(batch_type, idempotency_key=f"{key}:{line}"))
+        return manager.create_reprocess_batch(lineage, config.request(batch_type, idempotency_key=f"{key}:{lineage}"))
 
     batch_id = create(delivery_key(context))
     is_of_failures = config.which_items(batch_type) is not WhichItems.ALL

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import dagster as dg
+from dagster.components.resolved.core_models import OpSpec
 from dagster.components.utils.translation import TranslationFn, TranslationFnResolver
 
 from reliable_imports import BaseProcessor, ConfigurationError, ProcessorRegistry
@@ -15,6 +16,7 @@ from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffo
 from reliable_imports_dagster.definitions import processor_defs, shared_defs
 from reliable_imports_dagster.discovery import discover
 from reliable_imports_dagster.names import RESOURCE
+from reliable_imports_dagster.options import AssetOptions
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
@@ -45,11 +47,15 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         dsn_variable: the environment variable that holds the DSN. It is read when a run starts. Without it,
             RELIABLE_IMPORTS_DSN, else the embedded server.
         migrate: whether runs bring the schema up to date; if false, a missing migration is an error.
+        show_failed_values: whether reasons show the commonest values of the field at fault; not for personal data.
         fail_run_on: when a run fails because of its items: `failed`, if none was completed; `any_failure`; `never`.
-        pool: a pool of Dagster's that imports and reprocess runs take a slot of.
+        op: of the ops that import and reprocess: their `tags`, their `pool`, of which each takes a slot, and the
+            `backfill_policy`, `{type: single_run}` or `{type: multi_run, max_partitions_per_run: 10}`.
+        retry_policy, hooks: of these ops, by template variables.
         sensors: whether the sensors run without being switched on in the UI; one component that says so is enough.
         schedules: the same of the schedules.
-        translation: attributes of each asset, such as `group_name`, `owners`, `automation_condition` or `key`;
+        translation: attributes of each asset, such as `group_name`, `owners`, `automation_condition`,
+            `partitions_def` or `key`;
             `{{ batch_type }}`, `{{ processor }}` and `{{ spec }}` stand for what is translated.
     """
 
@@ -57,8 +63,11 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     batch_types: Sequence[str] = field(default_factory=list)
     dsn_variable: str | None = None
     migrate: bool = True
+    show_failed_values: bool = False
     fail_run_on: FailRunOn = "failed"
-    pool: str | None = None
+    op: OpSpec | None = None
+    retry_policy: Annotated[dg.RetryPolicy | None, dg.Resolver.default(model_field_type=str | None)] = None
+    hooks: Annotated[set[dg.HookDefinition] | None, dg.Resolver.default(model_field_type=str | None)] = None
     sensors: bool = False
     schedules: bool = False
     translation: Annotated[
@@ -72,6 +81,10 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
     ] = None
 
     def __post_init__(self) -> None:
+        if self.op is not None and (self.op.name is not None or self.op.description is not None):
+            raise ConfigurationError(
+                "op takes tags, pool and backfill_policy; its name and description are the asset's"
+            )
         # Somebody's DSN may stand here by mistake: the message does not repeat it.
         if self.dsn_variable is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.dsn_variable):
             raise ConfigurationError(
@@ -107,14 +120,15 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
                 self._registry(),
                 translator=_ByComponent([self]),
                 fail_run_on=self.fail_run_on,
-                pool=self.pool,
+                pool=self._pool(),
                 executor=dg.in_process_executor,
+                options=self._options(),
                 execute=self.execute,
                 schedule_status=dg.DefaultScheduleStatus.RUNNING
                 if self.schedules
                 else dg.DefaultScheduleStatus.STOPPED,
             ),
-            dg.Definitions(resources={RESOURCE: _resource(self.dsn_variable, self.migrate)}),
+            dg.Definitions(resources={RESOURCE: _resource(self.dsn_variable, self.migrate, self.show_failed_values)}),
         )
         siblings = context.component_tree.get_all_components(ReliableImportsComponent)
         if not any(sibling is self for sibling in siblings):  # made in Python, and not a part of the tree
@@ -123,10 +137,13 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
         return dg.Definitions.merge(own, self._shared_defs(siblings)) if siblings[-1] is self else own
 
     def _shared_defs(self, components: "list[ReliableImportsComponent]") -> dg.Definitions:
-        databases = {(component.dsn_variable, component.migrate) for component in components}
-        if len(databases) > 1:
+        resources = {
+            (component.dsn_variable, component.migrate, component.show_failed_values) for component in components
+        }
+        if len(resources) > 1:
             raise ConfigurationError(
-                "the components of one project share a database; give all of them the same dsn_variable and migrate"
+                "the components of one project share a database and a resource; give all the same dsn_variable, "
+                "migrate and show_failed_values"
             )
         run_sensors = any(component.sensors for component in components)
         status = dg.DefaultSensorStatus.RUNNING if run_sensors else dg.DefaultSensorStatus.STOPPED
@@ -134,11 +151,28 @@ class ReliableImportsComponent(dg.Component, dg.Resolvable):
             _registry_of(components),
             translator=_ByComponent(components),
             fail_run_on=self.fail_run_on,
-            pool=self.pool,
+            pool=self._pool(),
             executor=dg.in_process_executor,
             sensor_status=status,
             reprocess_sensor_status=status,
+            options=self._options(),
         )
+
+    def _pool(self) -> str | None:
+        return None if self.op is None else self.op.pool
+
+    def _options(self) -> AssetOptions:
+        """What is said of the ops; `get_asset_spec` says what assets are."""
+        options: AssetOptions = {}
+        if self.op is not None and self.op.tags is not None:
+            options["op_tags"] = self.op.tags
+        if self.op is not None and self.op.backfill_policy is not None:
+            options["backfill_policy"] = self.op.backfill_policy
+        if self.retry_policy is not None:
+            options["retry_policy"] = self.retry_policy
+        if self.hooks is not None:
+            options["hooks"] = self.hooks
+        return options
 
     def _registry(self) -> ProcessorRegistry:
         found = discover(self.packages)
@@ -171,6 +205,8 @@ def _registry_of(components: Sequence[ReliableImportsComponent]) -> ProcessorReg
 
 
 @cache
-def _resource(dsn_variable: str | None, migrate: bool) -> ReliableImportsResource:
+def _resource(dsn_variable: str | None, migrate: bool, show_failed_values: bool) -> ReliableImportsResource:
     """One object for all components: Dagster takes two equal resources under one key for a conflict."""
-    return ReliableImportsResource(dsn=dg.EnvVar(dsn_variable) if dsn_variable else None, migrate=migrate)
+    return ReliableImportsResource(
+        dsn=dg.EnvVar(dsn_variable) if dsn_variable else None, migrate=migrate, show_failed_values=show_failed_values
+    )

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,13 +22,35 @@ from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.run.config import MAX_INLINE_ITEMS, ImportConfig
 from reliable_imports_dagster.run.step import own_id, path_of, run_id_of, run_of
 
+PARTITION = "partition"
+"""The key of a batch's metadata under which its partition is kept."""
+
 _RETRY_TAG = "dagster/retry_number"
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The batch that a run is to work.
+
+    Attributes:
+        is_unchanged: it is an earlier one, for the source holds still what that one has stored.
+    """
+
+    batch_id: int
+    is_unchanged: bool = False
+
+
 def accept(
-    context: dg.OpExecutionContext, manager: BatchManager, processor: type[BaseProcessor], config: ImportConfig
-) -> int:
-    """The id of the batch to work. A batch that a run makes is named after it, so a run that repeats it finds it.
+    context: dg.OpExecutionContext,
+    manager: BatchManager,
+    processor: type[BaseProcessor],
+    config: ImportConfig,
+    partition: str | None = None,
+) -> Accepted:
+    """The batch to work. A batch that a run makes is named after it, so a run that repeats it finds it.
+
+    Args:
+        partition: the batch's; its key as Dagster has it, of which a batch keeps the text.
 
     Raises:
         ConfigurationError: the config names no source, more than one, too many items, or a batch of another type.
@@ -34,23 +58,26 @@ def accept(
     """
     _check(path_of(context)[-1], processor, config)
     if config.batch_id is not None:
-        return _existing(manager, processor, config.batch_id)
-    partition = _partition(context)
+        return Accepted(_existing(manager, processor, config.batch_id))
     if partition is not None and not config.new_batch and config.idempotency_key is None:
-        unfinished = manager.orchestration.find_unfinished_batch(processor.batch_type, partition=partition)
+        unfinished = manager.orchestration.find_unfinished_batch(processor.batch_type, partition=str(partition))
         if unfinished is not None:
-            return unfinished
+            return Accepted(unfinished)
+    key = _key_of(context, config, partition)
+    named = {} if partition is None else {PARTITION: str(partition)}
     delivery: dict[str, Any] = {
-        "idempotency_key": _key_of(context, config),
+        "idempotency_key": key,
         "requested_by": "dagster",
-        "metadata": {"dagster_run_id": run_id_of(context)},
+        # Not as an argument: which partitions there are is for Dagster to say, not only for the processor.
+        "metadata": {"dagster_run_id": run_id_of(context), **named},
         "params": config.params,
-        "partition": partition,
         "same_content": "warn" if config.new_batch else None,
     }
     if config.items is not None:
-        return _told(context, manager.deliver(processor.batch_type, config.items, source="run config", **delivery))
-    path = config.path or processor.source_for(partition)
+        return _told(
+            context, manager, manager.deliver(processor.batch_type, config.items, source="run config", **delivery), key
+        )
+    path = config.path or source_of(processor, partition)
     assert path is not None  # _check has seen to it
     source: Iterable[object]
     try:
@@ -59,31 +86,34 @@ def accept(
         # Gone or changed since an earlier try has stored it: then its items are not asked for.
         source = _refuse(error)
     try:
-        batch_id = _told(context, manager.deliver(processor.batch_type, source, **delivery))
+        accepted = _told(context, manager, manager.deliver(processor.batch_type, source, **delivery), key)
     except SourceUnavailable:
         raise  # it may be read another time
     except SourceError:
         tags.tag_run(context, {tags.OUTCOME: tags.REFUSED})
         raise
     if config.idempotency_key is not None:
-        _warn_of_another_source(context, manager, batch_id, path)
-    return batch_id
+        _warn_of_another_source(context, manager, accepted.batch_id, path)
+    return accepted
 
 
-def _told(context: dg.OpExecutionContext, delivery: Delivery) -> int:
-    """The batch's id; what people should know of the delivery is in the run's log then."""
-    if not delivery.is_new:  # those of a new batch are kept with it, and said when it is worked
-        for warning in delivery.warnings:
-            context.log.warning(warning)
-    if not delivery.is_new:
-        context.log.info(f"nothing was stored: this delivery is batch {delivery.batch_id} already")
-    return delivery.batch_id
+def _told(context: dg.OpExecutionContext, manager: BatchManager, delivery: Delivery, key: str) -> Accepted:
+    """The batch; what people should know of the delivery is in the run's log then."""
+    if delivery.is_new:  # its warnings are kept with it, and said when it is worked
+        return Accepted(delivery.batch_id)
+    for warning in delivery.warnings:
+        context.log.warning(warning)
+    is_unchanged = manager.get_batch(delivery.batch_id).idempotency_key != key
+    told = "the source is unchanged since" if is_unchanged else "this delivery is already"
+    context.log.info(f"nothing was stored: {told} batch {delivery.batch_id}")
+    return Accepted(delivery.batch_id, is_unchanged=is_unchanged)
 
 
-def _key_of(context: dg.OpExecutionContext, config: ImportConfig) -> str:
+def _key_of(context: dg.OpExecutionContext, config: ImportConfig, partition: str | None) -> str:
     if config.idempotency_key is not None:
         return config.idempotency_key
-    return key_of_run(context, _retried_runs(context)[-1]) if config.new_batch else delivery_key(context)
+    key = key_of_run(context, _retried_runs(context)[-1]) if config.new_batch else delivery_key(context)
+    return key if partition is None else f"{key}:{partition}"
 
 
 def delivery_key(context: dg.OpExecutionContext) -> str:
@@ -95,6 +125,17 @@ def key_of_run(context: dg.OpExecutionContext, run_id: str) -> str:
     """What this op makes on behalf of a run, under one name that outlives a crash."""
     mapped = context.get_mapping_key()
     return f"dagster:{run_id}:{'/'.join(path_of(context))}{f'[{mapped}]' if mapped else ''}"
+
+
+def source_of(processor: type[BaseProcessor], partition: str | None) -> Path | str | None:
+    """The processor's source, with the partition's name in it, and those of its dimensions."""
+    source = processor.source_for(None if partition is None else str(partition))
+    if source is None or not isinstance(partition, dg.MultiPartitionKey):
+        return source
+    filled = str(source)
+    for dimension, name in partition.keys_by_dimension.items():
+        filled = filled.replace(f"{{{dimension}}}", name)
+    return locate(filled)
 
 
 def repeated_runs(context: dg.OpExecutionContext) -> list[str]:
@@ -128,22 +169,6 @@ def _retried_runs(context: dg.OpExecutionContext) -> list[str]:
             break
         run = parent
     return ids
-
-
-def _partition(context: dg.OpExecutionContext) -> str | None:
-    """The run's partition, each of which has a batch of its own: that can be resumed, and reprocessed, by itself."""
-    if context.has_partition_key:
-        return context.partition_key
-    if not context.has_partition_key_range:
-        return None
-    # How a backfill names partitions where the asset has a policy for it, also if a run is to have only one.
-    wanted = context.partition_key_range
-    if wanted.start != wanted.end:
-        raise ConfigurationError(
-            f"a run was given the partitions from {wanted.start} to {wanted.end}, and imports one; launch a run for "
-            "each, as a backfill does unless a BackfillPolicy says otherwise"
-        )
-    return str(wanted.start)
 
 
 def _check(op: str, processor: type[BaseProcessor], config: ImportConfig) -> None:

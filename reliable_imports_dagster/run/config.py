@@ -68,12 +68,14 @@ class ReprocessConfig(dg.Config):
     batch_id: int | None = Field(
         default=None,
         description="A batch; its whole lineage counts, reprocess batches included. "
-        "Without it, all outstanding retryable failures of all batches.",
+        "Without it, `reprocess_failed_items` takes all outstanding retryable failures, and the job of one type all of "
+        "its outstanding failures.",
     )
-    reason: str | None = Field(
-        default=None,
-        description="Only failures of one reason, by its id, as `reliable-imports failures BATCH` shows it.",
+    reasons: list[str] = Field(
+        default=[],
+        description="Only failures of these reasons, by their ids, as `reliable-imports failures BATCH` shows them.",
     )
+    reason: str | None = Field(default=None, description="One reason; short for `reasons` with it alone.")
     exclude_reasons: list[str] = Field(default=[], description="No failures of these reasons.")
     from_item: int | None = Field(
         default=None, description="Only items from this number of the first batch of the lineage on; needs a batch_id."
@@ -84,7 +86,7 @@ class ReprocessConfig(dg.Config):
         description="Which items: `outstanding`, failures that no later item repeats, and what a cancelled batch left "
         "undone; of these only those that `failed`, are `retryable`, or `due`, which is retryable with the back-off "
         "over; `permanent`, which no back-off will cure; `resolved_references`, which failed for a row that is there "
-        "now; or `all`, completed ones too, which needs a batch_id and goes with none of reason, exclude_reasons and "
+        "now; or `all`, completed ones too, which needs a batch_id and goes with none of reasons, exclude_reasons and "
         "max_attempts. `as_launched`: `outstanding` with a batch_id; without one `failed` for a job of one type, and "
         "`retryable` for the job of all.",
     )
@@ -120,7 +122,7 @@ class ReprocessConfig(dg.Config):
         """
         return ReprocessRequest(
             which=self.which_items(batch_type),
-            reasons=None if self.reason is None else [self.reason],
+            reasons=[*self.reasons, *([] if self.reason is None else [self.reason])] or None,
             exclude_reasons=self.exclude_reasons,
             max_attempts=self.max_attempts,
             from_item=self.from_item,

@@ -11,12 +11,10 @@ from typing import Any
 import psycopg2
 
 from reliable_imports import BaseProcessor, BatchManager, TableProcessor
-from reliable_imports.items.redaction import MASKED
-from reliable_imports.postgres.connect import connect, rows, transaction
-from reliable_imports.postgres.queries import load
-from reliable_imports.processor.facts import facts_of
+from reliable_imports.orchestration import MASKED, facts_of
+from reliable_imports.postgres import connect, load, rows, transaction
 
-_VALUES = load("failed_values.sql")
+_VALUES = load("failed_values.sql", "reliable_imports_dagster")
 _PATIENCE = "1s"
 _MAX_VALUES = 3
 _MAX_FIELDS = 3

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -10,14 +11,24 @@ import dagster as dg
 
 from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
-from reliable_imports_dagster.run.accept import repeated_runs
+from reliable_imports_dagster.run.accept import PARTITION, repeated_runs
 from reliable_imports_dagster.run.failed_values import commonest_values, masked_fields
-from reliable_imports_dagster.run.step import asset_graph_of, resource_of, run_id_of, run_of
+from reliable_imports_dagster.run.report_page import report_page
+from reliable_imports_dagster.run.step import (
+    asset_graph_of,
+    has_no_partitions,
+    key_of_partition,
+    partitions_of_asset,
+    resource_of,
+    run_id_of,
+    run_of,
+)
 from reliable_imports_dagster.run.target_table import table_metadata, tables_of
 
 FailRunOn = Literal["failed", "any_failure", "never"]
 """When a run fails because of its items: if none was completed, if any failed, or never."""
 
+_DATA_VERSION = "dagster/data_version"
 _MAX_REASONS = 20
 _MAX_LINKED = 20
 _ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
@@ -48,7 +59,9 @@ class BatchReport:
     """A batch as it stood when a run left it.
 
     Attributes:
+        partition: the asset's; None if it has none, or the batch is for none of them.
         materializes: the asset holds what the batch delivered; else the batch is no more than an observation of it.
+        data_version: changes with every batch that stores something, and by that alone.
         is_of_a_run: false where a test calls an op directly; there Dagster takes no checks.
     """
 
@@ -58,12 +71,20 @@ class BatchReport:
     checks: Sequence[BatchCheck]
     partition: str | None
     materializes: bool
+    data_version: str
     is_of_a_run: bool = True
+
+    @property
+    def is_stored(self) -> bool:
+        """The asset holds what the batch delivered, though it may have been told before."""
+        return self.summary.status in _STORED
 
     def results(self) -> Iterator[Any]:
         """For an asset to yield, whose output must be optional."""
         if self.materializes:
-            yield dg.MaterializeResult(asset_key=self.asset_key, metadata=self.metadata)
+            yield dg.MaterializeResult(
+                asset_key=self.asset_key, metadata=self.metadata, data_version=dg.DataVersion(self.data_version)
+            )
         else:
             yield self._observation()
         for check in self.checks:
@@ -82,10 +103,19 @@ class BatchReport:
         To be yielded: what an op only logs is lost if it raises afterwards.
         """
         if self.materializes:
-            yield dg.AssetMaterialization(asset_key=self.asset_key, metadata=self.metadata, partition=self.partition)
+            yield dg.AssetMaterialization(
+                asset_key=self.asset_key,
+                metadata=self.metadata,
+                partition=self.partition,
+                tags={_DATA_VERSION: self.data_version},
+            )
         else:
             yield self._observation()
         # A materialization without its check would turn the last evaluation into "not evaluated".
+        yield from self.evaluations()
+
+    def evaluations(self) -> Iterator[dg.AssetCheckEvaluation]:
+        """The checks, as events; none where a test calls an op directly."""
         for check in self.checks if self.is_of_a_run else []:
             yield dg.AssetCheckEvaluation(
                 asset_key=self.asset_key,
@@ -94,6 +124,7 @@ class BatchReport:
                 severity=check.severity,
                 description=check.description,
                 metadata=check.metadata,
+                partition=self.partition,
             )
 
     def _observation(self) -> dg.AssetObservation:
@@ -105,21 +136,79 @@ class BatchReport:
         )
 
 
+class ToldBefore:
+    """What the runs that this one repeats have told of an asset; they are asked for it once, and if need be."""
+
+    def __init__(self, context: dg.OpExecutionContext, asset_key: dg.AssetKey) -> None:
+        self._context = context
+        self._asset_key = asset_key
+
+    @cached_property
+    def runs(self) -> Sequence[str]:
+        return repeated_runs(self._context)[1:]
+
+    @cached_property
+    def batch_ids(self) -> frozenset[str]:
+        """The batches that have materialized it."""
+        events = [
+            record.event_log_entry.asset_materialization
+            for run_id in self.runs
+            for record in self._context.instance.get_records_for_run(
+                run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+            ).records
+        ]
+        return frozenset(
+            str(event.metadata["batch_id"].value)
+            for event in events
+            if event is not None and event.asset_key == self._asset_key
+        )
+
+
 def report(
-    context: dg.OpExecutionContext, manager: BatchManager, summary: BatchSummary, asset_key: dg.AssetKey
+    context: dg.OpExecutionContext,
+    manager: BatchManager,
+    summary: BatchSummary,
+    asset_key: dg.AssetKey,
+    *,
+    is_unchanged: bool = False,
+    told_before: ToldBefore | None = None,
 ) -> BatchReport:
-    """Ask the database what is to be told of the batch, at the end of a run that was given it."""
+    """Ask the database what is to be told of the batch, at the end of a run that was given it.
+
+    Args:
+        is_unchanged: the run has found that the source holds what the batch has stored. So the asset is as new as can
+            be, which a materialization says, with the version of the data that it has.
+    """
     run = run_of(context)
     code = None if run is None else run.job_code_origin
     module = None if code is None else getattr(code.repository_origin.code_pointer, "module", None)
-    line = manager.list_runs(lineage=summary.first_batch_id)
+    lineage = manager.list_runs(lineage=summary.first_batch_id)
     run_id = run_id_of(context)
-    runs = [run for run in line if run.batch_id == summary.batch_id]
+    runs = [run for run in lineage if run.batch_id == summary.batch_id]
     own = [run for run in runs if run.dagster_run_id == run_id]
     # A run that was given a finished batch has done nothing, unless it stands in for one that died before it told.
-    did_it = bool(own) or _was_left_untold(context, runs, summary.batch_id, asset_key)
-    told = _report(context, manager, summary, asset_key, line, own=own, did_it=did_it, module=module)
+    did_it = (
+        bool(own)
+        or is_unchanged
+        or _was_left_untold(runs, summary.batch_id, told_before or ToldBefore(context, asset_key))
+    )
+    told = _report(context, manager, summary, asset_key, lineage, own=own, did_it=did_it, module=module)
+    if is_unchanged and not own:
+        told.metadata["unchanged"] = True
+        told = replace(told, data_version=_version_now(context, told) or told.data_version)
     return told if run is not None else replace(told, is_of_a_run=False)
+
+
+def _version_now(context: dg.OpExecutionContext, told: BatchReport) -> str | None:
+    """The version of the asset's data, or of its partition's, by its latest materialization."""
+    if run_of(context) is None:
+        return None
+    partitions = None if told.partition is None else [told.partition]
+    wanted = dg.AssetRecordsFilter(asset_key=told.asset_key, asset_partitions=partitions)
+    for record in context.instance.fetch_materializations(wanted, limit=1).records:
+        event = record.asset_materialization
+        return None if event is None else (event.tags or {}).get(_DATA_VERSION)
+    return None
 
 
 def report_elsewhere(
@@ -135,7 +224,7 @@ def _report(
     manager: BatchManager,
     summary: BatchSummary,
     asset_key: dg.AssetKey,
-    line: Sequence[RunRecord],
+    lineage: Sequence[RunRecord],
     *,
     own: Sequence[RunRecord],
     did_it: bool,
@@ -143,7 +232,7 @@ def _report(
 ) -> BatchReport:
     """
     Args:
-        line: the runs of all batches of its lineage, oldest first.
+        lineage: the runs of all batches of its lineage, oldest first.
         own: those of this batch by the Dagster run that reports.
         did_it: the batch was worked, and nobody has reported it yet.
         module: the code location's, for commands to paste.
@@ -166,59 +255,57 @@ def _report(
     if summary.warnings:
         metadata["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in summary.warnings))
     if reasons:
-        metadata["reasons"] = _reasons_table(reasons, _values_of(context, manager, summary, reasons))
+        metadata["reasons"] = _reasons_table(reasons)
+        values = _values_of(context, manager, summary, reasons)
+        if values:
+            metadata["commonest_values"] = _values_table(values)
     if outstanding:
         metadata["reprocess"] = _ways_to_reprocess(module, summary)
-    metadata["runs"] = _runs_links(batch, line)
+    if folder := getattr(resource_of(context), "report_folder", None):
+        metadata["report"] = report_page(manager, summary, folder)
+    metadata["runs"] = _runs_links(batch, lineage)
     if summary.reprocess_of is not None:
         metadata["reprocess_of"] = str(summary.reprocess_of)
     if summary.source is not None:
         metadata["source"] = summary.source
     metadata.update(_speed(own))
-    named = batch.metadata.get("partition")
-    partition = named if isinstance(named, str) else None
+    named = batch.metadata.get(PARTITION)
+    partitions_def = partitions_of_asset(context, asset_key)
+    partition = None
+    if isinstance(named, str) and not has_no_partitions(context, asset_key):
+        partition = key_of_partition(partitions_def, named)
     tables = tables_of(asset_graph_of(context))
     metadata.update(
         table_metadata(manager, summary.batch_type, asset_key=asset_key, partition=partition, tables=tables)
     )
+    checks = [
+        BatchCheck(
+            NO_FAILED_ITEMS,
+            passed=outstanding == 0 and summary.open_items == 0,
+            severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
+            description=_description(summary, reasons, outstanding),
+            metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
+        ),
+        _failure_rate(manager, summary),
+        _reconciled(manager, summary),
+    ]
+    if partition is not None:
+        # A check is the whole asset's: it says which partition it has looked at.
+        checks = [replace(check, metadata={**check.metadata, "partition": partition}) for check in checks]
     return BatchReport(
         summary,
         asset_key,
         metadata,
-        checks=[
-            BatchCheck(
-                NO_FAILED_ITEMS,
-                passed=outstanding == 0 and summary.open_items == 0,
-                severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
-                description=_description(summary, reasons, outstanding),
-                metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
-            ),
-            _failure_rate(manager, summary),
-            _reconciled(manager, summary),
-        ],
+        checks=checks,
         partition=partition,
         materializes=did_it and summary.status in _STORED,
+        data_version=str(summary.batch_id),
     )
 
 
-def _was_left_untold(
-    context: dg.OpExecutionContext, runs: Sequence[RunRecord], batch_id: int, asset_key: dg.AssetKey
-) -> bool:
+def _was_left_untold(runs: Sequence[RunRecord], batch_id: int, told_before: ToldBefore) -> bool:
     """Whether a run that this one repeats has worked the batch, and its process died before it could report it."""
-    repeated = repeated_runs(context)[1:]
-    if not runs or runs[-1].dagster_run_id not in repeated:
-        return False
-    told = [
-        record.event_log_entry.asset_materialization
-        for run_id in repeated
-        for record in context.instance.get_records_for_run(
-            run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
-        ).records
-    ]
-    return not any(
-        event is not None and event.asset_key == asset_key and event.metadata["batch_id"].value == str(batch_id)
-        for event in told
-    )
+    return bool(runs) and runs[-1].dagster_run_id in told_before.runs and str(batch_id) not in told_before.batch_ids
 
 
 def failure_of(summaries: Sequence[BatchSummary], fail_run_on: FailRunOn) -> dg.Failure | None:
@@ -300,35 +387,50 @@ def _values_of(
     manager: BatchManager,
     summary: BatchSummary,
     reasons: Sequence[FailureReason],
-) -> Mapping[str, str] | None:
-    """The commonest values of each reason, in words; None where the resource does not allow them."""
+) -> Mapping[str, str]:
+    """The commonest values of each reason, in words; nothing unless the resource allows it."""
     if not getattr(resource_of(context), "show_failed_values", False):
-        return None
+        return {}
     masked = masked_fields(manager.registry.get(summary.batch_type))
     listed = [reason.reason for reason in reasons[:_MAX_REASONS]]
     return commonest_values(manager, summary.batch_id, summary.batch_type, listed, masked)
 
 
-def _reasons_table(reasons: Sequence[FailureReason], values: Mapping[str, str] | None) -> dg.TableMetadataValue:
-    columns = [
-        dg.TableColumn("items", "int", description="how many items failed for it"),
-        dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
-        dg.TableColumn("title", "string", description="what went wrong"),
-        dg.TableColumn("sample_item", "int", description="the number of the first of them"),
-    ]
-    if values is not None:
-        columns.append(dg.TableColumn("values", "string", description="what most of them have in the field at fault"))
-    records: list[dict[str, Any]] = [
-        {
-            "items": reason.items,
-            "reason": reason.reason,
-            "title": reason.title,
-            "sample_item": reason.sample_item_number,
-            **({} if values is None else {"values": values.get(reason.reason, "")}),
-        }
-        for reason in reasons[:_MAX_REASONS]
-    ]
-    return dg.MetadataValue.table(records=list(map(dg.TableRecord, records)), schema=dg.TableSchema(columns=columns))
+def _reasons_table(reasons: Sequence[FailureReason]) -> dg.TableMetadataValue:
+    """No wider than the UI shows, whose column for it is narrow."""
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "items": reason.items,
+                    "reason": reason.reason,
+                    "title": reason.title,
+                    "sample": reason.sample_item_number,
+                }
+            )
+            for reason in reasons[:_MAX_REASONS]
+        ],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("items", "int", description="how many items failed for it"),
+                dg.TableColumn("reason", "string", description="its id, which reprocess takes"),
+                dg.TableColumn("title", "string", description="what went wrong"),
+                dg.TableColumn("sample", "int", description="the number of the first of these items"),
+            ]
+        ),
+    )
+
+
+def _values_table(values: Mapping[str, str]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({"reason": reason, "values": told}) for reason, told in values.items()],
+        schema=dg.TableSchema(
+            columns=[
+                dg.TableColumn("reason", "string", description="its id"),
+                dg.TableColumn("values", "string", description="what most of its items have in the field at fault"),
+            ]
+        ),
+    )
 
 
 def _ways_to_reprocess(module: str | None, summary: BatchSummary) -> dg.MarkdownMetadataValue:
@@ -359,11 +461,11 @@ def _launchpad(summary: BatchSummary) -> str:
     return f"/guess/{job}/playground/setup?config={quote(config, safe='')}"
 
 
-def _runs_links(batch: Batch, line: Sequence[RunRecord]) -> dg.MarkdownMetadataValue:
+def _runs_links(batch: Batch, lineage: Sequence[RunRecord]) -> dg.MarkdownMetadataValue:
     """By the runs' ids, as the database knows them: a tag names only one batch of a run that works several."""
-    links = [_runs_link(f"runs of batch {batch.id}", [run for run in line if run.batch_id == batch.id])]
+    links = [_runs_link(f"runs of batch {batch.id}", [run for run in lineage if run.batch_id == batch.id])]
     if batch.reprocess_of is not None:
-        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", line))
+        links.append(_runs_link(f"runs of its lineage, from batch {batch.first_batch_id} on", lineage))
     return dg.MetadataValue.md("\n\n".join(links))
 
 

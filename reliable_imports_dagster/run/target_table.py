@@ -10,11 +10,10 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import BatchManager, ContextMisuse, TableProcessor
-from reliable_imports.postgres.connect import connect, rows, transaction
-from reliable_imports.postgres.queries import load
-from reliable_imports.writes.identifiers import quoted, quoted_table
+from reliable_imports.postgres import connect, load, rows, transaction
+from reliable_imports.writes import quoted, quoted_table
 
-_TABLES = load("target_tables.sql")
+_TABLES = load("target_tables.sql", "reliable_imports_dagster")
 _PATIENCE = "1s"
 TABLE_NAME = "dagster/table_name"
 
@@ -42,7 +41,7 @@ def table_metadata(
     told: dict[str, Any] = {}
 
     def ask(tell: Callable[[Any], Mapping[str, Any]]) -> None:
-        """Each in a transaction of its own: one that is refused keeps nothing from the others."""
+        """In a transaction of its own: what is refused there keeps nothing from the others."""
         try:
             with _impatient(connection) as cursor:
                 told.update(tell(cursor))
@@ -51,8 +50,8 @@ def table_metadata(
 
     try:
         with connect(manager.dsn) as connection:
-            ask(lambda cursor: _name(cursor, table))
-            ask(lambda cursor: _lineage(cursor, table, {key: name for key, name in tables.items() if key != asset_key}))
+            others = {key: name for key, name in tables.items() if key != asset_key}
+            ask(lambda cursor: {**_name(cursor, table), **_lineage(cursor, table, others)})
             ask(lambda cursor: _row_count(cursor, table))
             if partition is not None:
                 ask(lambda cursor: _partition_row_count(cursor, batch_type, partition))

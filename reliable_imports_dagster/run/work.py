@@ -10,19 +10,21 @@ from reliable_imports import Batch, BatchManager, BatchSummary, RunMode
 from reliable_imports.orchestration import code_version
 from reliable_imports_dagster.names import REPROCESS, import_name
 from reliable_imports_dagster.run import tags
+from reliable_imports_dagster.run.accept import Accepted
 from reliable_imports_dagster.run.step import run_id_of, run_of
 
 _LOG_SECONDS = 10.0
 
 
-def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: int) -> BatchSummary:
+def work_batch(context: dg.OpExecutionContext, manager: BatchManager, accepted: Accepted) -> BatchSummary:
     """Process what is left of the batch, and return how it stands then; the run's tags follow.
 
     A run that is stopped, or that loses the database, leaves the batch free for the next one.
     """
+    batch_id = accepted.batch_id
     batch = manager.get_batch(batch_id)
     if batch.status.is_final:
-        return leave_alone(context, manager, batch)
+        return _leave_alone(context, manager, batch, is_unchanged=accepted.is_unchanged)
     mode = tag_batch(context, manager, batch)
     if mode is RunMode.RESUME:
         left = manager.get_summary(batch_id).open_items
@@ -35,12 +37,15 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, batch_id: 
     return summary
 
 
-def leave_alone(context: dg.OpExecutionContext, manager: BatchManager, batch: Batch) -> BatchSummary:
+def _leave_alone(
+    context: dg.OpExecutionContext, manager: BatchManager, batch: Batch, *, is_unchanged: bool
+) -> BatchSummary:
     """A finished batch. The run does not work it, so neither its tags nor `import_runs` say that it does."""
-    context.log.warning(
-        f"batch {batch.id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
-        f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
-    )
+    if not is_unchanged:
+        context.log.warning(
+            f"batch {batch.id} is finished already ({batch.status}), so nothing is left to do; {REPROCESS} runs its "
+            f"failed items again, and {import_name(batch.batch_type)}, if launched and not re-executed, makes a new one"
+        )
     named = tags.forget_copies(context, manager)
     if run_of(context) is not None and not manager.list_runs(dagster_run_id=context.run_id):
         named[tags.OUTCOME] = tags.NOTHING_TO_DO
@@ -59,12 +64,12 @@ def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batc
         tags.batch_id_tag(batch.batch_type): str(batch.id),
         tags.BATCH_ID: str(batch.id),
         tags.BATCH_TYPE: batch.batch_type,
-        tags.LINE: str(batch.first_batch_id),
+        tags.LINEAGE: str(batch.first_batch_id),
         tags.MODE: mode.value,
         tags.CODE_VERSION: code_version(manager.registry.get(batch.batch_type)) or "",
     }
     if tags.OUTCOME in tags.tags_at_start(context):
-        named[tags.OUTCOME] = tags.PROCESSING
+        named[tags.OUTCOME] = ""  # that of the run which this one repeats; a run that is killed has none
     tags.tag_run(context, named)
     if mode is RunMode.IMPORT:
         for warning in batch.warnings:

@@ -8,7 +8,7 @@ import dagster as dg
 from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
+from reliable_imports_dagster.sensors.frame import Decision, build_sensor, lineage_candidate, look_through
 
 
 def build_all_failures_sensor(
@@ -38,11 +38,11 @@ def build_all_failures_sensor(
             lambda after: manager.orchestration.permanent_failures(
                 wanted, exclude_reasons=exclude_reasons, max_attempts=max_attempts, backoff=backoff, after=after
             ),
-            lambda line: line_candidate(
-                f"all:{line.first_batch_id}",
-                line.first_batch_id,
-                line.batch_type,
-                line.generation,
+            lambda lineage: lineage_candidate(
+                f"all:{lineage.first_batch_id}",
+                lineage.first_batch_id,
+                lineage.batch_type,
+                lineage.generation,
                 WhichItems.PERMANENT,
                 max_attempts=max_attempts,
                 exclude_reasons=list(exclude_reasons),

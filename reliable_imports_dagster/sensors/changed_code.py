@@ -8,7 +8,7 @@ from reliable_imports import BatchManager, WhichItems
 from reliable_imports.orchestration import code_version
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
+from reliable_imports_dagster.sensors.frame import Decision, build_sensor, lineage_candidate, look_through
 
 
 def build_changed_code_sensor(
@@ -39,16 +39,16 @@ def build_changed_code_sensor(
             lambda after: manager.orchestration.permanent_failures(
                 versions, code_versions=versions, exclude_reasons=exclude_reasons, after=after
             ),
-            lambda line: line_candidate(
-                f"code:{versions[line.batch_type]}:{line.first_batch_id}",
-                line.first_batch_id,
-                line.batch_type,
-                line.generation,
+            lambda lineage: lineage_candidate(
+                f"code:{versions[lineage.batch_type]}:{lineage.first_batch_id}",
+                lineage.first_batch_id,
+                lineage.batch_type,
+                lineage.generation,
                 WhichItems.PERMANENT,
                 exclude_reasons=list(exclude_reasons),
             ),
             max_runs=max_runs_per_tick,
-            nothing="of {looked_at} lines with failures, none failed with other code than there is now",
+            nothing="of {looked_at} lineages with failures, none failed with other code than there is now",
         )
 
     return build_sensor(

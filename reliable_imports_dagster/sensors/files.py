@@ -22,7 +22,7 @@ from reliable_imports_dagster.sensors.arrivals import (
     watched,
     write_watched,
 )
-from reliable_imports_dagster.sensors.frame import IN_PROGRESS, MAX_IDLE_RUNS, Decision, build_sensor
+from reliable_imports_dagster.sensors.frame import IN_PROGRESS, Decision, Past, build_sensor, why_not_again
 
 _PAGE = 500
 _MAX_PUT_ASIDE = 100
@@ -89,12 +89,11 @@ def build_file_sensor(
             if len(requests) == max_runs_per_tick:
                 reasons.append(f"the others wait for the next tick: {max_runs_per_tick} runs are the most for one")
                 break
-            if any(run.status in IN_PROGRESS for run in runs):
-                reasons.append(f"{file.name} is being imported")
-            elif any(run.tags.get(tags.OUTCOME) == tags.REFUSED and _path_of(run, op) == file.location for run in runs):
+            past = _past(runs)
+            if past.busy is None and any(_has_refused(run, op, file) for run in runs):
                 refused.append(file)
-            elif len(runs) >= MAX_IDLE_RUNS:
-                reasons.append(f"{file.name}: {len(runs)} runs ended before they had read it; see why")
+            elif (why_not := why_not_again(past, job_name)) is not None:
+                reasons.append(f"{file.name}: {why_not}")
             else:
                 config = {"path": file.location, "idempotency_key": file.key, **extra}
                 requests.append(
@@ -132,6 +131,16 @@ def build_file_sensor(
         default_status=default_status,
         description=f"Imports files that arrive in {arrivals}.",
     )
+
+
+def _past(runs: Sequence[dg.DagsterRun]) -> Past:
+    """Of a file of which there is no batch: all its runs that have ended came to nothing."""
+    busy = next((f"run {run.run_id}" for run in runs if run.status in IN_PROGRESS), None)
+    return Past(busy, idle_runs=len(runs), idle_in_a_row=len(runs))
+
+
+def _has_refused(run: dg.DagsterRun, op: str, file: ArrivedFile) -> bool:
+    return run.tags.get(tags.OUTCOME) == tags.REFUSED and _path_of(run, op) == file.location
 
 
 def _path_of(run: dg.DagsterRun, op: str) -> str | None:

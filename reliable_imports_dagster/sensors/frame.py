@@ -59,7 +59,7 @@ class Candidate:
 
     Attributes:
         batch_id: by which people know it.
-        line: the first batch of its lineage, which is worked by one run at a time.
+        lineage: the first batch of its lineage, which is worked by one run at a time.
         key: its name among the run keys of the sensor.
         generation: grows with every run that comes to work it.
         job: what a person launches for it.
@@ -68,7 +68,7 @@ class Candidate:
     """
 
     batch_id: int
-    line: int
+    lineage: int
     batch_type: str
     key: str
     generation: int
@@ -130,8 +130,8 @@ def choose(
 
 
 @dataclass(frozen=True, slots=True)
-class _Past:
-    """What is known of the runs of a line.
+class Past:
+    """What is known of the runs of a lineage, or of a file.
 
     Attributes:
         busy: who is at work on it.
@@ -145,46 +145,49 @@ class _Past:
 
 
 def _why_not(
-    candidate: Candidate, past: _Past, registry: ProcessorRegistry, exclude_batch_types: Container[str]
+    candidate: Candidate, past: Past, registry: ProcessorRegistry, exclude_batch_types: Container[str]
 ) -> str | None:
     if candidate.batch_type not in registry:
         return f"no processor for {candidate.batch_type!r} in this code location"
     if candidate.batch_type in exclude_batch_types:
         return f"{candidate.batch_type} is left to a person"
+    return why_not_again(past, candidate.job) or candidate.hindrance()
+
+
+def why_not_again(past: Past, job: str) -> str | None:
+    """The one decision of all sensors: nothing is launched beside a run that is under way, nor after several that came
+    to nothing; then a person launches *job*."""
     if past.busy is not None:
-        return f"{past.busy} is working on its lineage"
+        return f"{past.busy} is working on it"
     if past.idle_in_a_row >= MAX_IDLE_RUNS:
-        return (
-            f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch "
-            f"{candidate.job} for it"
-        )
-    return candidate.hindrance()
+        return f"its last {past.idle_in_a_row} runs ended without touching an item; see why, then launch {job} for it"
+    return None
 
 
 def _with_pasts(
     context: dg.SensorEvaluationContext, manager: BatchManager, candidates: Sequence[Candidate]
-) -> Iterator[tuple[Candidate, _Past]]:
-    """Dagster and the database are asked for many lines at once, and for no more than are wanted."""
+) -> Iterator[tuple[Candidate, Past]]:
+    """Dagster and the database are asked for many lineages at once, and for no more than are wanted."""
     for start in range(0, len(candidates), _ASKED_AT_ONCE):
         some = candidates[start : start + _ASKED_AT_ONCE]
-        lines = {str(candidate.line) for candidate in some}
-        records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINE: sorted(lines)}))
+        lineages = {str(candidate.lineage) for candidate in some}
+        records = context.instance.get_run_records(dg.RunsFilter(tags={tags.LINEAGE: sorted(lineages)}))
         activity = manager.orchestration.lineage_activity(
-            map(int, lines), [record.dagster_run.run_id for record in records]
+            map(int, lineages), [record.dagster_run.run_id for record in records]
         )
-        of_lineage: dict[str, list[dg.RunRecord]] = {line: [] for line in lines}
+        of_lineage: dict[str, list[dg.RunRecord]] = {lineage: [] for lineage in lineages}
         for record in records:
-            of_lineage[record.dagster_run.tags[tags.LINE]].append(record)
+            of_lineage[record.dagster_run.tags[tags.LINEAGE]].append(record)
         for candidate in some:
-            yield candidate, _past(candidate.line, of_lineage[str(candidate.line)], activity, context.sensor_name)
+            yield candidate, _past(candidate.lineage, of_lineage[str(candidate.lineage)], activity, context.sensor_name)
 
 
-def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> _Past:
+def _past(lineage: int, records: Sequence[dg.RunRecord], activity: LineageActivity, sensor_name: str) -> Past:
     """
     Args:
         records: the Dagster runs of the lineage, the newest first.
     """
-    busy = "another process" if line in activity.live_lineages else None
+    busy = "another process" if lineage in activity.live_lineages else None
     idle_runs = idle_in_a_row = 0
     since_progress = True
     for record in records:
@@ -197,7 +200,7 @@ def _past(line: int, records: Sequence[dg.RunRecord], activity: LineageActivity,
         elif run.tags.get("dagster/sensor_name") == sensor_name:
             idle_runs += 1
             idle_in_a_row += since_progress
-    return _Past(busy, idle_runs, idle_in_a_row)
+    return Past(busy, idle_runs, idle_in_a_row)
 
 
 def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
@@ -213,10 +216,10 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
 # Lines whose failures are run again
 
 
-def line_candidate(
+def lineage_candidate(
     key: str, first_batch_id: int, batch_type: str, generation: int, which: WhichItems, **config: Any
 ) -> Candidate:
-    """A line for the job `reprocess_failed_items`, which takes what *which* and the *config* say and no more.
+    """A lineage for the job `reprocess_failed_items`, which takes what *which* and the *config* say and no more.
 
     That nothing was repaired is for the asset check to say, and no reason for a run to fail that nobody has launched.
     """
@@ -226,7 +229,7 @@ def line_candidate(
         **{name: value for name, value in config.items() if value},
     }
     told["fail_run_on"] = "never"
-    run_tags = {tags.LINE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
+    run_tags = {tags.LINEAGE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
 
     def request(run_key: str) -> dg.RunRequest:
         return dg.RunRequest(run_key=run_key, run_config={"ops": {REPROCESS: {"config": told}}}, tags=run_tags)
@@ -244,10 +247,10 @@ def look_through(
     max_runs: int,
     nothing: str,
 ) -> Decision:
-    """Runs for the lines of the next page, as *ask* gives it after the line that the cursor names.
+    """Runs for the lineages of the next page, as *ask* gives it after the lineage that the cursor names.
 
-    The cursor is the last line that was looked at; after the last of all come the first ones again. So every tick does
-    a bounded piece of work, and every line has its turn.
+    The cursor is the last lineage that was looked at; after the last of all come the first ones again. So every tick
+    does a bounded piece of work, and every lineage has its turn.
     """
     after = int(context.cursor or 0)
     page = ask(after)
@@ -255,6 +258,6 @@ def look_through(
         page = ask(0)
     if not page.lineages:
         return dg.SensorResult(skip_reason=nothing.format(looked_at=page.looked_at), cursor=str(page.last or 0))
-    choice = choose(context, manager, registry, [candidate_of(line) for line in page.lineages], max_runs=max_runs)
-    last = page.last if choice.next is None else choice.next.line - 1  # that one is the next tick's first
+    choice = choose(context, manager, registry, [candidate_of(lineage) for lineage in page.lineages], max_runs=max_runs)
+    last = page.last if choice.next is None else choice.next.lineage - 1  # that one is the next tick's first
     return choice.decision(cursor=str(last or 0))

@@ -5,7 +5,7 @@ import dagster as dg
 from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.sensors.frame import Decision, build_sensor, line_candidate, look_through
+from reliable_imports_dagster.sensors.frame import Decision, build_sensor, lineage_candidate, look_through
 
 
 def build_missing_references_sensor(
@@ -18,9 +18,9 @@ def build_missing_references_sensor(
     """The sensor `reprocess_missing_references_sensor`: items that failed for a foreign key are run again when the row
     that they referred to is there, whoever has written it.
 
-    PostgreSQL is asked for the rows, at every tick, for at most 1,000 lines with 100,000 failures together. A run takes
-    those items alone whose rows are there. One that fails for a foreign key again rests for a minute, doubled with
-    every try.
+    PostgreSQL is asked for the rows, at every tick, for at most 1,000 lineages with 100,000 failures together. A run
+    takes those items alone whose rows are there. One that fails for a foreign key again rests for a minute, doubled
+    with every try.
     """
     registry = discover(packages)
     batch_types = [processor.batch_type for processor in registry]
@@ -31,15 +31,15 @@ def build_missing_references_sensor(
             manager,
             registry,
             lambda after: manager.orchestration.resolved_references(batch_types, after=after),
-            lambda line: line_candidate(
-                f"reference:{line.first_batch_id}",
-                line.first_batch_id,
-                line.batch_type,
-                line.generation,
+            lambda lineage: lineage_candidate(
+                f"reference:{lineage.first_batch_id}",
+                lineage.first_batch_id,
+                lineage.batch_type,
+                lineage.generation,
                 WhichItems.RESOLVED_REFERENCES,
             ),
             max_runs=max_runs_per_tick,
-            nothing="of {looked_at} lines that failed for foreign keys, none lacks a row that is there now",
+            nothing="of {looked_at} lineages that failed for foreign keys, none lacks a row that is there now",
         )
 
     return build_sensor(

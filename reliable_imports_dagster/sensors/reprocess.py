@@ -7,7 +7,7 @@ import dagster as dg
 from reliable_imports import BatchManager, WhichItems
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
-from reliable_imports_dagster.sensors.frame import Decision, build_sensor, choose, line_candidate
+from reliable_imports_dagster.sensors.frame import Decision, build_sensor, choose, lineage_candidate
 
 _MAX_LINES = 1_000
 
@@ -21,11 +21,11 @@ def build_reprocess_sensor(
     exclude_batch_types: Container[str] = (),
     exclude_reasons: Sequence[str] = (),
 ) -> dg.SensorDefinition:
-    """The sensor `reprocess_failed_items_sensor`, which launches `reprocess_failed_items` for each line that is due.
+    """The sensor `reprocess_failed_items_sensor`, which launches `reprocess_failed_items` for each lineage that is due.
 
-    A line is due when retryable failures of it have rested long enough, or a reprocess batch of it was left behind.
-    Back-off and the limit of attempts are the processor's and kept in PostgreSQL. One run of a line at a time; after
-    five that ended without touching an item, none until somebody has reprocessed the line by hand.
+    A lineage is due when retryable failures of it have rested long enough, or a reprocess batch of it was left behind.
+    Back-off and the limit of attempts are the processor's and kept in PostgreSQL. One run of a lineage at a time; after
+    five that ended without touching an item, none until somebody has reprocessed the lineage by hand.
 
     Args:
         exclude_batch_types: types whose failures wait for a person.
@@ -38,15 +38,15 @@ def build_reprocess_sensor(
         if not due:
             return "no retryable failure is due, and no reprocess batch was left behind"
         candidates = [
-            line_candidate(
-                str(line.first_batch_id),
-                line.first_batch_id,
-                line.batch_type,
-                line.generation,
+            lineage_candidate(
+                str(lineage.first_batch_id),
+                lineage.first_batch_id,
+                lineage.batch_type,
+                lineage.generation,
                 WhichItems.DUE,
                 exclude_reasons=list(exclude_reasons),
             )
-            for line in due
+            for lineage in due
         ]
         return choose(
             context,

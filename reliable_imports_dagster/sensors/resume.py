@@ -12,6 +12,8 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name, import_name
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run import tags
+from reliable_imports_dagster.run.accept import PARTITION
+from reliable_imports_dagster.run.step import key_of_partition
 from reliable_imports_dagster.sensors.frame import (
     IN_PROGRESS,
     MAX_IDLE_RUNS,
@@ -47,7 +49,7 @@ def build_waiting_batches_sensor(
         waiting = manager.orchestration.waiting_batches(age=age, limit=_MAX_BATCHES)
         if not waiting:
             return "no batch is waiting that nobody has begun to work"
-        candidates = [_candidate(context.instance, manager, registry, batch, "waiting") for batch in waiting]
+        candidates = [_candidate(context, manager, registry, batch, "waiting") for batch in waiting]
         return choose(context, manager, registry, candidates, max_runs=max_runs_per_tick).decision()
 
     return build_sensor(
@@ -101,7 +103,7 @@ def build_abandoned_batches_sensor(
                 if failed
                 else f"{len(abandoned)} reprocess batches are left to the reprocess sensor"
             )
-        candidates = [_candidate(context.instance, manager, registry, batch, "abandoned") for batch in resumable]
+        candidates = [_candidate(context, manager, registry, batch, "abandoned") for batch in resumable]
         return choose(context, manager, registry, candidates, max_runs=max_runs_per_tick).decision()
 
     return build_sensor(
@@ -150,7 +152,7 @@ def build_run_ended_sensors(
             return dg.SkipReason(f"batch {batch.batch_id}: no processor for {batch.batch_type!r} in this code location")
         if _makes_no_progress(manager, batch):
             return dg.SkipReason(f"batch {batch.batch_id}: {_no_progress(batch)}")
-        return _request(registry, batch, f"crashed:{run.run_id}")
+        return _request(registry, batch, f"crashed:{run.run_id}", context.repository_def)
 
     def canceled(context: dg.RunStatusSensorContext, reliable_imports: ReliableImportsResource) -> dg.SkipReason:
         _note_interruption(context.instance, context.dagster_run)
@@ -186,26 +188,34 @@ def build_run_ended_sensors(
 
 
 def _candidate(
-    instance: dg.DagsterInstance, manager: BatchManager, registry: ProcessorRegistry, batch: WaitingBatch, word: str
+    context: dg.SensorEvaluationContext,
+    manager: BatchManager,
+    registry: ProcessorRegistry,
+    batch: WaitingBatch,
+    word: str,
 ) -> Candidate:
+    repository = context.repository_def
+
     def hindrance() -> str | None:
-        if _is_retried(instance, batch):
+        if _is_retried(context.instance, batch):
             return f"Dagster retries run {batch.dagster_run_id} by itself"
         return _no_progress(batch) if _makes_no_progress(manager, batch) else None
 
     return Candidate(
         batch_id=batch.batch_id,
-        line=batch.first_batch_id,
+        lineage=batch.first_batch_id,
         batch_type=batch.batch_type,
         key=f"{word}:{batch.batch_id}",
         generation=batch.generation,
         job=import_name(batch.batch_type),
-        request=lambda run_key: _request(registry, batch, run_key),
+        request=lambda run_key: _request(registry, batch, run_key, repository),
         hindrance=hindrance,
     )
 
 
-def _request(registry: ProcessorRegistry, batch: WaitingBatch, run_key: str) -> dg.RunRequest:
+def _request(
+    registry: ProcessorRegistry, batch: WaitingBatch, run_key: str, repository: dg.RepositoryDefinition | None
+) -> dg.RunRequest:
     config: dict[str, Any] = {"batch_id": batch.batch_id}
     if registry.get(batch.batch_type).Params is not None:
         config["params"] = batch.metadata.get("params", {})
@@ -213,13 +223,22 @@ def _request(registry: ProcessorRegistry, batch: WaitingBatch, run_key: str) -> 
         run_key=run_key,
         job_name=import_name(batch.batch_type),
         run_config={"ops": {asset_op_name(batch.batch_type): {"config": config}}},
-        partition_key=batch.metadata.get("partition") if registry.get(batch.batch_type).partitions else None,
+        partition_key=_partition_of(batch, repository),
         tags={
             tags.BATCH_ID: str(batch.batch_id),
-            tags.LINE: str(batch.first_batch_id),
+            tags.LINEAGE: str(batch.first_batch_id),
             tags.BATCH_TYPE: batch.batch_type,
         },
     )
+
+
+def _partition_of(batch: WaitingBatch, repository: dg.RepositoryDefinition | None) -> str | None:
+    """The partition that the batch is for, if its job has partitions."""
+    name, job = batch.metadata.get(PARTITION), import_name(batch.batch_type)
+    if not isinstance(name, str) or repository is None or not repository.has_job(job):
+        return None
+    partitions_def = repository.get_job(job).partitions_def
+    return None if partitions_def is None else key_of_partition(partitions_def, name)
 
 
 def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: timedelta) -> bool:
@@ -239,7 +258,7 @@ def _fail_zombie(context: dg.SensorEvaluationContext, batch: WaitingBatch, age: 
 
 def _note_interruption(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """A run whose process was killed could not say how it left its batch."""
-    if tags.BATCH_ID in run.tags and run.tags.get(tags.OUTCOME) in (None, tags.PROCESSING):
+    if tags.BATCH_ID in run.tags and not run.tags.get(tags.OUTCOME):
         instance.add_run_tags(run.run_id, {tags.OUTCOME: tags.INTERRUPTED})
 
 

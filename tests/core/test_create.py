@@ -142,9 +142,10 @@ def test_nul_and_lone_surrogates_reach_the_processor(manager: BatchManager) -> N
 @pytest.mark.parametrize("table", ["import_items", "import_attempts", "import_row_keys", "import_logs"])
 def test_history_refuses_change_by_hand(manager: BatchManager, sql: Sql, table: str) -> None:
     manager.process_batch(manager.create_batch("notes", [{"id": 1, "text": "a"}]))
+    sql("INSERT INTO reliable_imports.import_row_keys VALUES (17, 1, 1)")
 
     for statement in (
-        f"UPDATE reliable_imports.{table} SET batch_id = 2",
+        f"UPDATE reliable_imports.{table} SET item_number = 2",
         f"DELETE FROM reliable_imports.{table}",
         f"TRUNCATE reliable_imports.{table}",
     ):

@@ -70,7 +70,7 @@ def test_a_value_that_cannot_be_meant_is_refused_with_class_and_attribute(name: 
         ({"max_failed_share": 5.0}, "max_failed_share is 5.0; it must be a number from 0 to 1"),
         ({"max_tries": True}, "max_tries is True; it must be a whole number from 1"),
         ({"partitions": "daily from 2024-13-01"}, "partitions is 'daily from 2024-13-01'"),
-        ({"key": 5}, "key is 5; it must be a sequence of columns"),
+        ({"key": 5}, "key is 5; it must be a UniqueIndex, or a sequence of columns"),
         ({"existing": "ignore"}, "existing is 'ignore'; it must be one of update, rewrite, keep"),
         ({"null_keys": "skip"}, "null_keys is 'skip'; it must be one of fail, insert"),
         ({"never_updated": "created_at"}, "never_updated is 'created_at'; it must be a sequence of columns"),

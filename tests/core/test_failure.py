@@ -264,14 +264,15 @@ def test_statements_that_change_the_session_are_recognised(statement: str, chang
     assert changes_session(statement) is changes
 
 
-def test_values_in_a_message_of_the_servers_are_one_reason() -> None:
+def test_what_a_function_of_the_database_raises_is_told_by_its_name_alone() -> None:
     def raised(email: str) -> Failure:
         return server_failure(
             "t", Stage.WRITE, sqlstate="P0001", message=f"customer {email} is blocked", detail=None, table=None,
             column=None, constraint=None, source_data={"who": {"email": email}},
+            context=f'PL/pgSQL-Funktion shop.guard(text) Zeile 4 bei RAISE\nSQL-Anweisung »SELECT {email}«',
         )  # fmt: skip
 
-    assert raised("a@example.com").message == "customer {email} is blocked"
+    assert raised("a@example.com").message == "raised by shop.guard(text)"
     assert raised("a@example.com").reason == raised("b@example.com").reason
 
 

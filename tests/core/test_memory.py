@@ -64,7 +64,7 @@ def test_rows_of_ever_new_columns_are_not_remembered(manager: BatchManager, sql:
 
         def on_batch_complete(self, summary: object, ctx: ImportContext) -> None:
             gc.collect()
-            held.append(max(len(self._requests), sum(isinstance(each, Plan) for each in gc.get_objects())))
+            held.append(max(len(self._facts._requests), sum(isinstance(each, Plan) for each in gc.get_objects())))
 
     sql(f"CREATE TABLE sparse (id integer PRIMARY KEY, {' text, '.join(names)} text)")
     manager.registry.register(SparseProcessor)

@@ -445,9 +445,9 @@ class TestRetryableFailures:
     @staticmethod
     def pass_time(sql: Sql) -> None:
         """Move every failure an hour into the past."""
-        sql("ALTER TABLE reliable_imports.import_attempts DISABLE TRIGGER import_attempts_immutable")
+        sql("ALTER TABLE reliable_imports.import_attempts DISABLE TRIGGER import_attempts_only_erased")
         sql("UPDATE reliable_imports.import_attempts SET finished_at = finished_at - interval '1 hour'")
-        sql("ALTER TABLE reliable_imports.import_attempts ENABLE TRIGGER import_attempts_immutable")
+        sql("ALTER TABLE reliable_imports.import_attempts ENABLE TRIGGER import_attempts_only_erased")
 
     def test_they_rest_before_they_are_due(self, manager: BatchManager, sql: Sql, flaky_batch: int) -> None:
         assert manager.orchestration.lineages_due() == []

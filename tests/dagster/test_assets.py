@@ -233,9 +233,9 @@ def test_the_materialization_tells_counts_reasons_and_what_to_do(launch: Launch,
     assert told["items_per_second"] > 0
     assert told["seconds"] >= 0
     [first, second] = told["reasons"]
-    assert (first["items"], first["sample_item"]) == (2, 2)
+    assert (first["items"], first["sample"]) == (2, 2)
     assert "this is no note" in first["title"]
-    assert (second["items"], second["sample_item"]) == (1, 4)
+    assert (second["items"], second["sample"]) == (1, 4)
     assert told["runs"] == f"[runs of batch {batch_id}](/runs?q%5B0%5D=id%3A{result.run_id})"
     # The job of this type alone: one of that name is in one code location, where a link can lead to it.
     config = quote(f"ops:\n  reprocess_notes:\n    config:\n      batch_id: {batch_id}\n", safe="")

@@ -17,10 +17,11 @@ import click
 import dagster as dg
 import psycopg2
 import pytest
+from dagster.components.resolved.core_models import OpSpec
 
 from reliable_imports import ConfigurationError
 from reliable_imports_dagster import ReliableImportsComponent
-from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder
+from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder, ScaffoldParams
 from tests.dagster.conftest import notes, observations_of
 
 COMPONENT = "reliable_imports_dagster.ReliableImportsComponent"
@@ -75,6 +76,14 @@ class Telling(ReliableImportsComponent):
     def execute(self, context, processor, reliable_imports):
         yield from super().execute(context, processor, reliable_imports)
         yield dg.AssetObservation(f"after_{processor.batch_type}")
+"""
+VARIABLES = """
+import dagster as dg
+
+
+@dg.template_var
+def patient():
+    return dg.RetryPolicy(max_retries=4)
 """
 POST_PROCESSING = """
 post_processing:
@@ -173,6 +182,32 @@ def test_what_is_scaffolded_loads_and_two_of_them_get_along(project: Path, dg_co
     sensors = [sensor["name"] for sensor in listed["sensors"]]
     assert "reprocess_failed_items_sensor" in sensors
     assert len(sensors) == len(set(sensors))
+
+
+def test_a_processor_is_scaffolded_for_a_table_or_those_there_are_are_named(project: Path, dg_command: Command) -> None:
+    made = dg_command("scaffold", "defs", COMPONENT, "orders", "--table", "shop.orders")
+    assert made.returncode == 0, made.stderr
+    params = json.dumps({"packages": ["example_repo.processors"]})
+    made = dg_command("scaffold", "defs", COMPONENT, "flights", "--json-params", params)
+    assert made.returncode == 0, made.stderr
+    made = dg_command("scaffold", "defs", COMPONENT, "both", "--table", "a", "--packages", "b")
+    assert "packages hold their own" in made.stdout + made.stderr
+
+    assert not (project / "team" / "defs" / "flights" / "processors.py").exists()
+    checked = dg_command("check", "defs")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    listed = json.loads(dg_command("list", "defs", "--json").stdout)
+    assert {"orders", "flights"} < {asset["asset_key"] for asset in listed["assets"]}
+
+
+@pytest.mark.parametrize("table", ['"; DROP', "{name}", "a b"])
+def test_what_is_no_table_is_refused(tmp_path: Path, table: str) -> None:
+    (tmp_path / "orders").mkdir()
+    request = scaffold_request(tmp_path / "orders")
+    request.params = ScaffoldParams(table=table)
+
+    with pytest.raises(click.ClickException, match="no name of a table"):
+        ReliableImportsScaffolder().scaffold(request)
 
 
 def test_an_import_goes_to_the_database_that_the_variable_names(
@@ -317,7 +352,7 @@ def test_components_of_one_project_share_a_database(project: Path, dg_command: C
     checked = dg_command("check", "defs")
 
     assert checked.returncode == 1
-    assert "components of one project share a database" in checked.stdout + checked.stderr
+    assert "components of one project share a database and a resource" in checked.stdout + checked.stderr
 
 
 def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_command: Command) -> None:
@@ -333,6 +368,17 @@ def test_every_attribute_is_documented_and_the_example_loads(project: Path, dg_c
 
     [asset] = json.loads(dg_command("list", "defs", "--json").stdout)["assets"]
     assert (asset["asset_key"], asset["group_name"], asset["owners"]) == ("crm/contacts", "crm", [{"team": "crm"}])
+
+
+def test_whether_values_are_shown_reaches_the_resource(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "team").rename(project / "with_values")
+    (project / "pyproject.toml").write_text(PYPROJECT.replace("team", "with_values"))
+    add_component(project, "contacts", root="with_values", attributes="  show_failed_values: true\n")
+    monkeypatch.syspath_prepend(project)
+
+    [resource] = (dg.load_from_defs_folder(path_within_project=project).resources or {}).values()
+
+    assert resource.show_failed_values
 
 
 def test_a_subclass_does_more_than_import(project: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,8 +404,16 @@ def test_a_translation_in_yaml_says_how_assets_show(project: Path, monkeypatch: 
     owners: ["team:crm"]
     key: "crm/{{ batch_type }}"
     automation_condition: "{{ automation_condition.eager() }}"
+    partitions_def: {type: daily, start_date: "2024-01-01", timezone: Europe/Berlin}
+  op:
+    tags: {queue: slow}
+    pool: databases
+    backfill_policy: {type: single_run}
+  retry_policy: "{{ patient }}"
+template_vars_module: .variables
 """
-    add_component(project, "notes", root="translated", attributes=attributes, processor=NOTES_PROCESSOR)
+    path = add_component(project, "notes", root="translated", attributes=attributes, processor=NOTES_PROCESSOR)
+    (path / "variables.py").write_text(VARIABLES)
     monkeypatch.syspath_prepend(project)
 
     defs = dg.load_from_defs_folder(path_within_project=project)
@@ -367,4 +421,14 @@ def test_a_translation_in_yaml_says_how_assets_show(project: Path, monkeypatch: 
     spec = defs.resolve_assets_def(["crm", "notes"]).specs_by_key[dg.AssetKey(["crm", "notes"])]
     assert (spec.group_name, list(spec.owners)) == ("crm", ["team:crm"])
     assert spec.automation_condition == dg.AutomationCondition.eager()
-    assert defs.resolve_job_def("import_notes")
+    assert spec.partitions_def == dg.DailyPartitionsDefinition("2024-01-01", timezone="Europe/Berlin")
+    assets = defs.resolve_assets_def(["crm", "notes"])
+    assert (assets.op.tags["queue"], assets.op.pool) == ("slow", "databases")
+    assert assets.op.retry_policy == dg.RetryPolicy(max_retries=4)
+    assert assets.backfill_policy == dg.BackfillPolicy.single_run()
+    assert defs.resolve_job_def("import_notes").partitions_def == spec.partitions_def
+
+
+def test_the_name_of_an_op_is_the_assets() -> None:
+    with pytest.raises(ConfigurationError, match="its name and description are the asset's"):
+        ReliableImportsComponent(packages=["tests.dagster.doubles"], op=OpSpec(name="mine"))

@@ -64,23 +64,23 @@ def assets(dsn: str, query: Query) -> Any:
 def _import(
     assets: Any, instance: dg.DagsterInstance, items: Sequence[object], key: str = "accounts", **options: Any
 ) -> dict[str, list[str]]:
-    """The values that are shown for each reason, by how its title begins; none where there is no such column."""
+    """The values that are shown for each reason, by how its title begins."""
     result = dg.materialize(
         [asset for asset in assets if asset.key == dg.AssetKey(key)],
         instance=instance,
         resources={"reliable_imports": ReliableImportsResource(**options)},
         run_config={"ops": {key: {"config": {"items": items, "fail_run_on": "never"}}}},
     )
-    [table] = [
-        event.step_materialization_data.materialization.metadata["reasons"]
+    [metadata] = [
+        event.step_materialization_data.materialization.metadata
         for event in result.all_events
         if event.is_step_materialization
     ]
-    assert isinstance(table, dg.TableMetadataValue)
+    titles = {record.data["reason"]: str(record.data["title"]) for record in metadata["reasons"].records}  # type: ignore[attr-defined]
     shown: dict[str, list[str]] = {}
-    for record in table.records:
-        if "values" in record.data:
-            shown.setdefault(str(record.data["title"]).split(" ")[0], []).append(str(record.data["values"]))
+    if "commonest_values" in metadata:
+        for record in metadata["commonest_values"].records:  # type: ignore[attr-defined]
+            shown.setdefault(titles[record.data["reason"]].split(" ")[0], []).append(str(record.data["values"]))
     return shown
 
 

@@ -16,7 +16,7 @@ from reliable_imports_dagster import (
     reliable_imports_assets,
 )
 from tests.dagster import project
-from tests.dagster.conftest import Launch, Query, jsonl, notes, observation_of, observations_of, tags_of
+from tests.dagster.conftest import Launch, Query, checks_of, jsonl, notes, observation_of, observations_of, tags_of
 from tests.dagster.daemon import Daemon
 from tests.dagster.doubles import NotesProcessor
 from tests.dagster.partitioned_project import DaysProcessor
@@ -55,6 +55,35 @@ def test_what_depends_on_it_is_left_out_of_the_run(dsn: str, instance: dg.Dagste
 
     assert run([BAD]) == []
     assert run([{"id": 1}, BAD]) == [dg.AssetKey("notes"), dg.AssetKey("digest")]
+
+
+def test_an_eager_asset_waits_until_something_was_stored(dsn: str, instance: dg.DagsterInstance) -> None:
+    notes_asset = build_import_asset(NotesProcessor, fail_run_on="never")
+
+    @dg.asset(deps=["notes"], automation_condition=dg.AutomationCondition.eager())
+    def digest() -> None: ...
+
+    resources = {"reliable_imports": ReliableImportsResource()}
+    defs = dg.Definitions(assets=[notes_asset, digest], resources=resources)
+
+    def evaluate(cursor: Any = None) -> Any:
+        return dg.evaluate_automation_conditions(
+            defs=defs, instance=instance, asset_selection=dg.AssetSelection.assets("digest"), cursor=cursor
+        )
+
+    before = evaluate().cursor
+
+    def requested(items: list[object]) -> int:
+        dg.materialize(
+            [notes_asset],
+            instance=instance,
+            resources=resources,
+            run_config={"ops": {"notes": {"config": {"items": items}}}},
+        )
+        return int(evaluate(before).total_requested)
+
+    assert requested([BAD]) == 0
+    assert requested([{"id": 1}, BAD]) == 1
 
 
 def test_a_batch_without_failures_materializes_its_asset_though_nothing_was_to_be_stored(
@@ -186,6 +215,7 @@ def test_a_partition_of_which_nothing_was_stored_stays_missing(
     assert not result.success
     [observed] = observations_of(result)
     assert observed.partition == "2024-01-02"
+    assert {check.metadata["partition"].value for check in checks_of(result).values()} == {"2024-01-02"}
     assert instance.get_materialized_partitions(dg.AssetKey("days")) == {"2024-01-01"}
 
 

@@ -10,8 +10,12 @@ from reliable_imports_dagster import (
     ReliableImportsResource,
     build_import_asset,
     build_import_assets,
+    build_import_job,
     build_import_op,
+    build_parallel_import_job,
     build_reliable_imports_defs,
+    build_reprocess_job,
+    build_reprocess_op,
     reliable_imports_assets,
     upstream_batch,
 )
@@ -35,6 +39,8 @@ OPTIONS: AssetOptions = {
     "retry_policy": dg.RetryPolicy(max_retries=2),
     "hooks": {cheer},
     "op_tags": {"queue": "slow"},
+    "partitions_def": dg.StaticPartitionsDefinition(["eu", "us"]),
+    "backfill_policy": dg.BackfillPolicy.single_run(),
 }
 
 
@@ -73,6 +79,46 @@ def test_every_builder_takes_dagsters_own_words(build: Any) -> None:
     assert asset.op.retry_policy == dg.RetryPolicy(max_retries=2)
     assert asset.op.tags["queue"] == "slow"
     assert asset.hook_defs == {cheer}
+    assert asset.partitions_def == OPTIONS["partitions_def"]
+    assert asset.backfill_policy == OPTIONS["backfill_policy"]
+    assert {check.partitions_def for check in asset.check_specs if check.asset_key == spec.key} == {
+        OPTIONS["partitions_def"]
+    }
+
+
+def test_a_backfill_policy_is_for_those_that_have_partitions() -> None:
+    assert _one(backfill_policy=dg.BackfillPolicy.single_run()).backfill_policy is None
+
+
+def test_jobs_that_reprocess_take_what_is_said_of_ops() -> None:
+    defs = build_reliable_imports_defs(PACKAGE, **OPTIONS)
+
+    for name in ("reprocess_failed_items", "reprocess_notes"):
+        job = defs.resolve_job_def(name)
+        [op] = job.all_node_defs
+        assert isinstance(op, dg.OpDefinition)
+        assert (op.retry_policy, op.tags["queue"]) == (dg.RetryPolicy(max_retries=2), "slow")
+        assert job.hook_defs == {cheer}
+
+
+def test_builders_of_ops_and_jobs_take_dagsters_own_words() -> None:
+    policy = dg.RetryPolicy(max_retries=2)
+    ops = [
+        build_import_op(NotesProcessor, retry_policy=policy, op_tags={"queue": "slow"}),
+        build_reprocess_op(PACKAGE, retry_policy=policy, op_tags={"queue": "slow"}),
+    ]
+    jobs = [
+        build_reprocess_job(PACKAGE, tags={"team": "crm"}, hooks={cheer}),
+        build_parallel_import_job(NotesProcessor, tags={"team": "crm"}, hooks={cheer}, retry_policy=policy),
+        dg.Definitions(
+            assets=[build_import_asset(NotesProcessor)],
+            jobs=[build_import_job(NotesProcessor, tags={"team": "crm"}, hooks={cheer})],
+            resources=RESOURCES,
+        ).resolve_job_def("import_notes"),
+    ]
+
+    assert {(op.retry_policy, op.tags["queue"]) for op in ops} == {(policy, "slow")}
+    assert {(job.tags["team"], frozenset(job.hook_defs)) for job in jobs} == {("crm", frozenset({cheer}))}
 
 
 @dg.asset(deps=["notes"], required_resource_keys={"reliable_imports"})

@@ -153,7 +153,7 @@ def killed(manager: BatchManager, instance: dg.DagsterInstance, tmp_path: Path, 
     items = [{"id": 1}, {"id": 2, "do": "die", "until": str(tmp_path / "died")}, {"id": 3}]
     batch_id = manager.create_batch("tasks", items, params={"since": "monday"})
     config = {"ops": {"tasks": {"config": {"batch_id": batch_id, "params": {"since": "monday"}}}}}
-    tags = {"reliable_imports/line": str(batch_id)}
+    tags = {"reliable_imports/lineage": str(batch_id)}
     run = instance.create_run_for_job(import_tasks(), run_config=config, tags=tags)
     instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id)
     died = subprocess.run(
@@ -260,7 +260,7 @@ def cut_off(manager: BatchManager, instance: dg.DagsterInstance, query: Query) -
         run = instance.create_run_for_job(
             import_tasks(), run_config=config, remote_job_origin=origin if launched_by_dagster else None
         )
-        instance.add_run_tags(run.run_id, {"reliable_imports/line": str(batch_id)})
+        instance.add_run_tags(run.run_id, {"reliable_imports/lineage": str(batch_id)})
         ended = subprocess.run([sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[2])
         assert ended.returncode == -signal.SIGTERM
         assert query("SELECT completed, outcome FROM reliable_imports.import_runs") == [(1, "interrupted")]
@@ -467,10 +467,10 @@ def test_each_line_has_its_turn_however_few_a_tick_takes(
     every = daemon(build_all_failures_sensor(REGISTRY, backoff=NOW, max_runs_per_tick=1))
 
     requests = [request for _ in range(3) for request in every.requests()]
-    assert [request.tags["reliable_imports/line"] for request in requests] == ["1", "2", "3"]
+    assert [request.tags["reliable_imports/lineage"] for request in requests] == ["1", "2", "3"]
     every.run(requests[0])
     [again] = every.requests()
-    assert again.tags["reliable_imports/line"] == "1"  # after the last, the first
+    assert again.tags["reliable_imports/lineage"] == "1"  # after the last, the first
 
 
 def test_a_look_at_failures_is_bounded(manager: BatchManager, instance: dg.DagsterInstance) -> None:

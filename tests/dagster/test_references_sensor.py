@@ -97,9 +97,9 @@ def _attempts(query: Query) -> list[tuple[Any, ...]]:
 def test_only_items_whose_row_is_there_are_run_again(
     references: Daemon, sell: Import, manager: BatchManager, query: Query
 ) -> None:
-    assert references.reason() == f"of 0 lines that failed for foreign keys, {NOTHING}"
+    assert references.reason() == f"of 0 lineages that failed for foreign keys, {NOTHING}"
     sell({"id": 1, "shop": "a"}, {"id": 2, "shop": "b"}, {"id": 3, "shop": "x"}, {})
-    assert references.reason() == f"of 1 lines that failed for foreign keys, {NOTHING}"
+    assert references.reason() == f"of 1 lineages that failed for foreign keys, {NOTHING}"
     query("INSERT INTO shops VALUES ('a'), ('b')")  # whoever wrote them
 
     [request] = references.requests()
@@ -201,7 +201,7 @@ def test_there_is_one_run_for_a_line_and_no_more_than_ten_in_a_tick(
 
     first, second = references.requests(), references.requests()
 
-    lines = [request.tags["reliable_imports/line"] for request in [*first, *second]]
+    lines = [request.tags["reliable_imports/lineage"] for request in [*first, *second]]
     assert (len(first), lines) == (10, [str(number) for number in range(1, 13)])
 
 
@@ -213,7 +213,7 @@ def test_a_line_that_somebody_works_is_left_alone(references: Daemon, sell: Impo
         " VALUES (1, 'cli', 'resume', 'elsewhere', 1)"
     )
 
-    assert "another process is working on its lineage" in references.reason()
+    assert "another process is working on it" in references.reason()
 
 
 def test_a_run_of_a_sensor_that_repaired_nothing_is_green_with_a_red_check(

@@ -30,7 +30,7 @@ def test_the_failures_of_a_batch_are_run_again(
     batch_id = _half_done_batch(manager, tmp_path / "mended")
     (tmp_path / "mended").touch()
 
-    result = launch("reprocess_failed_items", batch_id=batch_id, reason=None, failed_items_only=True)
+    result = launch("reprocess_failed_items", batch_id=batch_id, reasons=[], failed_items_only=True)
 
     assert result.success
     assert _batches(query) == [(None, "completed_with_failures", 4), (batch_id, "completed", 2)]
@@ -65,19 +65,24 @@ def test_a_reprocess_run_materializes_the_asset_with_its_check(
     assert check.passed
 
 
-def test_only_one_reason_is_run_again_and_the_check_remembers_the_others(
+def test_only_some_reasons_are_run_again_and_the_check_remembers_the_others(
     launch: Launch, manager: BatchManager, query: Query, tmp_path: Path
 ) -> None:
     until = str(tmp_path / "mended")
-    items = [{"id": 1}, {"id": 2, "do": "fail", "until": until}, {"id": 3, "do": "fail otherwise", "until": until}]
+    items = [
+        {"id": 1},
+        {"id": 2, "do": "fail", "until": until},
+        {"id": 3, "do": "fail otherwise", "until": until},
+        {"id": 4, "do": "raise", "error": "Torn", "until": until},
+    ]
     batch_id = manager.process_batch(manager.create_batch("notes", items)).batch_id
     (tmp_path / "mended").touch()
-    [reason] = [each.reason for each in manager.failure_reasons(batch_id) if "no author" in each.title]
+    reasons = [each.reason for each in manager.failure_reasons(batch_id) if "no note" not in each.title]
 
-    result = launch("reprocess_failed_items", batch_id=batch_id, reason=reason)
+    result = launch("reprocess_failed_items", batch_id=batch_id, reasons=reasons[1:], reason=reasons[0])
 
-    assert _batches(query)[1:] == [(batch_id, "completed", 1)]
-    assert query("SELECT id FROM writes ORDER BY id") == [(1,), (3,)]
+    assert _batches(query)[1:] == [(batch_id, "completed", 2)]
+    assert query("SELECT id FROM writes ORDER BY id") == [(1,), (3,), (4,)]
     check = checks_of(result)["no_failed_items"]
     assert not check.passed
 
@@ -93,7 +98,7 @@ def test_completed_items_are_run_again_on_request(launch: Launch, manager: Batch
 def test_all_items_and_some_failures_exclude_each_other(launch: Launch, manager: BatchManager, query: Query) -> None:
     batch_id = manager.process_batch(manager.create_batch("notes", notes(3))).batch_id
 
-    for chosen in ({"reason": "12345678"}, {"exclude_reasons": ["12345678"]}, {"max_attempts": 2}):
+    for chosen in ({"reasons": ["12345678"]}, {"exclude_reasons": ["12345678"]}, {"max_attempts": 2}):
         result = launch("reprocess_failed_items", batch_id=batch_id, failed_items_only=False, **chosen)
         assert f"cannot be narrowed by {next(iter(chosen))}" in problem(result)
     result = launch("reprocess_failed_items", batch_id=batch_id, failed_items_only=False, which="due")

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from reliable_imports import Batch, ImportContext
 from reliable_imports_dagster import ReliableImportsResource, build_import_op
 from reliable_imports_dagster.run.report import CHECKS
 from tests.dagster import project
@@ -62,6 +63,23 @@ def test_a_reexecution_resumes_the_batch_of_an_interrupted_run(
     ]
     told = tags_of(instance, result.run_id)
     assert (told["mode"], told["outcome"]) == ("resume", "completed")
+
+
+def test_a_reexecution_has_no_outcome_until_it_has_one_of_its_own(
+    launch: Launch, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins with a copy of that of the run which it repeats; killed, it would keep what it has then."""
+    seen: list[str] = []
+
+    def look(self: NotesProcessor, batch: Batch, ctx: ImportContext) -> None:
+        [run] = instance.get_runs()
+        seen.append(tags_of(instance, run.run_id)["outcome"])
+
+    monkeypatch.setattr(NotesProcessor, "on_batch_start", look)
+    result = launch("import_notes", items=notes(2), tags={"reliable_imports/outcome": "interrupted"})
+
+    assert seen == [""]
+    assert tags_of(instance, result.run_id)["outcome"] == "completed"
 
 
 def test_a_reexecution_of_a_reexecution_resumes_it_too(

@@ -185,7 +185,7 @@ def test_a_line_that_is_being_worked_waits(tick: Tick, manager: BatchManager, in
     batch_id = _busy_batch(manager)
     at_work = _started_run(instance, _requests(tick())[0])
 
-    assert f"batch {batch_id}: run {at_work.run_id} is working on its lineage" in _reason(tick())
+    assert f"batch {batch_id}: run {at_work.run_id} is working on it" in _reason(tick())
 
 
 def test_a_run_that_died_unnoticed_does_not_block_its_line_for_ever(

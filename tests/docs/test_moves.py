@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from reliable_imports.postgres.queries import load
-from reliable_imports.statuses import BATCH_MOVES, BatchStatus
+from reliable_imports.statuses import BATCH_MOVES, MOVES_OF_A_BATCH, BatchStatus
 from tests.running import ROOT
 
 PAGE = (ROOT / "docs" / "moves.md").read_text(encoding="utf-8")
@@ -20,6 +20,11 @@ def test_every_line_of_the_picture_is_an_arrow() -> None:
 def test_the_picture_shows_the_moves_that_are_allowed() -> None:
     shown = {(BatchStatus(start), BatchStatus(end)) for start, end, _ in ARROWS if "[*]" not in (start, end)}
     assert shown == {(start, end) for start, ends in BATCH_MOVES.items() for end in ends}
+
+
+def test_the_picture_names_the_same_queries_as_the_table() -> None:
+    shown = {arrow for arrow in ARROWS if "[*]" not in arrow[:2]}
+    assert shown == {(move.start, move.end, move.query) for move in MOVES_OF_A_BATCH}
 
 
 def test_the_picture_shows_which_statuses_are_final() -> None:

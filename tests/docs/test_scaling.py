@@ -99,6 +99,9 @@ def test_partitions_as_described(
         manager.create_batch("numbers", numbers(1))
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(2,)]
     sql(ADD_RANGE)
+    for table in ("import_items", "import_attempts", "import_items_1", "import_attempts_1"):
+        with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
+            sql(f"UPDATE reliable_imports.{table} SET item_number = -item_number")
     for table in ("import_items", "import_attempts", "import_items_1", "import_items_10000", "import_attempts_10000"):
         with pytest.raises(psycopg2.errors.RaiseException, match="history is only ever added to"):
             sql(f"DELETE FROM reliable_imports.{table}")

@@ -50,8 +50,8 @@ GUARDS = (
     Guard(
         1,
         "constraint import_items_kept_once",
-        "CHECK ((source_data IS NULL) <> (source_raw IS NULL))",
-        "CHECK (true)",
+        "WHEN erased_at IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)",
+        "WHEN erased_at IS NULL THEN true",
         "tests/promises/test_tables.py::test_an_item_has_its_json_or_its_raw_bytes",
     ),
     Guard(
@@ -242,12 +242,22 @@ GUARDS = (
         Guard(
             7,
             f"trigger {table}_immutable",
-            f"BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.{table}",
+            f"BEFORE DELETE OR TRUNCATE ON reliable_imports.{table}",
             f"BEFORE {left} ON reliable_imports.{table}",
             "tests/core/test_create.py::test_history_refuses_change_by_hand",
         )
         for table in ("import_items", "import_attempts", "import_row_keys", "import_logs")
-        for left in ("UPDATE OR DELETE", "UPDATE OR TRUNCATE", "DELETE OR TRUNCATE")
+        for left in ("DELETE", "TRUNCATE")
+    ),
+    *(
+        Guard(
+            7,
+            f"trigger {table}_only_erased",
+            f"AFTER UPDATE ON reliable_imports.{table}\n    FOR EACH ROW WHEN (NOT",
+            f"AFTER UPDATE ON reliable_imports.{table}\n    FOR EACH ROW WHEN (false AND NOT",
+            "tests/core/test_create.py::test_history_refuses_change_by_hand",
+        )
+        for table in ("import_items", "import_attempts", "import_row_keys", "import_logs")
     ),
     Guard(
         8,

@@ -172,6 +172,8 @@ def _show_batch(output: Output, manager: BatchManager, batch_id: int, limit: int
         _say_more(output, len(found) - limit)
     else:
         output.say(f"no item of batch {batch_id} failed")
+    if summary.erased_items and (erased := manager.count_erased(batch_id)):
+        output.say(f"{count(erased, 'failed item')} of the lineage cannot be repeated: data erased")
     # What is outstanding elsewhere in the lineage is in no row above.
     known = {each.reason for each in found}
     elsewhere = [each for each in outstanding if each.reason not in known]

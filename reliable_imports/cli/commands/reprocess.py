@@ -70,16 +70,20 @@ def reprocess(
         ),
     )
     if new_batch_id is None:
+        erased = manager.count_erased(batch_id)
         output.document(
             {
                 "batch_id": None,
                 "reprocess_of": batch_id,
                 "outstanding_failures": manager.count_outstanding(batch_id),
+                "erased_failures": erased,
                 "reasons": [],
             }
         )
         about = f" for reason {' or '.join(reasons)}" if reasons else ""
         output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
+        if erased:
+            output.say(f"{count(erased, 'failed item')} of it cannot be repeated: data erased")
         return
     repeated = manager.repeated_items(new_batch_id)
     output.say(f"batch {new_batch_id} repeats {_of_batches(repeated)}")

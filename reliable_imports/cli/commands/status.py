@@ -59,6 +59,7 @@ def status(invocation: Invocation, batch_id: int) -> None:
             ("failed", number(summary.failed_items)),
             ("skipped", number(summary.skipped_items)),
             ("open", number(summary.open_items)),
+            *([("data erased", f"of {count(summary.erased_items, 'item')}")] if summary.erased_items else []),
             ("outstanding", f"{count(outstanding, 'failure')} across its lineage"),
             ("created", moment(summary.created_at)),
             ("started", moment(summary.started_at)),

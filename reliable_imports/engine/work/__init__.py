@@ -7,5 +7,5 @@ chunk        one transaction's worth of items, each isolated from the others
 attempt      what became of one item
 recorder     what became of a chunk, as one call of the server
 tolerance    when failures are too many to go on
-audit_log    the audit trail of a run
+audit_log    the audit log of a run
 """

@@ -1,4 +1,4 @@
-"""The audit trail of one run."""
+"""The audit log of one run."""
 
 from __future__ import annotations
 

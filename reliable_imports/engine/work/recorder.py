@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from reliable_imports.engine.work.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
-from reliable_imports.items.failure import Failure
+from reliable_imports.items.failure import Failure, Fault
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
 from reliable_imports.models import Batch
 from reliable_imports.postgres.queries import load
@@ -91,7 +91,11 @@ class Recorder:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
         failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
         known = self._known_reasons
-        new = {fault.reason: (each, fault) for each in failures for fault in each.faults if fault.reason not in known}
+        new: dict[str, tuple[Failure, Fault]] = {}
+        for failure in failures:
+            for fault in failure.faults:
+                if fault.reason not in known:
+                    new.setdefault(fault.reason, (failure, fault))
         known.update(new)
         return [
             {

@@ -1,10 +1,9 @@
 -- Sends the declared writes of a chunk, in item order.
 --
 -- An entry is one write, a statement of its own, and its owner the item that declared it. Neighbouring owners form a
--- group, which is tried as a whole in one subtransaction. If the server refuses a group, its owners are tried one by one
--- in one subtransaction, up to the one that is refused again: that owner has failed. Those before it are repeated,
--- without a subtransaction, for they were good a moment ago; those behind it are tried as a group. So a group costs one
--- subtransaction at most, however many of it fail.
+-- group, which is tried in one subtransaction, up to the owner that the server refuses: that one has failed. Those before
+-- it were undone with it and are repeated without a subtransaction, for they were good a moment ago; those behind it are
+-- tried as a group. So a group costs one subtransaction at most, however many of it fail.
 --
 -- What is not an entry's own fault, as far as its SQLSTATE tells, is raised again: booked as a failure of the entry, a
 -- full disk would fail every item of a batch.
@@ -50,23 +49,31 @@ BEGIN
     FOR number IN 1 .. coalesce(pg_catalog.cardinality(group_ends), 0) LOOP
         last := group_ends[number];
         WHILE first <= last AND used < room LOOP
-            is_settling := false;
             BEGIN
-                FOR entry IN first .. last LOOP
-                    done := reliable_imports.run_write_v1(entries[entry], return_keys[entry]);
-                    verdicts[entry] := done.verdict;
-                    row_keys[entry] := done.row_key;
+                tried := first;
+                WHILE tried <= last LOOP
+                    is_settling := false;
+                    following := tried;
+                    WHILE following <= last AND owners[following] = owners[tried] LOOP
+                        done := reliable_imports.run_write_v1(entries[following], return_keys[following]);
+                        verdicts[following] := done.verdict;
+                        row_keys[following] := done.row_key;
+                        following := following + 1;
+                    END LOOP;
                     -- After each owner, and not at the end: what its neighbours bring later does not count.
-                    IF settle IS NOT NULL AND (entry = last OR owners[entry + 1] <> owners[entry]) THEN
+                    IF settle IS NOT NULL THEN
                         is_settling := true;
                         EXECUTE settle;
-                        is_settling := false;
                     END IF;
+                    tried := following;
                 END LOOP;
                 used := used + 1;
-                first := last + 1;
+                first := tried;
                 CONTINUE;
             EXCEPTION WHEN OTHERS THEN
+                IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
+                    RAISE;
+                END IF;
                 GET STACKED DIAGNOSTICS
                     failed_sqlstate = RETURNED_SQLSTATE,
                     failed_message = MESSAGE_TEXT,
@@ -76,53 +83,14 @@ BEGIN
                     failed_column = COLUMN_NAME,
                     failed_constraint = CONSTRAINT_NAME,
                     failed_context = PG_EXCEPTION_CONTEXT;
-                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
-                    RAISE;
-                END IF;
             END;
-            tried := first;
-            IF owners[first] <> owners[last] THEN
-                BEGIN
-                    WHILE tried <= last LOOP
-                        is_settling := false;
-                        following := tried;
-                        WHILE following <= last AND owners[following] = owners[tried] LOOP
-                            done := reliable_imports.run_write_v1(entries[following], return_keys[following]);
-                            verdicts[following] := done.verdict;
-                            row_keys[following] := done.row_key;
-                            following := following + 1;
-                        END LOOP;
-                        IF settle IS NOT NULL THEN
-                            is_settling := true;
-                            EXECUTE settle;
-                        END IF;
-                        tried := following;
-                    END LOOP;
-                    used := used + 1;
-                    first := tried;
-                    CONTINUE;
-                EXCEPTION WHEN OTHERS THEN
-                    GET STACKED DIAGNOSTICS
-                        failed_sqlstate = RETURNED_SQLSTATE,
-                        failed_message = MESSAGE_TEXT,
-                        failed_detail = PG_EXCEPTION_DETAIL,
-                        failed_schema = SCHEMA_NAME,
-                        failed_table = TABLE_NAME,
-                        failed_column = COLUMN_NAME,
-                        failed_constraint = CONSTRAINT_NAME,
-                        failed_context = PG_EXCEPTION_CONTEXT;
-                    IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
-                        RAISE;
-                    END IF;
-                END;
-                FOR good IN first .. tried - 1 LOOP
-                    done := reliable_imports.run_write_v1(entries[good], return_keys[good]);
-                    verdicts[good] := done.verdict;
-                    row_keys[good] := done.row_key;
-                END LOOP;
-                IF tried > first AND settle IS NOT NULL THEN
-                    EXECUTE settle;
-                END IF;
+            FOR good IN first .. tried - 1 LOOP
+                done := reliable_imports.run_write_v1(entries[good], return_keys[good]);
+                verdicts[good] := done.verdict;
+                row_keys[good] := done.row_key;
+            END LOOP;
+            IF tried > first AND settle IS NOT NULL THEN
+                EXECUTE settle;
             END IF;
             following := tried;
             WHILE following <= last AND owners[following] = owners[tried] LOOP

@@ -4,6 +4,7 @@ RETURNS TABLE (
     reason           text,
     items            bigint,
     only_items       bigint,
+    erased_items     bigint,
     retryable_items  bigint,
     first_seen       timestamptz,
     last_seen        timestamptz,
@@ -12,11 +13,18 @@ RETURNS TABLE (
 )
 LANGUAGE sql STABLE AS $$
     WITH failed AS MATERIALIZED (
-        SELECT item_number, reasons, faults, sqlstate, retryable, finished_at, code_version
-        FROM reliable_imports.import_attempts
-        WHERE batch_id = counted_batch
-            AND is_final
-            AND outcome = 'failed'
+        SELECT
+            failure.item_number, failure.reasons, failure.faults, failure.sqlstate, failure.retryable,
+            failure.finished_at, failure.code_version,
+            failure.erased_at IS NOT NULL AND NOT EXISTS (
+                SELECT FROM reliable_imports.import_items AS repeat
+                WHERE repeat.repeats_batch_id = failure.batch_id
+                    AND repeat.repeats_item_number = failure.item_number
+            ) AS is_erased
+        FROM reliable_imports.import_attempts AS failure
+        WHERE failure.batch_id = counted_batch
+            AND failure.is_final
+            AND failure.outcome = 'failed'
     ), masked AS (
         -- What those who worked its lineage called sensitive.
         SELECT coalesce(pg_catalog.array_agg(DISTINCT name.field), '{}') AS fields
@@ -30,6 +38,7 @@ LANGUAGE sql STABLE AS $$
             cause.reason,
             count(*) AS items,
             count(*) FILTER (WHERE pg_catalog.cardinality(failed.reasons) = 1) AS only_items,
+            count(*) FILTER (WHERE failed.is_erased) AS erased_items,
             count(*) FILTER (WHERE failed.retryable) AS retryable_items,
             min(failed.finished_at) AS first_seen,
             max(failed.finished_at) AS last_seen,
@@ -79,8 +88,8 @@ LANGUAGE sql STABLE AS $$
         GROUP BY valued.reason
     )
     SELECT
-        counted.reason, counted.items, counted.only_items, counted.retryable_items, counted.first_seen,
-        counted.last_seen, counted.code_versions, coalesce(common.common_values, '[]')
+        counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
+        counted.first_seen, counted.last_seen, counted.code_versions, coalesce(common.common_values, '[]')
     FROM counted
     LEFT JOIN common ON common.reason = counted.reason
 $$;

@@ -132,8 +132,8 @@ BEGIN
 
     IF record_chunk_v1.logs IS NOT NULL THEN
         INSERT INTO reliable_imports.import_logs (batch_id, item_number, run_id, level, message, details)
-        SELECT chunk_batch, line.item_number, chunk_run, line.level, line.message, line.details
-        FROM pg_catalog.json_to_recordset(record_chunk_v1.logs) AS line (
+        SELECT chunk_batch, entry.item_number, chunk_run, entry.level, entry.message, entry.details
+        FROM pg_catalog.json_to_recordset(record_chunk_v1.logs) AS entry (
             item_number bigint, level text, message text, details jsonb
         );
     END IF;

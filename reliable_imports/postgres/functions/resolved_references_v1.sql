@@ -1,6 +1,6 @@
--- Outstanding failures of these lines for want of a row that is there now. The first of an item may be repeated at once;
+-- Outstanding failures of these lineages for want of a row that is there now. The first of an item may be repeated at once;
 -- after that it rests for a minute, doubled with every try. Those of a reprocess batch that is still worked are left to it.
-CREATE OR REPLACE FUNCTION reliable_imports.resolved_references_v1(lines bigint[])
+CREATE OR REPLACE FUNCTION reliable_imports.resolved_references_v1(lineages bigint[])
 RETURNS TABLE (first_batch_id bigint, batch_id bigint, item_number bigint)
 LANGUAGE sql STABLE AS $$
     WITH missing AS MATERIALIZED (
@@ -9,7 +9,7 @@ LANGUAGE sql STABLE AS $$
             outstanding.missing_key
         FROM reliable_imports.outstanding_failures AS outstanding
         JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
-        WHERE outstanding.first_batch_id = ANY (lines)
+        WHERE outstanding.first_batch_id = ANY (lineages)
             AND outstanding.missing_key IS NOT NULL
             AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
             AND (

@@ -14,7 +14,7 @@ CREATE TABLE reliable_imports.import_batches (
     source_reading      jsonb,
     -- Names one delivery: a second create with the same key finds the first batch.
     idempotency_key     text,
-    -- The batch that this one repeats, and the first of their line (a first batch names itself).
+    -- The batch that this one repeats, and the first of their lineage (a first batch names itself).
     reprocess_of        bigint REFERENCES reliable_imports.import_batches,
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
@@ -37,6 +37,8 @@ CREATE TABLE reliable_imports.import_batches (
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     started_at          timestamptz,
     finished_at         timestamptz,
+    -- Items whose data was erased, because somebody was to be forgotten or it was old.
+    erased_items        bigint NOT NULL DEFAULT 0,
     CONSTRAINT import_batches_status_known CHECK (
         status IN ('pending', 'processing', 'paused', 'completed', 'completed_with_failures', 'failed', 'cancelled')
     ),
@@ -56,6 +58,7 @@ CREATE TABLE reliable_imports.import_batches (
         status IN ('pending', 'processing', 'paused', 'cancelled')
         OR completed_items + failed_items + skipped_items = total_items
     ),
+    CONSTRAINT import_batches_erased_are_items CHECK (erased_items BETWEEN 0 AND total_items),
     CONSTRAINT import_batches_status_tells_losses CHECK (
         CASE status
             WHEN 'completed' THEN failed_items = 0
@@ -69,7 +72,7 @@ CREATE TABLE reliable_imports.import_batches (
 -- What a file that is delivered now may repeat.
 CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_type, source_bytes, source_sha256)
     WHERE source_bytes IS NOT NULL;
--- A batch's line, and the open reprocess batches in it.
+-- A batch's lineage, and the open reprocess batches in it.
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
@@ -86,7 +89,7 @@ CREATE TABLE reliable_imports.import_unchanged_deliveries (
     PRIMARY KEY (batch_type, idempotency_key)
 );
 
--- What was accepted: written once, never changed. There is no foreign key to the batch, for a check for each item costs
+-- What was accepted: written once, never changed, but the data of an item can be erased. There is no foreign key to the batch, for a check for each item costs
 -- more than storing it. Items come with their batch, in one transaction; and a batch that has items has ranges, whose
 -- foreign key keeps it from being deleted.
 CREATE TABLE reliable_imports.import_items (
@@ -100,15 +103,22 @@ CREATE TABLE reliable_imports.import_items (
     read_problem_kind    text,
     source_line          bigint,
     source_offset        bigint,
-    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the line of
+    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the chain of
     -- repeats began, and the attempts made along it so far.
     repeats_batch_id     bigint,
     repeats_item_number  bigint,
     origin_batch_id      bigint,
     origin_item_number   bigint,
     earlier_attempts     integer NOT NULL DEFAULT 0,
+    -- Somebody asked to be forgotten, or the data was old: the row stays for the counts, and holds nothing of the item.
+    erased_at            timestamptz,
     PRIMARY KEY (batch_id, item_number),
-    CONSTRAINT import_items_kept_once CHECK ((source_data IS NULL) <> (source_raw IS NULL)),
+    CONSTRAINT import_items_kept_once CHECK (
+        CASE
+            WHEN erased_at IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)
+            ELSE source_data IS NULL AND source_raw IS NULL
+        END
+    ),
     CONSTRAINT import_items_problem_has_raw CHECK (read_problem IS NULL OR source_raw IS NOT NULL)
 );
 -- One item is repeated by at most one other: two requests cannot take the same failure.
@@ -204,7 +214,7 @@ CREATE TABLE reliable_imports.import_suspects (
     PRIMARY KEY (batch_id, range_number, item_number, run_id)
 );
 
--- What happened to items: only ever added to. The key is the fence: a second outcome of one attempt is refused.
+-- What happened to items: only ever added to, or erased. The key is the fence: a second outcome of one attempt is refused.
 CREATE TABLE reliable_imports.import_attempts (
     batch_id         bigint NOT NULL,
     item_number      bigint NOT NULL,
@@ -239,6 +249,8 @@ CREATE TABLE reliable_imports.import_attempts (
     retryable        boolean,
     -- Not to be tried again sooner; NULL when it waits for a person.
     retry_after      interval,
+    -- As in the item's row, so that what is outstanding is found without it.
+    erased_at        timestamptz,
     PRIMARY KEY (batch_id, item_number, attempt),
     CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
     CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
@@ -263,9 +275,9 @@ CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batc
 -- Who else has written a row?
 CREATE INDEX import_attempts_row_key ON reliable_imports.import_attempts (row_key) WHERE row_key IS NOT NULL;
 
--- The rows that completed items have written after their first one.
+-- The rows that completed items have written after their first one; without a key once the item is erased.
 CREATE TABLE reliable_imports.import_row_keys (
-    row_key      bigint NOT NULL,
+    row_key      bigint,
     batch_id     bigint NOT NULL,
     item_number  bigint NOT NULL
 );
@@ -289,13 +301,15 @@ CREATE TABLE reliable_imports.import_failure_reasons (
 );
 CREATE INDEX import_failure_reasons_type ON reliable_imports.import_failure_reasons (batch_type);
 
--- How often which cause was met in a batch; written once, when it is closed. What stands here can be counted again.
+-- How often which cause was met in a batch; written when it is closed, and again when data of it was erased.
 CREATE TABLE reliable_imports.import_failure_counts (
     batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
     reason           text NOT NULL,
     items            bigint NOT NULL,
     -- Items with no other cause.
     only_items       bigint NOT NULL,
+    -- Items that nobody can repeat, for their data was erased.
+    erased_items     bigint NOT NULL,
     retryable_items  bigint NOT NULL,
     first_seen       timestamptz NOT NULL,
     last_seen        timestamptz NOT NULL,
@@ -333,7 +347,7 @@ CREATE TABLE reliable_imports.import_reason_notes (
 );
 CREATE INDEX import_reason_notes_reason ON reliable_imports.import_reason_notes (reason);
 
--- The audit trail.
+-- The audit log.
 CREATE TABLE reliable_imports.import_logs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,
@@ -352,14 +366,68 @@ CREATE FUNCTION reliable_imports.refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% of reliable_imports.% refused: history is only ever added to', TG_OP, TG_TABLE_NAME
-        USING HINT = 'to run items again, use reprocess_batch or `reliable-imports reprocess`';
+        USING HINT = 'to run items again, use reprocess_batch or `reliable-imports reprocess`; to take data of people '
+            'out, `reliable-imports erase` or `purge`';
 END
 $$;
-CREATE TRIGGER import_items_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_items
+CREATE TRIGGER import_items_immutable BEFORE DELETE OR TRUNCATE ON reliable_imports.import_items
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
-CREATE TRIGGER import_attempts_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_attempts
+CREATE TRIGGER import_attempts_immutable BEFORE DELETE OR TRUNCATE ON reliable_imports.import_attempts
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
-CREATE TRIGGER import_row_keys_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_row_keys
+CREATE TRIGGER import_row_keys_immutable BEFORE DELETE OR TRUNCATE ON reliable_imports.import_row_keys
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
-CREATE TRIGGER import_logs_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON reliable_imports.import_logs
+CREATE TRIGGER import_logs_immutable BEFORE DELETE OR TRUNCATE ON reliable_imports.import_logs
     FOR EACH STATEMENT EXECUTE FUNCTION reliable_imports.refuse_change();
+
+-- The one change that there is takes data away: what may hold a person's becomes NULL or 'data erased', and nothing else
+-- changes. AFTER, for PostgreSQL 12 knows no such triggers BEFORE on partitioned tables.
+CREATE TRIGGER import_items_only_erased AFTER UPDATE ON reliable_imports.import_items
+    FOR EACH ROW WHEN (NOT coalesce(
+        NEW.erased_at IS NOT NULL
+        AND NEW.read_problem IS NULL
+        AND (
+            NEW.batch_id, NEW.item_number, NEW.read_problem_kind, NEW.source_line, NEW.source_offset, NEW.repeats_batch_id,
+            NEW.repeats_item_number, NEW.origin_batch_id, NEW.origin_item_number, NEW.earlier_attempts
+        ) IS NOT DISTINCT FROM (
+            OLD.batch_id, OLD.item_number, OLD.read_problem_kind, OLD.source_line, OLD.source_offset, OLD.repeats_batch_id,
+            OLD.repeats_item_number, OLD.origin_batch_id, OLD.origin_item_number, OLD.earlier_attempts
+        ),
+        false
+    ))
+    EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_attempts_only_erased AFTER UPDATE ON reliable_imports.import_attempts
+    FOR EACH ROW WHEN (NOT (
+        (
+            NEW.batch_id, NEW.item_number, NEW.attempt, NEW.run_id, NEW.outcome, NEW.is_final, NEW.finished_at, NEW.stage,
+            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.reasons, NEW.code_version, NEW.retryable
+        ) IS NOT DISTINCT FROM (
+            OLD.batch_id, OLD.item_number, OLD.attempt, OLD.run_id, OLD.outcome, OLD.is_final, OLD.finished_at, OLD.stage,
+            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.reasons, OLD.code_version, OLD.retryable
+        )
+        AND (NEW.row_key IS NULL OR NEW.row_key IS NOT DISTINCT FROM OLD.row_key)
+        AND (NEW.result IS NULL OR NEW.result::text IS NOT DISTINCT FROM OLD.result::text)
+        AND (NEW.skip_reason IS NOT DISTINCT FROM OLD.skip_reason OR NEW.skip_reason IS NOT DISTINCT FROM 'data erased')
+        AND (NEW.field IS NULL OR NEW.field IS NOT DISTINCT FROM OLD.field)
+        AND (NEW.message IS NOT DISTINCT FROM OLD.message OR NEW.message IS NOT DISTINCT FROM 'data erased')
+        AND (NEW.faults IS NOT DISTINCT FROM OLD.faults OR NEW.faults = '[]')
+        AND (NEW.detail IS NULL OR NEW.detail IS NOT DISTINCT FROM OLD.detail)
+        AND (NEW.missing_key IS NULL OR NEW.missing_key IS NOT DISTINCT FROM OLD.missing_key)
+        AND (NEW.traceback IS NULL OR NEW.traceback IS NOT DISTINCT FROM OLD.traceback)
+        AND (NEW.retry_after IS NULL OR NEW.retry_after IS NOT DISTINCT FROM OLD.retry_after)
+        AND (OLD.erased_at IS NULL OR NEW.erased_at IS NOT DISTINCT FROM OLD.erased_at)
+    ))
+    EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_row_keys_only_erased AFTER UPDATE ON reliable_imports.import_row_keys
+    FOR EACH ROW WHEN (NOT (
+        NEW.row_key IS NULL
+        AND (NEW.batch_id, NEW.item_number) IS NOT DISTINCT FROM (OLD.batch_id, OLD.item_number)
+    ))
+    EXECUTE FUNCTION reliable_imports.refuse_change();
+CREATE TRIGGER import_logs_only_erased AFTER UPDATE ON reliable_imports.import_logs
+    FOR EACH ROW WHEN (NOT (
+        (NEW.id, NEW.batch_id, NEW.item_number, NEW.run_id, NEW.level, NEW.logged_at)
+        IS NOT DISTINCT FROM (OLD.id, OLD.batch_id, OLD.item_number, OLD.run_id, OLD.level, OLD.logged_at)
+        AND NEW.message IN (OLD.message, 'data erased')
+        AND NEW.details IS NULL
+    ))
+    EXECUTE FUNCTION reliable_imports.refuse_change();

@@ -76,12 +76,6 @@ WITH named AS (
     FROM groups
     GROUP BY reason
     HAVING bool_or(is_asked_for)
-), words AS (
-    SELECT DISTINCT ON (names.reason) names.reason, word.text
-    FROM reliable_imports.import_reason_notes AS word
-    JOIN reliable_imports.reason_names AS names ON names.name = word.reason
-    WHERE word.kind = 'note'
-    ORDER BY names.reason, word.id DESC
 ), before AS (
     SELECT names.reason, min(known.first_seen) AS first_seen
     FROM reliable_imports.reason_names AS names
@@ -105,7 +99,7 @@ SELECT
     CASE WHEN %(batch_id)s::bigint IS NULL THEN before.first_seen ELSE summed.first_seen END AS first_seen,
     summed.last_seen,
     coalesce(common.common_values, '[]') AS "values",
-    words.text AS note,
+    word.note,
     ignored.why AS ignored_why, ignored.until AS ignored_until, ignored.has_surged,
     known.continues
 FROM summed
@@ -113,7 +107,7 @@ JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = sum
 LEFT JOIN common ON common.reason = summed.reason
 LEFT JOIN returned ON returned.reason = summed.reason
 LEFT JOIN reliable_imports.ignored_reasons AS ignored ON ignored.reason = summed.reason
-LEFT JOIN words ON words.reason = summed.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = summed.reason
 JOIN before ON before.reason = summed.reason
 ORDER BY summed.outstanding DESC, summed.items DESC, summed.reason
 
@@ -171,7 +165,7 @@ WHERE failure.batch_id = %(batch_id)s
     AND failure.is_final
     AND failure.outcome = 'failed'
     AND failure.reasons @> ARRAY[%(reason)s]
-ORDER BY is_outstanding DESC, failure.item_number
+ORDER BY failure.erased_at IS NOT NULL, is_outstanding DESC, failure.item_number
 LIMIT %(limit)s
 
 -- name: groups_of_reason

@@ -11,6 +11,7 @@ WHERE id = %(batch_id)s
 SELECT
     batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,
     reprocess_of, first_batch_id, created_at, started_at, finished_at, pause_reason, warnings,
+    erased_items,
     extract(
         epoch FROM coalesce(finished_at, pg_catalog.clock_timestamp()) - started_at
     )::double precision AS seconds
@@ -40,7 +41,8 @@ ORDER BY counted.items DESC, counted.reason
 SELECT
     batch_id, item_number, status,
     source_data::text AS source_data, source_raw,
-    source_line, attempts, result, skip_reason, stage, error_type, error_message, reason, retryable, finished_at
+    source_line, attempts, result, skip_reason, stage, error_type, error_message, reason, retryable, finished_at,
+    erased_at
 FROM reliable_imports.import_batch_items
 WHERE batch_id = %(batch_id)s
     AND item_number > %(after)s

@@ -68,7 +68,7 @@ WHERE retry.batch_id = held.batch_id
     AND retry.item_number = held.item_number
 
 -- name: take
--- Followed by one of the next two queries.
+-- Followed by what is taken.
 INSERT INTO reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
     repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
@@ -103,8 +103,8 @@ WHERE first.id = %(first_batch_id)s
             AND failure.stage = 'read'
     )
 
--- name: failures
--- Failed items of the lineage that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch that is still worked are left to it.
+-- name: repeats
+-- What a reprocess batch keeps of the items that one of the next two queries chooses, in the order in which they came.
 SELECT
     %(new_batch_id)s,
     row_number() OVER (
@@ -115,12 +115,23 @@ SELECT
     item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
     item.batch_id, item.item_number,
     coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    item.earlier_attempts + CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END
+    item.earlier_attempts + chosen.attempts
+FROM ({chosen}) AS chosen
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = chosen.batch_id
+    AND item.item_number = chosen.item_number
+WHERE coalesce(item.origin_item_number, item.item_number)
+    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+
+-- name: outstanding_items
+-- Failed items of the lineage that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch
+-- that is still worked are left to it.
+SELECT
+    outstanding.batch_id,
+    outstanding.item_number,
+    CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END AS attempts
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = outstanding.batch_id
-    AND item.item_number = outstanding.item_number
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
     AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
@@ -137,22 +148,10 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
     END
     AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
     AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
-    AND coalesce(item.origin_item_number, item.item_number)
-        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
--- name: all_items
+-- name: ended_items
 -- The latest repeat of every item of the lineage that has an end: completed and skipped ones too.
-SELECT
-    %(new_batch_id)s,
-    row_number() OVER (
-        ORDER BY
-            coalesce(item.origin_batch_id, item.batch_id),
-            coalesce(item.origin_item_number, item.item_number)
-    ),
-    item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
-    item.batch_id, item.item_number,
-    coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    item.earlier_attempts + 1
+SELECT item.batch_id, item.item_number, 1 AS attempts
 FROM reliable_imports.import_batches AS batch
 JOIN reliable_imports.import_items AS item ON item.batch_id = batch.id
 JOIN reliable_imports.import_attempts AS ended
@@ -161,8 +160,7 @@ JOIN reliable_imports.import_attempts AS ended
     AND ended.is_final
 WHERE batch.first_batch_id = %(first_batch_id)s
     AND (batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL)
-    AND coalesce(item.origin_item_number, item.item_number)
-        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+    AND item.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id

@@ -77,23 +77,8 @@ WHERE run.batch_id = %(batch_id)s
     END
 
 -- name: put_off
-WITH moved AS (
-    UPDATE reliable_imports.import_ranges
-    SET next_item = next_item + 1,
-        is_open = next_item < last_item
-    WHERE batch_id = %(batch_id)s
-        AND range_number = %(range_number)s
-        AND is_open
-        AND next_item = %(item_number)s
-    RETURNING batch_id
-)
-INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
-SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
-FROM moved
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = moved.batch_id
-    AND item.item_number = %(item_number)s;
--- With what is known of it.
+-- Behind the others, with what is known of it.
+SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
 INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
 SELECT batch_id, 0, item_number, run_id, deaths, how
 FROM reliable_imports.import_suspects

@@ -193,26 +193,10 @@ ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: put_behind
--- The range goes on without the item that comes next in it, which is tried when the others are done.
-WITH moved AS (
-    UPDATE reliable_imports.import_ranges
-    SET next_item = next_item + 1,
-        is_open = next_item < last_item
-    WHERE batch_id = %(batch_id)s
-        AND range_number = %(range_number)s
-        AND is_open
-        AND next_item = %(item_number)s
-    RETURNING batch_id
-)
-INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
-SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
-FROM moved
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = moved.batch_id
-    AND item.item_number = %(item_number)s
+SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
 -- name: put_behind_retries
--- Likewise for one that is tried again already.
+-- For an item that is tried again already.
 UPDATE reliable_imports.import_retries
 SET not_before = pg_catalog.clock_timestamp()
 WHERE batch_id = %(batch_id)s
@@ -336,25 +320,31 @@ WHERE batch.id = %(batch_id)s
 RETURNING batch.status, batch.total_items
 
 -- name: count_batch
--- After close_batch: nothing of the batch changes any more.
-WITH failures AS (
+-- Keeps what failure_counts_v1 and repeat_counts_v1 say of a batch that has ended, for nothing of it changes any more. A
+-- cancelled one is never counted: what it left undone may still be taken.
+WITH batch AS (
+    UPDATE reliable_imports.import_batches
+    SET is_counted = true
+    WHERE id = %(batch_id)s
+        AND NOT is_counted
+        AND completed_items IS NOT NULL
+    RETURNING id, reprocess_of
+), failures AS (
     INSERT INTO reliable_imports.import_failure_counts (
-        batch_id, reason, items, only_items, retryable_items, first_seen, last_seen, code_versions, common_values
+        batch_id, reason, items, only_items, erased_items, retryable_items, first_seen, last_seen, code_versions,
+        common_values
     )
-    SELECT %(batch_id)s, counted.*
-    FROM reliable_imports.failure_counts_v1(%(batch_id)s) AS counted
-), repeats AS (
-    INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
-    SELECT %(batch_id)s, counted.*
-    FROM reliable_imports.import_batches AS batch
-    CROSS JOIN LATERAL reliable_imports.repeat_counts_v1(batch.id) AS counted
-    WHERE batch.id = %(batch_id)s
-        AND batch.reprocess_of IS NOT NULL
+    SELECT
+        batch.id, counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
+        counted.first_seen, counted.last_seen, counted.code_versions, counted.common_values
+    FROM batch
+    CROSS JOIN LATERAL reliable_imports.failure_counts_v1(batch.id) AS counted
 )
-UPDATE reliable_imports.import_batches
-SET is_counted = true
-WHERE id = %(batch_id)s
-    AND NOT is_counted
+INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
+SELECT batch.id, counted.repeats_batch_id, counted.reason, counted.items, counted.only_items
+FROM batch
+CROSS JOIN LATERAL reliable_imports.repeat_counts_v1(batch.id) AS counted
+WHERE batch.reprocess_of IS NOT NULL
 
 -- name: continue_reasons
 -- After count_batch: a cause that is first met in this batch, by all that it repeats of another one, of the same type and

@@ -62,8 +62,7 @@ BEGIN
                 tried := tried + sizes[group_number];
                 CONTINUE;
             EXCEPTION WHEN OTHERS THEN
-                GET STACKED DIAGNOSTICS failed_sqlstate = RETURNED_SQLSTATE;
-                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
+                IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
                     RAISE;
                 END IF;
             END;

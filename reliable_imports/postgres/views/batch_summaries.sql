@@ -22,7 +22,8 @@ SELECT
     batch.started_at,
     batch.finished_at,
     batch.pause_reason,
-    batch.warnings
+    batch.warnings,
+    batch.erased_items
 FROM reliable_imports.import_batches AS batch
 LEFT JOIN LATERAL (
     SELECT

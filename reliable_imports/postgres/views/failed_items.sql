@@ -18,7 +18,8 @@ SELECT
     item.source_line,
     item.source_offset,
     item.source_data,
-    item.source_raw
+    item.source_raw,
+    item.erased_at
 FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 JOIN reliable_imports.import_items AS item

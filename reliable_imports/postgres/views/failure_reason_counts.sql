@@ -9,6 +9,7 @@ SELECT
     sample.sqlstate,
     sample.constraint_name,
     sample.field,
+    word.note,
     counted.items,
     counted.retryable_items,
     counted.sample_item_number,
@@ -20,7 +21,8 @@ FROM (
         reason,
         count(*) AS items,
         count(*) FILTER (WHERE retryable) AS retryable_items,
-        min(item_number) AS sample_item_number,
+        -- One that was erased tells nothing.
+        coalesce(min(item_number) FILTER (WHERE erased_at IS NULL), min(item_number)) AS sample_item_number,
         min(finished_at) AS first_seen,
         max(finished_at) AS last_seen
     FROM reliable_imports.import_attempts
@@ -32,4 +34,5 @@ JOIN reliable_imports.import_attempts AS sample
     ON sample.batch_id = counted.batch_id
     AND sample.item_number = counted.sample_item_number
     AND sample.is_final
-LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason;
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason;

@@ -38,7 +38,8 @@ SELECT
     latest.run_id,
     latest.finished_at,
     item.repeats_batch_id,
-    item.repeats_item_number
+    item.repeats_item_number,
+    item.erased_at
 FROM reliable_imports.import_items AS item
 LEFT JOIN LATERAL (
     SELECT attempt.*

@@ -1,4 +1,4 @@
--- Failed items that no later item repeats, across the whole line of a batch; and what a cancelled batch left undone,
+-- Failed items that no later item repeats, across the whole lineage of a batch; and what a cancelled batch left undone,
 -- which has no reason.
 CREATE OR REPLACE VIEW reliable_imports.outstanding_failures AS
 SELECT
@@ -17,6 +17,7 @@ FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 WHERE failure.is_final
     AND failure.outcome = 'failed'
+    AND failure.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = failure.batch_id
@@ -53,6 +54,7 @@ JOIN reliable_imports.import_items AS item
     ON item.batch_id = batch.id
     AND item.item_number BETWEEN undone.first_item AND undone.last_item
 WHERE batch.status = 'cancelled'
+    AND item.erased_at IS NULL
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id

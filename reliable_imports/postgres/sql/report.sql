@@ -1,0 +1,190 @@
+-- What a page for people says of a batch, or of all batches of a type.
+
+-- name: reasons
+-- Why items of a batch failed, with what the sample's failure says.
+SELECT
+    counted.reason, counted.batch_id, counted.title, counted.stage, counted.error_type, counted.constraint_name,
+    counted.field, counted.note, counted.items, 1 AS batches, counted.first_seen, counted.last_seen,
+    sample.message, sample.detail
+FROM reliable_imports.failure_reason_counts AS counted
+JOIN reliable_imports.import_attempts AS sample
+    ON sample.batch_id = counted.batch_id
+    AND sample.item_number = counted.sample_item_number
+    AND sample.is_final
+WHERE counted.batch_id = %(batch_id)s
+ORDER BY counted.items DESC, counted.reason
+
+-- name: open_reasons
+-- Likewise of what is outstanding in all batches of a type; the sample is of the newest.
+WITH counted AS (
+    SELECT
+        reason,
+        count(*) AS items,
+        count(DISTINCT batch_id) AS batches,
+        min(failed_at) AS first_seen,
+        max(failed_at) AS last_seen,
+        max(ARRAY[batch_id, item_number]) AS newest
+    FROM reliable_imports.outstanding_failures
+    WHERE batch_type = %(batch_type)s
+        AND reason IS NOT NULL
+    GROUP BY reason
+)
+SELECT
+    counted.reason, counted.newest[1] AS batch_id,
+    known.title,
+    sample.stage, sample.error_type, sample.constraint_name, sample.field, word.note, counted.items, counted.batches,
+    counted.first_seen, counted.last_seen, sample.message, sample.detail
+FROM counted
+JOIN reliable_imports.import_attempts AS sample
+    ON sample.batch_id = counted.newest[1]
+    AND sample.item_number = counted.newest[2]
+    AND sample.is_final
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason
+ORDER BY counted.items DESC, counted.reason
+
+-- name: fates
+-- What became of the failures of a batch, by reason: the last of all that repeat an item says it.
+WITH RECURSIVE repeats AS (
+    SELECT reason, batch_id, item_number
+    FROM reliable_imports.import_attempts
+    WHERE batch_id = %(batch_id)s
+        AND is_final
+        AND outcome = 'failed'
+    UNION ALL
+    SELECT repeats.reason, repeat.batch_id, repeat.item_number
+    FROM repeats
+    JOIN reliable_imports.import_items AS repeat
+        ON repeat.repeats_batch_id = repeats.batch_id
+        AND repeat.repeats_item_number = repeats.item_number
+)
+SELECT
+    repeats.reason,
+    count(*) FILTER (WHERE ended.outcome = 'completed') AS repaired,
+    count(*) FILTER (WHERE ended.outcome = 'skipped') AS skipped,
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.erased_at IS NULL) AS outstanding,
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.erased_at IS NOT NULL) AS erased,
+    count(*) FILTER (WHERE ended.outcome IS NULL) AS waiting
+FROM repeats
+LEFT JOIN reliable_imports.import_attempts AS ended
+    ON ended.batch_id = repeats.batch_id
+    AND ended.item_number = repeats.item_number
+    AND ended.is_final
+WHERE NOT EXISTS (
+    SELECT FROM reliable_imports.import_items AS repeat
+    WHERE repeat.repeats_batch_id = repeats.batch_id
+        AND repeat.repeats_item_number = repeats.item_number
+)
+GROUP BY repeats.reason
+
+-- name: samples
+SELECT item.item_number, item.source_line, item.source_data::text, item.source_raw
+FROM reliable_imports.import_attempts AS failure
+JOIN reliable_imports.import_batch_items AS item
+    ON item.batch_id = failure.batch_id
+    AND item.item_number = failure.item_number
+WHERE failure.batch_id = %(batch_id)s
+    AND failure.reason = %(reason)s
+    AND failure.is_final
+    AND failure.outcome = 'failed'
+    AND failure.erased_at IS NULL
+ORDER BY failure.item_number
+LIMIT %(limit)s
+
+-- name: commonest_values
+-- Of the first so many items of a reason, for it may have a million.
+WITH failed AS (
+    SELECT batch_id, item_number
+    FROM reliable_imports.import_attempts
+    WHERE batch_id = %(batch_id)s
+        AND reason = %(reason)s
+        AND is_final
+        AND outcome = 'failed'
+        AND erased_at IS NULL
+    ORDER BY item_number
+    LIMIT %(looked_at)s
+)
+SELECT coalesce(item.source_data ->> %(field)s, '') AS value, count(*) AS items
+FROM failed
+JOIN reliable_imports.import_batch_items AS item
+    ON item.batch_id = failed.batch_id
+    AND item.item_number = failed.item_number
+WHERE pg_catalog.json_typeof(item.source_data) = 'object'
+GROUP BY value
+ORDER BY items DESC, value
+LIMIT %(limit)s
+
+-- name: skips
+SELECT skip_reason, count(*) AS items
+FROM reliable_imports.import_attempts
+WHERE batch_id = %(batch_id)s
+    AND is_final
+    AND outcome = 'skipped'
+GROUP BY skip_reason
+ORDER BY items DESC, skip_reason
+LIMIT %(limit)s
+
+-- name: lineage
+SELECT
+    summary.batch_id, summary.status, summary.reprocess_of, summary.requested_by, summary.note, summary.total_items,
+    summary.completed_items, summary.failed_items, summary.skipped_items, summary.open_items, summary.created_at,
+    summary.finished_at
+FROM reliable_imports.batch_summaries AS summary
+WHERE summary.first_batch_id = %(first_batch_id)s
+ORDER BY summary.batch_id
+
+-- name: slowest
+-- Items are committed together, so the time of one is not known, but that of neighbours is: from one commit of a run to
+-- its next.
+WITH timed AS (
+    SELECT
+        attempt.run_id,
+        attempt.item_number,
+        attempt.finished_at,
+        attempt.finished_at - coalesce(
+            lag(attempt.finished_at) OVER (PARTITION BY attempt.run_id ORDER BY attempt.finished_at, attempt.item_number),
+            run.started_at
+        ) AS since
+    FROM reliable_imports.import_attempts AS attempt
+    JOIN reliable_imports.import_runs AS run ON run.id = attempt.run_id
+    WHERE attempt.batch_id = %(batch_id)s
+), chunk AS (
+    SELECT
+        run_id,
+        item_number,
+        since,
+        count(*) FILTER (WHERE since > interval '20 milliseconds') OVER (
+            PARTITION BY run_id ORDER BY finished_at, item_number
+        ) AS number
+    FROM timed
+)
+SELECT
+    min(item_number) AS first_item,
+    max(item_number) AS last_item,
+    count(*) AS items,
+    extract(epoch FROM max(since))::double precision AS seconds
+FROM chunk
+WHERE number > 0
+GROUP BY run_id, number
+HAVING max(since) > interval '100 milliseconds'
+ORDER BY max(since) / count(*) DESC
+LIMIT %(limit)s
+
+-- name: totals_of_type
+SELECT
+    count(*) AS batches,
+    count(*) FILTER (WHERE finished_at IS NULL) AS open_batches,
+    coalesce(sum(total_items), 0)::bigint AS total_items,
+    coalesce(sum(completed_items), 0)::bigint AS completed_items,
+    coalesce(sum(failed_items), 0)::bigint AS failed_items,
+    coalesce(sum(skipped_items), 0)::bigint AS skipped_items,
+    coalesce(sum(open_items), 0)::bigint AS open_items,
+    min(created_at) AS first_at
+FROM reliable_imports.batch_summaries
+WHERE batch_type = %(batch_type)s
+    AND reprocess_of IS NULL
+
+-- name: outstanding_of_type
+SELECT count(*)
+FROM reliable_imports.outstanding_failures
+WHERE batch_type = %(batch_type)s
