@@ -166,7 +166,7 @@ def _samples(
             "limit": limit - len(shown),
             "sensitive": sensitive,
         }
-        shown += [_sample(row, sensitive) for row in _select(connection, "samples", parameters)]
+        shown += [_sample(row, sensitive) for row in _select(connection, "samples_of_reason", parameters)]
     return shown
 
 

@@ -133,7 +133,7 @@ WHERE pg_catalog.starts_with(known.fingerprint, %(prefix)s)
 ORDER BY known.fingerprint = %(prefix)s DESC, known.fingerprint
 LIMIT 6
 
--- name: samples
+-- name: samples_of_reason
 -- Failed items of a cause in one batch, those that are outstanding first, with what they hold in the field at fault.
 SELECT
     failure.batch_id, failure.item_number, item.source_line, failure.attempt AS attempts, failure.stage,
