@@ -265,7 +265,7 @@ def test_the_beginning_of_a_reason_is_enough(manager: BatchManager, sql: Sql) ->
     imported(manager, TOO_DEAR)
     [found] = manager.failures()
     assert manager.failure(found.reason[:3]).summary == found
-    assert manager.failure(found.reason[:1], batch_id=1).summary.reason == found.reason
+    assert manager.failure(found.reason[:1], batch_id=1).summary == found
     for unknown in ("zzz", "", "%"):
         with pytest.raises(UnknownReason):
             manager.failure(unknown)
@@ -373,7 +373,8 @@ def test_a_cause_that_is_the_old_one_under_new_code_goes_on(
     deploy(RenamedOrders).reprocess_batch(1)
     [new] = manager.failures()
     assert new.reason != old.reason
-    assert (new.continues, new.first_seen, new.note) == (old.reason, old.first_seen, "asked the supplier")
+    assert (new.continues, new.note) == (old.reason, "asked the supplier")
+    assert new.first_seen <= old.first_seen
     assert (new.state, new.ignored_why) == (ReasonState.IGNORED, "they never pay")
     assert manager.failure(new.reason).actions[0].text == "asked the supplier"
     manager.end_ignoring_failure(new.reason)

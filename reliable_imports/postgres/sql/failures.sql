@@ -80,6 +80,7 @@ WITH named AS (
     SELECT names.reason, min(known.first_seen) AS first_seen
     FROM reliable_imports.reason_names AS names
     JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = names.name
+    WHERE names.name <> names.reason
     GROUP BY names.reason
 )
 SELECT
@@ -96,7 +97,8 @@ SELECT
     known.rule,
     summed.items, summed.only, summed.outstanding, summed.outstanding_only, summed.waiting, summed.retryable_items,
     summed.batches, summed.last_batch_id,
-    CASE WHEN %(batch_id)s::bigint IS NULL THEN before.first_seen ELSE summed.first_seen END AS first_seen,
+    CASE WHEN %(batch_id)s::bigint IS NULL THEN least(before.first_seen, summed.first_seen) ELSE summed.first_seen END
+        AS first_seen,
     summed.last_seen,
     coalesce(common.common_values, '[]') AS "values",
     word.note,
@@ -108,7 +110,7 @@ LEFT JOIN common ON common.reason = summed.reason
 LEFT JOIN returned ON returned.reason = summed.reason
 LEFT JOIN reliable_imports.ignored_reasons AS ignored ON ignored.reason = summed.reason
 LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = summed.reason
-JOIN before ON before.reason = summed.reason
+LEFT JOIN before ON before.reason = summed.reason
 ORDER BY summed.outstanding DESC, summed.items DESC, summed.reason
 
 -- name: find_reason
