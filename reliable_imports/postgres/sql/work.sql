@@ -320,15 +320,15 @@ WHERE batch.id = %(batch_id)s
 RETURNING batch.status, batch.total_items
 
 -- name: count_batch
--- Keeps what failure_counts_v1 and repeat_counts_v1 say of a batch that has ended, for nothing of it changes any more. A
--- cancelled one is never counted: what it left undone may still be taken.
+-- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
+-- A cancelled one is never counted: what it left undone may still be taken.
 WITH batch AS (
     UPDATE reliable_imports.import_batches
     SET is_counted = true
     WHERE id = %(batch_id)s
         AND NOT is_counted
         AND completed_items IS NOT NULL
-    RETURNING id, reprocess_of
+    RETURNING id
 ), failures AS (
     INSERT INTO reliable_imports.import_failure_counts (
         batch_id, reason, items, only_items, erased_items, retryable_items, first_seen, last_seen, code_versions,
@@ -338,13 +338,12 @@ WITH batch AS (
         batch.id, counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
         counted.first_seen, counted.last_seen, counted.code_versions, counted.common_values
     FROM batch
-    CROSS JOIN LATERAL reliable_imports.failure_counts_v1(batch.id) AS counted
+    JOIN reliable_imports.failure_counts AS counted ON counted.batch_id = %(batch_id)s
 )
 INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
 SELECT batch.id, counted.repeats_batch_id, counted.reason, counted.items, counted.only_items
 FROM batch
-CROSS JOIN LATERAL reliable_imports.repeat_counts_v1(batch.id) AS counted
-WHERE batch.reprocess_of IS NOT NULL
+JOIN reliable_imports.repeat_counts AS counted ON counted.batch_id = %(batch_id)s
 
 -- name: continue_reasons
 -- After count_batch: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
