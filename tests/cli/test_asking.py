@@ -80,7 +80,10 @@ def test_what_people_say_of_a_reason(run: Run, people: People) -> None:
     prefix = reason["reason"][:5]
     said = run("failures", "--reason", prefix, "--note", "asked Ann")
     assert said.lines == [f"{reason['reason']} noted: {reason['title']}"]
-    assert "ignored until 2999-01-01 00:00:00, or it surges" in run("failures", "--reason", prefix, "--ignore", "few", "--until", "2999-01-01").out
+    assert (
+        "ignored until 2999-01-01 00:00:00, or it surges"
+        in run("failures", "--reason", prefix, "--ignore", "few", "--until", "2999-01-01").out
+    )
     answer = run("failures")
     assert answer.lines[0] == "0 reasons are open; 1 is ignored"
     [ignored] = run("failures", "--json").document["reasons"]

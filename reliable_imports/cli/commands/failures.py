@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reliable_imports.cli.invocation import Invocation, batch_or_type, pass_invocation, requester, shared_options
+from reliable_imports.cli.invocation import (
+    Invocation,
+    batch_or_type,
+    pass_invocation,
+    processor_options,
+    requester,
+    shared_options,
+)
 from reliable_imports.cli.outcome import reason_document, reasons_table
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
 from reliable_imports.cli.text import count, moment, number, optional
@@ -54,6 +61,14 @@ _DAYS = 14
     help="With --ignore: until when, in local time.",
 )
 @click.option("--no-ignore", "end_ignore", is_flag=True, help="With --reason: take --ignore back.")
+@click.option(
+    "--as-test",
+    is_flag=True,
+    help="With --reason: print a file for pytest that fails now, and passes once the cause is gone. Others of the same "
+    "shape stand for sensitive values.",
+)
+@click.option("--with-sensitive", is_flag=True, help="With --as-test: leave sensitive values as they are.")
+@processor_options
 @shared_options
 @pass_invocation
 def failures(
@@ -67,6 +82,8 @@ def failures(
     ignore_why: str | None,
     until: datetime | None,
     end_ignore: bool,
+    as_test: bool,
+    with_sensitive: bool,
 ) -> None:
     """Show why items failed and wait: each cause over all batches, or those of BATCH or TYPE.
 
@@ -87,6 +104,13 @@ def failures(
         raise click.UsageError("--until belongs to --ignore")
     if batch_id is not None and batch_type is not None:
         raise click.UsageError("give a BATCH, or --as TYPE, not both")
+    if as_test:
+        if len(reasons) != 1 or any(words):
+            raise click.UsageError("--as-test writes down one --reason")
+        _write_test(invocation, reasons[0], batch_id, batch_type, with_sensitive=with_sensitive)
+        return
+    if with_sensitive:
+        raise click.UsageError("--with-sensitive belongs to --as-test")
     manager = invocation.manager()
     if any(words):
         _say(output, manager, reasons[0], note=note, ignore_why=ignore_why, until=until)
@@ -123,6 +147,19 @@ def _say(
     summary = manager.failure(reason, samples=0).summary
     output.document({"reasons": [summary_document(summary)]})
     output.say(f"{reason} {said}: {summary.title}")
+
+
+def _write_test(
+    invocation: Invocation, reason: str, batch_id: int | None, batch_type: str | None, *, with_sensitive: bool
+) -> None:
+    from reliable_imports.cli.as_test import written_test
+
+    manager = invocation.manager_with_processors()
+    details = manager.failure(reason, batch_id=batch_id, batch_type=batch_type, samples=200)
+    text = written_test(manager, details, with_sensitive=with_sensitive)
+    invocation.output.document({"reason": details.summary.reason, "test": text})
+    for line in text.splitlines():
+        invocation.output.verbatim(line)
 
 
 def _show_open(
