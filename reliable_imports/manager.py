@@ -530,6 +530,11 @@ class BatchManager:
         with self._connection() as connection:
             return read.count_outstanding(connection, batch_id)
 
+    def count_ignored(self, batch_id: int) -> int:
+        """Those of `count_outstanding` whose causes people have all said to ignore. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.count_ignored(connection, batch_id)
+
     def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
         """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.
 

@@ -180,6 +180,7 @@ class ReasonSummary:
         waiting: those that are repeated by a batch that has not ended.
         batches: in how many batches it was met.
         last_batch_id: the newest of them.
+        met_first_in: the oldest batch in which it was met, also if others were asked for.
         first_seen: over all batches also that of the same cause under the code before.
         values: the commonest values of the field at fault. Of each batch the 20 commonest are counted, so a value that
             is in the middle of many batches may have more.
@@ -204,6 +205,7 @@ class ReasonSummary:
     retryable_items: int
     batches: int
     last_batch_id: int
+    met_first_in: int
     first_seen: datetime
     last_seen: datetime
     values: tuple[CommonValue, ...]

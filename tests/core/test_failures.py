@@ -18,6 +18,8 @@ from reliable_imports import (
     ImportContext,
     ReasonState,
     ReasonSummary,
+    ReprocessRequest,
+    TransientError,
     UnknownBatch,
     UnknownReason,
     WhichItems,
@@ -216,6 +218,15 @@ def test_an_item_with_several_causes_counts_for_each(deploy: Callable[[type[Base
     assert {(each.value, each.items) for each in rows["int_parsing"].values} == {("x", 1), ("", 1), ("N/A", 1)}
 
 
+class BusyOrders(BaseProcessor):
+    batch_type = "orders"
+    retry_backoff = timedelta(0)
+    max_tries = 1
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        raise TransientError("the bank is closed")
+
+
 # Values
 
 
@@ -346,6 +357,43 @@ def test_fewer_than_ten_are_no_surge(manager: BatchManager) -> None:
     assert cause(manager, "price").state is ReasonState.OPEN
 
 
+def test_what_waits_for_no_person_is_left_while_it_is_ignored(
+    deploy: Callable[[type[BaseProcessor]], BatchManager],
+) -> None:
+    manager = deploy(BusyOrders)
+    imported(manager, TOO_DEAR)
+    [due] = manager.orchestration.lineages_due()
+    assert due.due_items == 1
+    [cause_now] = manager.failures()
+    assert (cause_now.retryable_items, manager.failure(cause_now.reason).due_at is not None) == (1, True)
+    manager.ignore_failure(cause_now.reason, "the bank is closed for good")
+    assert manager.orchestration.lineages_due() == []
+    assert (manager.count_outstanding(1), manager.count_ignored(1)) == (1, 1)
+    assert manager.create_reprocess_batch(1, ReprocessRequest(which=WhichItems.DUE)) is None
+    assert manager.create_reprocess_batch(1) is not None, "a person may repeat it all the same"
+
+
+def test_an_item_with_another_cause_that_nobody_ignores_is_not_left(
+    deploy: Callable[[type[BaseProcessor]], BatchManager],
+) -> None:
+    manager = deploy(CheckedOrders)
+    imported(manager, {"genre": None, "price": "x"}, {"genre": "crime", "price": "x"})
+    price = next(each for each in manager.failures() if each.field == "price")
+    manager.ignore_failure(price.reason, "why")
+    assert (manager.count_outstanding(1), manager.count_ignored(1)) == (2, 1)
+
+
+def test_a_request_for_one_cause_takes_items_that_have_it_among_others(
+    deploy: Callable[[type[BaseProcessor]], BatchManager],
+) -> None:
+    manager = deploy(CheckedOrders)
+    imported(manager, {"genre": None, "price": "x"}, {"genre": "crime", "price": "x"}, {"genre": None, "price": 1})
+    genre = next(each for each in manager.failures() if each.field == "genre")
+    assert manager.reprocess_batch(1, ReprocessRequest(reasons=[genre.reason])).total_items == 2
+    price = next(each for each in manager.failures() if each.field == "price")
+    assert manager.reprocess_batch(1, ReprocessRequest(exclude_reasons=[price.reason])).total_items == 1
+
+
 # The same cause under new code
 
 
@@ -407,8 +455,6 @@ def test_another_cause_of_the_same_field_that_was_there_before_continues_nothing
 
 
 def test_all_items_can_be_repeated_and_causes_still_add_up(manager: BatchManager) -> None:
-    from reliable_imports import ReprocessRequest
-
     imported(manager, TOO_DEAR, GOOD)
     manager.reprocess_batch(1, ReprocessRequest(which=WhichItems.ALL))
     assert [(each.items, each.outstanding) for each in manager.failures()] == [(2, 1)]

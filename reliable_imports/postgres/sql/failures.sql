@@ -71,6 +71,7 @@ WITH named AS (
         (sum(waiting) FILTER (WHERE is_of_lineage))::bigint AS waiting,
         count(*) FILTER (WHERE is_asked_for) AS batches,
         max(batch_id) FILTER (WHERE is_asked_for) AS last_batch_id,
+        min(batch_id) AS met_first_in,
         min(first_seen) FILTER (WHERE is_asked_for) AS first_seen,
         max(last_seen) FILTER (WHERE is_asked_for) AS last_seen
     FROM groups
@@ -96,7 +97,7 @@ SELECT
     known.field,
     known.rule,
     summed.items, summed.only, summed.outstanding, summed.outstanding_only, summed.waiting, summed.retryable_items,
-    summed.batches, summed.last_batch_id,
+    summed.batches, summed.last_batch_id, summed.met_first_in,
     CASE WHEN %(batch_id)s::bigint IS NULL THEN least(before.first_seen, summed.first_seen) ELSE summed.first_seen END
         AS first_seen,
     summed.last_seen,
