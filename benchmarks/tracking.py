@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json, execute_values
 
 from benchmarks.rows import check_counts
+from reliable_imports.postgres import Connection
 
 TRACKING_SQL = """
 CREATE TABLE bench.items (

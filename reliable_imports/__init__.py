@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
@@ -171,7 +171,7 @@ _MODULES = {
         "Purge",
         "PurgeRequest",
     ),
-    "batches.request": (
+    "batches.repeats.request": (
         "ReprocessRequest",
         "WhichItems",
     ),

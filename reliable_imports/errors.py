@@ -82,10 +82,10 @@ class UnknownReason(ConfigurationError):
 
 
 class AmbiguousReason(ConfigurationError):
-    def __init__(self, prefix: str, known: Sequence[str]) -> None:
+    def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
         self.prefix = prefix
-        self.known = tuple(known)
-        super().__init__(f"several reasons begin with {prefix!r}: {', '.join(known)}; give more of it")
+        self.reasons = list(reasons)
+        super().__init__(f"{prefix!r} begins several reasons: {', '.join(reasons)}; give more of the one that is meant")
 
 
 class BatchFinished(ConfigurationError):

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+import psycopg2
 
 from reliable_imports.batches import control, failures, read, verify
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
+from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
+from reliable_imports.log import logger
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -29,7 +30,7 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import connect
+from reliable_imports.postgres.connect import Connection, connect
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import SameContent
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
-    from reliable_imports.engine.run import ProgressCallback
+    from reliable_imports.engine.progress import ProgressCallback
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.sources import Source
 
@@ -220,7 +221,8 @@ class BatchManager:
         """Work the batch until nothing is left to claim, and return how it stands then.
 
         May be called again at any time and from several processes at once: they share the batch, each item is done
-        once. On a finished batch it changes nothing.
+        once. On a finished batch it changes nothing. Of a batch with a canary, it works the first few items for each
+        reason, and then the rest of what is repaired.
 
         Args:
             on_progress: called with a summary about twice a second, and at the end.
@@ -231,22 +233,47 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.run import Identity, Run
-
-        runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
         if batch.status.is_final:
             return self.get_summary(batch_id)
-        run = Run(
+        summary = self._run(batch, on_progress, dagster_run_id)
+        if batch.is_canary and summary.status is BatchStatus.PROCESSING:
+            from reliable_imports.batches.repeats.canary import take_rest
+
+            with self._connection() as connection:
+                goes_on = take_rest(connection, batch_id, processor)
+            if goes_on:
+                return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+        if summary.status.is_final:
+            try:
+                with self._connection() as connection:
+                    self._settle(connection, batch.batch_type)
+            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+                facts = {"batch_id": batch_id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
+        return summary
+
+    def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
+        """Work a batch once, until nothing is left to claim."""
+        from reliable_imports.engine.begin import Identity
+        from reliable_imports.engine.run import execute
+
+        return execute(
             self.dsn,
             batch,
-            processor_for(processor, batch),
-            Identity(runner, dagster_run_id),
+            processor_for(self.registry.get(batch.batch_type), batch),
+            Identity(self._runner if dagster_run_id is None else Runner.DAGSTER, dagster_run_id),
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
-        return run.execute()
+
+    def _settle(self, connection: Connection, batch_type: str) -> None:
+        """See to the failures that batches of the type have settled."""
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.repeats.settling import settle
+
+        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -281,21 +308,23 @@ class BatchManager:
         an item is taken once. If all that was asked for is in an open reprocess batch already, that batch's id is
         returned; if nothing is outstanding, None.
 
-        Rows of a file that could not be read are read again as the processor's `source_options` say now.
+        Rows of a file that could not be read are read again as the processor's `source_options` say now. What was
+        delivered again since, and completed under the same natural key, is settled and not taken.
 
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
+            AmbiguousReason: one of the request's reasons is the beginning of several.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        from reliable_imports.batches.duplicates import Keying
-        from reliable_imports.batches.reprocess import create_reprocess_batch
+        from reliable_imports.batches.repeats.reprocess import create_reprocess_batch
 
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
-            keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
+            if processor is not None:
+                self._settle(connection, batch_type)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
 
     def reprocess_batch(
         self,
@@ -325,7 +354,7 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
-            from reliable_imports.batches.reprocess import last_of_lineage
+            from reliable_imports.batches.repeats.reprocess import last_of_lineage
 
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
@@ -547,6 +576,17 @@ class BatchManager:
         """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.repeated_items(connection, batch_id)
+
+    def open_lineages(self, batch_type: str) -> list[int]:
+        """The first batches of the type's lineages with something outstanding, or with a repeat that has not ended."""
+        require_texts(batch_type=batch_type)
+        with self._connection() as connection:
+            return read.open_lineages(connection, batch_type)
+
+    def held_batches(self, batch_id: int) -> list[int]:
+        """Reprocess batches of the batch's lineage that wait for a person, by their ids. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.held_batches(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

@@ -36,7 +36,12 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of `import_batches`: what was accepted, and what it repeats."""
+    """One row of `import_batches`: what was accepted, and what it repeats.
+
+    Attributes:
+        is_held: it waits until a person has it processed, and no sensor begins it.
+        is_canary: a few items for each reason are tried; the rest is taken when those have ended.
+    """
 
     id: int
     batch_type: str
@@ -48,6 +53,8 @@ class Batch:
     reprocess_of: int | None
     first_batch_id: int
     overwrite_newer: bool
+    is_held: bool
+    is_canary: bool
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]
@@ -182,8 +189,8 @@ class ReasonSummary:
         last_batch_id: the newest of them.
         met_first_in: the oldest batch in which it was met, also if others were asked for.
         first_seen: over all batches also that of the same cause under the code before.
-        values: the commonest values of the field at fault. Of each batch the 20 commonest are counted, so a value that
-            is in the middle of many batches may have more.
+        values: the commonest values of the field at fault, in the batches in which something is outstanding, or in all
+            if nothing is. Of each batch the 20 commonest are counted, so a value may have more.
         note: what a person has said of it last.
         ignored_why: why it is to be left; None unless a person has said so.
         has_surged: it is ignored and told all the same: more than twice as many items failed for it on one day since

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.batches import deliveries, read
 from reliable_imports.items.redaction import MASKED
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
 from reliable_imports.processor.facts import facts_of

@@ -58,6 +58,10 @@ _GOES_ON = "It goes on to its end."
 
 MOVES_OF_A_BATCH = (
     Move("pending", "processing", "start_batch", "The first run, before its first claim.", _UNTIL_A_RUN),
+    Move(
+        "pending", "completed", "skip_batch", "Whoever makes a repeat batch of what is given up, with the batch.",
+        "There is no batch.",
+    ),
     Move("pending", "paused", "pause_batch", "A person.", _UNTIL_A_RUN),
     Move("pending", "cancelled", "cancel_batch", "A person; its items are outstanding.", _UNTIL_A_RUN),
     Move("processing", "completed", "close_batch", "The run that finds it done: nothing has failed.", _STAYS_OPEN),
@@ -77,6 +81,7 @@ MOVES_OF_A_BATCH = (
 
 MOVES_OF_A_RUN = (
     Move(None, "running", "start_run", "Whoever processes a batch, before its first claim.", "There is no run."),
+    Move(None, "finished", "skip_run", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "running", "finished", "end_run", "The run, when nothing is left to do or its batch was stopped.",
         "It counts as lost when its heartbeat is two minutes old; what it had claimed is free before that.",
@@ -94,6 +99,7 @@ MOVES_OF_A_RUN = (
 
 MOVES_OF_A_RANGE = (
     Move(None, "open", "make_ranges", "Whoever creates the batch, in the same transaction.", "There is no batch."),
+    Move(None, "done", "skip_ranges", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "open", "held", "claim_chunk_v1", "A worker, by the lock of its transaction on the row.",
         "It stays open, and with it the batch.",
@@ -119,16 +125,16 @@ MOVES_OF_A_SUSPECT = (
         "The announcement of the dead run makes the range suspect all the same.",
     ),
     Move(
-        "suspect", None, "trust", "The worker that has tried all items of the range.",
+        "suspect", None, "clear_range", "The worker that has tried all items of the range.",
         "The range is tried item by item, which is slow and does no harm.",
     ),
-    Move("suspect", None, "trust_retries", "Likewise, for items that are tried again.", "Likewise."),
+    Move("suspect", None, "clear_retries", "Likewise, for items that are tried again.", "Likewise."),
     Move(
-        "suspect", "suspect", "put_off", "The worker that meets an item with which two workers were lost.",
+        "suspect", "suspect", "postpone_suspect", "The worker that meets an item with which two workers were lost.",
         "It would be tried, and take the next worker along.",
     ),
     Move(
-        "suspect", None, "trust_all", "Whoever closes or cancels the batch.",
+        "suspect", None, "clear_all", "Whoever closes or cancels the batch.",
         "Nothing: nobody looks at the suspects of a batch that has ended.",
     ),
 )  # fmt: skip

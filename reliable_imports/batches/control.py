@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.errors import BatchFinished, UnknownBatch
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import BatchStatus
 
@@ -37,7 +36,7 @@ def _move(connection: Connection, batch_id: int, status: BatchStatus, reason: st
         if cursor.fetchone() is None:
             raise BatchFinished(batch_id, found[0], status.value)
         if status is BatchStatus.CANCELLED:
-            cursor.execute(_SUSPECTS["trust_all"], {"batch_id": batch_id})
+            cursor.execute(_SUSPECTS["clear_all"], {"batch_id": batch_id})
         details = {} if reason is None else {"reason": reason}
         cursor.execute(
             _WORK["insert_log"],

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.deliveries import (
@@ -26,15 +25,14 @@ from reliable_imports.errors import SourceError
 from reliable_imports.items.given import json_object
 from reliable_imports.items.json_write import TooLarge, dumps_item, plain_object
 from reliable_imports.items.source_item import SourceItem
+from reliable_imports.log import logger
 from reliable_imports.models import Delivery
 from reliable_imports.postgres import copy_text
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import Source
 from reliable_imports.sources.again import reading_of
 from reliable_imports.sources.limits import too_many_items
-
-logger = logging.getLogger("reliable_imports")
 
 _COPY_BYTES = 64 * 1024
 _BLOCK_LENGTH = 32 * 1024

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.errors import AlreadyImported
+from reliable_imports.log import logger
 from reliable_imports.models import Delivery
-from reliable_imports.postgres.connect import one_row, transaction
+from reliable_imports.postgres.connect import Connection, one_row, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import Source
-
-logger = logging.getLogger("reliable_imports")
 
 SameContent = Literal["warn", "skip", "refuse"]
 """What becomes of a file whose content is that of an earlier batch: stored with a warning, not stored, or refused."""

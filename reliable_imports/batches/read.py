@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.errors import UnknownBatch
 from reliable_imports.items.redaction import shown_text
 from reliable_imports.models import (
@@ -18,7 +16,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 
@@ -76,6 +74,15 @@ def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
     get_batch(connection, batch_id)
     found = _select(connection, "repeated_items", {"batch_id": batch_id})
     return {row["repeats_batch_id"]: row["count"] for row in found}
+
+
+def open_lineages(connection: Connection, batch_type: str) -> list[int]:
+    return [row["first_batch_id"] for row in _select(connection, "open_lineages", {"batch_type": batch_type})]
+
+
+def held_batches(connection: Connection, batch_id: int) -> list[int]:
+    get_batch(connection, batch_id)
+    return [row["id"] for row in _select(connection, "held_batches", {"batch_id": batch_id})]
 
 
 def list_items(

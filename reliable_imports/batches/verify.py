@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
-
 from reliable_imports.errors import UnknownBatch
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 
 _VERIFY = load("verification.sql")

@@ -2,367 +2,255 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import psycopg2
 
-from reliable_imports.batches.read import get_batch, get_summary
-from reliable_imports.engine.process.child_process import Shelter
+from reliable_imports.batches.read import get_summary
+from reliable_imports.engine.begin import Begun, Identity, begin
+from reliable_imports.engine.end import close_batch, end_run, has_free_range, outcome_of_run, pause_batch
+from reliable_imports.engine.process.child_process import ChildProcess
 from reliable_imports.engine.process.gc_threshold import fewer_collections
-from reliable_imports.engine.process.heartbeat import Watch
-from reliable_imports.engine.recovery.connection import RECONNECT_SECONDS, Link, first_line
-from reliable_imports.engine.recovery.killer_search import Children
-from reliable_imports.engine.work.attempt import clean_text
-from reliable_imports.engine.work.audit_log import Trail
+from reliable_imports.engine.process.heartbeat import Heartbeat
+from reliable_imports.engine.process.stop_signal import StopSignal
+from reliable_imports.engine.progress import Progress, ProgressCallback
+from reliable_imports.engine.recovery.connection import RunConnection, deadline
+from reliable_imports.engine.recovery.killer_search import KillerSearch
+from reliable_imports.engine.recovery.reconnection import Reconnector, first_line
 from reliable_imports.engine.work.claims import Suspected
-from reliable_imports.engine.work.worker import Ending, MustPause, Worker
-from reliable_imports.errors import RunInterrupted, SetupFailed
+from reliable_imports.engine.work.doubts import Doubts
+from reliable_imports.engine.work.tolerance import MustPause
+from reliable_imports.engine.work.worker import Ending, Worker
+from reliable_imports.errors import RunInterrupted
+from reliable_imports.items.code_places import team_code
+from reliable_imports.log import logger
 from reliable_imports.models import Batch, BatchSummary
-from reliable_imports.postgres.connect import discard_session, roll_back, transaction
+from reliable_imports.postgres.connect import roll_back, transaction
 from reliable_imports.postgres.error_sorting import Fault, fault_of, is_item_fault
-from reliable_imports.postgres.queries import load
-from reliable_imports.postgres.schema import ADVISORY_LOCK
 from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.code_version import code_version
-from reliable_imports.processor.context import logger
-from reliable_imports.processor.facts import facts_of
-from reliable_imports.statuses import BatchStatus, Runner, RunOutcome
+from reliable_imports.processor.context import ImportContext
+from reliable_imports.statuses import RunOutcome
 
-_SUSPECTS = load("suspects.sql")
-_WORK = load("work.sql")
-
-_PROGRESS_SECONDS = 0.5
 _MAX_LOST_COMPLETIONS = 3
-_TURN_SECONDS = 0.2
-_LONGEST_TURN_SECONDS = 1.0
-
-ProgressCallback = Callable[[BatchSummary], None]
+_SHORTEST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who executes a run."""
+def execute(
+    dsn: str,
+    batch: Batch,
+    processor: BaseProcessor,
+    identity: Identity,
+    *,
+    may_set_up: bool,
+    on_progress: ProgressCallback | None,
+) -> BatchSummary:
+    """Work a batch in the calling thread until nothing is left to claim, and say how it stands.
 
-    runner: Runner = Runner.PYTHON
-    dagster_run_id: str | None = None
+    Closes the batch if nobody else works on it.
+
+    Raises:
+        RunInterrupted: the database was lost for too long; open items stay pending.
+    """
+    stop = StopSignal()
+    try:
+        with (
+            stop,
+            fewer_collections(),
+            RunConnection(dsn, batch.id, stop) as connection,
+            _interruptions_told(connection, batch.id),
+        ):
+            begun = begin(connection, batch, processor, identity, may_set_up=may_set_up)
+            run = Run(dsn, batch, processor, connection, begun, on_progress)
+            with run.under_way():
+                run.start()
+                return run.end(run.work())
+    finally:
+        stop.obey()
 
 
 class Run:
-    """Works one batch in the calling thread, until nothing is left to claim."""
+    """A run that has begun."""
 
     def __init__(
         self,
         dsn: str,
         batch: Batch,
         processor: BaseProcessor,
-        identity: Identity,
-        *,
-        may_set_up: bool,
+        connection: RunConnection,
+        begun: Begun,
         on_progress: ProgressCallback | None,
     ) -> None:
-        self._dsn = dsn
         self._batch = batch
         self._processor = processor
-        self._identity = identity
-        self._may_set_up = may_set_up
-        self._on_progress = on_progress
-        self._next_progress = 0.0
-        self._link = Link(dsn, batch.id)
-        self._has_begun = False
-        self._lost_completions = 0
-        self._trail: Trail
-        self._watch: Watch
-        self._worker: Worker
-        self._children: Children
+        self._connection = connection
+        self._audit_log = begun.audit_log
+        self._wait_seconds = _SHORTEST_WAIT_SECONDS
+        stop = connection.stop
+        child = ChildProcess(item_timeout=processor.item_timeout, stop_received=lambda: stop.received is not None)
+        self._heartbeat = Heartbeat(dsn, begun.audit_log.run_id, lambda: connection.current, child.forking)
+        self._progress = Progress(connection, batch.id, self._heartbeat, on_progress)
+        make_worker = partial(
+            Worker,
+            batch=batch,
+            processor=processor,
+            audit_log=begun.audit_log,
+            doubts=Doubts(batch.batch_type, team_code(type(processor))),
+            check_deferred_sql=begun.check_deferred_sql,
+        )
+        self._worker = make_worker(connection.current, stop, self._progress)
+        self._reconnector = Reconnector(connection, begun.audit_log, self._worker)
+        self._killer_search = KillerSearch(
+            dsn,
+            processor,
+            self._reconnector,
+            begun.audit_log,
+            child,
+            make_worker=make_worker,
+            expects_killers=begun.has_killers,
+            on_tick=self._progress.report,
+        )
 
-    def execute(self) -> BatchSummary:
-        """Work until nothing is left to claim, close the batch if nobody else works on it, and say how it stands.
-
-        Raises:
-            RunInterrupted: the database was lost for too long; open items stay pending.
-        """
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """What runs beside the work, for as long as the block lasts; an error in it is noted as the run's end."""
+        self._heartbeat.start()
         try:
-            with self._link, self._link.stop, fewer_collections():
-                self._link.open()
-                try:
-                    return self._execute()
-                finally:
-                    if self._has_begun:
-                        self._watch.stop()
-                        self._worker.close()
-        finally:
-            self._link.stop.obey()
-
-    def _execute(self) -> BatchSummary:
-        link = self._link
-        try:
-            self._begin()
-            ending = self._work_until_paused()
-            if ending is Ending.STOPPED:
-                link.kept(lambda: self._end(RunOutcome.INTERRUPTED, "stopped by a signal"))
-            else:
-                link.kept(lambda: self._end(*self._outcome()))
-            return link.kept(lambda: get_summary(link.connection, self._batch.id))
+            yield
         except psycopg2.Error as error:
             self._abandon(first_line(error))
-            if fault_of(error, link.connection) is Fault.INFRASTRUCTURE:
-                raise RunInterrupted(self._batch.id, first_line(error)) from error
             raise
-        except MustPause as cause:  # and not even that could be written down
+        except MustPause as cause:
             self._abandon(str(cause))
-            raise RunInterrupted(self._batch.id, str(cause)) from cause
+            raise
         except BaseException as error:
             self._abandon(type(error).__name__)
             raise
+        finally:
+            self._heartbeat.stop()
+            self._worker.close()
 
-    # Beginning
-
-    def _begin(self) -> None:
-        """Start the run, and start it again if the connection is lost meanwhile."""
-        until = time.monotonic() + RECONNECT_SECONDS
-        while True:
-            try:
-                settle, has_killers = self._start()
-                break
-            except psycopg2.Error as error:  # it was not committed, or nobody knows
-                if not self._link.connection.closed or time.monotonic() > until:
-                    raise
-                self._link.open_again(error, until)
-        shelter = Shelter(
-            item_timeout=self._processor.item_timeout, stop_received=lambda: self._link.stop.received is not None
-        )
-        self._watch = Watch(self._dsn, self._trail.run_id, lambda: self._link.connection, shelter.forking)
-        self._worker = Worker(
-            self._batch,
-            self._processor,
-            self._trail.run_id,
-            settle=settle,
-            stop=self._link.stop,
-            on_chunk=self._after_chunk,
-        )
-        self._children = Children(
-            self._dsn,
-            self._batch,
-            self._processor,
-            self._link,
-            self._worker,
-            self._trail,
-            shelter,
-            expects_killers=has_killers,
-            on_tick=self._report_progress,
-        )
-        self._watch.start()
-        self._has_begun = True
-        self._link.serve(self._trail, self._worker)
+    def start(self) -> None:
+        """Tell the processor that the batch begins."""
         if type(self._processor).on_batch_start is not BaseProcessor.on_batch_start:
             self._run_batch_hook(lambda ctx: self._processor.on_batch_start(self._batch, ctx))
 
-    def _start(self) -> tuple[str | None, bool]:
-        """Write down that the run begins.
-
-        Returns SQL that settles an item's deferred constraints, if there are such, and whether items are known to kill.
-        """
-        if self._may_set_up and self._processor.setup_sql is not None:
-            self._set_up(self._processor.setup_sql)
-        with transaction(self._link.connection) as cursor:
-            cursor.execute(_WORK["start_batch"], {"batch_id": self._batch.id})
-            cursor.execute(
-                _WORK["start_run"],
-                {
-                    "batch_id": self._batch.id,
-                    "runner": self._identity.runner.value,
-                    "dagster_run_id": self._identity.dagster_run_id,
-                    "code_version": code_version(type(self._processor)),
-                    "sensitive": sorted(facts_of(type(self._processor)).sensitive_names()),
-                    "host": socket.gethostname(),
-                    "process_id": os.getpid(),
-                },
-            )
-            run_id, mode = cursor.fetchone()
-            settle = _settling_statement(cursor)
-            has_killers = False
-            if self._batch.reprocess_of is not None:
-                cursor.execute(_SUSPECTS["repeats_killers"], {"batch_id": self._batch.id})
-                ((has_killers,),) = cursor.fetchall()
-            self._trail = Trail(self._batch.id, run_id)
-            self._trail.say(cursor, "info", "run started", {"mode": mode, "runner": self._identity.runner.value})
-        return settle, has_killers
-
-    def _set_up(self, path: Path) -> None:
-        connection = self._link.connection
+    def work(self) -> Ending:
+        """Work wherever it takes, here, in a child, or item by item, until nothing is left or a signal says so."""
+        run_step = self._reconnector.run_step
         try:
-            script = Path(path).read_text(encoding="utf-8")
-            with transaction(connection) as cursor:
-                cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-                cursor.execute(script)
-        except (OSError, UnicodeDecodeError, psycopg2.Error) as error:
-            if isinstance(error, psycopg2.Error) and (
-                connection.closed or fault_of(error, connection) is Fault.TRANSACTION
-            ):
-                raise
-            raise SetupFailed(str(path), first_line(error), self._batch.id) from error
-        discard_session(connection)
-
-    def _run_batch_hook(self, hook: Callable[[Any], object]) -> None:
-        logs = self._worker.run_hook(hook)
-        if logs:
-            with transaction(self._link.connection) as cursor:
-                for line in logs:
-                    self._trail.add(cursor, line.level, line.message, dict(line.details))
-
-    # Working
-
-    def _work_until_paused(self) -> Ending:
-        kept = self._link.kept
-        pause = _TURN_SECONDS
-        try:
-            kept(self._worker.check_targets)
-            while True:
-                ending = self._keep_working()
-                if ending is Ending.STOPPED:
-                    return ending
-                if kept(self._close):
-                    kept(self._tell_of_completion)
-                    return ending
-                if not self._worker.left and not kept(self._is_left_behind):
-                    return ending
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_TURN_SECONDS) if self._worker.left else _TURN_SECONDS
-                self._worker.left.clear()
+            run_step(self._worker.check_targets)
+            while self._connection.stop.received is None:
+                if self._killer_search.is_wanted:
+                    ended = self._killer_search.work()
+                else:
+                    try:
+                        ended = self._worker.work()
+                    except psycopg2.Error as error:
+                        self._reconnector.recover(error)
+                        continue
+                if isinstance(ended, Suspected):
+                    ended = self._killer_search.search(ended.range_number)
+                if ended is Ending.STOPPED or (ended is Ending.NOTHING_LEFT and self._is_over()):
+                    return ended
         except MustPause as cause:
             reason = str(cause)
-            kept(lambda: self._pause(reason))
+            run_step(lambda: pause_batch(self._connection.current, self._audit_log, reason))
             return Ending.NOTHING_LEFT
-
-    def _keep_working(self) -> Ending:
-        """Work until nothing is left or a signal says so, wherever it takes: here, in a child, item by item."""
-        while self._link.stop.received is None:
-            try:
-                ending = self._children.work() if self._children.are_wanted else self._link.kept(self._worker.work)
-            except Suspected as suspected:
-                ending = self._children.search(suspected.range_number)
-            if ending is not None:
-                return ending
         return Ending.STOPPED
 
-    # Ending
+    def end(self, ending: Ending) -> BatchSummary:
+        """Write down that the run ends, and say how the batch stands."""
+        run_step = self._reconnector.run_step
+        outcome: RunOutcome
+        error: str | None
+        if ending is Ending.STOPPED:
+            outcome, error = RunOutcome.INTERRUPTED, "stopped by a signal"
+        else:
+            outcome, error = run_step(lambda: outcome_of_run(self._connection.current, self._batch.id))
+        run_step(lambda: end_run(self._connection.current, self._audit_log, outcome, error))
+        self._progress.report_now()
+        return run_step(lambda: get_summary(self._connection.current, self._batch.id))
 
-    def _pause(self, reason: str) -> None:
-        with transaction(self._link.connection) as cursor:
-            cursor.execute(_WORK["pause_batch"], {"batch_id": self._batch.id, "reason": clean_text(reason)})
-            if cursor.fetchone() is not None:
-                self._trail.say(cursor, "error", "batch paused", {"reason": reason})
+    def _is_over(self) -> bool:
+        """Whether this run has nothing more to do: the batch is closed, or others work what is left of it.
 
-    def _close(self) -> bool:
-        """Close the batch if no range is open; two workers that finish together take turns on the batch's row."""
-        with transaction(self._link.connection) as cursor:
-            cursor.execute(_WORK["lock_batch"], {"batch_id": self._batch.id})
-            cursor.execute(_WORK["close_batch"], {"batch_id": self._batch.id})
-            closed = cursor.fetchone()
-            if closed is None:
-                return False
-            status, total = closed
-            cursor.execute(_WORK["count_batch"], {"batch_id": self._batch.id})
-            if self._batch.reprocess_of is not None:
-                cursor.execute(_WORK["continue_reasons"], {"batch_id": self._batch.id})
-            cursor.execute(_SUSPECTS["trust_all"], {"batch_id": self._batch.id})
-            level = "info" if total and status == BatchStatus.COMPLETED else "warning"
-            message = "batch closed" if total else "batch closed without items"
-            self._trail.say(cursor, level, message, {"status": status})
-        return True
+        If not, waits for a moment: a range is left to a worker that looks for a killer in it, or came free.
+        """
+        run_step = self._reconnector.run_step
+        if run_step(lambda: close_batch(self._connection.current, self._audit_log)):
+            self._tell_of_completion()
+            return True
+        left_to_others = self._worker.doubts.left_to_others
+        if not left_to_others and not run_step(lambda: has_free_range(self._connection.current, self._batch.id)):
+            return True
+        time.sleep(self._wait_seconds)
+        longer = min(2 * self._wait_seconds, _LONGEST_WAIT_SECONDS)
+        self._wait_seconds = longer if left_to_others else _SHORTEST_WAIT_SECONDS
+        left_to_others.clear()
+        return False
+
+    # Hooks of the whole batch
+
+    def _run_batch_hook(self, hook: Callable[[ImportContext], object]) -> None:
+        logs = self._worker.run_batch_hook(hook)
+        if logs:
+            with transaction(self._connection.current) as cursor:
+                for line in logs:
+                    self._audit_log.add(cursor, line.level, line.message, dict(line.details))
 
     def _tell_of_completion(self) -> None:
+        """Call `on_batch_complete`, a few times at most if it loses the connection."""
         if type(self._processor).on_batch_complete is BaseProcessor.on_batch_complete:
             return
-        connection = self._link.connection
-        summary = get_summary(connection, self._batch.id)
-        try:
-            self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
-        except BaseException as error:  # user code; the batch is closed and stays so
-            if isinstance(error, psycopg2.Error) and connection.closed:
-                self._lost_completions += 1
-                if self._lost_completions < _MAX_LOST_COMPLETIONS:
+        run_step = self._reconnector.run_step
+        summary = run_step(lambda: get_summary(self._connection.current, self._batch.id))
+        for losses_left in reversed(range(_MAX_LOST_COMPLETIONS)):
+            try:
+                self._run_batch_hook(lambda ctx: self._processor.on_batch_complete(summary, ctx))
+                return
+            except BaseException as error:  # user code; the batch is closed and stays so
+                if isinstance(error, psycopg2.Error) and self._connection.current.closed:
+                    if losses_left:
+                        self._reconnector.recover(error)
+                        continue
+                    self._connection.open_again(error, deadline())
+                elif not is_item_fault(error):
                     raise
-                self._link.open_again(error, time.monotonic() + RECONNECT_SECONDS)
-                connection = self._link.connection
-            elif not is_item_fault(error):
-                raise
-            roll_back(connection)
-            facts = {"batch_id": self._batch.id, "error_type": type(error).__name__}
-            logger.error("on_batch_complete failed", extra=facts)
-            with transaction(connection) as cursor:
-                self._trail.add(cursor, "error", f"on_batch_complete failed: {type(error).__name__}", {})
+                name = type(error).__name__
+                logger.error("on_batch_complete failed", extra={"batch_id": self._batch.id, "error_type": name})
+                run_step(partial(self._note_failed_completion, name))
+                return
 
-    def _is_left_behind(self) -> bool:
-        """Whether a range came free since the last claim: its worker may have died meanwhile."""
-        with self._link.connection.cursor() as cursor:
-            cursor.execute(_WORK["has_free_range"], {"batch_id": self._batch.id})
-            return cursor.fetchone() is not None
-
-    def _outcome(self) -> tuple[RunOutcome, str | None]:
-        batch = get_batch(self._link.connection, self._batch.id)
-        if batch.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED):
-            return RunOutcome.INTERRUPTED, f"the batch is {batch.status}"
-        return RunOutcome.FINISHED, None
-
-    def _end(self, outcome: RunOutcome, error: str | None = None) -> None:
-        with transaction(self._link.connection) as cursor:
-            cursor.execute(
-                _WORK["end_run"],
-                {"run_id": self._trail.run_id, "outcome": outcome.value, "error": error and clean_text(error)},
-            )
-            level = "info" if outcome is RunOutcome.FINISHED else "warning"
-            self._trail.say(cursor, level, f"run {outcome}", {"error": error} if error else {})
-        self._tell_progress()
+    def _note_failed_completion(self, name: str) -> None:
+        connection = self._connection.current
+        roll_back(connection)
+        with transaction(connection) as cursor:
+            self._audit_log.add(cursor, "error", f"on_batch_complete failed: {name}", {})
 
     def _abandon(self, error: str) -> None:
         """Note how the run ended, if the database still listens; if not, its heartbeat will tell."""
+        connection = self._connection.current
+        self._progress.be_silent()
         try:
-            roll_back(self._link.connection)
-            if self._has_begun and not self._link.connection.closed:
-                self._on_progress = None
-                self._end(RunOutcome.INTERRUPTED, error)
+            roll_back(connection)
+            if not connection.closed:
+                end_run(connection, self._audit_log, RunOutcome.INTERRUPTED, error)
         except psycopg2.Error:
-            logger.warning("the end of a run could not be recorded", extra={"run_id": self._trail.run_id})
-
-    # Small things
-
-    def _after_chunk(self) -> None:
-        self._watch.beaten()
-        self._report_progress()
-
-    def _report_progress(self) -> None:
-        if self._on_progress is None or time.monotonic() < self._next_progress:
-            return
-        self._tell_progress()
-        self._next_progress = time.monotonic() + _PROGRESS_SECONDS
-
-    def _tell_progress(self) -> None:
-        if self._on_progress is None:
-            return
-        try:
-            summary = get_summary(self._link.connection, self._batch.id)
-        except psycopg2.Error:
-            return  # the work itself will tell
-        try:
-            self._on_progress(summary)
-        except Exception as error:  # who only watches does not stop the work
-            logger.warning("on_progress failed", extra={"error_type": type(error).__name__})
-            self._on_progress = None
+            logger.warning("the end of a run could not be recorded", extra={"run_id": self._audit_log.run_id})
 
 
-def _settling_statement(cursor: Any) -> str | None:
-    """SQL that checks deferred constraints now and defers them again; None in a database without such constraints.
-
-    Constraints are not named: a role may lack rights on some, and they come and go. So those that can wait but do not
-    by default are deferred as well after the first item; they still hit their own item.
-    """
-    cursor.execute(_WORK["has_deferrable_constraints"], {})
-    (found,) = cursor.fetchone()
-    return "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED" if found else None
+@contextmanager
+def _interruptions_told(connection: RunConnection, batch_id: int) -> Iterator[None]:
+    """Raise RunInterrupted for what is neither the batch's fault nor the caller's."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if fault_of(error, connection.current) is Fault.INFRASTRUCTURE:
+            raise RunInterrupted(batch_id, first_line(error)) from error
+        raise
+    except MustPause as cause:  # and not even that could be written down
+        raise RunInterrupted(batch_id, str(cause)) from cause

@@ -10,7 +10,6 @@ only raises, the caller's expression says more, and its arguments belong to the 
 from __future__ import annotations
 
 import ast
-import logging
 import re
 import site
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
-logger = logging.getLogger("reliable_imports")
+from reliable_imports.log import logger
 
 _HERE = Path(__file__).parents[1]
 _OWN_CODE = (f"{_HERE}/", f"{_HERE.parent / 'reliable_imports_dagster'}/")

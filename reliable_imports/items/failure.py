@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from reliable_imports.errors import (
     ContextMisuse,
     DuplicateKey,
     InvalidRow,
+    ItemError,
     ItemTimeout,
     KilledWorker,
     NullInKey,
@@ -39,7 +40,7 @@ from reliable_imports.items.fingerprint import (
 )
 from reliable_imports.items.message_values import is_known, masked, without_values
 from reliable_imports.items.model_fields import ModelFault, invalid_row, is_refusal_of_pydantic
-from reliable_imports.items.redaction import may_keep
+from reliable_imports.items.redaction import may_keep, without_secrets
 from reliable_imports.items.rejection import Rejected, Rejection
 from reliable_imports.statuses import Stage
 
@@ -53,6 +54,7 @@ _MAX_FRAMES = 200
 _KEY_DETAIL = re.compile(r"^Key \((?P<columns>.*?)\)=\(.*\) (?P<rest>(?:is|already)\b[^=]*?)\.?$", re.DOTALL)
 # The same in any language.
 _DETAIL_VALUES = re.compile(r"\)=\((.*)\)[^()]*$", re.DOTALL)
+_NUMBER = re.compile(r"\d+")
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _MAX_VALUE = 200
 # Classes in which the server speaks of itself, and has read no row for it.
@@ -122,11 +124,15 @@ class Failure:
         """The same, without what fields hold that must be shown nowhere."""
         if not sensitive:
             return self
+        hidden = partial(without_secrets, source_data=source_data, sensitive=sensitive)
         faults = [
-            fault if may_keep(fault.field, fault.value, source_data, sensitive) else fault._replace(value=None)
+            fault._replace(
+                title=hidden(fault.title),
+                value=fault.value if may_keep(fault.field, fault.value, source_data, sensitive) else None,
+            )
             for fault in self.faults
         ]
-        return replace(self, faults=tuple(faults))
+        return replace(self, message=hidden(self.message), detail=hidden(self.detail), faults=tuple(faults))
 
     @property
     def title(self) -> str:
@@ -344,7 +350,7 @@ def exception_failure(
             retryable=retryable,
         )
     name = type(error).__name__
-    if isinstance(error, _OWN_WORDS):
+    if isinstance(error, _OWN_WORDS) or _is_said_here(error):
         located = locate_timeout(error, team) if isinstance(error, ItemTimeout) else locate(error, team)
         words = str(error)
         # A statement of ours that nobody can see says what it is about.
@@ -399,6 +405,11 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
     )
 
 
+def _is_said_here(error: BaseException) -> bool:
+    """Whether a plain ItemError is ours; a team may raise it too."""
+    return type(error) is ItemError and (raised_by(error.__traceback__) or "").startswith(_OWN_CODE)
+
+
 def _about(error: BaseException) -> Sequence[str]:
     match error:
         case NullInKey(table=table, missing=missing):
@@ -407,6 +418,8 @@ def _about(error: BaseException) -> Sequence[str]:
             return [str(error).partition(";")[0]]
         case ContextMisuse(about=str(about)):
             return [about]
+        case ItemError() if type(error) is ItemError:
+            return [_NUMBER.sub("", str(error))]
     return []
 
 

@@ -85,6 +85,7 @@ permission denied for view <word>
 permission denied for function <word>
 canceling statement due to statement timeout
 deadlock detected
+can't adapt type '@'
 invalid literal for int() with base <word>: '*'
 could not convert string to float: '*'
 Invalid isoformat string: '*'

@@ -5,6 +5,7 @@ Everything that shows an item asks here: the command line, exports, reports, log
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -54,6 +55,29 @@ def with_field_first(text: str, field: str | None) -> str:
         return text
     ordered = {name: item[name], **{other: value for other, value in item.items() if other != name}}
     return dumps_item(ordered).text or text
+
+
+def without_secrets(value: Any, source_data: Any, sensitive: Collection[str]) -> Any:
+    """What was said of an item, with `***` for what its sensitive fields hold, in whatever case it is written."""
+    secrets = _secrets(source_data, frozenset(sensitive))
+    if not secrets:
+        return shown(value, sensitive)
+    longest_first = sorted(set(secrets), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+    return _replaced(shown(value, sensitive), pattern)
+
+
+def _replaced(value: Any, pattern: re.Pattern[str]) -> Any:
+    match value:
+        case str():
+            return pattern.sub(MASKED, value)
+        case Mapping():
+            return {_replaced(name, pattern): _replaced(each, pattern) for name, each in value.items()}
+        case list() | tuple():
+            return [_replaced(each, pattern) for each in value]
+        case bool() | None:
+            return value
+    return MASKED if pattern.search(str(value)) else value
 
 
 def may_keep(field: str | None, value: str | None, source_data: Any, sensitive: frozenset[str]) -> bool:

@@ -10,9 +10,11 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.postgres.dsn import parse_dsn
+
+Connection = psycopg2.extensions.connection
+"""The driver's class, whose own name is in lower case."""
 
 # A peer that is gone without a word is noticed within a minute, while waiting and while sending.
 _LIVENESS: Mapping[str, str | int] = {

@@ -10,7 +10,8 @@ import sys
 from enum import Enum
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
+
+from reliable_imports.postgres.connect import Connection
 
 
 class Fault(Enum):

@@ -18,10 +18,9 @@ from typing import Any
 
 import psycopg2
 import psycopg2.errors
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.errors import SchemaNotReady, SchemaTooNew, UnsupportedDatabase
-from reliable_imports.postgres.connect import connect, transaction
+from reliable_imports.postgres.connect import Connection, connect, transaction
 from reliable_imports.postgres.program import Definition, Migration, Program, release_order, this_program
 from reliable_imports.postgres.queries import load
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from reliable_imports.errors import ContextMisuse
+from reliable_imports.items.redaction import without_secrets
 from reliable_imports.items.rejection import Rejection
+from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
 from reliable_imports.writes.identifiers import quoted, quoted_table
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
@@ -21,12 +20,6 @@ from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
     from psycopg2 import sql
-
-    from reliable_imports.engine.isolation.session import ChunkSession, ItemScope
-
-logger = logging.getLogger("reliable_imports")
-
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class SkipItem(BaseException):
@@ -44,13 +37,20 @@ class LogLine:
     details: Mapping[str, Any]
 
 
-class ItemNotes(msgspec.Struct, eq=False):
-    """What an item leaves behind besides its writes."""
+class ItemDatabase(Protocol):
+    """What an item may do to the database. The engine keeps it apart from what other items do."""
 
-    logs: list[LogLine] = []  # a new one for each
-    natural_key: int | None = None
-    """The natural key that the processor declares, hashed."""
-    lookups: dict[tuple[Any, ...], Any] | None = None
+    def execute(self, statement: str | sql.Composable, params: Any = None) -> Any:
+        """Run statements of the item and return the cursor."""
+
+    def read(self, statement: str, params: Any) -> Any:
+        """Run a query that writes nothing, and return the cursor."""
+
+    def declare(self, request: WriteRequest, values: Collection[Any]) -> None:
+        """Write a row later, together with others."""
+
+    def write_returning(self, request: WriteRequest, values: Collection[Any], returning: str) -> Any:
+        """Write a row at once, and return a column of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,19 @@ class Setting:
     """What the contexts of a chunk have in common.
 
     Attributes:
-        found: what earlier items of the run have looked up.
+        lookup_cache: what earlier items of the run have looked up.
         thread: the only one that may use them, as `threading.get_ident` names it.
         process: the only one that may; a process that an item has forked has a thread of the same name.
+        sensitive: the fields whose values no log line may hold.
     """
 
-    session: ChunkSession
     batch_id: int
     batch_type: str
     run_id: int
-    found: dict[tuple[Any, ...], Any]
+    lookup_cache: dict[tuple[Any, ...], Any]
     thread: int
     process: int
+    sensitive: frozenset[str] = frozenset()
 
 
 class ImportContext:
@@ -84,15 +85,19 @@ class ImportContext:
         item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
     """
 
-    __slots__ = ("_ended", "_is_hook", "_notes", "_scope", "_setting", "item_number")
+    __slots__ = ("_database", "_ended", "_is_hook", "_logs", "_lookups", "_setting", "_source_data", "item_number")
 
-    def __init__(self, setting: Setting, scope: ItemScope, item_number: int | None, is_hook: bool = False) -> None:
+    def __init__(
+        self, setting: Setting, database: ItemDatabase, item_number: int | None, is_hook: bool = False
+    ) -> None:
         self.item_number = item_number
         self._setting = setting
-        self._scope = scope
-        self._notes = ItemNotes()
+        self._database = database
+        self._logs: list[LogLine] = []
+        self._lookups: dict[tuple[Any, ...], Any] | None = None  # few items look something up
         self._is_hook = is_hook
         self._ended = False
+        self._source_data: Any = None
 
     @property
     def batch_id(self) -> int:
@@ -184,7 +189,7 @@ class ImportContext:
         self._check()
         # With the types, for 1 and True are equal in Python.
         name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
-        for known in (self._notes.lookups or {}, self._setting.found):
+        for known in (self._lookups or {}, self._setting.lookup_cache):
             if name in known:
                 return known[name]
         # As IS NOT DISTINCT FROM would find it, which no index serves.
@@ -192,18 +197,19 @@ class ImportContext:
             f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
         )
         statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
-        value = self._read(statement, [as_parameter(each) for each in key.values() if each is not None])
-        value = None if value is None else value[0]
+        row = self._database.read(
+            statement, [as_parameter(each) for each in key.values() if each is not None]
+        ).fetchone()
+        value = None if row is None else row[0]
         if value is not None:
-            if self._notes.lookups is None:
-                self._notes.lookups = {}
-            self._notes.lookups[name] = value
+            self._lookups = {**(self._lookups or {}), name: value}
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
         """Add a line to the audit log, tied to batch, item and run, and forward the message to Python's logging.
 
-        Kept also if the item fails. *details* are JSON values; they go to the table only.
+        Kept also if the item fails. *details* are JSON values; they go to the table only. What sensitive fields of the
+        item hold is replaced by `***` in both.
 
         Args:
             level: `debug`, `info`, `warning` or `error`.
@@ -211,7 +217,9 @@ class ImportContext:
         self._check()
         if level not in LEVELS:
             raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
-        self._notes.logs.append(LogLine(level, message, details))
+        if self._setting.sensitive:
+            message, details = without_secrets([message, details], self._source_data, self._setting.sensitive)
+        self._logs.append(LogLine(level, message, details))
         facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
         logger.log(LEVELS[level], message, extra=facts)
 
@@ -232,10 +240,22 @@ class ImportContext:
             raise ContextMisuse("only validate_item and process_item can reject an item")
         raise Rejection(words, field)
 
-    def _end(self) -> ItemNotes:
-        """Revoke the context: a thread that a processor left behind cannot write into the next item."""
+    def _is_about(self, source_data: Any) -> None:
+        """Let no log line tell what sensitive fields of this item hold."""
+        self._source_data = source_data
+
+    def _end(self) -> list[LogLine]:
+        """Revoke the context, so that a thread that a processor left behind cannot write into the next item.
+
+        Returns what the item has logged.
+        """
         self._ended = True
-        return self._notes
+        return self._logs
+
+    def _keep_lookups(self) -> None:
+        """Let later items of the run know what this one has looked up."""
+        if self._lookups:
+            self._setting.lookup_cache.update(self._lookups)
 
     def _check(self) -> None:
         if self._ended:
@@ -249,14 +269,7 @@ class ImportContext:
 
     def _run(self, statement: str | sql.Composable, params: Any) -> Any:
         self._check()
-        return self._setting.session.execute(self._scope, statement, params)
-
-    def _read(self, statement: str, params: Any) -> tuple[Any, ...] | None:
-        """The first row of a query of ours, which writes nothing."""
-        ran_statements = self._scope.ran_statements
-        row: tuple[Any, ...] | None = self._run(statement, params).fetchone()
-        self._scope.ran_statements = ran_statements
-        return row
+        return self._database.execute(statement, params)
 
     def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
         cursor = self._run(statement, params)
@@ -266,11 +279,9 @@ class ImportContext:
 
     def _write(self, request: WriteRequest, row: Mapping[str, Any], returning: str | None = None) -> Any:
         self._check()
-        session = self._setting.session
-        write = session.plan(self._scope, request).write(row.values())
         if returning is not None:
-            return session.write_returning(self._scope, write, returning)
-        self._scope.declared.append(write)
+            return self._database.write_returning(request, row.values(), returning)
+        self._database.declare(request, row.values())
         return None
 
 

@@ -95,7 +95,7 @@ class Plan:
     Attributes:
         needs_single_rows: each row takes a statement of its own, which tells what became of it.
         knows_keys: a row has all columns that its key is made of.
-        settles: constraints of the table may be checked later, and are checked after each item.
+        has_deferrable: constraints of the table may be checked later, and are checked after each item.
         minds_order: another unique index or exclusion constraint than that of the key reads what is written, so rows
             with different keys may get in each other's way.
     """
@@ -146,7 +146,7 @@ class Plan:
             # Only the stored row tells whether it is one of those that a partial index is over.
             or (self._index is not None and self._index.predicate is not None)
         )
-        self.settles = target.has_deferrable
+        self.has_deferrable = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
         self._tells_moves = self.returns_key and self.knows_keys and target.has_triggers
         self._is_upsert = self._index is not None or (
@@ -317,46 +317,30 @@ class Plan:
 
     # Statements for many rows
 
-    def loop_statement(
-        self, writes: Sequence[Write], *, group: int, tries_groups: bool, together: int, room: int
-    ) -> str | None:
-        """A block that writes rows and tells which are refused; None if a text holds a separator.
+    def loop_statement(self, writes: Sequence[Write], *, together: int, room: int) -> str | None:
+        """A block that writes row after row and tells which are refused; None if a text holds a separator.
 
         All *writes* have the same expressions. See `write_row_by_row`.
 
         Args:
-            group: how many rows travel together.
-            tries_groups: each group is tried as one statement first.
-            together: how many rows share a subtransaction at most, where they go one by one.
+            together: how many rows share a subtransaction at most.
             room: how many subtransactions may write.
         """
-        parts = [writes[start : start + group] for start in range(0, len(writes), group)]
-        texts = [columns_of_texts([write.texts for write in part]) for part in parts]
-        if None in texts:
+        texts = columns_of_texts([write.texts for write in writes])
+        if texts is None:
             return None
-        places = range(1, len(self.columns) + 1)
-        by_column = zip(*texts, strict=True)
-        groups = [
-            f"groups_{place} text[] := ARRAY[{', '.join(map(literal, column))}];"
-            for place, column in zip(places, by_column, strict=True)
-        ]
-        cut = [_cut(f"groups_{place}[group_number]") for place in places]
-        expressions = writes[0].expressions
-        row = self._typed([f"cells_{place}[row_number]" for place in places], expressions)
-        columns = self._typed([f"c{place}" for place in places], expressions)
-        unnested = ", ".join(f"pg_catalog.unnest({each}) AS c{place}" for place, each in zip(places, cut, strict=True))
+        cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
+        row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
         return _WRITES["write_row_by_row"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
-            groups="\n    ".join(groups),
-            cells="\n    ".join(f"cells_{place} text[];" for place in places),
-            sizes=", ".join(str(len(part)) for part in parts),
+            cells="\n    ".join(
+                f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
+            ),
+            rows=len(writes),
             table=self.target.name,
             unaltered=self._unaltered(),
             room=room,
             together=together,
-            tries_groups="true" if tries_groups else "false",
-            insert_group=f"{self._into}SELECT {', '.join(columns)} FROM (SELECT {unnested}) AS texts{self.tail}",
-            cut="; ".join(f"cells_{place} := {each}" for place, each in zip(places, cut, strict=True)),
             insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
         )
 

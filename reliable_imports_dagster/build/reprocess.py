@@ -151,11 +151,16 @@ class _Reprocess:
             lineages = _lineages(context, manager, self._registry, self._batch_type, config)
         summaries: list[BatchSummary] = []
         broken: list[int] = []
+        held: list[int] = []
         for lineage in lineages:
             try:
                 with refusals_explained():
                     batch_id = _take(context, manager, lineage, self._batch_type, config)
                 if batch_id is None:
+                    continue
+                if config.hold:
+                    context.log.info(f"batch {batch_id} waits: `reliable-imports process {batch_id}` begins it")
+                    held.append(batch_id)
                     continue
                 key = self._keys[manager.get_batch(batch_id).batch_type]
                 told = work_and_report(context, manager, Accepted(batch_id), key)
@@ -168,7 +173,7 @@ class _Reprocess:
                     raise
                 context.log.exception(f"the lineage of batch {lineage} could not be worked")
                 broken.append(lineage)
-        if not summaries and not broken:
+        if not summaries and not broken and not held:
             context.log.info(_nothing_said(self._batch_type, config))
         if config.batch_id is None and self._batch_type is None:
             _tell_of_others(context, manager, self._registry)

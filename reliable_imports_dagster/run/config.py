@@ -92,6 +92,17 @@ class ReprocessConfig(dg.Config):
     )
     failed_items_only: bool = Field(default=True, description="False is short for `which: all`.")
     max_attempts: int | None = Field(default=None, description="Only items with fewer attempts.")
+    canary: int | None = Field(
+        default=None,
+        description="So many items for each reason are tried first. Where all of them fail for it again, its other "
+        "items are left alone and stay outstanding; the batch's warnings tell.",
+    )
+    hold: bool = Field(
+        default=False, description="Make the reprocess batches, and let them wait until a run is launched for each."
+    )
+    skip: str | None = Field(
+        default=None, description="Why the items are given up: they are not processed, and outstanding no more."
+    )
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
@@ -127,6 +138,9 @@ class ReprocessConfig(dg.Config):
             max_attempts=self.max_attempts,
             from_item=self.from_item,
             to_item=self.to_item,
+            canary=self.canary,
+            hold=self.hold,
+            skip=self.skip,
             idempotency_key=idempotency_key,
             requested_by="dagster",
         )

@@ -7,10 +7,9 @@ from typing import Any
 import dagster as dg
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import BatchManager, ContextMisuse, TableProcessor
-from reliable_imports.postgres import connect, load, rows, transaction
+from reliable_imports.postgres import Connection, connect, load, rows, transaction
 from reliable_imports.writes import quoted, quoted_table
 
 _TABLES = load("target_tables.sql", "reliable_imports_dagster")

@@ -216,6 +216,10 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
 # Lines whose failures are run again
 
 
+CANARY = 5
+"""So many failures of a reason a sensor tries first: where all of them fail for it again, the others are left alone."""
+
+
 def lineage_candidate(
     key: str, first_batch_id: int, batch_type: str, generation: int, which: WhichItems, **config: Any
 ) -> Candidate:
@@ -228,6 +232,7 @@ def lineage_candidate(
         "which": which.value,
         **{name: value for name, value in config.items() if value},
     }
+    told["canary"] = CANARY
     told["fail_run_on"] = "never"
     run_tags = {tags.LINEAGE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
 

@@ -131,6 +131,15 @@ def test_a_cause_is_closed_when_all_was_repaired_and_open_while_something_is_out
     assert [(each.kind, each.items, each.failed_again) for each in details.actions] == [("repeat", 2, 0)]
 
 
+def test_what_was_given_up_is_closed(manager: BatchManager, sql: Sql) -> None:
+    imported(manager, TOO_DEAR, NO_GENRE)
+    reason = cause(manager, "price").reason
+    manager.reprocess_batch(1, ReprocessRequest(reasons=[reason], skip="they never pay"))
+    assert cause(manager, "price").state is ReasonState.CLOSED
+    assert [each.field for each in manager.failures()] == ["genre"]
+    assert sql("SELECT bool_and(is_counted) FROM reliable_imports.import_batches") == [(True,)]
+
+
 def test_what_is_being_repeated_is_not_closed(manager: BatchManager) -> None:
     imported(manager, TOO_DEAR)
     repeat = manager.create_reprocess_batch(1)
@@ -289,7 +298,7 @@ def test_the_beginning_of_a_reason_is_enough(manager: BatchManager, sql: Sql) ->
         "rule, title) SELECT left(fingerprint, 7) || 'g', version, batch_type, stage, error_type, rule, title "
         "FROM reliable_imports.import_failure_reasons"
     )
-    with pytest.raises(AmbiguousReason, match=f"begin with '{found.reason[:3]}': {found.reason[:7]}"):
+    with pytest.raises(AmbiguousReason, match=f"'{found.reason[:3]}' begins several reasons: {found.reason[:7]}"):
         manager.failure(found.reason[:3])
     assert manager.failure(found.reason).summary.reason == found.reason
 

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
-from reliable_imports.engine.process import child_process as shelter
+from reliable_imports.engine.process import child_process
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from tests.core.conftest import Sql
 
@@ -29,7 +29,7 @@ def test_a_run_waits_for_its_old_session_to_let_go(manager: BatchManager) -> Non
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             if item.item_number == 3 and not self.was_cut:
                 self.was_cut = True
-                number = ctx._setting.session.connection.fileno()
+                number = ctx._database.chunk.transaction.connection.fileno()
                 threading.Timer(0.2, lambda: _cut(number)).start()
                 ctx.execute("SELECT pg_sleep(20)")
             ctx.execute("INSERT INTO writes VALUES (%s, %s)", [item.batch_id, item.item_number])
@@ -106,7 +106,7 @@ def test_reprocessing_waits_for_a_retry_of_the_cancelled_batch(manager: BatchMan
 def test_hooks_of_failed_writes_do_not_use_up_an_items_time(
     manager: BatchManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.1)
+    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.1)
 
     class HookedProcessor(BaseProcessor):
         item_timeout = timedelta(seconds=0.3)
@@ -128,7 +128,7 @@ def test_hooks_of_failed_writes_do_not_use_up_an_items_time(
 def test_hooks_of_failed_writes_are_bounded_by_an_items_time(
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, listens: bool
 ) -> None:
-    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.1)
+    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.1)
 
     class LongHookProcessor(BaseProcessor):
         item_timeout = timedelta(seconds=0.3)
@@ -179,13 +179,15 @@ def test_a_child_that_dies_while_it_prepares_is_found_out(manager: BatchManager)
 
 
 def test_a_child_may_send_more_than_a_pipe_holds() -> None:
-    end = shelter.Shelter(item_timeout=None, stop_received=lambda: False).run(lambda: "x" * 200_000, tick=lambda: None)
+    end = child_process.ChildProcess(item_timeout=None, stop_received=lambda: False).run(
+        lambda: "x" * 200_000, tick=lambda: None
+    )
 
     assert (end.died, len(end.value)) == (False, 200_000)
 
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
-    assert shelter._how(signal.SIGRTMIN + 3) == f"signal {signal.SIGRTMIN + 3}"
+    assert child_process._how(signal.SIGRTMIN + 3) == f"signal {signal.SIGRTMIN + 3}"
 
 
 def test_a_refused_heartbeat_leaves_the_work_alone(
@@ -222,23 +224,23 @@ def test_a_refused_heartbeat_leaves_the_work_alone(
 
 
 def test_an_item_is_not_mistaken_for_late_between_two_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelter, "_POLL_SECONDS", 0.00002)
-    home = shelter.Shelter(item_timeout=timedelta(minutes=1), stop_received=lambda: False)
+    monkeypatch.setattr(child_process, "_POLL_SECONDS", 0.00002)
+    child = child_process.ChildProcess(item_timeout=timedelta(minutes=1), stop_received=lambda: False)
 
     def work() -> str:
         for number in range(1, 100_001):
-            home.tell_item(number)
-            home.tell_tried()
+            child.note_item(number)
+            child.note_tried()
             if number % 100 == 0:
-                home.tell_between()
+                child.note_between()
         return "done"
 
-    assert home.run(work, tick=lambda: None).value == "done"
+    assert child.run(work, tick=lambda: None).value == "done"
 
 
 def test_an_item_does_not_pay_for_one_that_ended_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelter, "_TIMEOUT_GRACE", 0.0)
-    home = shelter.Shelter(item_timeout=timedelta(seconds=0.2), stop_received=lambda: False)
+    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.0)
+    child = child_process.ChildProcess(item_timeout=timedelta(seconds=0.2), stop_received=lambda: False)
     reader, writer = os.pipe()
     kill = os.kill
 
@@ -247,14 +249,14 @@ def test_an_item_does_not_pay_for_one_that_ended_at_the_last_moment(monkeypatch:
         kill(pid, number)
 
     def work() -> None:
-        home.tell_item(1)
+        child.note_item(1)
         time.sleep(0.5)
-        home.tell_item(2)
+        child.note_item(2)
         os.write(writer, b"x")
         time.sleep(10)
 
     monkeypatch.setattr(os, "kill", kill_late)
-    end = home.run(work, tick=lambda: None)
+    end = child.run(work, tick=lambda: None)
 
     assert (end.died, end.item, end.outstayed) == (True, None, False)
 
@@ -293,7 +295,7 @@ def test_a_time_limit_that_is_met_at_the_last_moment_leaves_no_timer() -> None:
 def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
     manager: BatchManager, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.recovery.connection._LOCK_SECONDS", 0.3)
+    monkeypatch.setattr("reliable_imports.engine.recovery.reconnection._LOCK_SECONDS", 0.3)
     other = psycopg2.connect(database)
     cursor = other.cursor()
 

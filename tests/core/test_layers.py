@@ -18,6 +18,7 @@ LAYERS = (
     ("orchestration",),
     ("settings",),
     ("engine.run",),
+    ("engine.begin", "engine.end", "engine.progress"),
     ("batches",),
     ("engine.recovery",),
     ("engine.work",),
@@ -27,11 +28,11 @@ LAYERS = (
     ("postgres",),
     ("items",),
     ("models",),
-    ("errors", "statuses"),
+    ("errors", "statuses", "log"),
 )
 """From above to below; what stands together in a layer does not import one another."""
 
-UPWARD = {("processor.context", "engine.isolation.session")}
+UPWARD: set[tuple[str, str]] = set()
 """Imports that should not be, and are still open."""
 
 PUBLIC = (

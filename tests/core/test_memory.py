@@ -12,7 +12,8 @@ import pydantic
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
-from reliable_imports.engine.work.claims import Claims
+from reliable_imports.engine.work.audit_log import AuditLog
+from reliable_imports.engine.work.claims import Claim, Claims
 from reliable_imports.postgres.connect import connect, roll_back
 from reliable_imports.writes.plan import Plan
 from tests.core.conftest import Sql
@@ -107,13 +108,12 @@ def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
     sql("UPDATE reliable_imports.import_batches SET status = 'processing', started_at = now()")
     held = []
     with connect(database) as connection, connection.cursor() as cursor:
-        claims = Claims(manager.get_batch(batch_id), PlainProcessor(), 0, prepares=False)
-        claims.attach(connection)
+        claims = Claims(connection, PlainProcessor(), AuditLog(batch_id, 0), prepares=False, left_to_others=set())
         for _ in range(5):
             claim = claims.next_range(cursor, 1_000)
-            assert claim is not None
+            assert isinstance(claim, Claim)
             held.append(sum(len(item.text or "") for item in claim.items))
             roll_back(connection)
-            claims.went_on(claim, 1)
+            claims.advance(claim, 1)
 
     assert max(held) < 1_200_000

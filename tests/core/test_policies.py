@@ -100,7 +100,7 @@ def test_a_worker_that_died_elsewhere_makes_no_retries_suspect(
     def fork(*arguments: object, **named: object) -> None:
         raise AssertionError("nothing is suspect here")
 
-    monkeypatch.setattr("reliable_imports.engine.process.child_process.Shelter.run", fork)
+    monkeypatch.setattr("reliable_imports.engine.process.child_process.ChildProcess.run", fork)
     batch_id = manager.create_batch("transient", [{"failures": 1}] * 20)
     sql(
         "INSERT INTO reliable_imports.import_runs (batch_id, runner, mode, host, process_id, range_number) "

@@ -12,8 +12,11 @@ from pydantic import BaseModel, Field, field_validator
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
 from reliable_imports.cli.main import cli
+from reliable_imports.items.failure import Failure
 from reliable_imports.items.redaction import MASKED, shown_text
 from tests.conftest import Sql
+
+pytestmark = pytest.mark.promise(9)
 
 IBAN = "DE89370400440532013000"
 TABLES = """
@@ -54,7 +57,7 @@ class PaymentsProcessor(TableProcessor):
 class TransfersProcessor(BaseProcessor):
     sensitive: ClassVar[Collection[str]] = ("iban",)
 
-    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any] | None:
         data: dict[str, Any] = item.source_data
         match data["how"]:
             case "copied":
@@ -67,8 +70,17 @@ class TransfersProcessor(BaseProcessor):
                 {}[data["iban"]]
             case "rejected":
                 ctx.reject("the account is of another bank", field="iban")
+            case "skipped":
+                ctx.skip(f"{data['iban'].lower()} is closed")
+            case "told":
+                ctx.log(f"looking at {data['iban']}", account=data["iban"].lower(), seen=[{"iban": "another"}])
+                return {"account": data["iban"], "by": {"iban": "another"}, "tries": 1}
             case "converted":
                 int(data["iban"])
+        return None
+
+    def on_item_error(self, item: ImportBatchItem, failure: Failure, ctx: ImportContext) -> None:
+        ctx.log(f"{item.source_data['iban']} was refused", level="warning")
 
 
 @pytest.fixture
@@ -108,6 +120,23 @@ def test_what_is_sensitive_stays_in_the_item_alone(
     for table in ("import_attempts", "import_failure_reasons", "import_logs", "import_runs", "failure_reason_counts"):
         for (row,) in sql(f"SELECT told::text FROM reliable_imports.{table} AS told"):
             assert not _holds_it(row), (table, row)
+    assert not _holds_it(caplog.text)
+
+
+def test_what_a_processor_tells_of_an_item_is_masked(
+    payments: BatchManager, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    batch_id = payments.create_batch("transfers", [{"how": how, "iban": IBAN} for how in ("told", "skipped", "said")])
+    payments.process_batch(batch_id)
+
+    told, skipped, _ = payments.list_items(batch_id)
+    assert told.result == {"account": "***", "by": {"iban": "***"}, "tries": 1}
+    assert skipped.skip_reason == "*** is closed"
+    logs = sql("SELECT message, details FROM reliable_imports.import_logs WHERE item_number IS NOT NULL ORDER BY id")
+    assert ("looking at ***", {"account": "***", "seen": [{"iban": "***"}]}) in logs
+    assert ("*** was refused", None) in logs
+    assert {"looking at ***", "*** was refused"} <= set(caplog.messages)
     assert not _holds_it(caplog.text)
 
 

@@ -6,7 +6,6 @@ cannot quietly become a sound engine when the code around it changes.
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,14 +13,19 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports.engine import run
-from reliable_imports.engine.isolation import session
-from reliable_imports.engine.recovery import connection as link
-from reliable_imports.engine.work import attempt, chunk, worker
+from reliable_imports.engine import begin, end, run
+from reliable_imports.engine.isolation import declared_writes, item_writes, transaction
+from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
+from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.savepoints import Savepoints
+from reliable_imports.engine.isolation.transaction import ChunkTransaction
+from reliable_imports.engine.recovery import reconnection
+from reliable_imports.engine.work import attempt, chunk, diagnosis, worker
+from reliable_imports.engine.work.claims import Claim
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.items import failure
-from reliable_imports.postgres import connect as database
 from reliable_imports.postgres import error_sorting as faults
+from reliable_imports.postgres.connect import BEGIN
 
 
 class NothingToBreak(Exception):
@@ -62,60 +66,59 @@ def _break_method(owner: Any, name: str, broken: Callable[..., Any]) -> None:
 
 
 def _break_query(name: str, old: str, new: str) -> None:
-    run._WORK[name] = _replaced(run._WORK[name], old, new)  # type: ignore[index]
+    end._WORK[name] = _replaced(end._WORK[name], old, new)  # type: ignore[index]
 
 
 def _commit_effects_first() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, transaction_id: int, *more: Any) -> None:
-        cursor.execute(f"COMMIT; {database.BEGIN}; SELECT txid_current()")
-        sound(self, cursor, cursor.fetchone()[0], *more)
+    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any) -> None:
+        cursor.execute(f"COMMIT; {BEGIN}; SELECT txid_current()")
+        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts)
 
     _break_method(Recorder, "commit", commit)
 
 
 def _commit_outcomes_first() -> None:
-    sound = session.ChunkSession.finish
+    sound = DeclaredWrites.flush
 
-    def finish(self: session.ChunkSession) -> Any:
+    def flush(self: DeclaredWrites) -> Any:
         self._waiting = []
         return sound(self)
 
-    _break_method(session.ChunkSession, "finish", finish)
+    _break_method(DeclaredWrites, "flush", flush)
 
 
 def _skip_an_item() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, transaction_id: int, number: int, first: int, tried: Any) -> None:
-        sound(self, cursor, transaction_id, number, first, tried[:-2] + tried[-1:] if len(tried) > 2 else tried)
+    def commit(self: Recorder, cursor: Any, claim: Claim, tried: Any) -> None:
+        sound(self, cursor, claim, tried[:-2] + tried[-1:] if len(tried) > 2 else tried)
 
     _break_method(Recorder, "commit", commit)
 
 
 def _keep_failed_writes() -> None:
-    def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
-        scope.declared = []
-        scope.sent = None
-        self._release()
+    def undo(self: Savepoints, item: ItemRecord) -> None:
+        item.sent = None
+        self.close()
 
-    _break_method(session.ChunkSession, "undo", undo)
+    _break_method(Savepoints, "undo", undo)
 
 
 def _undo_neighbours_too() -> None:
-    sound = session.ChunkSession.undo
+    sound = Savepoints.undo
 
-    def undo(self: session.ChunkSession, scope: session.ItemScope) -> None:
-        if self._savepoint is not None:
-            self._savepoint.sent = []
-        sound(self, scope)
+    def undo(self: Savepoints, item: ItemRecord) -> None:
+        if self._open is not None:
+            self._open.sent = []
+        sound(self, item)
 
-    _break_method(session.ChunkSession, "undo", undo)
+    _break_method(Savepoints, "undo", undo)
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, session, worker, link, run):
+    for module in (faults, transaction, item_writes, declared_writes, worker, reconnection, begin, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 
@@ -136,18 +139,17 @@ def _keep_raw_text() -> None:
             }
         )
 
-    for module in (failure, chunk):
+    for module in (failure, diagnosis):
         _break_method(module, "server_failure", server_failure)
+    _break_method(failure, "without_secrets", lambda value, source_data, sensitive: value)
+
+
+def _keep_sensitive_values() -> None:
+    _break_method(attempt.Attempt, "hide", lambda self, sensitive: None)
 
 
 def _name_all_savepoints_alike() -> None:
-    sound = session.ChunkSession._open
-
-    def open_(self: session.ChunkSession, scope: session.ItemScope) -> None:
-        self._savepoints, self._numbers = "item", itertools.repeat("")  # type: ignore[assignment]
-        sound(self, scope)
-
-    _break_method(session.ChunkSession, "_open", open_)
+    _break_method(ChunkTransaction, "new_savepoint", lambda self: "item")
 
 
 def _catch_exceptions_only() -> None:
@@ -163,7 +165,7 @@ def _close_within_the_chunk() -> None:
         sound(self, _ClosingCursor(cursor, self._batch.id), *more)
 
     _break_method(Recorder, "commit", commit)
-    _break_method(run.Run, "_close", lambda self: False)
+    _break_method(run, "close_batch", lambda connection, audit_log: False)
 
 
 class _ClosingCursor:
@@ -173,7 +175,7 @@ class _ClosingCursor:
 
     def execute(self, statement: str, parameters: Any) -> None:
         self._cursor.execute(_replaced(statement, "; COMMIT", ""), parameters)
-        self._cursor.execute(run._WORK["close_batch"], {"batch_id": self._batch_id})
+        self._cursor.execute(end._WORK["close_batch"], {"batch_id": self._batch_id})
         print("closing", flush=True)
         sys.stdin.readline()
         self._cursor.execute("COMMIT")
@@ -208,6 +210,7 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
     "trouble of the server is booked on the items": _blame_items_for_everything,
     "an interrupt is booked on the item": _swallow_interrupts,
     "raw text of errors is kept": _keep_raw_text,
+    "values of sensitive fields are kept": _keep_sensitive_values,
     "all savepoints have one name": _name_all_savepoints_alike,
     "only what is an Exception fails its item": _catch_exceptions_only,
     "batches are closed without a lock": _close_within_the_chunk,

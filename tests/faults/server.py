@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
+from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.schema import migrate
 from tests.faults.targets import TABLES
 from tests.faults.totals import TOTALS

@@ -8,9 +8,9 @@ from contextlib import closing
 import psycopg2
 import pytest
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS, make_dsn
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
+from reliable_imports.postgres.connect import Connection
 from tests.conftest import Sql
 from tests.core.doubles import NotesProcessor
 

@@ -1,4 +1,9 @@
-"""One item's writes kept apart from its neighbours'.
+"""One item's writes kept apart from its neighbours', within the transaction of a chunk.
 
-session  the transaction as its items see it: savepoints and declared writes
+transaction      the chunk's transaction: what is sent in it, and what makes it impossible to go on
+item_record      what one item did so far
+savepoints       items that run statements of their own
+declared_writes  writes that are sent together, and isolated on the server
+chunk_writes     both of a chunk
+item_writes      what an item may do, and how it ends: complete or undone
 """

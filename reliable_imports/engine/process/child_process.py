@@ -20,6 +20,7 @@ from typing import Any
 
 POSSIBLE = hasattr(os, "fork")
 
+_NO_ITEM = 0
 _POLL_SECONDS = 0.02
 _TIMEOUT_GRACE = 2.0
 _PR_SET_PDEATHSIG = 1
@@ -45,7 +46,7 @@ class ChildEnd:
     outstayed: bool = False
 
 
-class Shelter:
+class ChildProcess:
     """Runs work in a forked child. Nothing of the child's memory comes back but what the work returns."""
 
     def __init__(self, *, item_timeout: timedelta | None, stop_received: Callable[[], bool]) -> None:
@@ -58,20 +59,20 @@ class Shelter:
         self.forking = threading.Lock()
         """Held at a fork, and by threads in the middle of what a child must not inherit half done."""
 
-    def tell_item(self, number: int) -> None:
-        """Called in the child: this item's code is about to run, and its time begins."""
+    def note_item(self, number: int | None) -> None:
+        """Called in the child: this item's code is about to run, and its time begins; None: nobody can tell whose."""
         self._since[0] = math.inf  # never the time of one item with the number of another
-        self._item[0] = number
+        self._item[0] = number or _NO_ITEM
         self._since[0] = time.monotonic()
 
-    def tell_tried(self) -> None:
+    def note_tried(self) -> None:
         """Called in the child: the items' code has ended. Their chunk may take as long as it takes from now on."""
         self._since[0] = math.inf
 
-    def tell_between(self) -> None:
+    def note_between(self) -> None:
         """Called in the child: no item is being tried."""
         self._since[0] = math.inf
-        self._item[0] = 0
+        self._item[0] = _NO_ITEM
 
     def run(self, work: Callable[[], Any], *, tick: Callable[[], None]) -> ChildEnd:
         """Run *work* in a child and wait for its end.
@@ -79,7 +80,7 @@ class Shelter:
         Args:
             tick: called in the parent about twice a second.
         """
-        self.tell_between()
+        self.note_between()
         reader, writer = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
@@ -129,7 +130,8 @@ class Shelter:
         died_at = self._trying
         if late is not None and died_at != late:
             return ChildEnd(died=True, how=_how(status))  # it came to its end at the last moment: no item's fault
-        return ChildEnd(died=True, how=_how(status), item=died_at[0] or None, outstayed=late is not None)
+        item = None if died_at[0] == _NO_ITEM else died_at[0]
+        return ChildEnd(died=True, how=_how(status), item=item, outstayed=late is not None)
 
     @property
     def _trying(self) -> tuple[int, float]:

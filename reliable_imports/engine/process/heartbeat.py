@@ -11,9 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.postgres.connect import connect
+from reliable_imports.postgres.connect import Connection, connect
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
@@ -25,7 +24,7 @@ _MAX_MISSED = 3
 _SILENCE_SECONDS = 5.0
 
 
-class Watch:
+class Heartbeat:
     """A thread with a connection of its own, made only when a chunk takes long."""
 
     def __init__(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
+
+import psycopg2
+
+from reliable_imports.postgres.connect import Connection
 
 GRACE_SECONDS = 5.0
 """How long the current item may go on with a statement of the server before that is cancelled."""
@@ -18,16 +22,16 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignal:
     """While entered, the first SIGTERM or SIGINT only sets `received`; the second has its usual effect at once.
 
-    Does nothing outside the main thread, which is the only one that can hear signals.
+    Outside the main thread it does nothing, because only the main thread hears signals.
+
+    Attributes:
+        received: the number of the first signal; None before it.
+        connection: the one that the work runs on. When the grace is over, its statement is cancelled.
     """
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
-        """
-        Args:
-            cancel: called from another thread when the grace is over, to end a long statement of the server.
-        """
+    def __init__(self) -> None:
         self.received: int | None = None
-        self._cancel = cancel
+        self.connection: Connection | None = None
         self._previous: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._previous_fd = -1
@@ -43,7 +47,7 @@ class StopSignal:
                 self._previous[number] = previous
                 signal.signal(number, self._hear)
         if self._previous and os.name == "posix":
-            self._watch()
+            self._watch_for_signals()
         return self
 
     def __exit__(
@@ -75,7 +79,7 @@ class StopSignal:
             signal.signal(number, previous)
         self._previous.clear()
 
-    def _watch(self) -> None:
+    def _watch_for_signals(self) -> None:
         # Python's handlers wait until a call of the driver has returned; the interpreter's pipe does not.
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -89,7 +93,12 @@ class StopSignal:
             while data := os.read(reader, 16):
                 if not set(data).isdisjoint(_SIGNALS):
                     while not self._left.wait(GRACE_SECONDS):
-                        self._cancel()
+                        self._cancel_statement()
                     return
         finally:
             os.close(reader)
+
+    def _cancel_statement(self) -> None:
+        with contextlib.suppress(psycopg2.Error):  # nothing is under way
+            if self.connection is not None:
+                self.connection.cancel()

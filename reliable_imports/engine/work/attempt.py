@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 import msgspec
 
-from reliable_imports.engine.isolation.session import ItemScope
+from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.items.failure import Failure
 from reliable_imports.items.json_write import TooLarge, dumps_item
+from reliable_imports.items.redaction import without_secrets
 from reliable_imports.models import ImportBatchItem
-from reliable_imports.processor.context import ItemNotes
+from reliable_imports.processor.context import LogLine
+from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 
 _MAX_PRINTED = 2_000
@@ -26,8 +28,9 @@ class StoredItem(NamedTuple):
 
     Attributes:
         attempt: the number of the attempt that is about to be made.
-        tries_last: it has waited for others, and none of them was completed since.
-        duplicate_of: another item of the batch with the same natural key, which wins or (`fails`) makes this one fail.
+        duplicate_of: another item of the batch with the same natural key, which wins; or, where `duplicate_fails`,
+            makes this one fail.
+        tries_last: the item has waited for others, and none of those was completed since.
     """
 
     item_number: int
@@ -42,28 +45,64 @@ class StoredItem(NamedTuple):
     origin_item_number: int | None
     attempt: int
     duplicate_of: int | None
-    fails: bool | None
+    duplicate_fails: bool | None
     tries_last: bool = False
+
+    @property
+    def is_for_the_processor(self) -> bool:
+        """Whether the processor sees it; what becomes of any other item is known beforehand."""
+        return self.read_problem is None and self.duplicate_of is None
+
+    def given(self, batch_id: int, source_data: Any = None, prepared: Any = None) -> ImportBatchItem:
+        """The item as the processor gets it."""
+        return ImportBatchItem(batch_id, self.item_number, source_data, self.line, self.offset, self.attempt, prepared)
+
+
+class Prepared(NamedTuple):
+    """What `prepare_item` gave for one item, or what it raised."""
+
+    value: Any
+    error: BaseException | None
+
+
+class Retry(NamedTuple):
+    """The item is tried again within the run.
+
+    Attributes:
+        pause: not before this long.
+        waits_for_others: a deferred constraint was not met, and another item of the batch may bring what it needs.
+    """
+
+    pause: timedelta = timedelta(0)
+    waits_for_others: bool = False
 
 
 class Attempt(msgspec.Struct, eq=False):
     """What became of one item; a failed write can still turn a completed one into a failed one."""
 
-    item: ImportBatchItem
     stored: StoredItem
-    outcome: Outcome
-    scope: ItemScope
-    notes: ItemNotes
+    writes: ItemWrites
+    item: ImportBatchItem | None = None
+    """As the processor gets it; None until it was read."""
+    outcome: Outcome = Outcome.COMPLETED
+    stage: Stage = Stage.READ
+    """How far the item has come."""
     result: str | None = None
     skip_reason: str | None = None
     failure: Failure | None = None
-    retry_pause: timedelta | None = None
-    """The failure is transient: the item is tried again within the run, after this long."""
-    environmental: bool = False
+    is_environmental: bool = False
     """The failure says more about the world than about the item: an outage, a missing right, a missing table."""
-    waits_for_others: bool = False
-    """A deferred constraint was not met: the item is tried again when the others of its batch have been."""
+    retry: Retry | None = None
     earlier_tries: Sequence[Failure] = ()
+    """Failures in this run before this attempt, whose chunks were undone."""
+    logs: list[LogLine] = []  # a new list for each
+    natural_key: int | None = None
+    """The natural key that the processor declares, hashed."""
+
+    @property
+    def source_data(self) -> Any:
+        """As the processor gets it; None until it was read."""
+        return None if self.item is None else self.item.source_data
 
     @property
     def number(self) -> int:
@@ -72,7 +111,30 @@ class Attempt(msgspec.Struct, eq=False):
 
     @property
     def is_final(self) -> bool:
-        return self.retry_pause is None and not self.waits_for_others
+        return self.retry is None
+
+    @property
+    def is_eventful(self) -> bool:
+        """Whether there is more to say of it than that it was completed; most often there is not."""
+        return self.outcome is not Outcome.COMPLETED or bool(self.logs) or bool(self.earlier_tries)
+
+    def skip(self, reason: str) -> None:
+        self.outcome, self.result, self.skip_reason = Outcome.SKIPPED, None, reason
+
+    def fail(self, failure: Failure, *, is_environmental: bool) -> None:
+        self.outcome, self.result, self.failure = Outcome.FAILED, None, failure
+        self.is_environmental = is_environmental
+
+    def hide(self, sensitive: frozenset[str]) -> None:
+        """Take out of what is written down of the attempt what the item's sensitive fields hold; logs have none."""
+        data = self.source_data
+        hidden = partial(without_secrets, source_data=data, sensitive=sensitive)
+        if self.result is not None:
+            self.result = dumps_result(hidden(json.loads(self.result)))
+        self.skip_reason = hidden(self.skip_reason)
+        if self.failure is not None:
+            self.failure = self.failure.without_values_of(sensitive, data)
+        self.earlier_tries = [each.without_values_of(sensitive, data) for each in self.earlier_tries]
 
 
 def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
@@ -94,11 +156,22 @@ def skip_record(attempt: Attempt) -> dict[str, Any]:
     }
 
 
+def retry_record(attempt: Attempt) -> dict[str, Any]:
+    """The row of import_retries for an item that is tried again."""
+    assert attempt.retry is not None
+    return {
+        "item_number": attempt.stored.item_number,
+        "next_attempt": attempt.number + 1,
+        "pause": f"{attempt.retry.pause.total_seconds()} seconds",
+        "waits_for_others": attempt.retry.waits_for_others,
+    }
+
+
 def failure_records(
     attempt: Attempt, retry_after: Callable[[Failure, int], timedelta | None]
 ) -> Iterator[dict[str, Any]]:
     """The rows of import_attempts for the failed tries at one item: those followed by another, then the last."""
-    number = attempt.item.attempt
+    number = attempt.stored.attempt
     for failure in attempt.earlier_tries:
         yield _failure_record(attempt, number, failure, is_final=False, retry_after=None)
         number += 1
@@ -114,7 +187,7 @@ def _failure_record(
     attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
 ) -> dict[str, Any]:
     return {
-        "item_number": attempt.item.item_number,
+        "item_number": attempt.stored.item_number,
         "attempt": number,
         "is_final": is_final,
         "stage": failure.stage.value,
@@ -139,24 +212,21 @@ def _failure_record(
 
 def log_json(attempt: Attempt) -> Iterator[str]:
     """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
-    lines = [_line_json(line.level, line.message, line.details) for line in attempt.notes.logs]
-    failure = attempt.failure
-    if failure is not None and attempt.is_final:
+    lines = [_line_json(line.level, line.message, line.details) for line in attempt.logs]
+    failure, retry = attempt.failure, attempt.retry
+    if failure is not None and retry is None:
         lines.append(_failure_json(failure.title, failure.reason, failure.stage))
-    elif failure is not None and attempt.waits_for_others:
-        waiting = {"reason": failure.reason, "stage": failure.stage.value}
-        lines.append(_line_json("info", f"waits for other items: {failure.title}", waiting))
-    elif failure is not None and attempt.retry_pause is not None:
-        details = {
-            "reason": failure.reason,
-            "stage": failure.stage.value,
-            "pause_seconds": round(attempt.retry_pause.total_seconds(), 3),
-        }
-        lines.append(_line_json("warning", f"tried again: {failure.title}", details))
+    elif failure is not None and retry is not None:
+        details: dict[str, Any] = {"reason": failure.reason, "stage": failure.stage.value}
+        if retry.waits_for_others:
+            lines.append(_line_json("info", f"waits for other items: {failure.title}", details))
+        else:
+            details["pause_seconds"] = round(retry.pause.total_seconds(), 3)
+            lines.append(_line_json("warning", f"tried again: {failure.title}", details))
     elif attempt.skip_reason is not None:
         lines.append(_line_json("info", f"skipped: {attempt.skip_reason}", {}))
     for line in lines:
-        yield f'{{"item_number":{attempt.item.item_number},{line}'
+        yield f'{{"item_number":{attempt.stored.item_number},{line}'
 
 
 @lru_cache(maxsize=256)

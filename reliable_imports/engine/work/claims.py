@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence, Set
 from datetime import timedelta
 from typing import Any, NamedTuple
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
-from reliable_imports.engine.isolation.session import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
 from reliable_imports.engine.work.attempt import StoredItem
-from reliable_imports.models import Batch
-from reliable_imports.postgres.connect import BEGIN, roll_back
+from reliable_imports.engine.work.audit_log import AuditLog
+from reliable_imports.items.failure import Failure
+from reliable_imports.postgres.connect import BEGIN, Connection, roll_back, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 
@@ -23,160 +23,175 @@ _WORK = load("work.sql")
 MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
 
+RETRIES = 0
+"""In place of a range's number: the items that are tried again after their range has moved on."""
+
 DEATH_SECONDS = 0.1
 """How long the server may show the session of a dead worker after it has let go of its locks."""
 
+_NO_RANGE = -1
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
 """Of source data, as the database stores it, in memory at once; but for the first item, which may be larger."""
 
 
-class Suspected(Exception):
+class Suspected(NamedTuple):
     """The next range was in the hands of a worker that is gone: its items must be tried where they can do no harm."""
 
-    @property
-    def range_number(self) -> int:
-        return int(self.args[0])  # survives the way from a child process
+    range_number: int
 
 
 class Claim(NamedTuple):
     """What one transaction holds.
 
     Attributes:
-        range_number: 0 for items that are tried again after their range has moved on.
-        first_item: where the range stands; None for such items.
+        range_number: RETRIES for items that are tried again after their range has moved on.
+        next_item: where the range stands; None for such items.
         is_suspect: one of the items may have killed a worker.
         is_shared: another run that lives is about to take this range, or did.
         has_elder: one of those began before this run.
-        is_announced: the run has said before that it would take this range, so it will be known where it died.
+        is_published: the run has said before that it would take this range, so it will be known where it died.
     """
 
     transaction_id: int
     range_number: int
-    first_item: int | None
+    next_item: int | None
     items: list[StoredItem]
     is_suspect: bool
     is_shared: bool = False
     has_elder: bool = False
-    is_announced: bool = True
+    is_published: bool = True
+
+
+class _ReadAhead(NamedTuple):
+    """Items of the range that was worked last, which need not be read again: items never change."""
+
+    range_number: int = _NO_RANGE
+    items: Sequence[StoredItem] = ()
 
 
 class Claims:
-    """Claims items for one run. All that it holds in memory was read from the database: items never change."""
+    """Claims items for one run."""
 
     def __init__(
         self,
-        batch: Batch,
+        connection: Connection,
         processor: BaseProcessor,
-        run_id: int,
+        audit_log: AuditLog,
         *,
         prepares: bool,
+        left_to_others: Set[int],
     ) -> None:
         """
         Args:
             prepares: items are prepared before they are tried, without a lock.
+            left_to_others: suspect ranges, or RETRIES, in which another worker looks for the killer.
         """
-        self.settings = ""
-        """SQL that settles a chunk's transaction, and leaves nothing behind in the session."""
-        self.left: set[int] = set()
-        """Suspect ranges in which another worker looks for the killer; 0 for the items that wait for another try."""
-        self._batch = batch
+        self._connection = connection
+        self._settings: str | None = None
         self._processor = processor
-        self._run_id = run_id
+        self._audit_log = audit_log
         self._prepares = prepares
+        self._left_to_others = left_to_others
         self._from_range = 0
-        self._ahead: list[StoredItem] = []
-        self._ahead_range = -1
+        self._ahead = _ReadAhead()
+        self._ours = {"batch_id": audit_log.batch_id, "run_id": audit_log.run_id}
 
     def attach(self, connection: Connection) -> None:
-        """Claim on *connection* from now on."""
+        """Claim on another connection from now on."""
         self._connection = connection
-        self.settings = _transaction_settings(connection, self._processor)
+        self._settings = None
+        self.forget()
+
+    @property
+    def settings(self) -> str:
+        """SQL for the beginning of a chunk's transaction, which leaves nothing behind in the session."""
+        if self._settings is None:
+            self._settings = _transaction_settings(self._connection, self._processor)
+        return self._settings
 
     def forget(self) -> None:
         """What was read ahead may not be there."""
-        self._ahead = []
-        self._ahead_range = -1
+        self._ahead = _ReadAhead()
 
-    def went_on(self, claim: Claim, done: int) -> None:
+    def advance(self, claim: Claim, done: int) -> None:
         """The first *done* items of a claim were committed; the others need not be read again."""
-        if claim.first_item is not None:
+        if claim.range_number != RETRIES:
             self._from_range = claim.range_number
-            self._ahead = claim.items[done:]
-            self._ahead_range = claim.range_number
+            self._ahead = _ReadAhead(claim.range_number, claim.items[done:])
 
-    def announce(self, cursor: Any, claim: Claim) -> None:
+    def publish_range(self, cursor: Any, claim: Claim) -> None:
         """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
-        if claim.range_number:
-            self._ahead, self._ahead_range = claim.items, claim.range_number
-            self._from_range = claim.range_number
-        cursor.execute(_WORK["announce"] + "; COMMIT", {"run_id": self._run_id, "range_number": claim.range_number})
+        self.advance(claim, 0)
+        cursor.execute(
+            _WORK["publish_range"] + "; COMMIT", {"run_id": self._audit_log.run_id, "range_number": claim.range_number}
+        )
 
-    def go_alone(self, range_number: int, until: int | None) -> None:
+    def note_lone_item(self, range_number: int, until: int | None) -> None:
         """Say which item is tried alone next, in case this process is lost with the one that watches it."""
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                _SUSPECTS["go_alone"],
-                {"batch_id": self._batch.id, "run_id": self._run_id, "range_number": range_number, "until": until},
-            )
+            cursor.execute(_SUSPECTS["note_lone_item"], {**self._ours, "range_number": range_number, "until": until})
 
-    def next_range(self, cursor: Any, limit: int) -> Claim | None:
-        """The next open range that nobody holds or has announced, from the last one on and then from the beginning.
+    # Ranges
 
-        If there are only ranges that others have announced, one whose worker is slow, where that is safe: a range that
+    def next_range(self, cursor: Any, limit: int) -> Claim | Suspected | None:
+        """The next open range that nobody holds or has published, from the last one on and then from the beginning.
+
+        If there are only ranges that others have published, one whose worker is slow, where that is safe: a range that
         is being prepared belongs to its oldest run.
         """
         are_shared = False
         for claim in self._free_ranges(cursor):
+            if claim.is_suspect:
+                return self._suspected(claim)
             if not claim.is_shared:
                 return claim
             are_shared = True
         if are_shared:
             time.sleep(DEATH_SECONDS)
             for claim in self._free_ranges(cursor, take_anyway=True):
-                if not claim.is_shared or not self._prepares or (claim.is_announced and not claim.has_elder):
+                if claim.is_suspect:
+                    return self._suspected(claim)
+                if not claim.is_shared or not self._prepares or (claim.is_published and not claim.has_elder):
                     return claim
         return None
 
+    def range_alone(self, cursor: Any, limit: int, range_number: int, until: int | None) -> Claim | None:
+        """The items of one range, if the next one is not past *until*; waits for whoever holds the range."""
+        claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
+        if claim is None or claim.range_number != range_number:
+            return None
+        if until is not None and claim.items[0].item_number > until:
+            return None
+        return claim
+
     def _free_ranges(self, cursor: Any, *, take_anyway: bool = False) -> Iterator[Claim]:
-        """One after the other; each is let go when the next one is asked for."""
+        """One after the other but those that are left to others; each is let go when the next one is asked for."""
         for from_range in dict.fromkeys((self._from_range, 0)):
             next_range = from_range
             while claim := self._query_range(cursor, next_range, take_anyway=take_anyway):
-                if claim.is_suspect and claim.range_number not in self.left:
-                    raise Suspected(claim.range_number)
-                if not claim.is_suspect:
+                if not claim.is_suspect or claim.range_number not in self._left_to_others:
                     yield claim
                 next_range = claim.range_number + 1
                 roll_back(self._connection)
             roll_back(self._connection)
 
-    def of_range(self, range_number: int, until: int | None) -> Callable[[Any, int], Claim | None]:
-        """What claims the items of one range, up to *until*; it waits for whoever holds the range."""
-
-        def claim_of(cursor: Any, limit: int) -> Claim | None:
-            claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
-            if claim is None or claim.range_number != range_number:
-                return None
-            if until is not None and claim.items[0].item_number > until:
-                return None
-            return claim
-
-        return claim_of
+    def _suspected(self, claim: Claim) -> Suspected:
+        roll_back(self._connection)
+        return Suspected(claim.range_number)
 
     def _query_range(self, cursor: Any, from_range: int, *, take_anyway: bool, wait: bool = False) -> Claim | None:
         waiting = f"{_WORK['wait_for_range']}; " if wait else ""
-        have_until = self._ahead[-1].item_number if self._ahead else 0
-        have_bytes = sum([len(item.text or item.raw or b"") for item in self._ahead])
+        ahead = self._ahead
+        have_bytes = sum([len(item.text or item.raw or b"") for item in ahead.items])
         cursor.execute(
             f"{BEGIN}; {self.settings}{waiting}{_WORK['claim_chunk']}",
             {
-                "batch_id": self._batch.id,
+                **self._ours,
                 "range_number": from_range,
-                "run_id": self._run_id,
                 "from_range": from_range,
-                "have_range": self._ahead_range if self._ahead else -1,
-                "have_until": have_until,
+                "have_range": ahead.range_number if ahead.items else _NO_RANGE,
+                "have_until": ahead.items[-1].item_number if ahead.items else 0,
                 "limit": MAX_ITEMS,
                 # At least one: those that are held may be of another range, or done by others meanwhile.
                 "max_bytes": max(1, _MAX_BYTES - have_bytes),
@@ -188,41 +203,55 @@ class Claims:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
         items = [StoredItem(*row[1:]) for row in rows[1:]]
-        kept: list[StoredItem] = []
-        if self._ahead and range_number == self._ahead_range:
-            kept = [item for item in self._ahead if item.item_number >= next_item]
-        return Claim(transaction_id, range_number, next_item, kept + items, *map(bool, is_which))
+        if range_number == ahead.range_number:
+            items = [item for item in ahead.items if item.item_number >= next_item] + items
+        return Claim(transaction_id, range_number, next_item, items, *map(bool, is_which))
 
-    def due_retries(self, cursor: Any, limit: int) -> Claim | None:
+    # Retries
+
+    def due_retries(self, cursor: Any, limit: int) -> Claim | Suspected | None:
         """Items that wait for another try and are due."""
         claim = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
         if claim is None or not claim.is_suspect:
             return claim
-        if claim.range_number not in self.left:
-            raise Suspected(claim.range_number)
-        return None
+        return None if RETRIES in self._left_to_others else self._suspected(claim)
 
-    def one_retry(self, cursor: Any, limit: int) -> Claim | None:
+    def retry_alone(self, cursor: Any, limit: int) -> Claim | None:
         """Likewise, one item alone; it waits for whoever holds the last ones."""
         while (claim := self._query_retries(cursor, 1)) is None:
             roll_back(self._connection)
-            cursor.execute(_WORK["due_retry"], {"batch_id": self._batch.id})
+            cursor.execute(_WORK["due_retry"], {"batch_id": self._audit_log.batch_id})
             if (due := cursor.fetchone()) is None:
                 return None
-            cursor.execute(_WORK["wait_for_retries"], {"batch_id": self._batch.id, "items": list(due)})
+            cursor.execute(_WORK["wait_for_retries"], {"batch_id": self._audit_log.batch_id, "items": list(due)})
         return claim
+
+    def seconds_to_next_retry(self) -> float | None:
+        """Until an item that nobody else holds may be tried again; None if there is none."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(_WORK["next_retry"], {"batch_id": self._audit_log.batch_id})
+            row = cursor.fetchone()
+        return None if row is None else row[0]
+
+    def postpone(self, range_number: int, item_number: int, failure: Failure) -> None:
+        """Let the range go on without this item, which comes next in it, and try the item when the others are done."""
+        item = {"batch_id": self._audit_log.batch_id, "range_number": range_number, "item_number": item_number}
+        with transaction(self._connection) as cursor:
+            cursor.execute(_WORK["postpone_retry" if range_number == RETRIES else "postpone_item"], item)
+            details = {"item_number": item_number, "error": failure.title}
+            self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
 
     def _query_retries(self, cursor: Any, limit: int) -> Claim | None:
         cursor.execute(
             f"{BEGIN}; {self.settings}{_WORK['claim_retries']}",
-            {"batch_id": self._batch.id, "run_id": self._run_id, "limit": limit},
+            {**self._ours, "limit": limit},
         )
         rows = cursor.fetchall()
         if not rows:
             return None
-        transaction_id, are_suspect, are_announced = rows[0][:3]
+        transaction_id, are_suspect, are_published = rows[0][:3]
         items = [StoredItem(*row[3:]) for row in rows]
-        return Claim(transaction_id, 0, None, items, are_suspect, is_announced=are_announced)
+        return Claim(transaction_id, RETRIES, None, items, are_suspect, is_published=are_published)
 
 
 def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:

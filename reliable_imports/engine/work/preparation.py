@@ -8,10 +8,15 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from reliable_imports.engine.process.observer import Observer
+from reliable_imports.engine.process.stop_signal import StopSignal
+from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
+from reliable_imports.engine.work.doubts import Doubts
+from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import ItemTimeout
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.postgres.error_sorting import is_item_fault
@@ -22,11 +27,9 @@ _CANCEL_SECONDS = 0.5
 """How long a task that is cancelled, and then its event loop, may take to end."""
 
 
-class Prepared(NamedTuple):
-    """What `prepare_item` gave for one item, or what it raised."""
+_MAX_PREPARED = 50
 
-    value: Any
-    error: BaseException | None
+NOTHING = Prepared(None, None)
 
 
 @dataclass(eq=False, slots=True)
@@ -242,3 +245,66 @@ async def _cancel_tasks() -> None:
     for task in tasks:
         if task.done() and not task.cancelled():
             task.exception()  # looked at, so that nothing complains of it later
+
+
+class PreparedItems:
+    """What `prepare_item` gave for the next items of a range.
+
+    Attributes:
+        are_wanted: the processor has a `prepare_item`.
+    """
+
+    def __init__(self, code: UserCode, batch_id: int, doubts: Doubts, stop: StopSignal, observer: Observer) -> None:
+        self._preparer = Preparer(code.processor, is_stopped=lambda: stop.received is not None)
+        self.are_wanted = self._preparer.is_wanted
+        self._code = code
+        self._batch_id = batch_id
+        self._doubts = doubts
+        self._observer = observer
+        self._by_number: dict[int, Prepared] = {}
+
+    def has_first_of(self, items: Sequence[StoredItem]) -> bool:
+        return not self.are_wanted or (bool(items) and items[0].item_number in self._by_number)
+
+    def of(self, item_number: int) -> Prepared | None:
+        """What was prepared; None if it was not yet."""
+        return self._by_number.get(item_number) if self.are_wanted else NOTHING
+
+    def prepare(self, items: Sequence[StoredItem]) -> None:
+        """Prepare the next items, or as many of them as are wanted at once."""
+        self._by_number = {}
+        wanted = []
+        for stored in items[: 1 if self._doubts.is_one_by_one else _MAX_PREPARED]:
+            doubt = self._doubts.of(stored.item_number)
+            if stored.is_for_the_processor and (doubt is None or doubt.verdict is None):
+                wanted.append(self._read(stored))
+            else:
+                self._by_number[stored.item_number] = NOTHING  # its outcome is known already
+        if not wanted:
+            return
+        if self._doubts.is_one_by_one:
+            self._observer.trying(wanted[0].item_number)
+            outcomes = self._preparer.prepare(wanted, tick=lambda: None)
+        else:
+            # Which of them keeps the process from doing anything else nobody can tell; only that one does.
+            outcomes = self._preparer.prepare(wanted, tick=lambda: self._observer.trying(None))
+        self._observer.tried()
+        if outcomes is not None:
+            self._by_number.update(zip((item.item_number for item in wanted), outcomes, strict=True))
+
+    def committed(self, attempts: Iterable[Attempt]) -> None:
+        """Forget what was prepared for items that have ended."""
+        if self._by_number:
+            for attempt in attempts:
+                self._by_number.pop(attempt.stored.item_number, None)
+
+    def close(self) -> None:
+        """Give back threads and the event loop."""
+        self._preparer.close()
+
+    def _read(self, stored: StoredItem) -> ImportBatchItem:
+        try:
+            data = self._code.parse(stored)
+        except Exception:  # told when the item is tried
+            data = None
+        return stored.given(self._batch_id, data)

@@ -8,13 +8,22 @@ from typing import Any
 
 import msgspec
 
-from reliable_imports.engine.work.attempt import Attempt, completed_columns, failure_records, log_json, skip_record
+from reliable_imports.engine.work.attempt import (
+    Attempt,
+    completed_columns,
+    failure_records,
+    log_json,
+    retry_record,
+    skip_record,
+)
+from reliable_imports.engine.work.claims import RETRIES, Claim
 from reliable_imports.items.failure import Failure, Fault
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
 from reliable_imports.models import Batch
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome
 from reliable_imports.writes.plan import Plan
 
@@ -30,6 +39,7 @@ class Recorder:
         self._run_id = run_id
         self._known_reasons: set[str] = set()
         self._code_version = code_version(type(processor))
+        self._sensitive = facts_of(type(processor)).sensitive_names()
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
@@ -38,54 +48,51 @@ class Recorder:
         """Called when a chunk was undone: what it recorded is not there."""
         self._known_reasons.clear()
 
-    def commit(
-        self, cursor: Any, transaction_id: int, range_number: int, first_item: int | None, attempts: Sequence[Attempt]
-    ) -> None:
-        """Append attempts and logs, move the range and the run on, and commit, all in one message to the server.
-
-        Args:
-            first_item: where the range stood; None for items whose range has moved on (retries).
-        """
+    def commit(self, cursor: Any, claim: Claim, attempts: Sequence[Attempt]) -> None:
+        """Append attempts and logs, move the range and the run on, and commit, all in one message to the server."""
+        if self._sensitive:
+            for attempt in attempts:
+                if attempt.is_eventful or attempt.result is not None:
+                    attempt.hide(self._sensitive)
         completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
-        # Most have nothing more to say than that they were completed.
-        eventful = [
-            attempt
-            for attempt in attempts
-            if attempt.outcome is not Outcome.COMPLETED or attempt.notes.logs or attempt.earlier_tries
-        ]
-        skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
-        failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
-        failures = [
-            {**row, "code_version": self._code_version}
-            for attempt in eventful
-            for row in failure_records(attempt, self._retry_after)
-        ]
-        retries = [_retry(attempt) for attempt in eventful if not attempt.is_final]
-        logs = [line for attempt in eventful for line in log_json(attempt)]
-        reasons = self._new_reasons(eventful)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
-            "transaction_id": transaction_id,
-            "range_number": range_number,
-            "completed": len(completed),
-            "failed": len(failed),
-            "skipped": len(skipped),
-            "first_item": first_item,
+            "transaction_id": claim.transaction_id,
+            "range_number": claim.range_number,
+            "first_item": claim.next_item,
             "next_item": attempts[-1].stored.item_number + 1,
-            "retried": [attempt.stored.item_number for attempt in attempts] if first_item is None else None,
+            "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
+            "completed": len(completed),
             **completed_columns(completed),
-            "skips": _json([skip_record(each) for each in skipped]),
-            "failures": _json(failures),
-            "reasons": _json(reasons),
-            "retries": _json(retries),
-            "logs": f"[{','.join(logs)}]" if logs else None,
+            **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
         keys = keys_written(completed) or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
         cursor.execute(f"{self._reset}{statement}; COMMIT")
+
+    def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
+        """What `record_chunk` is told of all that has more to say than that it was completed."""
+        skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
+        failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
+        retried = [attempt for attempt in eventful if not attempt.is_final]
+        failures = [
+            {**row, "code_version": self._code_version}
+            for attempt in eventful
+            for row in failure_records(attempt, self._retry_after)
+        ]
+        logs = [line for attempt in eventful for line in log_json(attempt)]
+        return {
+            "failed": len(failed),
+            "skipped": len(skipped),
+            "skips": _json(list(map(skip_record, skipped))),
+            "failures": _json(failures),
+            "reasons": _json(self._new_reasons(eventful)),
+            "retries": _json(list(map(retry_record, retried))),
+            "logs": f"[{','.join(logs)}]" if logs else None,
+        }
 
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
@@ -119,14 +126,8 @@ class Recorder:
         return self._processor.retry_backoff * float(2 ** min(attempt - 1, _MAX_DOUBLINGS))
 
 
-def _retry(attempt: Attempt) -> dict[str, Any]:
-    pause = attempt.retry_pause or timedelta(0)
-    return {
-        "item_number": attempt.item.item_number,
-        "next_attempt": attempt.item.attempt + len(attempt.earlier_tries) + 1,
-        "pause": f"{pause.total_seconds()} seconds",
-        "waits_for_others": attempt.waits_for_others,
-    }
+def _numbers(attempts: Sequence[Attempt]) -> list[int]:
+    return [attempt.stored.item_number for attempt in attempts]
 
 
 def keys_written(completed: Sequence[Attempt]) -> str:
@@ -134,9 +135,8 @@ def keys_written(completed: Sequence[Attempt]) -> str:
     by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
     known: list[tuple[int, int]] = []
     for attempt in completed:
-        scope = attempt.scope
         number = attempt.stored.item_number
-        for write in scope.written:
+        for write in attempt.writes.written:
             if write.key is not None:
                 kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
                 if kind not in by_kind:
@@ -144,10 +144,10 @@ def keys_written(completed: Sequence[Attempt]) -> str:
                 numbers, keys = by_kind[kind]
                 numbers.append(number)
                 keys.append(write.key)
-        if scope.row_keys:
-            known += [(number, key) for key in scope.row_keys]
-        if attempt.notes.natural_key is not None:
-            known.append((number, attempt.notes.natural_key))
+        if attempt.writes.row_keys:
+            known += [(number, key) for key in attempt.writes.row_keys]
+        if attempt.natural_key is not None:
+            known.append((number, attempt.natural_key))
     queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
     if known:
         items, keys_ = zip(*known, strict=True)

@@ -19,6 +19,15 @@ CREATE TABLE reliable_imports.import_batches (
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
+    -- A reprocess batch that waits until a person has it processed.
+    is_held             boolean NOT NULL DEFAULT false,
+    -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
+    canary              jsonb,
+    is_canary           boolean NOT NULL DEFAULT false,
+    -- Each of its failures is repeated, and none can be outstanding again; noted when somebody has looked.
+    is_all_repeated     boolean NOT NULL DEFAULT false,
+    -- It has ended, and nobody has looked yet which failures it settles.
+    is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
@@ -78,6 +87,12 @@ CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_ba
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
 -- Batches whose failures are counted anew for every question.
 CREATE INDEX import_batches_uncounted ON reliable_imports.import_batches (id) WHERE NOT is_counted;
+
+-- Batches that may settle failures.
+CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
+-- Batches that failures may be left of.
+CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
+    WHERE failed_items > 0 AND NOT is_all_repeated;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (

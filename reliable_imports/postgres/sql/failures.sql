@@ -51,6 +51,11 @@ WITH named AS (
     FROM groups
     CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(groups.common_values) AS told (value text, items bigint)
     WHERE groups.is_asked_for
+        -- What was repeated is in the batch that repeats it: else each of its values would count twice.
+        AND (
+            groups.outstanding > 0
+            OR groups.reason NOT IN (SELECT open.reason FROM groups AS open WHERE open.is_asked_for AND open.outstanding > 0)
+        )
     GROUP BY groups.reason, told.value
 ), common AS (
     SELECT

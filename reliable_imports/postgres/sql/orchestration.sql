@@ -249,6 +249,7 @@ WITH due AS (
     FROM reliable_imports.import_batches AS open_batch
     WHERE open_batch.status IN ('pending', 'processing')
         AND open_batch.reprocess_of IS NOT NULL
+        AND NOT open_batch.is_held
         AND open_batch.created_at < pg_catalog.clock_timestamp() - interval '2 minutes'
         AND NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS run

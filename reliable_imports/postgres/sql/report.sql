@@ -91,6 +91,14 @@ WHERE failure.batch_id = %(batch_id)s
 ORDER BY failure.item_number
 LIMIT %(limit)s
 
+-- name: sensitive_of_type
+-- What any run of the type called so: the processor that is known here may be another version.
+SELECT DISTINCT name.field
+FROM reliable_imports.import_runs AS run
+JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
+CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+WHERE batch.batch_type = %(batch_type)s
+
 -- name: commonest_values
 -- Of the first so many items of a reason, for it may have a million.
 WITH failed AS (

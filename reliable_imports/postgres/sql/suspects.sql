@@ -1,6 +1,6 @@
 -- Items that kill their worker: what is known of them, and who looks for them.
 
--- name: take_turn
+-- name: take_search_lock
 -- Of several workers one looks for a killer: each of them would have to see it kill a child twice.
 SELECT pg_catalog.pg_try_advisory_xact_lock(
     pg_catalog.hashtextextended(
@@ -29,7 +29,7 @@ WHERE batch_id = %(batch_id)s
     AND deaths > 0
 GROUP BY item_number
 
--- name: go_alone
+-- name: note_lone_item
 -- Of no use after a crash of the server, so its disk is not waited for.
 BEGIN;
 SET LOCAL synchronous_commit = off;
@@ -76,8 +76,8 @@ WHERE run.batch_id = %(batch_id)s
         )
     END
 
--- name: put_off
--- Behind the others, with what is known of it.
+-- name: postpone_suspect
+-- Until the others are done, with what is known of it.
 SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
 INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
 SELECT batch_id, 0, item_number, run_id, deaths, how
@@ -95,7 +95,7 @@ SET lone_item = NULL
 WHERE batch_id = %(batch_id)s
     AND lone_item = ANY (%(items)s::bigint[])
 
--- name: trust
+-- name: clear_range
 -- Where the items have been tried: of a batch that was paused meanwhile, they have not.
 DELETE FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
@@ -109,7 +109,7 @@ WHERE batch_id = %(batch_id)s
             AND held.next_item <= %(until)s
     )
 
--- name: trust_retries
+-- name: clear_retries
 -- Those that wait are still suspect, if they are known by name. What dead runs have said of a range ends with it; of
 -- items that are tried again it would never end.
 WITH worked AS (
@@ -138,7 +138,7 @@ WHERE suspect.batch_id = worked.id
             AND suspect.deaths > 0
     )
 
--- name: trust_all
+-- name: clear_all
 DELETE FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
 
@@ -149,7 +149,7 @@ WHERE batch_id = %(batch_id)s
     AND %(item_number)s BETWEEN next_item AND last_item
     AND range_number > 0
 
--- name: announced_range
+-- name: published_range
 SELECT range_number
 FROM reliable_imports.import_runs
 WHERE id = %(run_id)s

@@ -6,6 +6,7 @@ UPDATE reliable_imports.import_batches AS batch
 SET status = 'processing',
     started_at = coalesce(batch.started_at, pg_catalog.clock_timestamp()),
     pause_reason = NULL,
+    is_held = false,
     tolerated_failures = counted.failed,
     tolerated_items = counted.ended
 FROM (
@@ -192,17 +193,17 @@ WHERE retry.batch_id = %(batch_id)s
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
--- name: put_behind
+-- name: postpone_item
 SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
--- name: put_behind_retries
+-- name: postpone_retry
 -- For an item that is tried again already.
 UPDATE reliable_imports.import_retries
 SET not_before = pg_catalog.clock_timestamp()
 WHERE batch_id = %(batch_id)s
     AND item_number = %(item_number)s
 
--- name: announce
+-- name: publish_range
 UPDATE reliable_imports.import_runs
 SET range_number = %(range_number)s,
     heartbeat_at = pg_catalog.clock_timestamp()
@@ -297,6 +298,7 @@ SET status = CASE
     completed_items = counted.completed,
     failed_items = counted.failed,
     skipped_items = counted.skipped,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -308,6 +310,7 @@ FROM (
 ) AS counted
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
+    AND NOT batch.is_canary
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
@@ -368,6 +371,8 @@ FROM (
         AND NOT was.reason = ANY (failure.reasons)
     LEFT JOIN LATERAL pg_catalog.unnest(failure.reasons) AS is_now (reason) ON true
     WHERE item.batch_id = %(batch_id)s
+        -- So that the items of a batch that repeats none are not looked at.
+        AND EXISTS (SELECT FROM reliable_imports.import_repeat_counts AS counts WHERE counts.batch_id = %(batch_id)s)
     GROUP BY was.reason, is_now.reason
     HAVING count(*) = (
         SELECT sum(counts.items)
@@ -408,6 +413,7 @@ RETURNING status
 UPDATE reliable_imports.import_batches
 SET status = 'cancelled',
     pause_reason = NULL,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 WHERE id = %(batch_id)s
     AND status IN ('pending', 'processing', 'paused')

@@ -16,15 +16,13 @@ SELECT
     failed_column, failed_constraint, failed_context, subtransactions
 FROM reliable_imports.apply_writes_v1(
     pg_catalog.string_to_array(%(entries)s, %(separator)s), %(owners)s::integer[], %(return_keys)s::boolean[],
-    %(group_ends)s::integer[], %(settle)s::text, %(room)s
+    %(group_ends)s::integer[], %(check_deferred)s::text, %(room)s
 )
 
 -- name: write_row_by_row
--- Rows of one kind, by statements whose plans are made once for all. They come in groups; where few rows are refused, a
--- group is tried as one statement first. If it is refused, or is not to be tried, its rows go one by one, and neighbours
--- share a subtransaction. When the server refuses one, those before it are undone with it, and written again without a
--- subtransaction, for they were good a moment ago; those behind it share the next one. So rows that are refused cost no
--- subtransaction.
+-- Rows of one kind go one by one, by a statement whose plan is made once for all. Neighbours share a subtransaction. When
+-- the server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
+-- they were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
 -- batch. Subtransactions that have written are counted, and before there are more than there is room for, the block
@@ -33,11 +31,8 @@ FROM reliable_imports.apply_writes_v1(
 DO {tag}
 #variable_conflict use_column  -- a column in ON CONFLICT may have the name of a variable
 DECLARE
-    {groups}
     {cells}
-    sizes              integer[] := ARRAY[{sizes}];
-    tried              integer := 0;
-    first_row          integer;
+    first_row          integer := 1;
     last_row           integer;
     row_number         integer;
     used               integer := 0;
@@ -53,64 +48,47 @@ DECLARE
 BEGIN
     LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
     PERFORM {unaltered};
-    FOR group_number IN 1 .. pg_catalog.cardinality(sizes) LOOP
-        EXIT WHEN used >= {room};
-        IF {tries_groups} THEN
-            BEGIN
-                {insert_group};
-                used := used + 1;
-                tried := tried + sizes[group_number];
-                CONTINUE;
-            EXCEPTION WHEN OTHERS THEN
-                IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
-                    RAISE;
-                END IF;
-            END;
-        END IF;
-        {cut};
-        first_row := 1;
-        WHILE first_row <= sizes[group_number] AND used < {room} LOOP
-            last_row := least(first_row + {together} - 1, sizes[group_number]);
-            row_number := first_row;
-            BEGIN
-                WHILE row_number <= last_row LOOP
-                    {insert};
-                    row_number := row_number + 1;
-                END LOOP;
-                used := used + 1;
-                first_row := row_number;
-                CONTINUE;
-            EXCEPTION WHEN OTHERS THEN
-                GET STACKED DIAGNOSTICS
-                    failed_sqlstate = RETURNED_SQLSTATE,
-                    failed_message = MESSAGE_TEXT,
-                    failed_detail = PG_EXCEPTION_DETAIL,
-                    failed_schema = SCHEMA_NAME,
-                    failed_table = TABLE_NAME,
-                    failed_column = COLUMN_NAME,
-                    failed_constraint = CONSTRAINT_NAME,
-                    failed_context = PG_EXCEPTION_CONTEXT;
-                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
-                    RAISE;
-                END IF;
-            END;
-            refused := refused || pg_catalog.json_build_array(
-                tried + row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
-                failed_column, failed_constraint, failed_context
-            );
-            last_row := row_number;
-            row_number := first_row;
-            WHILE row_number < last_row LOOP
+    WHILE first_row <= {rows} AND used < {room} LOOP
+        last_row := least(first_row + {together} - 1, {rows});
+        row_number := first_row;
+        BEGIN
+            WHILE row_number <= last_row LOOP
                 {insert};
                 row_number := row_number + 1;
             END LOOP;
-            first_row := last_row + 1;
+            used := used + 1;
+            first_row := row_number;
+            CONTINUE;
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS
+                failed_sqlstate = RETURNED_SQLSTATE,
+                failed_message = MESSAGE_TEXT,
+                failed_detail = PG_EXCEPTION_DETAIL,
+                failed_schema = SCHEMA_NAME,
+                failed_table = TABLE_NAME,
+                failed_column = COLUMN_NAME,
+                failed_constraint = CONSTRAINT_NAME,
+                failed_context = PG_EXCEPTION_CONTEXT;
+            IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
+                RAISE;
+            END IF;
+        END;
+        refused := refused || pg_catalog.json_build_array(
+            row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table, failed_column,
+            failed_constraint, failed_context
+        );
+        last_row := row_number;
+        row_number := first_row;
+        WHILE row_number < last_row LOOP
+            {insert};
+            row_number := row_number + 1;
         END LOOP;
-        tried := tried + first_row - 1;
-        EXIT WHEN first_row <= sizes[group_number];
+        first_row := last_row + 1;
     END LOOP;
     PERFORM pg_catalog.set_config(
-        'reliable_imports.told', pg_catalog.json_build_array(tried, used, pg_catalog.array_to_json(refused))::text, true
+        'reliable_imports.told',
+        pg_catalog.json_build_array(first_row - 1, used, pg_catalog.array_to_json(refused))::text,
+        true
     );
 END
 {tag};

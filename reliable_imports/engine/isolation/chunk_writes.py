@@ -1,0 +1,88 @@
+"""What the items of one chunk write: statements of their own under savepoints, and declared writes sent together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
+from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.savepoints import Savepoints
+from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS, ChunkTooLarge, ChunkTransaction
+from reliable_imports.postgres.connect import Connection
+from reliable_imports.writes.plans import Plans
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How the items of a chunk are kept apart.
+
+    Attributes:
+        one_by_one: the chunk has one item, and every error must be pinned on it.
+        is_timed: an item, or each of its statements, has only so much time.
+        check_deferred_sql: checks an item's deferred constraints at once; None in a database without any.
+        tries_columns: few declared writes have been refused of late, so all are tried as columns first.
+    """
+
+    one_by_one: bool
+    is_timed: bool
+    check_deferred_sql: str | None
+    tries_columns: bool
+
+
+class ChunkWrites:
+    """One chunk's transaction, and the two ways to write in it.
+
+    Attributes:
+        plans: what is known of the tables that are written to; more is added.
+    """
+
+    def __init__(self, connection: Connection, plans: Plans, isolation: Isolation) -> None:
+        self.plans = plans
+        self.check_deferred_sql = isolation.check_deferred_sql
+        self.transaction = ChunkTransaction(connection)
+        self.savepoints = Savepoints(
+            self.transaction,
+            one_by_one=isolation.one_by_one,
+            is_timed=isolation.is_timed,
+        )
+        self.declared = DeclaredWrites(
+            self.transaction,
+            plans,
+            check_deferred_sql=isolation.check_deferred_sql,
+            tries_columns=isolation.tries_columns,
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next item might need a subtransaction more than there should be."""
+        return self.transaction.subtransactions >= MAX_SUBTRANSACTIONS and not self.savepoints.is_open
+
+    @property
+    def written_items(self) -> int:
+        """How many items have written something that stands."""
+        own, declared = self.savepoints, self.declared
+        return declared.sent - declared.refused + own.items - own.undone
+
+    def flush_declared(self) -> None:
+        """Send the declared writes of the items before this one.
+
+        Raises:
+            ChunkTooLarge: there is no room for some of them.
+        """
+        if self.declared.are_waiting:
+            self.savepoints.close()
+            if self.declared.flush():
+                raise ChunkTooLarge
+
+    def finish(self) -> list[ItemRecord]:
+        """Send the declared writes, and make sure that the transaction is still the one that was begun.
+
+        `declared.take_errors` tells what the server refused. Returns the items whose writes found no room: they must
+        go into the next chunk.
+        """
+        self.savepoints.close()
+        unsent = self.declared.flush()
+        self.declared.lost = None  # whoever called this is told of them
+        self.transaction.send_for_all()
+        self.transaction.require_open()
+        return unsent

@@ -1,0 +1,163 @@
+"""Items that run statements of their own: each can be undone without its neighbours.
+
+A savepoint travels in one message with the first statement that runs under it. Neighbours share it until one of them
+fails. Then the server goes back to the savepoint, which undoes the neighbours too, and repeats their statements; their
+code does not run again. Only statements that return just a row count can be repeated, because an answer might be
+another one the second time. An item that sends anything else has a savepoint to itself.
+"""
+
+from __future__ import annotations
+
+import time
+
+import psycopg2
+
+from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
+from reliable_imports.postgres.queries import load
+
+_WORK = load("work.sql")
+
+_ITEMS_TOGETHER = 20
+"""That share a savepoint: as many as bring a thousand items into one transaction of fifty savepoints."""
+
+_MAX_REPEATED_BYTES = 256 * 1024
+_MAX_REPEATED_SECONDS = 0.1
+_INTEGRITY = "23"
+
+
+class _Savepoint:
+    """Where the server can go back to, and what the items completed since then have sent."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_sent = False
+        self.completed = 0
+        self.sent: list[tuple[str, int]] = []
+        self._bytes = 0
+        self._began = time.monotonic()
+
+    def take(self, sent: list[tuple[str, int]]) -> None:
+        """Add what an item has sent; it is complete."""
+        self.completed += 1
+        self.sent += sent
+        self._bytes += sum(len(text) for text, _ in sent)
+
+    @property
+    def is_dear(self) -> bool:
+        """Whether it would take long to repeat what was sent."""
+        return self._bytes > _MAX_REPEATED_BYTES or time.monotonic() - self._began > _MAX_REPEATED_SECONDS
+
+
+class Savepoints:
+    """The savepoints of one chunk, of which one at most is open.
+
+    Attributes:
+        items: how many items have ended that ran statements of their own.
+        undone: how many of those were undone.
+    """
+
+    def __init__(self, transaction: ChunkTransaction, *, one_by_one: bool, is_timed: bool) -> None:
+        """
+        Args:
+            one_by_one: send each savepoint alone, so that every error can be pinned on its item.
+            is_timed: an item, or each of its statements, has only so much time.
+        """
+        self.items = 0
+        self.undone = 0
+        self._transaction = transaction
+        self._one_by_one = one_by_one
+        self._is_timed = is_timed
+        self._open: _Savepoint | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._open is not None
+
+    def open(self, item: ItemRecord) -> None:
+        """Put the item's next statement under a savepoint, if it has none yet."""
+        if item.sent is not None:
+            return
+        item.sent = []
+        if self._open is None:
+            self._open = _Savepoint(self._transaction.new_savepoint())
+            self._transaction.subtransactions += 1
+            if self._one_by_one:
+                self._transaction.send_for_all(self._savepoint_text())
+
+    def send(self, item: ItemRecord, text: str) -> None:
+        """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
+
+        Raises:
+            psycopg2.Error: as the server says; also kept in the item's record.
+        """
+        cursor = self._transaction.cursor
+        item.is_in_doubt = True
+        try:
+            cursor.execute(self._transaction.take_pending() + self._savepoint_text() + text)
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            item.error = item.error or error
+            raise
+        assert item.sent is not None
+        item.sent.append((text, max(0, cursor.rowcount)))
+        item.is_in_doubt = False
+
+    def complete(self, item: ItemRecord) -> None:
+        """The item has ended well; from now on it can only be undone together with its neighbours."""
+        assert self._open is not None
+        assert item.sent is not None
+        self.items += 1
+        self._open.take(item.sent)
+        item.sent = None
+        if item.was_answered or self._one_by_one or self._open.completed >= _ITEMS_TOGETHER or self._open.is_dear:
+            self.close()
+
+    def close(self) -> None:
+        """Release the savepoint that is open: what was done under it can no longer be undone apart from the rest."""
+        if self._open is None:
+            return
+        self._transaction.pending = f"RELEASE SAVEPOINT {self._open.name}; "
+        self._open = None
+        if self._one_by_one:
+            self._transaction.send_for_all()
+
+    def undo(self, item: ItemRecord) -> None:
+        """Take back what the item did, and nothing of what its neighbours did.
+
+        Raises:
+            ChunkSpoiled: it wrote, read, and failed; what it has read of its neighbours would not be there again.
+        """
+        if item.sent is None:
+            return
+        assert self._open is not None
+        item.sent = None
+        self.items += 1
+        self.undone += 1
+        if item.was_answered and self._open.sent:
+            raise ChunkSpoiled
+        savepoint, self._open = self._open, None
+        transaction = self._transaction
+        transaction.subtransactions -= 1
+        transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
+        if savepoint.sent:
+            statements, counts = zip(*savepoint.sent, strict=True)
+            repeated = {"statements": list(statements), "counts": list(counts)}
+            transaction.pending += transaction.mogrify(_WORK["repeat_statements"], repeated) + "; "
+        if savepoint.sent or self._one_by_one or self._is_timed or not self._has_begun(item):
+            # At once: the next item's statement must not take the blame for this, nor its time be used up.
+            transaction.send_for_all()
+
+    def _savepoint_text(self) -> str:
+        """SQL that sets the open savepoint, if that was not sent yet."""
+        if self._open is None or self._open.is_sent:
+            return ""
+        self._open.is_sent = True
+        return f"SAVEPOINT {self._open.name}; "
+
+    def _has_begun(self, item: ItemRecord) -> bool:
+        """Whether the message that the item sent last was begun, savepoint included.
+
+        Certain only after the refusal of a row. An error of another kind may have refused the message whole.
+        """
+        return self._transaction.is_open or (item.error is not None and (item.error.pgcode or "")[:2] == _INTEGRITY)

@@ -1,0 +1,133 @@
+"""Makes the chunks of one worker, and remembers what the last ones have taught."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
+from reliable_imports.engine.isolation.item_writes import ItemWrites
+from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.process.observer import Observer
+from reliable_imports.engine.work.chunk import Chunk
+from reliable_imports.engine.work.claims import MAX_ITEMS
+from reliable_imports.engine.work.tolerance import MustPause
+from reliable_imports.engine.work.user_code import UserCode
+from reliable_imports.errors import UnusableTarget
+from reliable_imports.models import Batch
+from reliable_imports.postgres.connect import Connection, discard_session, transaction
+from reliable_imports.processor.context import Setting
+from reliable_imports.processor.facts import facts_of
+from reliable_imports.writes.plans import Plans
+
+_MAX_REMEMBERED = 100_000
+
+_FEW_REFUSALS = 0.0016
+"""Of all declared writes: with more, most chunks hold one, and trying them as one statement first is in vain."""
+
+_WEIGHT = 0.3
+"""Of the last chunk, against those before it."""
+
+
+class Pace:
+    """How the next chunk is made, by what became of the last ones."""
+
+    def __init__(self) -> None:
+        self._refused = 0.0
+        self._is_mixed = False
+
+    def committed(self, writes: ChunkWrites) -> None:
+        """Take note of a chunk that was committed."""
+        declared, own = writes.declared, writes.savepoints
+        if declared.sent:
+            self._refused += _WEIGHT * (declared.refused / declared.sent - self._refused)
+        self._is_mixed = bool(own.items and declared.sent)
+
+    @property
+    def chunk_limit(self) -> int:
+        """How many items a chunk may have. Where both kinds of writes meet, each item may need a subtransaction."""
+        return MAX_SUBTRANSACTIONS if self._is_mixed else MAX_ITEMS
+
+    @property
+    def tries_columns(self) -> bool:
+        return self._refused < _FEW_REFUSALS
+
+
+class Chunks:
+    """The chunks of one worker.
+
+    Attributes:
+        pace: how the next chunk is made.
+    """
+
+    def __init__(
+        self, code: UserCode, batch: Batch, run_id: int, observer: Observer, *, check_deferred_sql: str | None
+    ) -> None:
+        """
+        Args:
+            check_deferred_sql: checks deferred constraints at once; None in a database without any.
+        """
+        self.pace = Pace()
+        self._code = code
+        self._batch = batch
+        self._observer = observer
+        self._check_deferred_sql = check_deferred_sql
+        self._lookup_cache: dict[tuple[Any, ...], Any] = {}
+        self._setting = Setting(
+            batch.id,
+            batch.batch_type,
+            run_id,
+            self._lookup_cache,
+            threading.get_ident(),
+            os.getpid(),
+            facts_of(type(code.processor)).sensitive_names(),
+        )
+        self._plans = Plans()
+
+    def new(self, connection: Connection, *, one_by_one: bool) -> Chunk:
+        """A chunk for the transaction that was begun on the connection."""
+        writes = self._writes(connection, one_by_one=one_by_one)
+        return Chunk(self._code, self._batch, self._setting, writes, self._observer)
+
+    def check_targets(self, connection: Connection) -> None:
+        """Look at the tables that the processor says it writes to.
+
+        Raises:
+            MustPause: one of them cannot be written to, so no item could be imported.
+        """
+        processor = self._code.processor
+        requests = facts_of(type(processor)).write_requests()
+        if not requests:
+            return
+        with transaction(connection):
+            item = ItemWrites(chunk=self._writes(connection, one_by_one=True))
+            for request in requests:
+                try:
+                    item.plan(request)
+                except UnusableTarget as error:
+                    raise MustPause(f"{type(processor).__qualname__} cannot write: {error}") from None
+
+    def committed(self, chunk: Chunk, connection: Connection) -> None:
+        """Learn from a chunk, and leave nothing of it behind in the session."""
+        self.pace.committed(chunk.writes)
+        if chunk.changed_session:
+            discard_session(connection)
+            self._plans.forget()
+        if len(self._lookup_cache) > _MAX_REMEMBERED:
+            self._lookup_cache.clear()
+
+    def forget(self) -> None:
+        """What undone items had looked up, and what was read of tables, may never have existed."""
+        self._lookup_cache.clear()
+        self._plans.forget()
+
+    def _writes(self, connection: Connection, *, one_by_one: bool) -> ChunkWrites:
+        processor = self._code.processor
+        isolation = Isolation(
+            one_by_one=one_by_one,
+            is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
+            check_deferred_sql=self._check_deferred_sql,
+            tries_columns=self.pace.tries_columns,
+        )
+        return ChunkWrites(connection, self._plans, isolation)
