@@ -81,13 +81,17 @@ class UnknownBatch(ConfigurationError):
 
 
 class UnknownReason(ConfigurationError):
-    def __init__(self, reason: str, batch_id: int) -> None:
+    def __init__(self, reason: str, batch_id: int | None = None, batch_type: str | None = None) -> None:
         self.reason = reason
         self.batch_id = batch_id
-        super().__init__(
-            f"no item of batch {batch_id} failed for reason {reason!r}; "
-            f"`reliable-imports failures {batch_id}` lists the reasons"
-        )
+        self.batch_type = batch_type
+        if batch_id is not None:
+            about, command = f" of batch {batch_id}", f"failures {batch_id}"
+        elif batch_type is not None:
+            about, command = f" of batch type {batch_type!r}", f"failures --as {batch_type}"
+        else:
+            about, command = "", "failures"
+        super().__init__(f"no item{about} failed for reason {reason!r}; `reliable-imports {command}` lists the reasons")
 
 
 class AmbiguousReason(ConfigurationError):

@@ -189,6 +189,22 @@ class Stage(Word):
     WRITE = "write"
 
 
+class ReasonState(Word):
+    """Where a cause of failures is now. Computed, never stored.
+
+    Attributes:
+        OPEN: something that failed for it is outstanding, or is being repeated.
+        BACK: likewise, after all that had failed for it was repaired, and under code that had not failed before.
+        IGNORED: likewise, and a person has said to leave it.
+        CLOSED: nothing is outstanding.
+    """
+
+    OPEN = "open"
+    BACK = "back"
+    IGNORED = "ignored"
+    CLOSED = "closed"
+
+
 class Runner(Word):
     """Who executes a run."""
 

@@ -76,6 +76,9 @@ def erase(
         for name in ("erase_items", "erase_attempts", "erase_row_keys", "erase_logs"):
             cursor.execute(_ERASE[name], parameters)
         texts = _erase_texts(cursor, parameters, {part.value.strip() for part in key.parts}, held)
+        cursor.execute(_ERASE["uncount"], {"batches": parameters["lineage"]})
+        for batch_id in parameters["lineage"]:
+            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
         for batch_id, count in _by_batch(to_erase).items():
             cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": count})
             numbers = [each.item_number for each in to_erase if each.batch_id == batch_id]
@@ -272,6 +275,7 @@ class _Texts:
         "delivery_texts": "set_delivery_texts",
         "run_texts": "set_run_texts",
         "reason_texts": "set_reason_texts",
+        "note_texts": "set_note_texts",
         "suspect_texts": "set_suspect_texts",
         "other_log_texts": "erase_log_lines",
         "other_attempt_texts": "erase_attempt_texts",

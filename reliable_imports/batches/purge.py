@@ -93,6 +93,7 @@ def _purge_batch(
             "requested_by": request.requested_by,
         }
         with transaction(connection) as cursor:
+            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
             cursor.execute(
                 _WORK["insert_log"],
                 {
@@ -130,6 +131,7 @@ def _in_slices(
                 parameters = {"batches": [batch_id] * len(unwanted), "items": unwanted, "keep_row_keys": True}
                 cursor.execute(_ERASE["erase_items"], parameters)
                 cursor.execute(_ERASE["erase_attempts"], parameters)
+                cursor.execute(_ERASE["uncount"], {"batches": [batch_id]})
                 cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": len(unwanted)})
         after = page[-1][0]
         purged += len(unwanted)
