@@ -113,7 +113,7 @@ def stage_reprocess(
 
 def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
     wanted = sample if sample is not None and sample < total else None
-    cursor.execute(_TRYING["items"], {"batch_id": batch_id, "total": total, "sample": wanted})
+    cursor.execute(_TRYING["sample_items"], {"batch_id": batch_id, "total": total, "sample": wanted})
     items = []
     for row in cursor.fetchall():
         *columns, repeats_batch, repeats_item, failed_before = row

@@ -1,6 +1,6 @@
 -- What a try works on: a batch that is never committed, or one that is there.
 
--- name: items
+-- name: sample_items
 -- A batch's items as a claim reads them, or a sample that lies evenly over all of them; and what each repeats.
 SELECT
     item.item_number,
