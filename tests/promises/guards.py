@@ -204,8 +204,8 @@ GUARDS = (
     Guard(
         6,
         "constraint import_attempts_failure_explained",
-        "(outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)",
-        "true",
+        "(outcome = 'failed') = (\n            reason IS NOT NULL AND reasons IS NOT NULL AND faults IS",
+        "true OR (\n            reason IS NOT NULL AND reasons IS NOT NULL AND faults IS",
         "tests/promises/test_tables.py::test_an_outcome_that_is_no_completion_says_why",
     ),
     Guard(
