@@ -242,7 +242,10 @@ class TestNarrowing:
         with pytest.raises(UnknownReason):
             manager.create_reprocess_batch(batch_id, ReprocessRequest(reasons=[""]))
         sql("ALTER TABLE reliable_imports.import_attempts DISABLE TRIGGER USER")
-        sql("UPDATE reliable_imports.import_attempts SET reason = 'abc' || item_number WHERE outcome = 'failed'")
+        sql(
+            "UPDATE reliable_imports.import_attempts SET reason = 'abc' || item_number, "
+            "reasons = ARRAY['abc' || item_number] WHERE outcome = 'failed'"
+        )
         with pytest.raises(AmbiguousReason, match="abc1, abc2"):
             manager.create_reprocess_batch(batch_id, ReprocessRequest(reasons=["abc"]))
 
