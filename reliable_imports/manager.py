@@ -6,11 +6,12 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from reliable_imports.batches import control, read, verify
+from reliable_imports.batches import control, failures, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError, UnknownReason
@@ -24,6 +25,8 @@ from reliable_imports.models import (
     ItemRecord,
     LogEntry,
     OutstandingReason,
+    ReasonDetails,
+    ReasonSummary,
     RunRecord,
 )
 from reliable_imports.postgres import schema
@@ -621,6 +624,71 @@ class BatchManager:
         with self._connection() as connection:
             return read.failure_reasons(connection, batch_id)
 
+    # Failures, over all batches
+
+    def failures(
+        self, batch_id: int | None = None, *, batch_type: str | None = None, with_closed: bool = False
+    ) -> list[ReasonSummary]:
+        """The causes for which items failed and wait, those with the most outstanding failures first.
+
+        Args:
+            batch_id: only those of one batch; what is outstanding is then counted over its lineage.
+            batch_type: only those of this type's batches.
+            with_closed: also those of which nothing is outstanding.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+            ConfigurationError: both a batch and a type are given.
+        """
+        with self._connection() as connection:
+            return failures.list_reasons(connection, failures.Scope(batch_id, batch_type), with_closed=with_closed)
+
+    def failure(
+        self, reason: str, *, batch_id: int | None = None, batch_type: str | None = None, samples: int = 20
+    ) -> ReasonDetails:
+        """All that is known of one cause: samples, days, batches, what people did about it.
+
+        Args:
+            reason: its id, or the beginning of it.
+            samples: at most so many items.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+        """
+        with self._connection() as connection:
+            return failures.get_details(connection, reason, failures.Scope(batch_id, batch_type), samples=samples)
+
+    def note_failure(self, reason: str, text: str, *, by: str | None = None) -> str:
+        """Keep what a person has to say of a cause; returns its whole id.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *text* is empty, or cannot be kept.
+        """
+        with self._connection() as connection:
+            return failures.note(connection, reason, text, by)
+
+    def ignore_failure(self, reason: str, why: str, *, until: datetime | None = None, by: str | None = None) -> str:
+        """Leave a cause: no check is yellow for it, and sensors leave what failed for nothing else.
+
+        It is told again when it surges: when more than twice as many items fail for it on one day (UTC) as on any day
+        before, ten at least. Returns its whole id.
+
+        Args:
+            until: when this ends by itself; a time without a zone is local.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *why* is empty, or *until* is over.
+        """
+        with self._connection() as connection:
+            return failures.ignore(connection, reason, why, until, by)
+
+    def end_ignoring_failure(self, reason: str, *, by: str | None = None) -> str:
+        """Take `ignore_failure` back; returns the cause's whole id. Raises UnknownReason, AmbiguousReason."""
+        with self._connection() as connection:
+            return failures.end_ignore(connection, reason, by)
+
     def list_items(
         self,
         batch_id: int,
@@ -639,6 +707,11 @@ class BatchManager:
         """Failed items of the batch's whole lineage that no later item repeats. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.count_outstanding(connection, batch_id)
+
+    def count_ignored(self, batch_id: int) -> int:
+        """Those of `count_outstanding` whose causes people have all said to ignore. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.count_ignored(connection, batch_id)
 
     def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
         """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.

@@ -110,7 +110,7 @@ MOVES_OF_A_RANGE = (
     ),
     Move("held", "done", "record_chunk_v1", "The worker, with the outcomes of the last chunk.", "It is open again."),
     Move(
-        "open", "done", "put_behind_v1", "The worker whose item, the last one of the range, waits for the others.",
+        "open", "done", "postpone_item_v1", "The worker whose item, the last one of the range, waits for the others.",
         "It stays open, and the item is tried in its turn.",
     ),
     Move(
@@ -122,7 +122,7 @@ MOVES_OF_A_RANGE = (
 MOVES_OF_A_SUSPECT = (
     Move(
         None, "suspect", "suspect", "The parent or the worker that has seen a process die in the range.",
-        "The announcement of the dead run makes the range suspect all the same.",
+        "What the dead run has published makes the range suspect all the same.",
     ),
     Move(
         "suspect", None, "clear_range", "The worker that has tried all items of the range.",
@@ -187,6 +187,22 @@ class Stage(Word):
     PREPARE = "prepare"
     PROCESS = "process"
     WRITE = "write"
+
+
+class ReasonState(Word):
+    """Where a cause of failures is now. Computed, never stored.
+
+    Attributes:
+        OPEN: something that failed for it is outstanding, or is being repeated.
+        BACK: likewise, after all that had failed for it was repaired, and under code that had not failed before.
+        IGNORED: likewise, and a person has said to leave it.
+        CLOSED: nothing is outstanding.
+    """
+
+    OPEN = "open"
+    BACK = "back"
+    IGNORED = "ignored"
+    CLOSED = "closed"
 
 
 class Runner(Word):

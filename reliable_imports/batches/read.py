@@ -118,6 +118,11 @@ def count_outstanding(connection: Connection, batch_id: int) -> int:
     return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["count"])
 
 
+def count_ignored(connection: Connection, batch_id: int) -> int:
+    get_batch(connection, batch_id)
+    return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["ignored"])
+
+
 def list_logs(
     connection: Connection, batch_id: int, *, item_number: int | None, levels: Sequence[str] | None, limit: int
 ) -> list[LogEntry]:

@@ -174,7 +174,7 @@ def batch_number(text: str) -> int:
 
 
 def batch_or_type(command: F) -> F:
-    """`BATCH` and `--as TYPE`, of which `require_one_of_both` wants one."""
+    """`BATCH` and `--as TYPE`; `require_one_of_both` wants one of them."""
     option = click.option("--as", "batch_type", metavar="TYPE", help="Instead of BATCH: all batches of this type.")
     return click.argument("batch_id", metavar="[BATCH]", type=batch_number, required=False)(option(command))
 

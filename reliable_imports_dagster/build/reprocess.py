@@ -174,7 +174,7 @@ class _Reprocess:
                 summaries.append(told.summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
-            except Exception:  # such as a processor's set-up: one line must not keep the others waiting
+            except Exception:  # such as a processor's set-up: one lineage must not keep the others waiting
                 if len(lineages) == 1:
                     raise
                 context.log.exception(f"the lineage of batch {lineage} could not be worked")
@@ -265,7 +265,7 @@ def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegi
 def _take(
     context: dg.OpExecutionContext, manager: BatchManager, lineage: int, batch_type: str | None, config: ReprocessConfig
 ) -> int | None:
-    """The reprocess batch to work for one line; None if nothing of it is outstanding."""
+    """The reprocess batch to work for one lineage; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
         return manager.create_reprocess_batch(lineage, config.request(batch_type, idempotency_key=f"{key}:{lineage}"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from reliable_imports import BatchManager
-from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.names import legal_name
 from reliable_imports_dagster.run.step import run_of
 
 BATCH_ID = "reliable_imports/batch_id"
@@ -43,7 +43,7 @@ _MAX_KEY = 63  # of Dagster's, after the slash
 def batch_id_tag(batch_type: str) -> str:
     """The key of the batch of one type that the run works, or the last of that type."""
     prefix = f"{BATCH_ID}."
-    return f"{prefix}{asset_op_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
+    return f"{prefix}{legal_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
 
 
 def tags_at_start(context: dg.OpExecutionContext) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run import tags
 
 MAX_IDLE_RUNS = 5
-"""Runs in a row for one line that ended before they came to its items; then a person has to look."""
+"""Runs in a row for one lineage that ended before they came to its items; then a person has to look."""
 
 _ZOMBIE_AFTER = timedelta(minutes=10)
 _ASKED_AT_ONCE = 50
@@ -213,7 +213,7 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
     return record.dagster_run.run_id not in activity.live_runs
 
 
-# Lines whose failures are run again
+# Lineages whose failures are run again
 
 
 CANARY = 5

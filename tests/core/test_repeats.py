@@ -132,6 +132,12 @@ class TestSettling:
         delivered(manager, rejected(1))
         assert manager.count_outstanding(failed) == 1
 
+    def test_an_earlier_delivery_that_ends_later_settles_nothing(self, manager: BatchManager) -> None:
+        earlier = manager.create_batch("notes", [good(1)])
+        failed = delivered(manager, bad(1))
+        manager.process_batch(earlier)
+        assert manager.count_outstanding(failed) == 1
+
     def test_an_item_without_its_key_settles_nothing(self, manager: BatchManager) -> None:
         failed = delivered(manager, {"text": "bad"}, {"id": None, "text": "bad"})
         delivered(manager, {"id": 5, "text": "ok"})

@@ -99,7 +99,7 @@ def test_runs_end_as_the_table_says(manager: BatchManager, sql: Sql) -> None:
     batch_id = batch_in(manager, sql, BatchStatus.PENDING)
     parameters = {
         "batch_id": batch_id, "runner": "dagster", "dagster_run_id": "a run", "code_version": None, "host": "here",
-        "process_id": 1, "error": None,
+        "sensitive": [], "process_id": 1, "error": None,
     }  # fmt: skip
     for move in MOVES_OF_A_RUN:
         if move.start is None or move.query is None:

@@ -43,7 +43,7 @@ def test_the_failures_of_a_batch_are_run_again(
         "batch_id": str(new_batch_id),
         "batch_id.notes": str(new_batch_id),
         "batch_type": "notes",
-        "line": str(batch_id),
+        "lineage": str(batch_id),
         "mode": "reprocess",
         "outcome": "completed",
     }
@@ -188,7 +188,7 @@ def test_one_line_that_cannot_be_worked_does_not_keep_the_others_waiting(
 
     result = launch("reprocess_failed_items")
 
-    assert problem(result).startswith(f"could not work the lines of these batches: {first};")
+    assert problem(result).startswith(f"could not work the lineages of these batches: {first};")
     assert _batches(query)[2:] == [(second, "completed", 2)]
 
 

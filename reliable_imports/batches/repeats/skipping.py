@@ -11,6 +11,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Runner
 
 _REPROCESS = load("reprocess.sql")
+_WORK = load("work.sql")
 
 
 def skip_repeats(cursor: Any, batch_id: int, runner: Runner, skip: str, parameters: Mapping[str, Any]) -> None:
@@ -33,3 +34,4 @@ def skip_repeats(cursor: Any, batch_id: int, runner: Runner, skip: str, paramete
     cursor.execute(_REPROCESS[skip], {**parameters, "batch_id": batch_id, "run_id": run_id})
     cursor.execute(_REPROCESS["skip_ranges"], {"batch_id": batch_id})
     cursor.execute(_REPROCESS["skip_batch"], {"batch_id": batch_id})
+    cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
@@ -211,28 +211,21 @@ def _failure_record(
 
 
 def log_json(attempt: Attempt) -> Iterator[str]:
-    """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
+    """The rows of import_logs for one item, as JSON texts: what was said of it, and that it waits for another try.
+
+    That it failed or was skipped, and why, is in its attempt.
+    """
     lines = [_line_json(line.level, line.message, line.details) for line in attempt.logs]
     failure, retry = attempt.failure, attempt.retry
-    if failure is not None and retry is None:
-        lines.append(_failure_json(failure.title, failure.reason, failure.stage))
-    elif failure is not None and retry is not None:
+    if failure is not None and retry is not None:
         details: dict[str, Any] = {"reason": failure.reason, "stage": failure.stage.value}
         if retry.waits_for_others:
             lines.append(_line_json("info", f"waits for other items: {failure.title}", details))
         else:
             details["pause_seconds"] = round(retry.pause.total_seconds(), 3)
             lines.append(_line_json("warning", f"tried again: {failure.title}", details))
-    elif attempt.skip_reason is not None:
-        lines.append(_line_json("info", f"skipped: {attempt.skip_reason}", {}))
     for line in lines:
         yield f'{{"item_number":{attempt.stored.item_number},{line}'
-
-
-@lru_cache(maxsize=256)
-def _failure_json(title: str, reason: str, stage: Stage) -> str:
-    """Remembered, for thousands of items fail in one way."""
-    return _line_json("error", title, {"reason": reason, "stage": stage.value})
 
 
 def _line_json(level: str, message: str, details: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ ORDER BY item_number
 LIMIT %(limit)s
 
 -- name: outstanding
-SELECT count(*)
+SELECT count(*), count(*) FILTER (WHERE is_ignored) AS ignored
 FROM reliable_imports.outstanding_failures
 WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
 

@@ -24,9 +24,10 @@ RETURNING id
 SELECT wanted.prefix, pg_catalog.array_agg(DISTINCT failed_for.reason) FILTER (WHERE failed_for.reason IS NOT NULL)
 FROM pg_catalog.unnest(%(prefixes)s::text[]) AS wanted (prefix)
 LEFT JOIN (
-    SELECT DISTINCT failure.reason
+    SELECT DISTINCT cause.reason
     FROM reliable_imports.import_batches AS batch
     JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
+    CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
     WHERE batch.first_batch_id = %(first_batch_id)s
         AND failure.is_final
         AND failure.outcome = 'failed'
@@ -163,7 +164,9 @@ FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
-    AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
+    AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
+    -- What people ignore is repeated when people ask for it.
+    AND (%(which)s IN ('outstanding', 'failed') OR %(reasons)s::text[] IS NOT NULL OR NOT outstanding.is_ignored)
     AND CASE %(which)s
         WHEN 'outstanding' THEN true
         WHEN 'failed' THEN outstanding.reason IS NOT NULL
@@ -190,7 +193,7 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
                 AND run.code_version IS DISTINCT FROM %(changed_from)s
         )
     )
-    AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
+    AND (outstanding.reasons IS NULL OR NOT outstanding.reasons && %(exclude_reasons)s::text[])
 
 -- name: ended_items
 -- The latest repeat of every item of the lineage that has an end: completed and skipped ones too.
@@ -233,7 +236,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND repeated.item_number = item.repeats_item_number
             AND repeated.is_final
         WHERE item.batch_id = open_batch.id
-            AND (%(reasons)s::text[] IS NULL OR repeated.reason = ANY (%(reasons)s::text[]))
+            AND (%(reasons)s::text[] IS NULL OR repeated.reasons && %(reasons)s::text[])
             AND CASE %(which)s
                 WHEN 'retryable' THEN repeated.retryable
                 WHEN 'permanent' THEN repeated.retry_after IS NULL
