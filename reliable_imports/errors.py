@@ -5,6 +5,7 @@
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
     │   ├── UnknownReason
+    │   ├── AmbiguousReason
     │   ├── BatchFinished
     │   ├── ItemsInUse
     │   ├── InvalidParams
@@ -23,6 +24,7 @@
     │   ├── SchemaTooNew
     │   ├── RunInterrupted
     │   ├── SetupFailed
+    │   ├── TryEnded
     │   └── EmbeddedServerError
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
@@ -79,13 +81,24 @@ class UnknownBatch(ConfigurationError):
 
 
 class UnknownReason(ConfigurationError):
-    def __init__(self, reason: str, batch_id: int) -> None:
+    def __init__(self, reason: str, batch_id: int | None = None, batch_type: str | None = None) -> None:
         self.reason = reason
         self.batch_id = batch_id
-        super().__init__(
-            f"no item of batch {batch_id} failed for reason {reason!r}; "
-            f"`reliable-imports failures {batch_id}` lists the reasons"
-        )
+        self.batch_type = batch_type
+        if batch_id is not None:
+            about, command = f" of batch {batch_id}", f"failures {batch_id}"
+        elif batch_type is not None:
+            about, command = f" of batch type {batch_type!r}", f"failures --as {batch_type}"
+        else:
+            about, command = "", "failures"
+        super().__init__(f"no item{about} failed for reason {reason!r}; `reliable-imports {command}` lists the reasons")
+
+
+class AmbiguousReason(ConfigurationError):
+    def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
+        self.prefix = prefix
+        self.reasons = list(reasons)
+        super().__init__(f"{prefix!r} begins several reasons: {', '.join(reasons)}; give more of the one that is meant")
 
 
 class BatchFinished(ConfigurationError):
@@ -294,6 +307,14 @@ class SetupFailed(DatabaseError):
         )
 
 
+class TryEnded(DatabaseError):
+    """A try could not go on."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the try has ended early, and nothing of it was kept: {cause}")
+
+
 class EmbeddedServerError(DatabaseError):
     """The embedded PostgreSQL cannot be installed, started or reached."""
 
@@ -318,11 +339,20 @@ class InvalidRow(ItemError):
     def __init__(self, problems: Mapping[str, str], kinds: Mapping[str, str]) -> None:
         self.problems = dict(problems)
         self.kinds = dict(kinds)
+        self.faults: tuple[Any, ...] = ()  # with what a model says besides, which is not for the message
         super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems.items()))
 
 
 class ContextMisuse(ItemError):
-    """The processor used its ImportContext for what would endanger other items, such as COMMIT."""
+    """The processor used its ImportContext for what would endanger other items, such as COMMIT.
+
+    Attributes:
+        about: the table and column that it is about, if it is about one.
+    """
+
+    def __init__(self, message: str, *, about: str | None = None) -> None:
+        self.about = about
+        super().__init__(message)
 
 
 class UnusableTarget(ItemError):

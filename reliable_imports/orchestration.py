@@ -14,12 +14,14 @@ from typing import Any
 from psycopg2.extras import Json
 
 from reliable_imports.batches import deliveries, read
+from reliable_imports.items.redaction import MASKED
 from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
 from reliable_imports.processor.facts import facts_of
 
 __all__ = [
+    "MASKED",
     "DueLineage",
     "FailingLineage",
     "FailuresPage",

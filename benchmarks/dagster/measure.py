@@ -211,9 +211,12 @@ def make_missing(dsn: str) -> None:
             cursor.execute(
                 """
                 INSERT INTO reliable_imports.import_failure_reasons (
-                    fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, title
+                    fingerprint, version, batch_type, stage, error_type, sqlstate, constraint_name, rule, title
                 )
-                VALUES ('a-reason', 'nothing', 'write', 'ForeignKeyViolation', '23503', 'children_parent_fkey', 'no')
+                VALUES (
+                    'a-reason', 1, 'nothing', 'write', 'ForeignKeyViolation', '23503', 'children_parent_fkey',
+                    'children_parent_fkey', 'no'
+                )
                 """
             )
             cursor.execute("SET session_replication_role = replica")  # attempts are not to be changed

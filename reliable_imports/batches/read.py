@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from reliable_imports.errors import UnknownBatch
+from reliable_imports.items.redaction import shown_text
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -15,7 +16,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.postgres.connect import Connection, rows, transaction
+from reliable_imports.postgres.connect import Connection, one_row, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 
@@ -25,10 +26,17 @@ T = TypeVar("T")
 
 
 def get_batch(connection: Connection, batch_id: int) -> Batch:
-    found = _select(connection, "batch", {"batch_id": batch_id})
-    if not found:
+    with transaction(connection) as cursor:
+        return read_batch(cursor, batch_id)
+
+
+def read_batch(cursor: Any, batch_id: int) -> Batch:
+    """The same within a transaction that is under way."""
+    cursor.execute(_READING["batch"], {"batch_id": batch_id})
+    row = one_row(cursor)
+    if row is None:
         raise UnknownBatch(batch_id)
-    return _build(Batch, found[0], status=BatchStatus)
+    return _build(Batch, row, status=BatchStatus)
 
 
 def list_summaries(
@@ -54,19 +62,34 @@ def get_summary(connection: Connection, batch_id: int) -> BatchSummary:
 def failure_reasons(connection: Connection, batch_id: int) -> list[FailureReason]:
     get_batch(connection, batch_id)
     found = _select(connection, "failure_reasons", {"batch_id": batch_id})
-    return [_build(FailureReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+    sensitive = sensitive_fields(connection, batch_id)
+    return [_build(FailureReason, _with_sample(row, sensitive), stage=Stage) for row in found]
 
 
 def outstanding_reasons(connection: Connection, batch_id: int) -> list[OutstandingReason]:
     get_batch(connection, batch_id)
     found = _select(connection, "outstanding_reasons", {"batch_id": batch_id})
-    return [_build(OutstandingReason, _with_text(row, "sample_source"), stage=Stage) for row in found]
+    sensitive = sensitive_fields(connection, batch_id)
+    return [_build(OutstandingReason, _with_sample(row, sensitive), stage=Stage) for row in found]
+
+
+def sensitive_fields(connection: Connection, batch_id: int) -> frozenset[str]:
+    return frozenset(row["field"] for row in _select(connection, "sensitive_fields", {"batch_id": batch_id}))
 
 
 def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
     get_batch(connection, batch_id)
     found = _select(connection, "repeated_items", {"batch_id": batch_id})
     return {row["repeats_batch_id"]: row["count"] for row in found}
+
+
+def open_lineages(connection: Connection, batch_type: str) -> list[int]:
+    return [row["first_batch_id"] for row in _select(connection, "open_lineages", {"batch_type": batch_type})]
+
+
+def held_batches(connection: Connection, batch_id: int) -> list[int]:
+    get_batch(connection, batch_id)
+    return [row["id"] for row in _select(connection, "held_batches", {"batch_id": batch_id})]
 
 
 def list_items(
@@ -93,6 +116,11 @@ def list_items(
 def count_outstanding(connection: Connection, batch_id: int) -> int:
     get_batch(connection, batch_id)
     return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["count"])
+
+
+def count_ignored(connection: Connection, batch_id: int) -> int:
+    get_batch(connection, batch_id)
+    return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["ignored"])
 
 
 def list_logs(
@@ -124,6 +152,12 @@ def _select(connection: Connection, query: str, parameters: dict[str, Any]) -> l
     with transaction(connection) as cursor:
         cursor.execute(_READING[query], parameters)
         return rows(cursor)
+
+
+def _with_sample(row: dict[str, Any], sensitive: frozenset[str]) -> dict[str, Any]:
+    """A row with its sample item as it may be shown."""
+    named = _with_text(row, "sample_source")
+    return {**named, "sample_source_data": shown_text(named["sample_source_data"], sensitive)}
 
 
 def _with_text(row: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.schema import ADVISORY_LOCK
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Runner
 
 _SUSPECTS = load("suspects.sql")
@@ -76,12 +77,13 @@ def _start(connection: Connection, batch: Batch, processor: BaseProcessor, ident
                 "runner": identity.runner.value,
                 "dagster_run_id": identity.dagster_run_id,
                 "code_version": code_version(type(processor)),
+                "sensitive": sorted(facts_of(type(processor)).sensitive_names()),
                 "host": socket.gethostname(),
                 "process_id": os.getpid(),
             },
         )
         run_id, mode = cursor.fetchone()
-        check_deferred_sql = _check_deferred_sql(cursor)
+        check_deferred_sql = find_check_deferred_sql(cursor)
         has_killers = False
         if batch.reprocess_of is not None:
             cursor.execute(_SUSPECTS["repeats_killers"], {"batch_id": batch.id})
@@ -106,7 +108,7 @@ def _set_up(connection: Connection, path: Path, batch_id: int) -> None:
     discard_session(connection)
 
 
-def _check_deferred_sql(cursor: Any) -> str | None:
+def find_check_deferred_sql(cursor: Any) -> str | None:
     """SQL that checks deferred constraints now and defers them again; None in a database without such constraints.
 
     The constraints are not named, because a role may lack rights on some, and they come and go. So those that can wait

@@ -25,6 +25,7 @@ from reliable_imports.engine.work.doubts import Doubts
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.worker import Ending, Worker
 from reliable_imports.errors import RunInterrupted
+from reliable_imports.items.code_places import team_code
 from reliable_imports.log import logger
 from reliable_imports.models import Batch, BatchSummary
 from reliable_imports.postgres.connect import roll_back, transaction
@@ -97,7 +98,7 @@ class Run:
             batch=batch,
             processor=processor,
             audit_log=begun.audit_log,
-            doubts=Doubts(batch.batch_type),
+            doubts=Doubts(batch.batch_type, team_code(type(processor))),
             check_deferred_sql=begun.check_deferred_sql,
         )
         self._worker = make_worker(connection.current, stop, self._progress)

@@ -7,6 +7,7 @@ other messages, such as those of a trigger or of a processor, every word may be 
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Collection, Iterator
 from decimal import Decimal
@@ -84,6 +85,7 @@ permission denied for view <word>
 permission denied for function <word>
 canceling statement due to statement timeout
 deadlock detected
+can't adapt type '@'
 invalid literal for int() with base <word>: '*'
 could not convert string to float: '*'
 Invalid isoformat string: '*'
@@ -141,16 +143,46 @@ def _fill(message: str, known: re.Match[str], fields: dict[str, str], names: Col
     return message
 
 
+def is_known(message: str) -> bool:
+    """Whether PostgreSQL or Python has written the message from a template of its own."""
+    return _known(message) is not None
+
+
+def masked(message: str, source_data: object, code: str = "") -> str:
+    """As `without_values`; of a message without a template, what is quoted and what has digits is left out too.
+
+    Args:
+        code: whose names stay, as those of types do.
+    """
+    text = without_values(message, source_data)
+    if is_known(message):
+        return text
+    return _MAY_BE_VALUE.sub(lambda found: found[0] if _is_name(found[0][1:-1], code) else "…", text)
+
+
+_MAY_BE_VALUE = re.compile(r"\"[^\"]*\"|'[^']*'|(?<![\w{])\w*\d\w*(?![\w}])")
+_TYPES = frozenset({"NoneType", *(name for name, value in vars(builtins).items() if isinstance(value, type))})
+
+
+def _is_name(text: str, code: str) -> bool:
+    return text in _TYPES or (text.isidentifier() and re.search(rf"\b{text}\b", code) is not None)
+
+
 # Thousands of items fail with one message.
 @lru_cache(maxsize=256)
 def _known(message: str) -> re.Match[str] | None:
     return next((found for pattern in _KNOWN if (found := pattern.fullmatch(message))), None)
 
 
+def _is_plain_name(name: str) -> bool:
+    return name.isidentifier() and name == name.lower()
+
+
 def _values(data: object, field: str, depth: int = 0) -> Iterator[tuple[str, str]]:
     """Every text and number in *data*, as JSON is parsed, with the name of the field that it stands in."""
     if isinstance(data, dict):
-        inner = [(value, str(name)) for name, value in data.items()]
+        # A name within another value may be a person's, as the keys of a mapping are.
+        inner = [(value, name if depth == 0 or _is_plain_name(name) else field) for name, value in data.items()]
     else:
         inner = [(value, field) for value in data] if isinstance(data, list) else [(data, field)]
     for value, name in inner:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
 from reliable_imports.errors import InvalidRow
@@ -147,16 +147,130 @@ def is_refusal_of_pydantic(error: BaseException) -> bool:
     return core is not None and isinstance(error, core.ValidationError)
 
 
-def invalid_row(error: Any) -> InvalidRow:
-    """A ValidationError in words that hold no value of the item."""
+def invalid_row(error: Any, core_schema: Mapping[str, Any] | None = None) -> InvalidRow:
+    """A ValidationError in words that hold no value of the item.
+
+    Args:
+        core_schema: of the model, which says what of a path are its fields and what are keys of the item.
+    """
     problems: dict[str, str] = {}
     kinds: dict[str, str] = {}
-    for entry in error.errors(include_url=False, include_context=False):
-        # Positions within lists differ from item to item, so the group is named without them.
-        field = ".".join(str(part) for part in entry["loc"]) or "row"
-        problems.setdefault(field, _problem(entry, field))
-        kinds.setdefault(".".join(part for part in entry["loc"] if isinstance(part, str)) or "row", entry["type"])
-    return InvalidRow(problems, kinds)
+    found: dict[tuple[str, str], ModelFault] = {}
+    schema = core_schema if core_schema is not None else _schema_by_title(error.title)
+    for entry in error.errors(include_url=False):
+        path, is_union = field_path(entry["loc"], schema)
+        if entry["type"] == "extra_forbidden":
+            path = (*path[:-1], str(entry["loc"][-1]))
+        field = ".".join(path) or "row"
+        kind = "union" if is_union else _KINDS_AS_ONE.get(entry["type"], entry["type"])
+        problem = _problem(entry, field)
+        problems.setdefault(field, problem)
+        kinds.setdefault(field, kind)
+        raised = (entry.get("ctx") or {}).get("error")
+        fault = ModelFault(
+            field, kind, problem, raised if isinstance(raised, BaseException) else None, entry["type"] == "missing",
+            entry["input"],
+        )  # fmt: skip
+        # Two rules of one validator are of one kind.
+        found.setdefault((field, kind if fault.raised is None else f"{kind} {len(found)}"), fault)
+    row = InvalidRow(problems, kinds)
+    row.faults = tuple(found.values())
+    return row
+
+
+class ModelFault(NamedTuple):
+    """One thing that a model says of an item.
+
+    Attributes:
+        raised: what a validator of the team's raised.
+        is_missing: there is no value.
+    """
+
+    field: str
+    kind: str
+    problem: str
+    raised: BaseException | None
+    is_missing: bool
+    value: Any
+
+
+# Ways in which a text can fail to be one thing.
+_KINDS_AS_ONE = {"date_from_datetime_parsing": "date_parsing", "datetime_from_date_parsing": "datetime_parsing"}
+
+
+def field_path(location: Sequence[str | int], schema: Mapping[str, Any] | None) -> tuple[tuple[str, ...], bool]:
+    """A place within a model, with `*` for keys and positions that the item has chosen, and whether it ends at a union.
+
+    What is within a union is left out: that no member fits is one fault.
+    """
+    if schema is None:
+        return tuple("*" if isinstance(part, int) else part for part in location), False
+    definitions: dict[str, Mapping[str, Any]] = {}
+    path: list[str] = []
+    here: Mapping[str, Any] = schema
+    for part in location:
+        here = _unwrapped(here, definitions)
+        match here.get("type"):
+            case "model-fields" | "typed-dict" | "dataclass-args":
+                fields = here.get("fields", ())
+                known = fields.items() if isinstance(fields, Mapping) else [(each["name"], each) for each in fields]
+                field = next((each for name, each in known if part == name or part in _alias_parts(each)), None)
+                path.append(str(part))
+                here = {} if field is None else field["schema"]
+            case "dict":
+                path.append("*")
+                here = here.get("values_schema") or {}
+            case "tuple":
+                items = here.get("items_schema") or ()
+                is_fixed = isinstance(part, int) and part < len(items) and part != here.get("variadic_item_index")
+                path.append(str(part) if is_fixed else "*")
+                here = items[min(int(part), len(items) - 1)] if items and isinstance(part, int) else {}
+            case "union":
+                return tuple(path), True
+            case "tagged-union":
+                path.append(str(part))
+                choice = (here.get("choices") or {}).get(part)
+                here = choice if isinstance(choice, Mapping) else {}
+            case _:
+                path.append(part if isinstance(part, str) and not here else "*")
+                items = here.get("items_schema")
+                here = items if isinstance(items, Mapping) else {}
+    return tuple(path), False
+
+
+def _alias_parts(field: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_outer_names(field.get("validation_alias")))
+
+
+def _unwrapped(schema: Mapping[str, Any], definitions: dict[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What is within validators, defaults and the like."""
+    while True:
+        for each in schema.get("definitions", ()):
+            definitions[each["ref"]] = each
+        if schema.get("type") == "definition-ref":
+            schema = definitions.get(schema["schema_ref"], {})
+        elif schema.get("type") in ("lax-or-strict", "json-or-python"):
+            schema = schema.get("lax_schema") or schema.get("python_schema") or {}
+        elif schema.get("type") == "chain":
+            schema = schema["steps"][-1] if schema.get("steps") else {}
+        elif isinstance(schema.get("schema"), Mapping):
+            schema = schema["schema"]
+        else:
+            return schema
+
+
+@lru_cache(maxsize=64)
+def _schema_by_title(title: str) -> Mapping[str, Any] | None:
+    """Of a model that a processor has validated by itself."""
+    pydantic = sys.modules.get("pydantic")
+    waiting = [] if pydantic is None else list(pydantic.BaseModel.__subclasses__())
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        if title in (model.__name__, model.model_config.get("title")):
+            schema: Mapping[str, Any] = model.__pydantic_core_schema__
+            return schema
+    return None
 
 
 def _problem(entry: Mapping[str, Any], field: str) -> str:
@@ -165,6 +279,9 @@ def _problem(entry: Mapping[str, Any], field: str) -> str:
         return _QUOTED_INPUT.sub("…", message)
     # A validator of the team's said this, and perhaps of what.
     value = entry["input"]
+    for name, said in (entry.get("ctx") or {}).items():
+        if not isinstance(said, BaseException) and str(said):
+            message = message.replace(str(said), f"{{{name}}}")
     return without_values(message, value if isinstance(value, dict | list) else {field.rpartition(".")[2]: value})
 
 

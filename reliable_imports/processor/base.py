@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,6 +48,10 @@ class BaseProcessor(ABC):
     null_tokens: ClassVar[frozenset[str]] = frozenset()
     """Strings that mean "no value", such as `""` and `"NA"`. `source_data` has None for them; the stored item keeps
     them."""
+
+    sensitive: ClassVar[Collection[str]] = ()
+    """Fields whose values are shown nowhere: not by the command line, in reports, in logs or in Dagster. A field of a
+    model counts under all of its names. The stored item keeps them."""
 
     decimals: ClassVar[bool] = False
     """Give JSON numbers with a fraction or exponent as `Decimal`, exactly as written, instead of float."""
@@ -103,6 +107,10 @@ class BaseProcessor(ABC):
     duplicates: ClassVar[str] = "last_wins"
     """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
     `fail` fails them all."""
+
+    has_effects: ClassVar[bool] = False
+    """Items do something outside the database that cannot be taken back: they send a mail, or write to a service. They
+    are tried only on request. Reading from a service, as `prepare_item` does, is no such effect."""
 
     prepare_concurrency: ClassVar[int] = 10
     """How many calls of `prepare_item` may be under way at once."""

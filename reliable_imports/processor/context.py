@@ -7,9 +7,11 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from reliable_imports.errors import ContextMisuse
+from reliable_imports.items.redaction import without_secrets
+from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
 from reliable_imports.writes.identifiers import quoted, quoted_table
@@ -59,6 +61,7 @@ class Setting:
         lookup_cache: what earlier items of the run have looked up.
         thread: the only one that may use them, as `threading.get_ident` names it.
         process: the only one that may; a process that an item has forked has a thread of the same name.
+        sensitive: the fields whose values no log line may hold.
     """
 
     batch_id: int
@@ -67,6 +70,7 @@ class Setting:
     lookup_cache: dict[tuple[Any, ...], Any]
     thread: int
     process: int
+    sensitive: frozenset[str] = frozenset()
 
 
 class ImportContext:
@@ -81,7 +85,7 @@ class ImportContext:
         item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
     """
 
-    __slots__ = ("_database", "_ended", "_is_hook", "_logs", "_lookups", "_setting", "item_number")
+    __slots__ = ("_database", "_ended", "_is_hook", "_logs", "_lookups", "_setting", "_source_data", "item_number")
 
     def __init__(
         self, setting: Setting, database: ItemDatabase, item_number: int | None, is_hook: bool = False
@@ -93,6 +97,7 @@ class ImportContext:
         self._lookups: dict[tuple[Any, ...], Any] | None = None  # few items look something up
         self._is_hook = is_hook
         self._ended = False
+        self._source_data: Any = None
 
     @property
     def batch_id(self) -> int:
@@ -203,7 +208,8 @@ class ImportContext:
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
         """Add a line to the audit log, tied to batch, item and run, and forward the message to Python's logging.
 
-        Kept also if the item fails. *details* are JSON values; they go to the table only.
+        Kept also if the item fails. *details* are JSON values; they go to the table only. What sensitive fields of the
+        item hold is replaced by `***` in both.
 
         Args:
             level: `debug`, `info`, `warning` or `error`.
@@ -211,6 +217,8 @@ class ImportContext:
         self._check()
         if level not in LEVELS:
             raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
+        if self._setting.sensitive:
+            message, details = without_secrets([message, details], self._source_data, self._setting.sensitive)
         self._logs.append(LogLine(level, message, details))
         facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
         logger.log(LEVELS[level], message, extra=facts)
@@ -221,6 +229,20 @@ class ImportContext:
         if self._is_hook:
             raise ContextMisuse("only validate_item and process_item can skip an item")
         raise SkipItem(reason)
+
+    def reject(self, words: str, *, field: str | None = None) -> NoReturn:
+        """End this item as failed (stage `validate`) for a reason that only a person can name; its writes are undone.
+
+        The items that were rejected with the same words and field are one reason, so *words* hold no value of the item.
+        """
+        self._check()
+        if self._is_hook:
+            raise ContextMisuse("only validate_item and process_item can reject an item")
+        raise Rejection(words, field)
+
+    def _is_about(self, source_data: Any) -> None:
+        """Let no log line tell what sensitive fields of this item hold."""
+        self._source_data = source_data
 
     def _end(self) -> list[LogLine]:
         """Revoke the context, so that a thread that a processor left behind cannot write into the next item.

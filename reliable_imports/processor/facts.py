@@ -39,6 +39,10 @@ class Facts:
         """The writes that are known before the first item: what they need of their tables is looked at before it."""
         return ()
 
+    def sensitive_names(self) -> frozenset[str]:
+        """The sensitive fields, under all names that they have in the source and in the target."""
+        return frozenset(self.processor.sensitive)
+
     def source_fields(self) -> Sequence[ModelField] | None:
         """The fields that a source should have, as a declared model says; None where nobody can know."""
         return None

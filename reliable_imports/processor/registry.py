@@ -19,6 +19,7 @@ from reliable_imports.errors import (
     ProcessorWarning,
     UnknownBatchType,
 )
+from reliable_imports.items.code_places import remember_sources
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of
 
@@ -77,6 +78,7 @@ class ProcessorRegistry:
         if known is not None and not _same_class(known, processor):
             raise DuplicateBatchType(processor.batch_type, _place(known), _place(processor))
         self._processors[processor.batch_type] = processor
+        remember_sources(processor)
         return processor
 
     def _check_dependencies(self, processor: type[BaseProcessor]) -> None:

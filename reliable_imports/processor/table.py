@@ -36,6 +36,7 @@ class _Model(NamedTuple):
     validate: Callable[[Any], Any]
     dump: Callable[[Any], dict[str, Any]]
     refusal: type[Exception]
+    schema: Mapping[str, Any]
     fields: tuple[ModelField, ...]
     may_change_fields: bool
     """A validator of the whole model may make one field of several."""
@@ -64,6 +65,7 @@ class TableFacts(Facts):
             adapter.validator.validate_python,
             dump,
             ValidationError,
+            schema,
             fields_of(schema),
             may_change_fields(schema),
             other_columns_of(schema),
@@ -87,6 +89,15 @@ class TableFacts(Facts):
         if not columns or any(column not in fields or fields[column].is_path for column in columns):
             return ()
         return tuple(fields[column].source_names for column in columns)
+
+    def sensitive_names(self) -> frozenset[str]:
+        named = super().sensitive_names()
+        found = set(named)
+        for field in self.model.fields if named else ():
+            names = {*field.source_names, field.name, self.processor.columns.get(field.name, field.name)}
+            if names & named:
+                found |= names
+        return frozenset(found)
 
     def exact_numbers(self) -> frozenset[str]:
         return frozenset(name for field in self.model.fields if field.wants_decimal for name in field.source_names)
@@ -201,7 +212,7 @@ class TableProcessor(BaseProcessor):
         try:
             instance = model.validate(item.source_data)
         except model.refusal as error:
-            raise invalid_row(error) from None
+            raise invalid_row(error, model.schema) from None
         row = model.dump(instance)
         given = getattr(instance, "model_fields_set", None)
         if given is None or len(given) < len(model.fields):

@@ -17,7 +17,8 @@ from urllib.parse import quote
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
-from reliable_imports.report.subject import MASKED, Subject, Value
+from reliable_imports.items.redaction import MASKED
+from reliable_imports.report.subject import Subject, Value
 
 _MAX_TEXT = 160
 _MAX_WORDS = 600

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from reliable_imports.errors import UnknownBatchType
+from reliable_imports.items.redaction import shown, without_secrets
 from reliable_imports.manager import BatchManager
 from reliable_imports.models import Batch, BatchSummary, RunRecord
 from reliable_imports.postgres.connect import connect, rows, transaction
@@ -33,27 +34,19 @@ _MAX_TIMED = 200_000
 """Items of a batch in which the slowest are looked for: sorting more takes seconds."""
 
 
-MASKED = "***"
-
-
-def _nothing_is_hidden(_: str) -> bool:
-    return False
-
-
 @dataclass(frozen=True, slots=True)
 class Showing:
     """Which data of items a page may show.
 
     Attributes:
         values: whether any may be shown; if not, a page has counts and words alone.
-        is_hidden: whether the values of a field, by its name in the source, are masked.
-        hides_any: whether there are such fields: then a line that could not be read is masked as a whole.
+        sensitive: the fields whose values are masked, wherever they stand, under all of their names. Where there are
+            such fields, a line that could not be read is masked as a whole.
         source_names: the names in the source of a field or column, the likeliest first.
     """
 
     values: bool = True
-    is_hidden: Callable[[str], bool] = _nothing_is_hidden
-    hides_any: bool = False
+    sensitive: frozenset[str] = frozenset()
     source_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
@@ -66,8 +59,7 @@ class Showing:
         for each in facts_of(processor).source_fields() or ():
             for name in (each.name, columns.get(each.name, each.name), *each.source_names):
                 names.setdefault(name, each.source_names)
-        sensitive = {name for given in getattr(processor, "sensitive", ()) for name in (given, *names.get(given, ()))}
-        return cls(is_hidden=sensitive.__contains__, hides_any=bool(sensitive), source_names=names)
+        return cls(sensitive=facts_of(processor).sensitive_names(), source_names=names)
 
     def in_source(self, name: str) -> str:
         return next(iter(self.source_names.get(name, ())), name)
@@ -171,7 +163,7 @@ def report_on_batch(manager: BatchManager, batch_id: int, showing: Showing) -> S
     summary = manager.get_summary(batch_id)
     parameters = {"batch_id": batch_id, "first_batch_id": summary.first_batch_id}
     with connect(manager.dsn) as connection, transaction(connection) as cursor:
-        ask = _Asker(cursor, showing)
+        ask = _Asker(cursor, showing, summary.batch_type)
         failures = ask("reasons", **parameters)
         fates = {row.pop("reason"): Fate(**row) for row in ask("fates", **parameters)} if failures else {}
         causes = [ask.cause(row, fates.get(row["reason"], Fate())) for row in failures[:_MAX_REASONS]]
@@ -211,7 +203,7 @@ def report_on_type(manager: BatchManager, batch_type: str, showing: Showing) -> 
     if not newest and batch_type not in manager.registry:
         raise UnknownBatchType(batch_type, (processor.batch_type for processor in manager.registry))
     with connect(manager.dsn) as connection, transaction(connection) as cursor:
-        ask = _Asker(cursor, showing)
+        ask = _Asker(cursor, showing, batch_type)
         [totals] = ask("totals_of_type", batch_type=batch_type)
         [outstanding] = ask("outstanding_of_type", batch_type=batch_type)
         failures = ask("open_reasons", batch_type=batch_type)
@@ -243,9 +235,10 @@ def report_on_type(manager: BatchManager, batch_type: str, showing: Showing) -> 
 class _Asker:
     """Asks queries, and puts together what is told of a cause."""
 
-    def __init__(self, cursor: Any, showing: Showing) -> None:
+    def __init__(self, cursor: Any, showing: Showing, batch_type: str) -> None:
         self._cursor = cursor
-        self._showing = showing
+        told = {row["field"] for row in self("sensitive_of_type", batch_type=batch_type)}
+        self._showing = replace(showing, sensitive=showing.sensitive | told)
 
     def __call__(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         self._cursor.execute(_REPORT[query], parameters)
@@ -274,10 +267,19 @@ class _Asker:
     def _values(self, name: str, parameters: Mapping[str, Any]) -> FieldValues:
         if not self._showing.values:
             return FieldValues(name, [])
-        if self._showing.is_hidden(name):
+        if name in self._showing.sensitive:
             return FieldValues(name, [Value(None)])
         found = self("commonest_values", **parameters, field=name, looked_at=_LOOKED_AT, limit=_MAX_VALUES)
-        return FieldValues(name, [Value(row["value"], row["items"]) for row in found])
+        return FieldValues(name, [Value(self._shown(row["value"]), row["items"]) for row in found])
+
+    def _shown(self, text: str) -> str:
+        """A field's value as text, with the sensitive fields inside it masked."""
+        if not self._showing.sensitive or text[:1] not in ("{", "["):
+            return text
+        try:
+            return _text(shown(json.loads(text), self._showing.sensitive))
+        except (ValueError, RecursionError):
+            return text
 
     def _sample(self, row: Mapping[str, Any], at_fault: Sequence[str]) -> Sample:
         number, line, raw = row["item_number"], row["source_line"], row["source_raw"]
@@ -287,28 +289,17 @@ class _Asker:
         except (ValueError, RecursionError):
             data = None
         if not isinstance(data, dict):
-            return Sample(number, line, [], 0, Value(None if self._showing.hides_any else text))
+            return Sample(number, line, [], 0, Value(None if self._showing.sensitive else text))
+        masked = without_secrets(data, data, self._showing.sensitive)
         names = [*[name for name in at_fault if name in data], *[name for name in data if name not in at_fault]]
         fields = [
-            (name, Value(None if self._showing.is_hidden(name) else self._text(data[name])), name in at_fault)
+            (name, Value(None if name in self._showing.sensitive else _text(masked[name])), name in at_fault)
             for name in names[:_MAX_FIELDS]
         ]
         return Sample(number, line, fields, max(0, len(names) - _MAX_FIELDS), None)
 
-    def _text(self, value: Any) -> str:
-        if value is None:
-            return ""
-        return value if isinstance(value, str) else json.dumps(self._masked(value), ensure_ascii=False)
 
-    def _masked(self, value: Any) -> Any:
-        """A value with the fields inside it masked that are."""
-        match value:
-            case dict():
-                return {
-                    name: MASKED if self._showing.is_hidden(name) else self._masked(each)
-                    for name, each in value.items()
-                }
-            case list():
-                return [self._masked(each) for each in value]
-            case _:
-                return value
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.errors import UnusableTarget
+from reliable_imports.items.failure import Named
 from reliable_imports.writes.plan import Plan, WriteRequest
 from reliable_imports.writes.target import Target
 
@@ -20,6 +21,8 @@ class Plans:
         self._targets: dict[str, Target] = {}
         self._plans: dict[WriteRequest, Plan] = {}
         self._last: tuple[WriteRequest, Plan] | None = None
+        self.names: dict[tuple[str | None, ...], Named] = {}
+        """What tables and constraints of errors are called; by schema, table and constraint as the server says."""
 
     def find(self, request: WriteRequest) -> Plan | None:
         # Most rows ask for what the one before has asked for, and comparing requests is dear.
@@ -57,4 +60,5 @@ class Plans:
         """Ask again: a table was altered, or what was read of it was never committed."""
         self._targets.clear()
         self._plans.clear()
+        self.names.clear()
         self._last = None

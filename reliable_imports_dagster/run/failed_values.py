@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports import BaseProcessor, BatchManager, TableProcessor
-from reliable_imports.orchestration import facts_of
+from reliable_imports.orchestration import MASKED, facts_of
 from reliable_imports.postgres import connect, load, rows, transaction
 
 _VALUES = load("failed_values.sql", "reliable_imports_dagster")
@@ -19,13 +19,11 @@ _PATIENCE = "1s"
 _MAX_VALUES = 3
 _MAX_FIELDS = 3
 _MAX_LENGTH = 40
-MASKED = "***"
 
 
 def masked_fields(processor: type[BaseProcessor]) -> frozenset[str]:
     """Names, in the source and in the table, of fields whose values are shown nowhere."""
-    sensitive = frozenset(getattr(processor, "sensitive", ()))
-    return sensitive | {name for each in sensitive for name in _names(processor, each)}
+    return facts_of(processor).sensitive_names()
 
 
 def commonest_values(

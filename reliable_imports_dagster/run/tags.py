@@ -32,6 +32,9 @@ NOTHING_TO_DO = "nothing_to_do"
 REFUSED = "refused"
 """Of a run whose source cannot be read, so that no batch was made."""
 
+TRIED = "tried"
+"""Of a run that has only said what would come of it."""
+
 
 _OF_A_BATCH = (BATCH_ID, BATCH_TYPE, MODE, CODE_VERSION)
 _MAX_KEY = 63  # of Dagster's, after the slash

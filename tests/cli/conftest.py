@@ -43,6 +43,7 @@ class PeopleProcessor(BaseProcessor):
 
     def process_item(self, item, ctx):
         if item.source_data.get("name") == "Nobody":
+            ctx.log("nobody is called so", level="error")
             raise LookupError(item.source_data.get("complaint", "there is no such person"))
         ctx.upsert("people", {"email": item.source_data["email"], "name": item.source_data["name"]}, key=["email"])
 

@@ -130,7 +130,8 @@ def _use_from_fork(item: ImportBatchItem, ctx: ImportContext) -> None:
     os.waitpid(child, 0)
     os.close(writer)
     with os.fdopen(reader) as told:
-        raise RuntimeError(told.read())
+        if told.read().startswith("ContextMisuse: an ImportContext can only be used in the process"):
+            raise RuntimeError("the fork was refused")
 
 
 class _Unprintable(Exception):

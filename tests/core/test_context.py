@@ -180,10 +180,8 @@ def test_logs_of_a_failed_item_are_kept(manager: BatchManager) -> None:
     batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok", "do": "log and raise"}])
     manager.process_batch(batch_id)
 
-    entries = manager.list_logs(batch_id, item_number=1)
-    assert [entry.level for entry in entries] == ["info", "error"]
-    assert entries[0].message == "about to fail"
-    assert "it is broken" in entries[1].message
+    (entry,) = manager.list_logs(batch_id, item_number=1)
+    assert (entry.level, entry.message) == ("info", "about to fail")
 
 
 def test_statements_that_return_nothing_cannot_be_fetched(

@@ -73,7 +73,7 @@ class PeopleProcessor(BaseProcessor):
         if data.get("do") == "skip":
             ctx.skip(f"{data['name']} is known")
         if data.get("do") == "blame":
-            raise ValueError(f"the same household as {ANN.upper()}")
+            ctx.reject(f"the same household as {ANN.upper()}")
         ctx.upsert("people", {name: data.get(name) for name in ("email", "name", "country")}, key="email")
         return {"target_table": "people", "target_id": data["email"], "name": data["name"]}
 
@@ -151,7 +151,8 @@ def test_no_byte_of_a_person_stays_and_all_counts_do(
     for more in ({"country": "Nowhere"}, {"country": "Atlantis"}, {"nul": "a\0b"}):
         people.process_batch(people.create_batch("people", [person(**more)]))
     sql("UPDATE reliable_imports.import_runs SET error = %s WHERE id = 1", f"could not say {ANN.upper()}")
-    sql("UPDATE reliable_imports.import_failure_reasons SET note = %s, heading = heading || %s", f"ask {NAME}", NAME)
+    sql("UPDATE reliable_imports.import_failure_reasons SET title = title || %s", NAME)
+    people.note_failure(people.failures()[0].reason, f"ask {NAME}")
     assert traces(database) >= {*PLANTED, IBAN[::-1], ANN.encode().hex()}
     before = [people.get_summary(batch.batch_id) for batch in people.list_batches()]
 
@@ -242,7 +243,7 @@ def test_what_was_erased_is_not_repeated(people: BatchManager, sql: Sql) -> None
     assert people.orchestration.lineages_due() == []
     samples = [each.sample_source_data for each in people.failure_reasons(batch_id)]
     assert samples == ["data erased"]
-    assert people.failure_reasons(batch_id)[0].title.endswith(": data erased")
+    assert people.failure_reasons(batch_id)[0].title == "ValueError in validate_item: IBAN {iban} of {name}"
 
 
 def test_keys_that_are_nearly_the_same_are_told_and_taken_on_request(people: BatchManager) -> None:

@@ -32,7 +32,7 @@ MISBEHAVIOUR = {
     "surrogate": ("UnicodeEncodeError", "surrogates"),
     "unadaptable": ("ProgrammingError", "can't adapt"),
     "thread": ("ContextMisuse", "thread"),
-    "forked context": ("RuntimeError", "ContextMisuse: an ImportContext can only be used in the process"),
+    "forked context": ("RuntimeError", "the fork was refused"),
     "return text": ("ItemError", "process_item returned str"),
     "return set": ("ItemError", "cannot be kept as JSON"),
     "return too much": ("ItemError", "what process_item returned holds 17000011 bytes of JSON"),

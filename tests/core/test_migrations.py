@@ -17,8 +17,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - likewise
 from psycopg2.extensions import make_dsn
 
 from reliable_imports import BatchManager, SchemaNotReady, SchemaTooNew, UnsupportedDatabase
-from reliable_imports.postgres import connect, schema
-from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres import schema
+from reliable_imports.postgres.connect import Connection, connect
 from reliable_imports.postgres.program import Program, read_program, release_order, this_program
 from reliable_imports.postgres.schema import migrate, require_migrated
 from reliable_imports.statuses import BATCH_MOVES, BatchStatus, Outcome, RunMode, Runner, RunOutcome, Stage
@@ -119,7 +119,7 @@ def counted_statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     @contextmanager
     def counting(dsn: str) -> Iterator[Connection]:
-        with connect.connect(dsn) as connection:
+        with connect(dsn) as connection:
             connection.cursor_factory = CountingCursor
             yield connection
 

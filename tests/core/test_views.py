@@ -64,9 +64,7 @@ def test_failures_are_counted_by_reason(manager: BatchManager, worked: int) -> N
     ]
 
 
-def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> None:
-    """One line raises for both, so that they have one reason."""
-
+def test_a_title_holds_nothing_that_differs_within_its_reason(manager: BatchManager) -> None:
     class WordsProcessor(BaseProcessor):
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             raise KeyError({1: "one", 2: "two"}[item.source_data["id"]])
@@ -78,14 +76,14 @@ def test_a_title_is_that_of_a_failure_in_the_batch(manager: BatchManager) -> Non
         manager.process_batch(batch_id)
         reasons += manager.failure_reasons(batch_id)
         assert [each.title for each in manager.outstanding_reasons(batch_id)] == [reasons[-1].title]
-    assert [each.title for each in reasons] == ["KeyError in process_item: 'one'", "KeyError in process_item: 'two'"]
+    assert reasons[0].title == reasons[1].title
+    assert reasons[0].title.startswith("KeyError in process_item: ")
     assert reasons[0].reason == reasons[1].reason
 
 
-def test_a_title_is_what_the_failure_says_of_itself(manager: BatchManager, sql: Sql, worked: int) -> None:
-    titles = {each.title for each in manager.failure_reasons(worked)}
-    logged = sql("SELECT DISTINCT message FROM reliable_imports.import_logs WHERE level = 'error'")
-    assert titles == {message for (message,) in logged}
+def test_the_audit_log_does_not_repeat_what_an_attempt_says(manager: BatchManager, sql: Sql, worked: int) -> None:
+    assert manager.failure_reasons(worked)
+    assert sql("SELECT message FROM reliable_imports.import_logs WHERE item_number IS NOT NULL") == []
 
 
 def test_the_words_of_the_server_are_no_values_of_the_item(manager: BatchManager) -> None:
@@ -110,7 +108,9 @@ def test_a_validation_that_returns_none_is_told_with_its_class(manager: BatchMan
     messages = [each.error_message for each in manager.list_items(batch_id)]
     assert messages[0] is not None
     assert "AnswersProcessor.validate_item returned None, which rejects the item" in messages[0]
-    assert messages[1:] == ["validate_item rejected the item", None]
+    assert messages[1] is not None
+    assert messages[1].endswith("is not so")
+    assert messages[2] is None
     [reason] = manager.failure_reasons(batch_id)
     assert (reason.items, reason.title) == (2, f"ItemRejected: {messages[0]}")
 

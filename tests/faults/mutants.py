@@ -6,6 +6,7 @@ cannot quietly become a sound engine when the code around it changes.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -14,13 +15,13 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine import begin, end, run
-from reliable_imports.engine.isolation import declared_writes, item_writes
+from reliable_imports.engine.isolation import declared_writes, item_writes, savepoints, transaction
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
 from reliable_imports.engine.isolation.transaction import ChunkTransaction
 from reliable_imports.engine.recovery import reconnection
-from reliable_imports.engine.work import attempt, chunk, worker
+from reliable_imports.engine.work import attempt, chunk, diagnosis, worker
 from reliable_imports.engine.work.claims import Claim
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.items import failure
@@ -59,7 +60,7 @@ def _replaced(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-def _break_method(owner: Any, name: str, broken: Callable[..., Any]) -> None:
+def _break_method(owner: Any, name: str, broken: Any) -> None:
     if not hasattr(owner, name):
         raise NothingToBreak(f"{owner.__name__} has no {name}")
     setattr(owner, name, broken)
@@ -115,10 +116,11 @@ def _undo_neighbours_too() -> None:
         sound(self, item)
 
     _break_method(Savepoints, "undo", undo)
+    _break_method(savepoints, "_MAX_REPEATED_SECONDS", math.inf)  # else a slow machine leaves items no neighbours
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, item_writes, declared_writes, worker, reconnection, begin, run):
+    for module in (faults, transaction, item_writes, declared_writes, worker, reconnection, begin, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 
@@ -139,8 +141,13 @@ def _keep_raw_text() -> None:
             }
         )
 
-    for module in (failure, chunk):
+    for module in (failure, diagnosis):
         _break_method(module, "server_failure", server_failure)
+    _break_method(failure, "without_secrets", lambda value, source_data, sensitive: value)
+
+
+def _keep_sensitive_values() -> None:
+    _break_method(attempt.Attempt, "hide", lambda self, sensitive: None)
 
 
 def _name_all_savepoints_alike() -> None:
@@ -205,6 +212,7 @@ PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
     "trouble of the server is booked on the items": _blame_items_for_everything,
     "an interrupt is booked on the item": _swallow_interrupts,
     "raw text of errors is kept": _keep_raw_text,
+    "values of sensitive fields are kept": _keep_sensitive_values,
     "all savepoints have one name": _name_all_savepoints_alike,
     "only what is an Exception fails its item": _catch_exceptions_only,
     "batches are closed without a lock": _close_within_the_chunk,

@@ -50,6 +50,8 @@ def items(count: int, *, first_id: int = 1, do: Mapping[int, str] | None = None,
 class _TargetProcessor(BaseProcessor):
     """Writes one row, before and after which it may do what the item asks for."""
 
+    sensitive = ("note",)
+
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         data = item.source_data
         if "seconds" in data:

@@ -29,6 +29,7 @@ _SCENARIOS: dict[str, tuple[str, dict[int, str], str]] = {
     "trouble of the server is booked on the items": ("own_statement", {}, "no fault of theirs"),
     "an interrupt is booked on the item": ("declared", {7: "interrupt"}, "no fault of theirs"),
     "raw text of errors is kept": ("declared", {7: "be_refused"}, "personal data"),
+    "values of sensitive fields are kept": ("declared", {7: "be_refused"}, "personal data"),
     "nobody closes the batch": ("declared", {}, "come to its end"),
     "attempts are misnumbered": ("declared", {}, "numbered on"),
     "all savepoints have one name": ("own_statement", {6: "ask", 7: "misspell"}, "lost"),

@@ -297,8 +297,8 @@ GUARDS = (
     Guard(
         9,
         "code items.message_values.without_values",
-        "return without_values(str(error), source_data)",
-        "return str(error)",
+        "words_that_are_written(without_values(said, source_data), {raised, *team.files})",
+        "said",
         "tests/core/test_failure.py::test_values_of_the_item_become_field_names",
     ),
     Guard(
@@ -307,6 +307,27 @@ GUARDS = (
         "return _clean(f\"({found['columns']}) {found['rest']}\") if found else None",
         "return detail",
         "tests/core/test_failure.py::test_details_lose_their_values",
+    ),
+    Guard(
+        9,
+        "code engine.work.attempt.Attempt",
+        "self.failure = self.failure.without_values_of(sensitive, data)",
+        "pass",
+        "tests/core/test_redaction.py::test_what_is_sensitive_stays_in_the_item_alone",
+    ),
+    Guard(
+        9,
+        "code items.redaction.without_secrets",
+        "return pattern.sub(MASKED, value)",
+        "return value",
+        "tests/core/test_redaction.py::test_what_a_processor_tells_of_an_item_is_masked",
+    ),
+    Guard(
+        9,
+        "code items.redaction.shown",
+        "MASKED if name in sensitive and each is not None else shown(each, sensitive)",
+        "shown(each, sensitive)",
+        "tests/core/test_redaction.py::test_fields_are_masked_at_any_depth_and_numbers_stay_as_they_are",
     ),
     Guard(
         9,

@@ -131,6 +131,10 @@ def test_sensitive_fields_are_masked_and_without_a_processor_no_data_is_shown(
     guests.process_batch(nested)
     text = read(guests, nested).text
     assert '[{"iban": "***", "bank": "Ours"}]' in text
+    copied = guests.create_batch("guests", [{"name": None, "iban": "DE0212", "remark": "account de0212 of Ann"}])
+    guests.process_batch(copied)
+    assert "account *** of Ann" in read(guests, copied).text
+    assert "***" in read(guests, copied, Showing()).text, "the run has said so"
 
     for showing in (Showing.of(None), Showing(values=False)):
         text = read(guests, worked, showing).text
@@ -141,13 +145,14 @@ def test_sensitive_fields_are_masked_and_without_a_processor_no_data_is_shown(
 
 
 def test_a_line_that_could_not_be_read_is_masked_as_a_whole_where_a_field_is(
-    guests: BatchManager, tmp_path: Path
+    guests: BatchManager, tmp_path: Path, sql: Sql
 ) -> None:
     (tmp_path / "guests.csv").write_text("name,iban\nAnn,DE0212,more\n")
     batch_id = guests.create_batch("guests", guests.open_source("guests", tmp_path / "guests.csv"))
     guests.process_batch(batch_id)
 
     assert "DE0212" not in read(guests, batch_id).text
+    sql("UPDATE reliable_imports.import_runs SET sensitive = '{}'")
     assert "Ann,DE0212,more" in read(guests, batch_id, Showing()).text
 
 
@@ -162,7 +167,7 @@ def test_no_data_can_become_markup_or_turn_the_text_around(guests: BatchManager,
     batch_id = guests.create_batch("guests", items, source=text, idempotency_key=None, requested_by=text)
     guests.process_batch(batch_id)
     guests.create_reprocess_batch(batch_id, ReprocessRequest(note=text, requested_by=text))
-    sql("UPDATE reliable_imports.import_failure_reasons SET note = %s", text)
+    guests.note_failure(guests.failures()[0].reason, text)
     sql("UPDATE reliable_imports.import_batches SET warnings = ARRAY[%s]", text)
     sql("UPDATE reliable_imports.import_batches SET status = 'paused', pause_reason = %s WHERE id = 2", text)
     plain = guests.create_batch("guests", [{"name": None}, {"name": "a", "complaint": "b"}, {"name": "c", "skip": "d"}])

@@ -59,6 +59,8 @@ class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
     """A statement was begun, and the item was interrupted before its end was known."""
     error: psycopg2.Error | None = None
     """The first error of a statement of this item, whatever the processor made of it."""
+    refused: tuple[Write, ...] = ()
+    """Declared writes that the error is about, if it is about such."""
     is_not_yet: bool = False
     """The error came when its deferred constraints were checked; another item may still bring what it needs."""
 

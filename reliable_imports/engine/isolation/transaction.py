@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres.error_sorting import Fault, fault_of
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -81,6 +82,26 @@ class ChunkTransaction:
                 self.error = self.error or error
                 raise
         return self.cursor
+
+    def ask(self, question: str) -> list[tuple[Any, ...]] | None:
+        """What the server answers to a query about a failure; None if it cannot, and nothing is lost by that.
+
+        Raises as `send_for_all`.
+        """
+        savepoint = self.new_savepoint()
+        self.send_for_all(f"SAVEPOINT {savepoint}")
+        try:
+            self.cursor.execute(question)
+            answer: list[tuple[Any, ...]] = self.cursor.fetchall()
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            if fault_of(error, self.connection) is not Fault.ITEM:
+                self.error = self.error or error
+                raise
+            self.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+            return None
+        self.pending = f"RELEASE SAVEPOINT {savepoint}; "
+        return answer
 
     def require_open(self) -> None:
         """Raise unless the transaction is open and sound, as far as the driver knows."""

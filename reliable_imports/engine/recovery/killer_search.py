@@ -11,6 +11,7 @@ import psycopg2
 
 from reliable_imports.engine.process.child_process import POSSIBLE, ChildEnd, ChildProcess
 from reliable_imports.engine.process.heartbeat import Heartbeat
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.recovery.connection import RunConnection
 from reliable_imports.engine.recovery.reconnection import Reconnector
@@ -18,7 +19,6 @@ from reliable_imports.engine.recovery.suspects import ANY_ITEM, SearchLock, Susp
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.claims import RETRIES, Suspected
 from reliable_imports.engine.work.doubts import Doubts
-from reliable_imports.engine.work.observer import Observer
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.worker import Ending, Worker
 from reliable_imports.errors import ItemTimeout, KilledWorker

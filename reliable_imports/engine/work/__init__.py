@@ -7,11 +7,11 @@ chunks       makes chunks, by what the last ones have taught
 chunk        one transaction's worth of items, each isolated from the others
 user_code    the processor's code as the engine calls it
 attempt      what became of one item
+diagnosis    what is kept of a failure; the server is asked where its error does not say
 row_notes    what a completed item says of rows that are not as it meant them
 recorder     what became of a chunk, as one call of the server
 retries      when to look for items that wait for another try
 doubts       items whose chunk was undone: how carefully they are tried again
 tolerance    when failures are too many to go on
-observer     who is told how the work goes on
 audit_log    the audit log of a run
 """

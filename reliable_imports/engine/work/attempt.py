@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
@@ -14,8 +14,10 @@ import msgspec
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.items.failure import Failure
 from reliable_imports.items.json_write import TooLarge, dumps_item
+from reliable_imports.items.redaction import without_secrets
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.context import LogLine
+from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 
 _MAX_PRINTED = 2_000
@@ -98,6 +100,11 @@ class Attempt(msgspec.Struct, eq=False):
     """The natural key that the processor declares, hashed."""
 
     @property
+    def source_data(self) -> Any:
+        """As the processor gets it; None until it was read."""
+        return None if self.item is None else self.item.source_data
+
+    @property
     def number(self) -> int:
         """Of this attempt at the item, across all reprocessing."""
         return self.stored.attempt + len(self.earlier_tries)
@@ -117,6 +124,17 @@ class Attempt(msgspec.Struct, eq=False):
     def fail(self, failure: Failure, *, is_environmental: bool) -> None:
         self.outcome, self.result, self.failure = Outcome.FAILED, None, failure
         self.is_environmental = is_environmental
+
+    def hide(self, sensitive: frozenset[str]) -> None:
+        """Take out of what is written down of the attempt what the item's sensitive fields hold; logs have none."""
+        data = self.source_data
+        hidden = partial(without_secrets, source_data=data, sensitive=sensitive)
+        if self.result is not None:
+            self.result = dumps_result(hidden(json.loads(self.result)))
+        self.skip_reason = hidden(self.skip_reason)
+        if self.failure is not None:
+            self.failure = self.failure.without_values_of(sensitive, data)
+        self.earlier_tries = [each.without_values_of(sensitive, data) for each in self.earlier_tries]
 
 
 def completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
@@ -182,34 +200,32 @@ def _failure_record(
         "missing_key": failure.missing_key,
         "traceback": failure.traceback,
         "reason": failure.reason,
+        "reasons": failure.reasons,
+        "faults": [
+            {"reason": each.reason, "field": each.field, "rule": each.rule, "value": each.value}
+            for each in failure.faults
+        ],
         "retryable": failure.retryable,
         "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
     }
 
 
 def log_json(attempt: Attempt) -> Iterator[str]:
-    """The rows of import_logs for one item, as JSON texts: what it said, and that it failed or was skipped."""
+    """The rows of import_logs for one item, as JSON texts: what was said of it, and that it waits for another try.
+
+    That it failed or was skipped, and why, is in its attempt.
+    """
     lines = [_line_json(line.level, line.message, line.details) for line in attempt.logs]
     failure, retry = attempt.failure, attempt.retry
-    if failure is not None and retry is None:
-        lines.append(_failure_json(failure.title, failure.reason, failure.stage))
-    elif failure is not None and retry is not None:
+    if failure is not None and retry is not None:
         details: dict[str, Any] = {"reason": failure.reason, "stage": failure.stage.value}
         if retry.waits_for_others:
             lines.append(_line_json("info", f"waits for other items: {failure.title}", details))
         else:
             details["pause_seconds"] = round(retry.pause.total_seconds(), 3)
             lines.append(_line_json("warning", f"tried again: {failure.title}", details))
-    elif attempt.skip_reason is not None:
-        lines.append(_line_json("info", f"skipped: {attempt.skip_reason}", {}))
     for line in lines:
         yield f'{{"item_number":{attempt.stored.item_number},{line}'
-
-
-@lru_cache(maxsize=256)
-def _failure_json(title: str, reason: str, stage: Stage) -> str:
-    """Remembered, for thousands of items fail in one way."""
-    return _line_json("error", title, {"reason": reason, "stage": stage.value})
 
 
 def _line_json(level: str, message: str, details: Mapping[str, Any]) -> str:

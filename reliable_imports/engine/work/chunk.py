@@ -11,13 +11,14 @@ from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.attempt import Attempt, Prepared, Retry, StoredItem
-from reliable_imports.engine.work.observer import Observer
+from reliable_imports.engine.work.diagnosis import Diagnosis
 from reliable_imports.engine.work.row_notes import tell_of_rows
 from reliable_imports.engine.work.tolerance import is_environmental
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import DuplicateKey
-from reliable_imports.items.failure import Failure, exception_failure, read_failure, server_failure
+from reliable_imports.items.failure import Failure, exception_failure, read_failure
 from reliable_imports.log import logger
 from reliable_imports.models import Batch
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
@@ -46,6 +47,7 @@ class Chunk:
         self.writes = writes
         self.changed_session = False
         self._code = code
+        self._diagnosis = Diagnosis(code, batch.batch_type, writes)
         self._batch = batch
         self._setting = setting
         self._observer = observer
@@ -92,7 +94,7 @@ class Chunk:
             writes.undo()
             if writes.is_not_yet and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
-            self._fail(attempt, self._code.failure(attempt, error), error)
+            self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
             return
         ctx._end()
         if ended is None:
@@ -199,9 +201,9 @@ class Chunk:
 
     def _book_refused_writes(self, errors: Sequence[WriteError]) -> None:
         by_writes = {id(attempt.writes): attempt for attempt in self.attempts}
-        for error in errors:
-            attempt = by_writes[id(error.item)]
-            failure = self._refused_write(error, attempt)
+        refused = [(by_writes[id(error.item)], error) for error in errors]
+        failures = self._diagnosis.of_refused_writes(refused)
+        for (attempt, error), failure in zip(refused, failures, strict=True):
             if error.is_not_yet and not attempt.stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
                 attempt.fail(failure, is_environmental=False)
@@ -210,19 +212,6 @@ class Chunk:
             if self.writes.is_full:
                 raise ChunkTooLarge  # the hooks may write, too
             self._call_error_hook(attempt)
-
-    def _refused_write(self, error: WriteError, attempt: Attempt) -> Failure:
-        return server_failure(
-            self._batch.batch_type,
-            Stage.WRITE,
-            sqlstate=error.sqlstate,
-            message=error.message,
-            detail=error.detail,
-            table=error.table,
-            column=error.column,
-            constraint=error.constraint,
-            source_data=None if attempt.item is None else attempt.item.source_data,
-        )
 
     def _is_environmental(self, failure: Failure, error: WriteError) -> bool:
         """Whether a refused write says more about the world; of each reason the first one is looked at closely."""

@@ -9,9 +9,9 @@ from typing import Any
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.claims import MAX_ITEMS
-from reliable_imports.engine.work.observer import Observer
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import UnusableTarget
@@ -62,20 +62,35 @@ class Chunks:
     """
 
     def __init__(
-        self, code: UserCode, batch: Batch, run_id: int, observer: Observer, *, check_deferred_sql: str | None
+        self,
+        code: UserCode,
+        batch: Batch,
+        run_id: int,
+        observer: Observer,
+        *,
+        check_deferred_sql: str | None,
+        keeps_images: bool = False,
     ) -> None:
         """
         Args:
             check_deferred_sql: checks deferred constraints at once; None in a database without any.
+            keeps_images: somebody asks what rows are before and after the items that write them.
         """
         self.pace = Pace()
         self._code = code
         self._batch = batch
         self._observer = observer
         self._check_deferred_sql = check_deferred_sql
+        self._keeps_images = keeps_images
         self._lookup_cache: dict[tuple[Any, ...], Any] = {}
         self._setting = Setting(
-            batch.id, batch.batch_type, run_id, self._lookup_cache, threading.get_ident(), os.getpid()
+            batch.id,
+            batch.batch_type,
+            run_id,
+            self._lookup_cache,
+            threading.get_ident(),
+            os.getpid(),
+            facts_of(type(code.processor)).sensitive_names(),
         )
         self._plans = Plans()
 
@@ -124,4 +139,4 @@ class Chunks:
             check_deferred_sql=self._check_deferred_sql,
             tries_columns=self.pace.tries_columns,
         )
-        return ChunkWrites(connection, self._plans, isolation)
+        return ChunkWrites(connection, self._plans, isolation, keeps_images=self._keeps_images)

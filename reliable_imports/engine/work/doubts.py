@@ -20,6 +20,7 @@ from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.claims import MAX_ITEMS
 from reliable_imports.engine.work.tolerance import MustPause, is_environmental
 from reliable_imports.errors import ContextMisuse
+from reliable_imports.items.code_places import TeamCode
 from reliable_imports.items.failure import Failure, exception_failure
 from reliable_imports.postgres.error_sorting import (
     QUERY_CANCELED,
@@ -82,10 +83,15 @@ class Doubts:
         left_to_others: suspect ranges, or RETRIES, in which another worker looks for the item that kills.
     """
 
-    def __init__(self, batch_type: str) -> None:
+    def __init__(self, batch_type: str, team: TeamCode) -> None:
+        """
+        Args:
+            team: which code is that of the processor's team.
+        """
         self.one_by_one = 0
         self.left_to_others: set[int] = set()
         self._batch_type = batch_type
+        self._team = team
         self._of: dict[int, Doubt] = {}
         self._small_chunks = 0
         self._written = 0
@@ -108,7 +114,7 @@ class Doubts:
     def convict(self, item_number: int, error: Exception, *, retryable: bool = False) -> None:
         """The item has cost a process or a connection for the last time: fail it without trying it again."""
         doubt = self._doubt(item_number)
-        doubt.verdict = exception_failure(self._batch_type, Stage.PROCESS, error, retryable=retryable)
+        doubt.verdict = exception_failure(self._batch_type, Stage.PROCESS, error, team=self._team, retryable=retryable)
         doubt.is_harmful = True
 
     def tell_earlier_tries(self, attempts: Sequence[Attempt]) -> None:
@@ -213,4 +219,4 @@ class Doubts:
         if isinstance(error, ChunkSpoiled):
             error = ContextMisuse("the item left the transaction that it was given, so nothing of it could be kept")
         retryable = isinstance(error, psycopg2.Error) and may_pass(error)
-        return exception_failure(self._batch_type, Stage.WRITE, error, retryable=retryable)
+        return exception_failure(self._batch_type, Stage.WRITE, error, team=self._team, retryable=retryable)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
 from reliable_imports.engine.work.doubts import Doubts
-from reliable_imports.engine.work.observer import Observer
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import ItemTimeout
 from reliable_imports.models import ImportBatchItem

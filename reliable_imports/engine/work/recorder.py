@@ -17,10 +17,13 @@ from reliable_imports.engine.work.attempt import (
     skip_record,
 )
 from reliable_imports.engine.work.claims import RETRIES, Claim
-from reliable_imports.items.failure import Failure
+from reliable_imports.items.failure import Failure, Fault
+from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
 from reliable_imports.models import Batch
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome
 from reliable_imports.writes.plan import Plan
 
@@ -35,6 +38,8 @@ class Recorder:
         self._processor = processor
         self._run_id = run_id
         self._known_reasons: set[str] = set()
+        self._code_version = code_version(type(processor))
+        self._sensitive = facts_of(type(processor)).sensitive_names()
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
@@ -45,6 +50,10 @@ class Recorder:
 
     def commit(self, cursor: Any, claim: Claim, attempts: Sequence[Attempt]) -> None:
         """Append attempts and logs, move the range and the run on, and commit, all in one message to the server."""
+        if self._sensitive:
+            for attempt in attempts:
+                if attempt.is_eventful or attempt.result is not None:
+                    attempt.hide(self._sensitive)
         completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
         parameters = {
             "batch_id": self._batch.id,
@@ -69,7 +78,11 @@ class Recorder:
         skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
         failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
         retried = [attempt for attempt in eventful if not attempt.is_final]
-        failures = [row for attempt in eventful for row in failure_records(attempt, self._retry_after)]
+        failures = [
+            {**row, "code_version": self._code_version}
+            for attempt in eventful
+            for row in failure_records(attempt, self._retry_after)
+        ]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         return {
             "failed": len(failed),
@@ -84,20 +97,27 @@ class Recorder:
     def _new_reasons(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
         failures = [attempt.failure for attempt in attempts if attempt.failure is not None]
         failures += [failure for attempt in attempts for failure in attempt.earlier_tries]
-        new = {each.reason: each for each in failures if each.reason not in self._known_reasons}
-        self._known_reasons.update(new)
+        known = self._known_reasons
+        new: dict[str, tuple[Failure, Fault]] = {}
+        for failure in failures:
+            for fault in failure.faults:
+                if fault.reason not in known:
+                    new.setdefault(fault.reason, (failure, fault))
+        known.update(new)
         return [
             {
-                "fingerprint": each.reason,
+                "fingerprint": fault.reason,
+                "version": FINGERPRINT_VERSION,
                 "batch_type": self._batch.batch_type,
                 "stage": each.stage.value,
                 "error_type": each.error_type,
                 "sqlstate": each.sqlstate,
                 "constraint_name": each.constraint,
-                "field": each.field,
-                "heading": each.heading,
+                "field": fault.field,
+                "rule": fault.rule,
+                "title": fault.title,
             }
-            for each in new.values()
+            for each, fault in new.values()
         ]
 
     def _retry_after(self, failure: Failure, attempt: int) -> timedelta | None:

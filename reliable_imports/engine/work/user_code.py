@@ -9,14 +9,17 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
-from reliable_imports.items.failure import Failure, exception_failure, rejection
+from reliable_imports.items.code_places import team_code
+from reliable_imports.items.failure import Failure, rejection
 from reliable_imports.items.json_read import loads, with_floats
+from reliable_imports.items.rejection import why_rejected
+from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, SkipItem
 from reliable_imports.processor.facts import facts_of
@@ -33,17 +36,18 @@ class UserCode:
         processor: whose hooks are called.
         parse: from the stored text or bytes of an item to what the processor wants.
         has_error_hook: whether the processor wants to be told of failed items.
+        team: which code is that of the processor's team.
     """
 
     def __init__(self, processor: BaseProcessor, batch_id: int, batch_type: str) -> None:
         self.processor = processor
         self.parse = _parser(processor)
         self.has_error_hook = type(processor).on_item_error is not BaseProcessor.on_item_error
+        self.team = team_code(type(processor))
         self._batch_id = batch_id
         self._batch_type = batch_type
         self._process_id = os.getpid()
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
-        self._user_file = _file_of(type(processor))
         limit = processor.item_timeout
         self._in_time: Callable[[], AbstractContextManager[None]] = (
             nullcontext if limit is None else partial(time_limit, limit)
@@ -55,6 +59,7 @@ class UserCode:
         Returns None if it has completed, and otherwise how it has ended. Whatever user code raises comes through.
         """
         attempt.item = item = self._read(attempt, prepared)
+        ctx._is_about(item.source_data)
         if prepared is not None and prepared.error is not None:
             attempt.stage = Stage.PREPARE
             raise prepared.error
@@ -63,7 +68,7 @@ class UserCode:
                 attempt.stage = Stage.VALIDATE
                 accepted = self.processor.validate_item(item, ctx)
                 if not accepted:
-                    return rejection(self._batch_type, None if accepted is not None else self._name)
+                    return self._rejection(item, is_told=accepted is not None)
                 if accepted is not True and inspect.isawaitable(accepted):
                     raise ContextMisuse("validate_item returned something to await, which is no answer")
             attempt.stage = Stage.PROCESS
@@ -84,19 +89,9 @@ class UserCode:
     def tell_of_failure(self, attempt: Attempt, ctx: ImportContext) -> None:
         """Call `on_item_error`, which has as long as an item; whatever it raises comes through."""
         assert attempt.failure is not None
+        ctx._is_about(attempt.source_data)
         with self._in_time():
             self.processor.on_item_error(attempt.item or attempt.stored.given(self._batch_id), attempt.failure, ctx)
-
-    def failure(self, attempt: Attempt, error: BaseException) -> Failure:
-        """What is kept of an exception that the item's code has raised."""
-        return exception_failure(
-            self._batch_type,
-            attempt.stage,
-            error,
-            source_data=None if attempt.item is None else attempt.item.source_data,
-            user_file=self._user_file,
-            retryable=isinstance(error, self.processor.transient_errors),
-        )
 
     def named(self, error: BaseException) -> BaseException:
         """The error as people know it: an ItemTimeout for what `time_limit` raises."""
@@ -104,7 +99,8 @@ class UserCode:
             return error
         assert self.processor.item_timeout is not None
         seconds = self.processor.item_timeout.total_seconds()
-        return ItemTimeout(f"the item took longer than item_timeout, {seconds:g} seconds")
+        timeout = ItemTimeout(f"the item took longer than item_timeout, {seconds:g} seconds")
+        return timeout.with_traceback(error.__traceback__)
 
     def end_if_forked(self) -> None:
         """A process that an item has forked, and in which it came back, is not to work the batch a second time."""
@@ -112,9 +108,15 @@ class UserCode:
             sys.stderr.write("an item came back in a process that it had forked; end it by os._exit\n")
             os._exit(1)
 
-    @property
-    def _name(self) -> str:
-        return type(self.processor).__qualname__
+    def _rejection(self, item: ImportBatchItem, *, is_told: bool) -> Failure:
+        """Why `validate_item` does not want the item; it returned None if that is not told."""
+        processor = type(self.processor)
+        rejected = why_rejected(inspect.unwrap(processor.validate_item), item)
+        if not is_told:
+            name = f"{processor.__qualname__}.validate_item"
+            words = f"{name} returned None, which rejects the item; is a `return` missing?"
+            rejected = rejected._replace(words=words)
+        return rejection(self._batch_type, rejected, item.source_data)
 
     def _read(self, attempt: Attempt, prepared: Prepared | None) -> Any:
         stored = attempt.stored
@@ -152,11 +154,3 @@ def _parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
         return value
 
     return parse
-
-
-@lru_cache(maxsize=64)
-def _file_of(processor: type) -> str | None:
-    try:
-        return inspect.getsourcefile(processor)
-    except (TypeError, OSError):  # defined where there is no file, as in an interactive session
-        return None

@@ -27,9 +27,11 @@ RETURNS TABLE (
     failed_sqlstate    text,
     failed_message     text,
     failed_detail      text,
+    failed_schema      text,
     failed_table       text,
     failed_column      text,
     failed_constraint  text,
+    failed_context     text,
     subtransactions    integer
 )
 LANGUAGE plpgsql AS $$
@@ -76,9 +78,11 @@ BEGIN
                     failed_sqlstate = RETURNED_SQLSTATE,
                     failed_message = MESSAGE_TEXT,
                     failed_detail = PG_EXCEPTION_DETAIL,
+                    failed_schema = SCHEMA_NAME,
                     failed_table = TABLE_NAME,
                     failed_column = COLUMN_NAME,
-                    failed_constraint = CONSTRAINT_NAME;
+                    failed_constraint = CONSTRAINT_NAME,
+                    failed_context = PG_EXCEPTION_CONTEXT;
             END;
             FOR good IN first .. tried - 1 LOOP
                 done := reliable_imports.run_write_v1(entries[good], return_keys[good]);

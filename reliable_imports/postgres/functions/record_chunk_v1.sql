@@ -37,12 +37,14 @@ BEGIN
 
     IF record_chunk_v1.reasons IS NOT NULL THEN
         INSERT INTO reliable_imports.import_failure_reasons (
-            fingerprint, batch_type, stage, error_type, sqlstate, constraint_name, field, heading
+            fingerprint, version, batch_type, stage, error_type, sqlstate, constraint_name, field, rule, title
         )
-        SELECT new.fingerprint, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name, new.field, new.heading
+        SELECT
+            new.fingerprint, new.version, new.batch_type, new.stage, new.error_type, new.sqlstate, new.constraint_name,
+            new.field, new.rule, new.title
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_failure_reasons, record_chunk_v1.reasons) AS new
         ORDER BY new.fingerprint
-        ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp();
+        ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp(), title = EXCLUDED.title;
     END IF;
 
     IF key_items <> numbers THEN
@@ -113,13 +115,14 @@ BEGIN
     IF record_chunk_v1.failures IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
             batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, sqlstate,
-            constraint_name, field, message, detail, missing_key, traceback, reason, retryable, retry_after
+            constraint_name, field, message, detail, missing_key, traceback, reason, reasons, faults, code_version,
+            retryable, retry_after
         )
         SELECT
             chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
             failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
             failure.field, failure.message, failure.detail, failure.missing_key, failure.traceback, failure.reason,
-            failure.retryable, failure.retry_after
+            failure.reasons, failure.faults, failure.code_version, failure.retryable, failure.retry_after
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk_v1.failures) AS failure;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF stored <> pg_catalog.json_array_length(record_chunk_v1.failures) THEN

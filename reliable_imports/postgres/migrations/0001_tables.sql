@@ -19,6 +19,15 @@ CREATE TABLE reliable_imports.import_batches (
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
+    -- A reprocess batch that waits until a person has it processed.
+    is_held             boolean NOT NULL DEFAULT false,
+    -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
+    canary              jsonb,
+    is_canary           boolean NOT NULL DEFAULT false,
+    -- Each of its failures is repeated, and none can be outstanding again; noted when somebody has looked.
+    is_all_repeated     boolean NOT NULL DEFAULT false,
+    -- It has ended, and nobody has looked yet which failures it settles.
+    is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
@@ -29,6 +38,8 @@ CREATE TABLE reliable_imports.import_batches (
     completed_items     bigint,
     failed_items        bigint,
     skipped_items       bigint,
+    -- Its failures and repeats are in import_failure_counts and import_repeat_counts; until then they are counted anew.
+    is_counted          boolean NOT NULL DEFAULT false,
     -- Failed items when the batch was last begun or resumed: only what fails after that counts against a tolerance.
     tolerated_failures  bigint NOT NULL DEFAULT 0,
     tolerated_items     bigint NOT NULL DEFAULT 0,
@@ -74,6 +85,14 @@ CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_ty
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+-- Batches whose failures are counted anew for every question.
+CREATE INDEX import_batches_uncounted ON reliable_imports.import_batches (id) WHERE NOT is_counted;
+
+-- Batches that may settle failures.
+CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
+-- Batches that failures may be left of.
+CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
+    WHERE failed_items > 0 AND NOT is_all_repeated;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (
@@ -157,6 +176,8 @@ CREATE TABLE reliable_imports.import_runs (
     mode            text NOT NULL,
     -- Of the processor's class, as the run had it; NULL if that has no source file.
     code_version    text,
+    -- Fields that its processor calls sensitive: nothing that shows an item shows what is in them.
+    sensitive       text[] NOT NULL DEFAULT '{}',
     host            text NOT NULL,
     process_id      integer NOT NULL,
     -- The session that works for the run: while it is there, the run lives.
@@ -233,7 +254,13 @@ CREATE TABLE reliable_imports.import_attempts (
     -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
     missing_key      text,
     traceback        text,
+    -- The first of its causes, and all of them.
     reason           text,
+    reasons          text[],
+    -- All that was wrong: [{"reason", "field", "rule", "value"}, ...]; a value is cut, and null where it is sensitive.
+    faults           jsonb,
+    -- Of the processor that failed the item; NULL if its class has no source file.
+    code_version     text,
     retryable        boolean,
     -- Not to be tried again sooner; NULL when it waits for a person.
     retry_after      interval,
@@ -243,12 +270,19 @@ CREATE TABLE reliable_imports.import_attempts (
     CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
     CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
     CONSTRAINT import_attempts_failure_explained CHECK (
-        (outcome = 'failed') = (reason IS NOT NULL AND stage IS NOT NULL AND retryable IS NOT NULL)
+        (outcome = 'failed') = (
+            reason IS NOT NULL AND reasons IS NOT NULL AND faults IS NOT NULL AND stage IS NOT NULL
+            AND retryable IS NOT NULL
+        )
     ),
+    CONSTRAINT import_attempts_reason_is_first CHECK (reason = reasons[1]),
     CONSTRAINT import_attempts_skip_explained CHECK ((outcome = 'skipped') = (skip_reason IS NOT NULL))
 );
 -- Failed items of a batch, by reason.
 CREATE INDEX import_attempts_failed ON reliable_imports.import_attempts (batch_id, reason, item_number)
+    WHERE is_final AND outcome = 'failed';
+-- Failed items by any of their causes.
+CREATE INDEX import_attempts_reasons ON reliable_imports.import_attempts USING gin (reasons)
     WHERE is_final AND outcome = 'failed';
 -- Failures that are to be tried again without a person.
 CREATE INDEX import_attempts_retryable ON reliable_imports.import_attempts (batch_id, item_number)
@@ -266,17 +300,67 @@ CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
 
 CREATE TABLE reliable_imports.import_failure_reasons (
     fingerprint      text PRIMARY KEY,
+    version          smallint NOT NULL,  -- of the facts that fingerprints are made of
     batch_type       text NOT NULL,
-    stage            text NOT NULL,
+    stage            text NOT NULL,      -- where it was met first
     error_type       text NOT NULL,
     sqlstate         text,
     constraint_name  text,
     field            text,
-    heading          text NOT NULL,    -- how the titles of its failures begin
-    note             text,
+    rule             text NOT NULL,
+    title            text NOT NULL,      -- without a value of any item
+    -- The same cause under the code before: all of its repeats failed for this one.
+    continues        text REFERENCES reliable_imports.import_failure_reasons,
     first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX import_failure_reasons_type ON reliable_imports.import_failure_reasons (batch_type);
+
+-- How often which cause was met in a batch; written when it is closed, and again when data of it was erased.
+CREATE TABLE reliable_imports.import_failure_counts (
+    batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    reason           text NOT NULL,
+    items            bigint NOT NULL,
+    -- Items with no other cause.
+    only_items       bigint NOT NULL,
+    -- Items that nobody can repeat, for their data was erased.
+    erased_items     bigint NOT NULL,
+    retryable_items  bigint NOT NULL,
+    first_seen       timestamptz NOT NULL,
+    last_seen        timestamptz NOT NULL,
+    -- Of the processors that failed them.
+    code_versions    text[] NOT NULL,
+    -- The commonest values of the field at fault: [{"value", "items"}, ...]. A null stands for a field that is empty.
+    common_values    jsonb NOT NULL,
+    PRIMARY KEY (batch_id, reason)
+);
+-- One cause over all batches.
+CREATE INDEX import_failure_counts_reason ON reliable_imports.import_failure_counts (reason);
+
+-- Of a batch that repeats items: for which causes these had failed, and in which batch. Written when it is closed.
+CREATE TABLE reliable_imports.import_repeat_counts (
+    batch_id          bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    repeats_batch_id  bigint NOT NULL,
+    reason            text NOT NULL,
+    items             bigint NOT NULL,
+    only_items        bigint NOT NULL,
+    PRIMARY KEY (batch_id, repeats_batch_id, reason)
+);
+
+-- What people say of a cause; only ever added to.
+CREATE TABLE reliable_imports.import_reason_notes (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reason   text NOT NULL REFERENCES reliable_imports.import_failure_reasons,
+    kind     text NOT NULL,
+    text     text,
+    until    timestamptz,
+    made_by  text,
+    made_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT import_reason_notes_kind_known CHECK (kind IN ('note', 'ignore', 'end_ignore')),
+    CONSTRAINT import_reason_notes_say_something CHECK (kind = 'end_ignore' OR (text IS NOT NULL AND text <> '')),
+    CONSTRAINT import_reason_notes_until_of_ignore CHECK (until IS NULL OR kind = 'ignore')
+);
+CREATE INDEX import_reason_notes_reason ON reliable_imports.import_reason_notes (reason);
 
 -- The audit log.
 CREATE TABLE reliable_imports.import_logs (
@@ -330,16 +414,17 @@ CREATE TRIGGER import_attempts_only_erased AFTER UPDATE ON reliable_imports.impo
     FOR EACH ROW WHEN (NOT (
         (
             NEW.batch_id, NEW.item_number, NEW.attempt, NEW.run_id, NEW.outcome, NEW.is_final, NEW.finished_at, NEW.stage,
-            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.retryable
+            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.reasons, NEW.code_version, NEW.retryable
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.attempt, OLD.run_id, OLD.outcome, OLD.is_final, OLD.finished_at, OLD.stage,
-            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.retryable
+            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.reasons, OLD.code_version, OLD.retryable
         )
         AND (NEW.row_key IS NULL OR NEW.row_key IS NOT DISTINCT FROM OLD.row_key)
         AND (NEW.result IS NULL OR NEW.result::text IS NOT DISTINCT FROM OLD.result::text)
         AND (NEW.skip_reason IS NOT DISTINCT FROM OLD.skip_reason OR NEW.skip_reason IS NOT DISTINCT FROM 'data erased')
         AND (NEW.field IS NULL OR NEW.field IS NOT DISTINCT FROM OLD.field)
         AND (NEW.message IS NOT DISTINCT FROM OLD.message OR NEW.message IS NOT DISTINCT FROM 'data erased')
+        AND (NEW.faults IS NOT DISTINCT FROM OLD.faults OR NEW.faults = '[]')
         AND (NEW.detail IS NULL OR NEW.detail IS NOT DISTINCT FROM OLD.detail)
         AND (NEW.missing_key IS NULL OR NEW.missing_key IS NOT DISTINCT FROM OLD.missing_key)
         AND (NEW.traceback IS NULL OR NEW.traceback IS NOT DISTINCT FROM OLD.traceback)

@@ -123,6 +123,7 @@ SET row_key = CASE WHEN %(keep_row_keys)s THEN attempt.row_key END,
     skip_reason = CASE WHEN attempt.skip_reason IS NOT NULL THEN 'data erased' END,
     field = NULL,
     message = CASE WHEN attempt.message IS NOT NULL THEN 'data erased' END,
+    faults = CASE WHEN attempt.faults IS NOT NULL THEN '[]'::jsonb END,
     detail = NULL,
     missing_key = NULL,
     traceback = NULL,
@@ -133,6 +134,20 @@ FROM (
 ) AS found
 WHERE attempt.batch_id = found.batch_id
     AND attempt.item_number = found.item_number
+
+-- name: uncount
+-- What was kept of these batches may hold values; until they are counted again, their failures are counted as they are.
+WITH failures AS (
+    DELETE FROM reliable_imports.import_failure_counts
+    WHERE batch_id = ANY (%(batches)s::bigint[])
+), repeats AS (
+    DELETE FROM reliable_imports.import_repeat_counts
+    WHERE batch_id = ANY (%(batches)s::bigint[])
+)
+UPDATE reliable_imports.import_batches
+SET is_counted = false
+WHERE id = ANY (%(batches)s::bigint[])
+    AND is_counted
 
 -- name: erase_row_keys
 UPDATE reliable_imports.import_row_keys AS written
@@ -226,19 +241,30 @@ SET error = %(error)s
 WHERE id = %(id)s
 
 -- name: reason_texts
-SELECT fingerprint, error_type, constraint_name, field, heading, note
+SELECT fingerprint, error_type, constraint_name, field, title
 FROM reliable_imports.import_failure_reasons
 WHERE batch_type = %(batch_type)s
-    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, heading, note) ~* %(pattern)s
+    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, title) ~* %(pattern)s
 
 -- name: set_reason_texts
 UPDATE reliable_imports.import_failure_reasons
 SET error_type = %(error_type)s,
     constraint_name = %(constraint_name)s,
     field = %(field)s,
-    heading = %(heading)s,
-    note = %(note)s
+    title = %(title)s
 WHERE fingerprint = %(fingerprint)s
+
+-- name: note_texts
+SELECT note.id, note.text
+FROM reliable_imports.import_reason_notes AS note
+JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = note.reason
+WHERE known.batch_type = %(batch_type)s
+    AND note.text ~* %(pattern)s
+
+-- name: set_note_texts
+UPDATE reliable_imports.import_reason_notes
+SET text = %(text)s
+WHERE id = %(id)s
 
 -- name: suspect_texts
 SELECT batch_id, range_number, item_number, run_id, how
@@ -268,11 +294,12 @@ WHERE id = ANY (%(ids)s::bigint[])
 
 -- name: other_attempt_texts
 -- What other items of these batches were told, such as by a trigger that names another row.
-SELECT batch_id, item_number, attempt, result::text, skip_reason, field, message, detail, missing_key, traceback
+SELECT
+    batch_id, item_number, attempt, result::text, skip_reason, field, message, faults::text, detail, missing_key, traceback
 FROM reliable_imports.import_attempts
 WHERE batch_id = ANY (%(lineage)s::bigint[])
     AND pg_catalog.concat_ws(
-        ' ', result::text, skip_reason, field, message, detail, missing_key, traceback
+        ' ', result::text, skip_reason, field, message, faults::text, detail, missing_key, traceback
     ) ~* %(pattern)s
 
 -- name: erase_attempt_texts
@@ -281,6 +308,7 @@ SET result = CASE WHEN 'result' = ANY (%(columns)s::text[]) THEN NULL ELSE resul
     skip_reason = CASE WHEN 'skip_reason' = ANY (%(columns)s::text[]) THEN 'data erased' ELSE skip_reason END,
     field = CASE WHEN 'field' = ANY (%(columns)s::text[]) THEN NULL ELSE field END,
     message = CASE WHEN 'message' = ANY (%(columns)s::text[]) THEN 'data erased' ELSE message END,
+    faults = CASE WHEN 'faults' = ANY (%(columns)s::text[]) THEN '[]'::jsonb ELSE faults END,
     detail = CASE WHEN 'detail' = ANY (%(columns)s::text[]) THEN NULL ELSE detail END,
     missing_key = CASE WHEN 'missing_key' = ANY (%(columns)s::text[]) THEN NULL ELSE missing_key END,
     traceback = CASE WHEN 'traceback' = ANY (%(columns)s::text[]) THEN NULL ELSE traceback END

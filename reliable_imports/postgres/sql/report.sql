@@ -31,8 +31,8 @@ WITH counted AS (
 )
 SELECT
     counted.reason, counted.newest[1] AS batch_id,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
-    sample.stage, sample.error_type, sample.constraint_name, sample.field, known.note, counted.items, counted.batches,
+    known.title,
+    sample.stage, sample.error_type, sample.constraint_name, sample.field, word.note, counted.items, counted.batches,
     counted.first_seen, counted.last_seen, sample.message, sample.detail
 FROM counted
 JOIN reliable_imports.import_attempts AS sample
@@ -40,6 +40,7 @@ JOIN reliable_imports.import_attempts AS sample
     AND sample.item_number = counted.newest[2]
     AND sample.is_final
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason
 ORDER BY counted.items DESC, counted.reason
 
 -- name: fates
@@ -89,6 +90,14 @@ WHERE failure.batch_id = %(batch_id)s
     AND failure.erased_at IS NULL
 ORDER BY failure.item_number
 LIMIT %(limit)s
+
+-- name: sensitive_of_type
+-- What any run of the type called so: the processor that is known here may be another version.
+SELECT DISTINCT name.field
+FROM reliable_imports.import_runs AS run
+JOIN reliable_imports.import_batches AS batch ON batch.id = run.batch_id
+CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+WHERE batch.batch_type = %(batch_type)s
 
 -- name: commonest_values
 -- Of the first so many items of a reason, for it may have a million.

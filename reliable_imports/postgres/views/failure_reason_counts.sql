@@ -1,15 +1,15 @@
--- A title is that of the sample: other failures for the reason, here or elsewhere, may say it of another value.
+-- Items by the first of their causes; the view item_reasons has all of them.
 CREATE OR REPLACE VIEW reliable_imports.failure_reason_counts AS
 SELECT
     counted.batch_id,
     counted.reason,
-    known.heading || ': ' || coalesce(sample.detail, sample.message) AS title,
+    known.title,
     sample.stage,
     sample.error_type,
     sample.sqlstate,
     sample.constraint_name,
     sample.field,
-    known.note,
+    word.note,
     counted.items,
     counted.retryable_items,
     counted.sample_item_number,
@@ -34,4 +34,5 @@ JOIN reliable_imports.import_attempts AS sample
     ON sample.batch_id = counted.batch_id
     AND sample.item_number = counted.sample_item_number
     AND sample.is_final
-LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason;
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason;

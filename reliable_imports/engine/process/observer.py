@@ -1,4 +1,4 @@
-"""Who is told how the work goes on."""
+"""Who is told what a worker is at."""
 
 from __future__ import annotations
 

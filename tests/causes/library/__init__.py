@@ -1,0 +1,1 @@
+"""What a team might write: processors of a lending library that fail for known causes."""
