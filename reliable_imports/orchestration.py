@@ -158,6 +158,15 @@ class Orchestration:
         found = self._ask("failing_lineages", batch_type=batch_type, retryable_only=retryable_only)
         return [row["first_batch_id"] for row in found]
 
+    def reasons_of_lineage(self, first_batch_id: int, reasons: Iterable[str]) -> list[str]:
+        """Those of *reasons* that items of the lineage have failed for, in no order."""
+        found = self._ask("reasons_of_lineage", first_batch_id=first_batch_id, reasons=list(reasons))
+        return [row["reason"] for row in found]
+
+    def unknown_reasons(self, reasons: Iterable[str]) -> list[str]:
+        """Those of *reasons* that no item of any batch has ever failed for, in no order."""
+        return [row["reason"] for row in self._ask("unknown_reasons", reasons=list(reasons))]
+
     def resolved_references(
         self, batch_types: Iterable[str], *, after: int = 0, max_lineages: int = 1_000, max_failures: int = 100_000
     ) -> FailuresPage:

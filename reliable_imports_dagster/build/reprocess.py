@@ -161,7 +161,10 @@ class _Reprocess:
         for lineage in lineages:
             try:
                 with refusals_explained():
-                    batch_id = _take(context, manager, lineage, self._batch_type, config)
+                    of_lineage = config if config.batch_id is not None else _with_its_reasons(manager, lineage, config)
+                    if of_lineage is None:
+                        continue
+                    batch_id = _take(context, manager, lineage, self._batch_type, of_lineage)
                 if batch_id is None:
                     continue
                 if config.hold:
@@ -236,6 +239,11 @@ def _lineages(
                 f"{batch_type!r}; launch {reprocess_name(found)} or {reprocess_name(None)} for it"
             )
         return [config.batch_id]
+    if unknown := manager.orchestration.unknown_reasons(config.chosen_reasons):
+        raise ConfigurationError(
+            f"no item has ever failed for reason {unknown[0]!r}; `reliable-imports failures BATCH` lists the reasons "
+            "of a batch"
+        )
     which = config.request(batch_type).which
     if which is WhichItems.ALL:
         raise ConfigurationError("which: all runs completed items again too, and needs a batch_id that says of which")
@@ -260,6 +268,15 @@ def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegi
         context.log.warning(f"failures of type {found!r} are left alone: this code location has no processor for it")
         return False
     return batch_type in (None, found)
+
+
+def _with_its_reasons(manager: BatchManager, lineage: int, config: ReprocessConfig) -> ReprocessConfig | None:
+    """The config with those of its reasons that the lineage has; None if it has none of them."""
+    if not config.chosen_reasons:
+        return config
+    first_batch_id = manager.get_batch(lineage).first_batch_id
+    own = manager.orchestration.reasons_of_lineage(first_batch_id, config.chosen_reasons)
+    return config.model_copy(update={"reasons": own, "reason": None}) if own else None
 
 
 def _take(

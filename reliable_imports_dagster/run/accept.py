@@ -77,7 +77,7 @@ def accept(
         return _told(
             context, manager, manager.deliver(processor.batch_type, config.items, source="run config", **delivery), key
         )
-    path = config.path or source_of(processor, partition)
+    path = source_of(processor, partition) if config.path is None else config.path
     assert path is not None  # _check has seen to it
     source: Iterable[object]
     try:

@@ -125,6 +125,11 @@ class ReprocessConfig(dg.Config):
         "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
     )
 
+    @property
+    def chosen_reasons(self) -> list[str]:
+        """The only reasons that are meant; empty if all are."""
+        return [*self.reasons, *([] if self.reason is None else [self.reason])]
+
     def which_items(self, batch_type: str | None) -> WhichItems:
         """The items that are meant, in the job of one batch type or of all.
 
@@ -149,7 +154,7 @@ class ReprocessConfig(dg.Config):
         """
         return ReprocessRequest(
             which=self.which_items(batch_type),
-            reasons=[*self.reasons, *([] if self.reason is None else [self.reason])] or None,
+            reasons=self.chosen_reasons or None,
             exclude_reasons=self.exclude_reasons,
             max_attempts=self.max_attempts,
             from_item=self.from_item,

@@ -106,6 +106,13 @@ def test_a_batch_that_does_not_exist_is_refused(launch: Launch) -> None:
     assert "there is no batch 99" in problem(launch("import_notes", batch_id=99))
 
 
+def test_an_empty_path_is_no_wish_for_the_processors_own_source(launch: Launch, query: Query) -> None:
+    result = launch("import_authors", path="")
+
+    assert "the name does not say the format" in problem(result)
+    assert query("SELECT * FROM reliable_imports.import_batches") == []
+
+
 def test_a_file_that_does_not_exist_is_refused_in_one_line(launch: Launch, query: Query, tmp_path: Path) -> None:
     result = launch("import_notes", path=str(tmp_path / "gone.csv"))
 
@@ -129,7 +136,7 @@ def test_run_and_batch_are_tied_in_both_directions(launch: Launch, instance: dg.
         "batch_id.notes": str(batch_id),
         "batch_type": "notes",
         "code_version": code_version(NotesProcessor),
-        "line": str(batch_id),
+        "lineage": str(batch_id),
         "mode": "import",
         "outcome": "completed_with_failures",
     }

@@ -65,6 +65,29 @@ def test_a_reprocess_run_materializes_the_asset_with_its_check(
     assert check.passed
 
 
+@pytest.mark.parametrize("job", ["reprocess_notes", "reprocess_failed_items"])
+def test_a_reason_is_run_again_wherever_it_is_and_lineages_without_it_are_left_alone(
+    launch: Launch, manager: BatchManager, query: Query, tmp_path: Path, job: str
+) -> None:
+    without = _half_done_batch(manager, tmp_path / "mended", action="fail otherwise")
+    batch_id = _half_done_batch(manager, tmp_path / "mended")
+    [reason] = manager.failure_reasons(batch_id)
+    assert reason.reason not in {each.reason for each in manager.failure_reasons(without)}
+    (tmp_path / "mended").touch()
+
+    result = launch(job, reason=reason.reason, which="failed")
+
+    assert result.success, problem(result)
+    assert _batches(query)[2:] == [(batch_id, "completed", 2)]
+
+    assert launch(job, reason=reason.reason, which="failed").success  # nothing of it is left
+
+    unknown = launch(job, reason="12345678", which="failed")
+
+    assert not unknown.success
+    assert "no item has ever failed for reason '12345678'" in problem(unknown)
+
+
 def test_only_some_reasons_are_run_again_and_the_check_remembers_the_others(
     launch: Launch, manager: BatchManager, query: Query, tmp_path: Path
 ) -> None:

@@ -278,6 +278,30 @@ WHERE reason IS NOT NULL
     AND (NOT %(retryable_only)s OR retryable)
 ORDER BY first_batch_id
 
+-- name: reasons_of_lineage
+-- Those of these that items of the lineage have failed for.
+SELECT wanted.reason
+FROM pg_catalog.unnest(%(reasons)s::text[]) AS wanted (reason)
+WHERE EXISTS (
+    SELECT
+    FROM reliable_imports.import_batches AS batch
+    JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
+    WHERE batch.first_batch_id = %(first_batch_id)s
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+        AND failure.reason = wanted.reason
+)
+
+-- name: unknown_reasons
+-- Those of these that no item of any batch has ever failed for.
+SELECT wanted.reason
+FROM pg_catalog.unnest(%(reasons)s::text[]) AS wanted (reason)
+WHERE NOT EXISTS (
+    SELECT
+    FROM reliable_imports.import_failure_reasons AS known
+    WHERE known.fingerprint = wanted.reason
+)
+
 -- name: count_waiting
 SELECT batch_type, count(*)
 FROM reliable_imports.outstanding_failures
