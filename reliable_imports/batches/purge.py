@@ -61,8 +61,18 @@ class PurgeRequest:
 
 
 def old_batches(connection: Connection, request: PurgeRequest) -> list[tuple[int, int]]:
-    """The batches with data that is old enough, and how many items of each have data; some of it may be kept."""
+    """The batches with data that is old enough, and how many items of each have data; some of it may be kept.
+
+    Raises:
+        ConfigurationError: there is no batch of the type that was named.
+    """
     with transaction(connection) as cursor:
+        if request.batch_type is not None:
+            cursor.execute(_PURGE["known_types"])
+            known = [name for (name,) in cursor.fetchall()]
+            if request.batch_type not in known:
+                there_are = ", ".join(known) or "none at all"
+                raise ConfigurationError(f"there is no batch of type {request.batch_type!r}; there are {there_are}")
         cursor.execute(_PURGE["old_batches"], {"older_than": request.older_than, "batch_type": request.batch_type})
         return [(int(batch_id), int(items)) for batch_id, items in cursor.fetchall()]
 

@@ -46,3 +46,9 @@ def test_an_age_that_nobody_could_read_is_refused(run_without_database: Run, age
     answer = run_without_database("purge", f"--data-older-than={age}", "--yes")
     assert answer.status == 2
     assert "is no age; give hours, days or weeks, such as 12h, 90d or 26w" in answer.err
+
+
+def test_a_type_without_a_batch_is_named_and_not_passed_over(run: Run, old_batch: int) -> None:
+    answer = run("purge", "--data-older-than", "90d", "--as", "poeple", "--yes")
+    assert answer.status == 2
+    assert "there is no batch of type 'poeple'; there are people" in answer.err

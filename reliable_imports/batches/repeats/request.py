@@ -103,6 +103,12 @@ class ReprocessRequest:
             require_texts(exclude_reasons=reason)
         require_texts(requested_by=self.requested_by, note=self.note, skip=self.skip)
         require_idempotency_key(self.idempotency_key)
+        for name in ("from_item", "to_item"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ConfigurationError(f"{name} is {number}, and the items of a batch are numbered from 1")
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ConfigurationError(f"max_attempts is {self.max_attempts}, and whatever failed has had one attempt")
         if self.from_item is not None and self.to_item is not None and self.from_item > self.to_item:
             raise ConfigurationError(f"from_item {self.from_item} comes after to_item {self.to_item}")
         if self.since is not None and self.since.tzinfo is None:

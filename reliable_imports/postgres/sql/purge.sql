@@ -1,5 +1,8 @@
 -- Taking the data of old batches out of the tables, a slice in each transaction.
 
+-- name: known_types
+SELECT DISTINCT batch_type FROM reliable_imports.import_batches ORDER BY batch_type
+
 -- name: old_batches
 SELECT id, total_items - erased_items AS items
 FROM reliable_imports.import_batches
