@@ -48,6 +48,16 @@ class NothingProcessor(BaseProcessor):
         pass
 
 
+CAUSES = 8
+
+
+class RefusingProcessor(BaseProcessor):
+    """Refuses every item, for one of several causes; only the scenario of failures uses it."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.reject("is not what we want", field=f"field_{item.item_number % CAUSES}")
+
+
 PROCESSORS: tuple[type[BaseProcessor], ...] = (
     DeclaredTableProcessor,
     DeclaredUpsertProcessor,

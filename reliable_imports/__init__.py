@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
+        AmbiguousReason,
         BatchFinished,
         ConfigurationError,
         ContextMisuse,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         SourceError,
         SourceUnavailable,
         TransientError,
+        TryEnded,
         UnknownBatch,
         UnknownBatchType,
         UnknownReason,
@@ -54,30 +56,52 @@ if TYPE_CHECKING:
     from reliable_imports.models import (
         Batch,
         BatchSummary,
+        CommonValue,
         Delivery,
+        FailedSample,
         FailureReason,
         ImportBatchItem,
         ItemRecord,
         LogEntry,
         OutstandingReason,
+        ReasonAction,
+        ReasonBatch,
+        ReasonDetails,
+        ReasonSummary,
         RunRecord,
+        TriedItem,
+        TriedReason,
+        TriedRow,
+        TryReport,
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
-    from reliable_imports.statuses import BatchStatus, ItemStatus, Outcome, RunMode, Runner, RunOutcome, Stage
+    from reliable_imports.statuses import (
+        BatchStatus,
+        ItemStatus,
+        Outcome,
+        ReasonState,
+        RunMode,
+        Runner,
+        RunOutcome,
+        Stage,
+        TryOutcome,
+    )
     from reliable_imports.writes.plan import UniqueIndex
 
 __all__ = [
     "AlreadyImported",
+    "AmbiguousReason",
     "BaseProcessor",
     "Batch",
     "BatchFinished",
     "BatchManager",
     "BatchStatus",
     "BatchSummary",
+    "CommonValue",
     "ConfigurationError",
     "ContextMisuse",
     "DatabaseError",
@@ -87,6 +111,7 @@ __all__ = [
     "DuplicateKey",
     "EmbeddedServerError",
     "Erasure",
+    "FailedSample",
     "Failure",
     "FailureReason",
     "IdempotencyKeyTaken",
@@ -110,6 +135,11 @@ __all__ = [
     "ProcessorWarning",
     "Purge",
     "PurgeRequest",
+    "ReasonAction",
+    "ReasonBatch",
+    "ReasonDetails",
+    "ReasonState",
+    "ReasonSummary",
     "ReliableImportsError",
     "ReprocessRequest",
     "RunInterrupted",
@@ -128,6 +158,12 @@ __all__ = [
     "Stage",
     "TableProcessor",
     "TransientError",
+    "TriedItem",
+    "TriedReason",
+    "TriedRow",
+    "TryEnded",
+    "TryOutcome",
+    "TryReport",
     "UniqueIndex",
     "UnknownBatch",
     "UnknownBatchType",
@@ -147,13 +183,14 @@ _MODULES = {
         "Purge",
         "PurgeRequest",
     ),
-    "batches.request": (
+    "batches.repeats.request": (
         "ReprocessRequest",
         "WhichItems",
     ),
     "batches.verify": ("Verification",),
     "errors": (
         "AlreadyImported",
+        "AmbiguousReason",
         "BatchFinished",
         "ConfigurationError",
         "ContextMisuse",
@@ -182,6 +219,7 @@ _MODULES = {
         "SourceError",
         "SourceUnavailable",
         "TransientError",
+        "TryEnded",
         "UnknownBatch",
         "UnknownBatchType",
         "UnknownReason",
@@ -193,13 +231,23 @@ _MODULES = {
     "models": (
         "Batch",
         "BatchSummary",
+        "CommonValue",
         "Delivery",
+        "FailedSample",
         "FailureReason",
         "ImportBatchItem",
         "ItemRecord",
         "LogEntry",
         "OutstandingReason",
+        "ReasonAction",
+        "ReasonBatch",
+        "ReasonDetails",
+        "ReasonSummary",
         "RunRecord",
+        "TriedItem",
+        "TriedReason",
+        "TriedRow",
+        "TryReport",
     ),
     "processor.base": (
         "BaseProcessor",
@@ -217,10 +265,12 @@ _MODULES = {
         "BatchStatus",
         "ItemStatus",
         "Outcome",
+        "ReasonState",
         "RunMode",
         "RunOutcome",
         "Runner",
         "Stage",
+        "TryOutcome",
     ),
     "writes.plan": ("UniqueIndex",),
 }

@@ -5,6 +5,7 @@
     │   ├── UnknownBatchType
     │   ├── UnknownBatch
     │   ├── UnknownReason
+    │   ├── AmbiguousReason
     │   ├── BatchFinished
     │   ├── ItemsInUse
     │   ├── InvalidParams
@@ -23,6 +24,7 @@
     │   ├── SchemaTooNew
     │   ├── RunInterrupted
     │   ├── SetupFailed
+    │   ├── TryEnded
     │   └── EmbeddedServerError
     └── ItemError                 raised by or for a processor; fails one item
         ├── InvalidRow
@@ -47,6 +49,18 @@ from typing import Any
 class ReliableImportsError(Exception):
     """The base of all; catch it to catch whatever this package raises on purpose."""
 
+    def __reduce__(self) -> Any:
+        # As it is, and not made again from its message: it reaches the parent of a process that raised it.
+        return _as_it_was, (type(self), self.args, vars(self))
+
+
+def _as_it_was(
+    kind: type[ReliableImportsError], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> ReliableImportsError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
+
 
 class ConfigurationError(ReliableImportsError):
     """What was asked for cannot be done as asked; nothing was touched."""
@@ -67,13 +81,24 @@ class UnknownBatch(ConfigurationError):
 
 
 class UnknownReason(ConfigurationError):
-    def __init__(self, reason: str, batch_id: int) -> None:
+    def __init__(self, reason: str, batch_id: int | None = None, batch_type: str | None = None) -> None:
         self.reason = reason
         self.batch_id = batch_id
-        super().__init__(
-            f"no item of batch {batch_id} failed for reason {reason!r}; "
-            f"`reliable-imports failures {batch_id}` lists the reasons"
-        )
+        self.batch_type = batch_type
+        if batch_id is not None:
+            about, command = f" of batch {batch_id}", f"failures {batch_id}"
+        elif batch_type is not None:
+            about, command = f" of batch type {batch_type!r}", f"failures --as {batch_type}"
+        else:
+            about, command = "", "failures"
+        super().__init__(f"no item{about} failed for reason {reason!r}; `reliable-imports {command}` lists the reasons")
+
+
+class AmbiguousReason(ConfigurationError):
+    def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
+        self.prefix = prefix
+        self.reasons = list(reasons)
+        super().__init__(f"{prefix!r} begins several reasons: {', '.join(reasons)}; give more of the one that is meant")
 
 
 class BatchFinished(ConfigurationError):
@@ -280,6 +305,14 @@ class SetupFailed(DatabaseError):
             f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False "
             "or RELIABLE_IMPORTS_MIGRATE=no"
         )
+
+
+class TryEnded(DatabaseError):
+    """A try could not go on."""
+
+    def __init__(self, cause: str) -> None:
+        self.cause = cause
+        super().__init__(f"the try has ended early, and nothing of it was kept: {cause}")
 
 
 class EmbeddedServerError(DatabaseError):

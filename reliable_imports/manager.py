@@ -6,13 +6,17 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from reliable_imports.batches import control, read, verify
-from reliable_imports.batches.request import ReprocessRequest, WhichItems
+import psycopg2
+
+from reliable_imports.batches import control, failures, read, verify
+from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import ConfigurationError
+from reliable_imports.errors import ConfigurationError, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
+from reliable_imports.log import logger
 from reliable_imports.models import (
     Batch,
     BatchSummary,
@@ -21,6 +25,8 @@ from reliable_imports.models import (
     ItemRecord,
     LogEntry,
     OutstandingReason,
+    ReasonDetails,
+    ReasonSummary,
     RunRecord,
 )
 from reliable_imports.postgres import schema
@@ -32,11 +38,14 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
-    from reliable_imports.batches.deliveries import SameContent
+    from reliable_imports.batches.deliveries import Offer, SameContent
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
+    from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
+    from reliable_imports.models import TryReport
     from reliable_imports.orchestration import Orchestration
+    from reliable_imports.processor.base import BaseProcessor
     from reliable_imports.sources import Source
 
 
@@ -171,8 +180,44 @@ class BatchManager:
         """Do what `create_batch` does, and say also whether a batch was made, and what people should know."""
         from reliable_imports.batches.column_check import ColumnCheck
         from reliable_imports.batches.create import create_batch
-        from reliable_imports.batches.deliveries import Offer
         from reliable_imports.batches.duplicates import Keying
+
+        offer = self._offer(
+            batch_type,
+            items,
+            source=source,
+            idempotency_key=idempotency_key,
+            requested_by=requested_by,
+            metadata=metadata,
+            params=params,
+            partition=partition,
+            same_content=same_content,
+        )
+        processor = self.registry.get(batch_type)
+        with self._connection() as connection:
+            return create_batch(
+                connection,
+                offer,
+                keying=Keying.of(processor),
+                check=ColumnCheck.of(processor),
+                max_items=processor.source_options.max_items,
+            )
+
+    def _offer(
+        self,
+        batch_type: str,
+        items: object,
+        *,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+        requested_by: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        params: object = None,
+        partition: str | None = None,
+        same_content: SameContent | None = None,
+    ) -> Offer:
+        """What is to be stored, once it was looked at; raises as `create_batch`."""
+        from reliable_imports.batches.deliveries import Offer
         from reliable_imports.sources import Source
 
         processor = self.registry.get(batch_type)
@@ -189,7 +234,7 @@ class BatchManager:
             source = items.name.encode("utf-8", "replace").decode()  # the name of a file need not be UTF-8
         kept = with_params(processor, metadata, params, partition)
         json_object("metadata", kept)
-        offer = Offer(
+        return Offer(
             batch_type=batch_type,
             items=items,
             source=source or None,
@@ -198,14 +243,124 @@ class BatchManager:
             metadata=kept,
             same_content=same_content or ("skip" if processor.skip_unchanged else "warn"),
         )
+
+    # Trying
+
+    def try_items(
+        self,
+        batch_type: str,
+        items_or_batch: Iterable[object] | int,
+        *,
+        sample: int | None = None,
+        params: object = None,
+        partition: str | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Say what a run would make of items, and keep nothing: no batch, no row of the team's.
+
+        Items are worked as in a run, in the same chunks and each isolated, and are rolled back within seconds: rows
+        that they write are locked for so long. `prepare_item` is called, and `on_batch_start`; `on_item_error` and
+        `on_batch_complete` are not. Sequences may leave gaps. An item that the processor's time limits cannot stop
+        keeps the try waiting, and one that kills its process ends the caller's.
+
+        Args:
+            items_or_batch: items as for `create_batch`, a source from `open_source`, or the id of a batch, whose items
+                are tried under today's code.
+            sample: try only so many, spread evenly over all of them.
+            params, partition: as for `create_batch`; a batch has its own.
+            with_effects: also try a processor that says `has_effects`.
+
+        Raises:
+            UnknownBatch, UnknownBatchType, InvalidParams, SourceError: as of `create_batch` and `process_batch`.
+            ConfigurationError: the processor has effects outside the database.
+            TryEnded: the database has trouble of its own.
+        """
+        from reliable_imports.batches.staging import stage_batch, stage_delivery
+
+        processor = self._triable(batch_type, sample, with_effects)
+        if isinstance(items_or_batch, int):
+            batch = self.get_batch(items_or_batch)
+            if batch.batch_type != batch_type:
+                raise ConfigurationError(f"batch {batch.id} is of {batch.batch_type}, not of {batch_type}")
+            with self._connection() as connection:
+                staged = stage_batch(connection, items_or_batch, sample)
+        else:
+            offer = self._offer(batch_type, items_or_batch, params=params, partition=partition, same_content="warn")
+            with self._connection() as connection:
+                staged = stage_delivery(connection, offer, processor, sample)
+        return self._try(staged)
+
+    def try_reprocess(
+        self,
+        batch_id: int,
+        request: ReprocessRequest | None = None,
+        *,
+        sample: int | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Say what `reprocess_batch` would come to, as `try_items` does, and keep nothing.
+
+        Args:
+            request: which items, if not all outstanding failures; `WhichItems.ALL` tells what would come out
+                differently under today's code.
+            sample: try only so many for each reason that they failed for, and so many that have not failed.
+
+        Raises:
+            UnknownBatch, UnknownBatchType, UnknownReason, ConfigurationError, TryEnded: as of `try_items` and
+                `create_reprocess_batch`.
+        """
+        from reliable_imports.batches.staging import stage_reprocess
+        from reliable_imports.models import TryReport
+
+        batch_type = self.get_batch(batch_id).batch_type
+        processor = self._triable(batch_type, sample, with_effects)
         with self._connection() as connection:
-            return create_batch(
-                connection,
-                offer,
-                keying=Keying.of(processor),
-                check=ColumnCheck.of(processor),
-                max_items=processor.source_options.max_items,
+            staged = stage_reprocess(connection, batch_id, request or ReprocessRequest(), processor, sample)
+        return TryReport(batch_type, 0, ()) if staged is None else self._try(staged)
+
+    def try_failures(
+        self,
+        batch_type: str,
+        request: ReprocessRequest | None = None,
+        *,
+        sample: int | None = None,
+        with_effects: bool = False,
+    ) -> TryReport:
+        """Do what `try_reprocess` does for every lineage of a type with something outstanding.
+
+        Raises:
+            UnknownReason: nothing of any lineage failed for one of the request's reasons.
+        """
+        from reliable_imports.models import TryReport
+
+        reports = []
+        unknown: UnknownReason | None = None
+        for first_batch_id in self.open_lineages(batch_type):
+            try:
+                reports.append(self.try_reprocess(first_batch_id, request, sample=sample, with_effects=with_effects))
+            except UnknownReason as error:  # nothing of this lineage failed for it; another may have
+                unknown = error
+        if unknown is not None and not reports:
+            raise unknown
+        items = [item for report in reports for item in report.items]
+        return TryReport(batch_type, sum(report.total_items for report in reports), items)
+
+    def _triable(self, batch_type: str, sample: int | None, with_effects: bool) -> type[BaseProcessor]:
+        if sample is not None and sample < 1:
+            raise ConfigurationError(f"sample is {sample}; try at least one item")
+        processor = self.registry.get(batch_type)
+        if processor.has_effects and not with_effects:
+            raise ConfigurationError(
+                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
+                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
             )
+        return processor
+
+    def _try(self, staged: Staged) -> TryReport:
+        from reliable_imports.engine.trial import try_staged
+
+        processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
+        return try_staged(self.dsn, staged, processor, may_set_up=self._migrate)
 
     # Processing
 
@@ -215,7 +370,8 @@ class BatchManager:
         """Work the batch until nothing is left to claim, and return how it stands then.
 
         May be called again at any time and from several processes at once: they share the batch, each item is done
-        once. On a finished batch it changes nothing.
+        once. On a finished batch it changes nothing. Of a batch with a canary, it works the first few items for each
+        reason, and then the rest of what is repaired.
 
         Args:
             on_progress: called with a summary about twice a second, and at the end.
@@ -226,22 +382,47 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        from reliable_imports.engine.begin import Identity
-        from reliable_imports.engine.run import execute
-
-        runner = self._runner if dagster_run_id is None else Runner.DAGSTER
         batch = self.get_batch(batch_id)
         processor = self.registry.get(batch.batch_type)
         if batch.status.is_final:
             return self.get_summary(batch_id)
+        summary = self._run(batch, on_progress, dagster_run_id)
+        if batch.is_canary and summary.status is BatchStatus.PROCESSING:
+            from reliable_imports.batches.repeats.canary import take_rest
+
+            with self._connection() as connection:
+                goes_on = take_rest(connection, batch_id, processor)
+            if goes_on:
+                return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+        if summary.status.is_final:
+            try:
+                with self._connection() as connection:
+                    self._settle(connection, batch.batch_type)
+            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+                facts = {"batch_id": batch_id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
+        return summary
+
+    def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
+        """Work a batch once, until nothing is left to claim."""
+        from reliable_imports.engine.begin import Identity
+        from reliable_imports.engine.run import execute
+
         return execute(
             self.dsn,
             batch,
-            processor_for(processor, batch),
-            Identity(runner, dagster_run_id),
+            processor_for(self.registry.get(batch.batch_type), batch),
+            Identity(self._runner if dagster_run_id is None else Runner.DAGSTER, dagster_run_id),
             may_set_up=self._migrate,
             on_progress=on_progress,
         )
+
+    def _settle(self, connection: Connection, batch_type: str) -> None:
+        """See to the failures that batches of the type have settled."""
+        from reliable_imports.batches.duplicates import Keying
+        from reliable_imports.batches.repeats.settling import settle
+
+        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -276,21 +457,23 @@ class BatchManager:
         an item is taken once. If all that was asked for is in an open reprocess batch already, that batch's id is
         returned; if nothing is outstanding, None.
 
-        Rows of a file that could not be read are read again as the processor's `source_options` say now.
+        Rows of a file that could not be read are read again as the processor's `source_options` say now. What was
+        delivered again since, and completed under the same natural key, is settled and not taken.
 
         Raises:
             UnknownBatch: there is no such batch.
             UnknownReason: nothing of its lineage failed for one of the request's reasons.
+            AmbiguousReason: one of the request's reasons is the beginning of several.
             IdempotencyKeyTaken: the request's key names a batch of another lineage.
         """
-        from reliable_imports.batches.duplicates import Keying
-        from reliable_imports.batches.reprocess import create_reprocess_batch
+        from reliable_imports.batches.repeats.reprocess import create_reprocess_batch
 
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
-            keying, options = (Keying.of(processor), processor.source_options) if processor else (None, None)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), keying, options)
+            if processor is not None:
+                self._settle(connection, batch_type)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
 
     def reprocess_batch(
         self,
@@ -320,7 +503,7 @@ class BatchManager:
             request = ReprocessRequest(which=WhichItems.ALL)
         new_batch_id = self.create_reprocess_batch(batch_id, request)
         if new_batch_id is None:
-            from reliable_imports.batches.reprocess import last_of_lineage
+            from reliable_imports.batches.repeats.reprocess import last_of_lineage
 
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
@@ -441,6 +624,71 @@ class BatchManager:
         with self._connection() as connection:
             return read.failure_reasons(connection, batch_id)
 
+    # Failures, over all batches
+
+    def failures(
+        self, batch_id: int | None = None, *, batch_type: str | None = None, with_closed: bool = False
+    ) -> list[ReasonSummary]:
+        """The causes for which items failed and wait, those with the most outstanding failures first.
+
+        Args:
+            batch_id: only those of one batch; what is outstanding is then counted over its lineage.
+            batch_type: only those of this type's batches.
+            with_closed: also those of which nothing is outstanding.
+
+        Raises:
+            UnknownBatch: there is no such batch.
+            ConfigurationError: both a batch and a type are given.
+        """
+        with self._connection() as connection:
+            return failures.list_reasons(connection, failures.Scope(batch_id, batch_type), with_closed=with_closed)
+
+    def failure(
+        self, reason: str, *, batch_id: int | None = None, batch_type: str | None = None, samples: int = 20
+    ) -> ReasonDetails:
+        """All that is known of one cause: samples, days, batches, what people did about it.
+
+        Args:
+            reason: its id, or the beginning of it.
+            samples: at most so many items.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+        """
+        with self._connection() as connection:
+            return failures.get_details(connection, reason, failures.Scope(batch_id, batch_type), samples=samples)
+
+    def note_failure(self, reason: str, text: str, *, by: str | None = None) -> str:
+        """Keep what a person has to say of a cause; returns its whole id.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *text* is empty, or cannot be kept.
+        """
+        with self._connection() as connection:
+            return failures.note(connection, reason, text, by)
+
+    def ignore_failure(self, reason: str, why: str, *, until: datetime | None = None, by: str | None = None) -> str:
+        """Leave a cause: no check is yellow for it, and sensors leave what failed for nothing else.
+
+        It is told again when it surges: when more than twice as many items fail for it on one day (UTC) as on any day
+        before, ten at least. Returns its whole id.
+
+        Args:
+            until: when this ends by itself; a time without a zone is local.
+
+        Raises:
+            UnknownReason, AmbiguousReason: no reason begins so, or several do.
+            ConfigurationError: *why* is empty, or *until* is over.
+        """
+        with self._connection() as connection:
+            return failures.ignore(connection, reason, why, until, by)
+
+    def end_ignoring_failure(self, reason: str, *, by: str | None = None) -> str:
+        """Take `ignore_failure` back; returns the cause's whole id. Raises UnknownReason, AmbiguousReason."""
+        with self._connection() as connection:
+            return failures.end_ignore(connection, reason, by)
+
     def list_items(
         self,
         batch_id: int,
@@ -460,6 +708,11 @@ class BatchManager:
         with self._connection() as connection:
             return read.count_outstanding(connection, batch_id)
 
+    def count_ignored(self, batch_id: int) -> int:
+        """Those of `count_outstanding` whose causes people have all said to ignore. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.count_ignored(connection, batch_id)
+
     def outstanding_reasons(self, batch_id: int) -> list[OutstandingReason]:
         """What `count_outstanding` counts, by the batch that it failed in and the reason, the most frequent first.
 
@@ -472,6 +725,17 @@ class BatchManager:
         """Of which earlier batches a reprocess batch repeats how many items; empty for others. Raises UnknownBatch."""
         with self._connection() as connection:
             return read.repeated_items(connection, batch_id)
+
+    def open_lineages(self, batch_type: str) -> list[int]:
+        """The first batches of the type's lineages with something outstanding, or with a repeat that has not ended."""
+        require_texts(batch_type=batch_type)
+        with self._connection() as connection:
+            return read.open_lineages(connection, batch_type)
+
+    def held_batches(self, batch_id: int) -> list[int]:
+        """Reprocess batches of the batch's lineage that wait for a person, by their ids. Raises UnknownBatch."""
+        with self._connection() as connection:
+            return read.held_batches(connection, batch_id)
 
     def list_logs(
         self, batch_id: int, *, item_number: int | None = None, levels: Sequence[str] | None = None, limit: int = 1000

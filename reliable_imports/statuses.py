@@ -58,6 +58,10 @@ _GOES_ON = "It goes on to its end."
 
 MOVES_OF_A_BATCH = (
     Move("pending", "processing", "start_batch", "The first run, before its first claim.", _UNTIL_A_RUN),
+    Move(
+        "pending", "completed", "skip_batch", "Whoever makes a repeat batch of what is given up, with the batch.",
+        "There is no batch.",
+    ),
     Move("pending", "paused", "pause_batch", "A person.", _UNTIL_A_RUN),
     Move("pending", "cancelled", "cancel_batch", "A person; its items are outstanding.", _UNTIL_A_RUN),
     Move("processing", "completed", "close_batch", "The run that finds it done: nothing has failed.", _STAYS_OPEN),
@@ -77,6 +81,7 @@ MOVES_OF_A_BATCH = (
 
 MOVES_OF_A_RUN = (
     Move(None, "running", "start_run", "Whoever processes a batch, before its first claim.", "There is no run."),
+    Move(None, "finished", "skip_run", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "running", "finished", "end_run", "The run, when nothing is left to do or its batch was stopped.",
         "It counts as lost when its heartbeat is two minutes old; what it had claimed is free before that.",
@@ -94,6 +99,7 @@ MOVES_OF_A_RUN = (
 
 MOVES_OF_A_RANGE = (
     Move(None, "open", "make_ranges", "Whoever creates the batch, in the same transaction.", "There is no batch."),
+    Move(None, "done", "skip_ranges", "Whoever makes a repeat batch of what is given up.", "There is no batch."),
     Move(
         "open", "held", "claim_chunk_v1", "A worker, by the lock of its transaction on the row.",
         "It stays open, and with it the batch.",
@@ -104,7 +110,7 @@ MOVES_OF_A_RANGE = (
     ),
     Move("held", "done", "record_chunk_v1", "The worker, with the outcomes of the last chunk.", "It is open again."),
     Move(
-        "open", "done", "put_behind_v1", "The worker whose item, the last one of the range, waits for the others.",
+        "open", "done", "postpone_item_v1", "The worker whose item, the last one of the range, waits for the others.",
         "It stays open, and the item is tried in its turn.",
     ),
     Move(
@@ -116,7 +122,7 @@ MOVES_OF_A_RANGE = (
 MOVES_OF_A_SUSPECT = (
     Move(
         None, "suspect", "suspect", "The parent or the worker that has seen a process die in the range.",
-        "The announcement of the dead run makes the range suspect all the same.",
+        "What the dead run has published makes the range suspect all the same.",
     ),
     Move(
         "suspect", None, "clear_range", "The worker that has tried all items of the range.",
@@ -158,6 +164,21 @@ class Outcome(Word):
     FAILED = "failed"
 
 
+class TryOutcome(Word):
+    """What a run would have made of an item that was only tried."""
+
+    CREATED = "created"
+    """It would complete, and make a row that is not there."""
+    CHANGED = "changed"
+    """It would complete, and change rows that are there."""
+    UNCHANGED = "unchanged"
+    """It would complete, and everything would stand as it does."""
+    COMPLETED = "completed"
+    """It would complete, by statements of its own: what those make of rows is not known."""
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
 class Stage(Word):
     """Where in an item's life a failure arose."""
 
@@ -166,6 +187,22 @@ class Stage(Word):
     PREPARE = "prepare"
     PROCESS = "process"
     WRITE = "write"
+
+
+class ReasonState(Word):
+    """Where a cause of failures is now. Computed, never stored.
+
+    Attributes:
+        OPEN: something that failed for it is outstanding, or is being repeated.
+        BACK: likewise, after all that had failed for it was repaired, and under code that had not failed before.
+        IGNORED: likewise, and a person has said to leave it.
+        CLOSED: nothing is outstanding.
+    """
+
+    OPEN = "open"
+    BACK = "back"
+    IGNORED = "ignored"
+    CLOSED = "closed"
 
 
 class Runner(Word):

@@ -2,6 +2,8 @@
 
 import re
 
+from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
+
 RESOURCE = "reliable_imports"
 GROUP = "reliable_imports"
 REPROCESS = "reprocess_failed_items"
@@ -10,20 +12,26 @@ FAILURE_RATE = "failure_rate"
 RECONCILED = "reconciled"
 
 
-def asset_op_name(batch_type: str) -> str:
-    """Of the op that materializes the asset; run config calls it by this name."""
-    # Dagster takes nothing else in the names of ops and jobs.
+def legal_name(batch_type: str) -> str:
+    """Dagster takes nothing else in the names of ops, jobs and tags."""
     return re.sub(r"[^A-Za-z0-9_]", "_", batch_type)
+
+
+def asset_op_name(batch_type: str) -> str:
+    """Of the op that materializes the asset; run config calls it by this name. Words that Dagster keeps for itself,
+    such as `type` and `input`, get a `_`."""
+    name = legal_name(batch_type)
+    return f"{name}_" if name in DISALLOWED_NAMES else name
 
 
 def import_name(batch_type: str) -> str:
     """Of the job that imports one batch type."""
-    return f"import_{asset_op_name(batch_type)}"
+    return f"import_{legal_name(batch_type)}"
 
 
 def reprocess_name(batch_type: str | None) -> str:
     """Of the job that runs failed items again, and of the op in it; of all batch types if None."""
-    return REPROCESS if batch_type is None else f"reprocess_{asset_op_name(batch_type)}"
+    return REPROCESS if batch_type is None else f"reprocess_{legal_name(batch_type)}"
 
 
 def definition_name(job: str) -> str:

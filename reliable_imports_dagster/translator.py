@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
 from pydantic import AliasChoices, AliasPath, AwareDatetime, NaiveDatetime
 
-from reliable_imports import BaseProcessor, ProcessorRegistry, TableProcessor
+from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry, TableProcessor
 from reliable_imports.orchestration import code_version, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.freshness import freshness_of
@@ -74,7 +75,7 @@ def build_import_asset_specs(
 
 def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsTranslator) -> dict[str, dg.AssetSpec]:
     """The specs of all processors by batch type, each depending on the others by the keys that they really have."""
-    specs = {processor.batch_type: translator.get_asset_spec(processor) for processor in registry}
+    specs = {processor.batch_type: _usable(translator.get_asset_spec(processor), processor) for processor in registry}
     keys = {dg.AssetKey(batch_type): spec.key for batch_type, spec in specs.items()}
     return {
         batch_type: spec.replace_attributes(
@@ -89,6 +90,17 @@ def asset_specs(registry: ProcessorRegistry, translator: DagsterReliableImportsT
         )
         for batch_type, spec in specs.items()
     }
+
+
+def _usable(spec: dg.AssetSpec, processor: type[BaseProcessor]) -> dg.AssetSpec:
+    """Dagster refuses these words too, and does not say whose they are."""
+    if spec.key.to_python_identifier() in DISALLOWED_NAMES:
+        raise InvalidProcessor(
+            processor.__qualname__,
+            f"Dagster keeps the word {spec.key.to_user_string()!r} for itself; give the processor another batch_type, "
+            "or its asset another key by a translator, such as one with a prefix",
+        )
+    return spec
 
 
 def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:

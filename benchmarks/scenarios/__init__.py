@@ -1,6 +1,17 @@
 """What is measured, a module for each question."""
 
-from benchmarks.scenarios import csv_file, flights, growth, ingest, memory, placement, processing, status, two_workers
+from benchmarks.scenarios import (
+    csv_file,
+    failures,
+    flights,
+    growth,
+    ingest,
+    memory,
+    placement,
+    processing,
+    status,
+    two_workers,
+)
 from benchmarks.scenarios.bench import Bench, Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -11,6 +22,7 @@ SCENARIOS: dict[str, Scenario] = {
     "workers": two_workers.run,
     "growth": growth.run,
     "status": status.run,
+    "failures": failures.run,
     "memory": memory.run,
     "flights": flights.run,
 }

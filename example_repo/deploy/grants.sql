@@ -17,14 +17,17 @@ GRANT INSERT ON
     reliable_imports.import_duplicates,
     reliable_imports.import_runs,
     reliable_imports.import_logs,
-    reliable_imports.import_failure_reasons
+    reliable_imports.import_failure_reasons,
+    reliable_imports.import_failure_counts,
+    reliable_imports.import_repeat_counts,
+    reliable_imports.import_reason_notes
 TO imports_worker;
 GRANT UPDATE ON
     reliable_imports.import_batches,
     reliable_imports.import_ranges,
     reliable_imports.import_runs
 TO imports_worker;
-GRANT UPDATE (last_seen, title) ON reliable_imports.import_failure_reasons TO imports_worker;
+GRANT UPDATE (last_seen, title, continues) ON reliable_imports.import_failure_reasons TO imports_worker;
 -- An item that is tried again is locked by its row (FOR UPDATE, which asks for UPDATE of some column), and the row
 -- goes when the item has ended.
 GRANT UPDATE (not_before), DELETE ON reliable_imports.import_retries TO imports_worker;

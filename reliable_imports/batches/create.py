@@ -62,7 +62,7 @@ def create_batch(
         return told_of_same_content(connection, offer, held)
     try:
         with transaction(connection) as cursor:
-            batch_id = _insert_batch(cursor, offer)
+            batch_id = insert_batch(cursor, offer)
             if batch_id is None:  # a delivery with this key was under way, and is committed now
                 named = find_by_key(cursor, offer)
             else:
@@ -73,7 +73,8 @@ def create_batch(
     return told_of_same_key(connection, offer, named)
 
 
-def _insert_batch(cursor: Any, offer: Offer) -> int | None:
+def insert_batch(cursor: Any, offer: Offer) -> int | None:
+    """A batch without items yet, and its id; None if the offer's idempotency key names another one."""
     cursor.execute(
         _INGEST["insert_batch"],
         {
@@ -91,18 +92,35 @@ def _insert_batch(cursor: Any, offer: Offer) -> int | None:
 def _fill_batch(
     cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, check: ColumnCheck | None, max_items: int
 ) -> Delivery:
+    total, warnings = store_items(cursor, batch_id, offer, keying, check, max_items)
+    left_out = offer.items.findings.left_out if isinstance(offer.items, Source) else {}
+    level, message = ("info", "batch created") if total else ("warning", "batch created without items")
+    log(cursor, batch_id, level, message, {"items": total, "source": offer.source, **left_out})
+    for warning in warnings:
+        log(cursor, batch_id, "warning", warning, {})
+    has_problem = not total or bool(warnings)
+    logger.log(
+        logging.WARNING if has_problem else logging.INFO,
+        message,
+        extra={"batch_id": batch_id, "items": total, "warnings": warnings},
+    )
+    return Delivery(batch_id, is_new=True, warnings=tuple(warnings))
+
+
+def store_items(
+    cursor: Any, batch_id: int, offer: Offer, keying: Keying | None, check: ColumnCheck | None, max_items: int
+) -> tuple[int, list[str]]:
+    """Put the offer's items into a batch that has none; how many there are, and what people should know of them."""
     seen = None if keying is None else SeenKeys(keying)
     total = _copy_items(cursor, batch_id, offer.items, check, seen, max_items)
     warnings = [] if keying is None else keying.warnings(cursor, batch_id)
     warnings += [] if check is None else check.warnings()
-    left_out: dict[str, int] = {}
     reading = None
     # Known only now, when the file has been read to its end.
     sha256, size = None, None
     if isinstance(offer.items, Source):
         sha256, size = offer.items.sha256, offer.items.size
         warnings += offer.items.findings.warnings
-        left_out = offer.items.findings.left_out
         reading = reading_of(offer.items)
     if sha256 is not None and size is not None:
         # Waits for a delivery of the same content that is under way, and is then seen by the next statement.
@@ -126,17 +144,7 @@ def _fill_batch(
     cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
     if keying is not None:
         keying.mark_duplicates(cursor, batch_id, seen)
-    level, message = ("info", "batch created") if total else ("warning", "batch created without items")
-    log(cursor, batch_id, level, message, {"items": total, "source": offer.source, **left_out})
-    for warning in warnings:
-        log(cursor, batch_id, "warning", warning, {})
-    has_problem = not total or bool(warnings)
-    logger.log(
-        logging.WARNING if has_problem else logging.INFO,
-        message,
-        extra={"batch_id": batch_id, "items": total, "warnings": warnings},
-    )
-    return Delivery(batch_id, is_new=True, warnings=tuple(warnings))
+    return total, warnings
 
 
 def _copy_items(

@@ -150,14 +150,7 @@ class Keying:
         """
         if seen is not None and not seen.may_repeat:
             return
-        parts = [[cursor.mogrify(_INGEST["part_of_key"], [name]).decode() for name in names] for names in self.fields]
-        values = [part[0] if len(part) == 1 else f"coalesce({', '.join(part)})" for part in parts]
-        if self.null_tokens:
-            without = _INGEST["without_null_tokens"]
-            tokens = sorted(self.null_tokens)
-            # Put in before the tokens, for one of those may look like the place.
-            texts = [without.replace("{value}", value.replace("%", "%%")) for value in values]
-            values = [cursor.mogrify(text, [tokens]).decode() for text in texts]
+        values = self.values(cursor)
         whole = " || E'\\x1f' || ".join(values)
         question = cursor.mogrify(_INGEST["may_have_duplicates"], {"batch_id": batch_id}).decode()
         cursor.execute(question.replace("{key}", whole))
@@ -172,6 +165,18 @@ class Keying:
             },
         )
         cursor.execute(statement.decode().replace("{key}", ", ".join(values), 1))
+
+    def values(self, cursor: Any) -> list[str]:
+        """For each part of the key, SQL that gives it as a text, or NULL, of a row `item` of `import_items`."""
+        parts = [[cursor.mogrify(_INGEST["part_of_key"], [name]).decode() for name in names] for names in self.fields]
+        values = [part[0] if len(part) == 1 else f"coalesce({', '.join(part)})" for part in parts]
+        if not self.null_tokens:
+            return values
+        without = _INGEST["without_null_tokens"]
+        tokens = sorted(self.null_tokens)
+        # Put in before the tokens, for one of those may look like the place.
+        texts = [without.replace("{value}", value.replace("%", "%%")) for value in values]
+        return [cursor.mogrify(text, [tokens]).decode() for text in texts]
 
     def _unreadable(self, cursor: Any, batch_id: int) -> Iterator[dict[str, object]]:
         """The keys of items that the server cannot read, as it would give those of others."""

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.batches.erasure import Erasure, ErasureKey
 from reliable_imports.errors import ItemsInUse
 from reliable_imports.items.json_check import is_utf8
-from reliable_imports.postgres.connect import rows, transaction
+from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED
 
@@ -77,6 +76,9 @@ def erase(
         for name in ("erase_items", "erase_attempts", "erase_row_keys", "erase_logs"):
             cursor.execute(_ERASE[name], parameters)
         texts = _erase_texts(cursor, parameters, {part.value.strip() for part in key.parts}, held)
+        cursor.execute(_ERASE["uncount"], {"batches": parameters["lineage"]})
+        for batch_id in parameters["lineage"]:
+            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
         for batch_id, count in _by_batch(to_erase).items():
             cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": count})
             numbers = [each.item_number for each in to_erase if each.batch_id == batch_id]
@@ -273,6 +275,7 @@ class _Texts:
         "delivery_texts": "set_delivery_texts",
         "run_texts": "set_run_texts",
         "reason_texts": "set_reason_texts",
+        "note_texts": "set_note_texts",
         "suspect_texts": "set_suspect_texts",
         "other_log_texts": "erase_log_lines",
         "other_attempt_texts": "erase_attempt_texts",

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 from psycopg2.extras import Json
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED
 
@@ -94,6 +93,7 @@ def _purge_batch(
             "requested_by": request.requested_by,
         }
         with transaction(connection) as cursor:
+            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
             cursor.execute(
                 _WORK["insert_log"],
                 {
@@ -131,6 +131,7 @@ def _in_slices(
                 parameters = {"batches": [batch_id] * len(unwanted), "items": unwanted, "keep_row_keys": True}
                 cursor.execute(_ERASE["erase_items"], parameters)
                 cursor.execute(_ERASE["erase_attempts"], parameters)
+                cursor.execute(_ERASE["uncount"], {"batches": [batch_id]})
                 cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": len(unwanted)})
         after = page[-1][0]
         purged += len(unwanted)

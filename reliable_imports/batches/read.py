@@ -16,7 +16,7 @@ from reliable_imports.models import (
     OutstandingReason,
     RunRecord,
 )
-from reliable_imports.postgres.connect import Connection, rows, transaction
+from reliable_imports.postgres.connect import Connection, one_row, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
 
@@ -26,10 +26,17 @@ T = TypeVar("T")
 
 
 def get_batch(connection: Connection, batch_id: int) -> Batch:
-    found = _select(connection, "batch", {"batch_id": batch_id})
-    if not found:
+    with transaction(connection) as cursor:
+        return read_batch(cursor, batch_id)
+
+
+def read_batch(cursor: Any, batch_id: int) -> Batch:
+    """The same within a transaction that is under way."""
+    cursor.execute(_READING["batch"], {"batch_id": batch_id})
+    row = one_row(cursor)
+    if row is None:
         raise UnknownBatch(batch_id)
-    return _build(Batch, found[0], status=BatchStatus)
+    return _build(Batch, row, status=BatchStatus)
 
 
 def list_summaries(
@@ -76,6 +83,15 @@ def repeated_items(connection: Connection, batch_id: int) -> dict[int, int]:
     return {row["repeats_batch_id"]: row["count"] for row in found}
 
 
+def open_lineages(connection: Connection, batch_type: str) -> list[int]:
+    return [row["first_batch_id"] for row in _select(connection, "open_lineages", {"batch_type": batch_type})]
+
+
+def held_batches(connection: Connection, batch_id: int) -> list[int]:
+    get_batch(connection, batch_id)
+    return [row["id"] for row in _select(connection, "held_batches", {"batch_id": batch_id})]
+
+
 def list_items(
     connection: Connection,
     batch_id: int,
@@ -100,6 +116,11 @@ def list_items(
 def count_outstanding(connection: Connection, batch_id: int) -> int:
     get_batch(connection, batch_id)
     return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["count"])
+
+
+def count_ignored(connection: Connection, batch_id: int) -> int:
+    get_batch(connection, batch_id)
+    return int(_select(connection, "outstanding", {"batch_id": batch_id})[0]["ignored"])
 
 
 def list_logs(

@@ -22,7 +22,7 @@ from reliable_imports.cli.text import count
 
 if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import BatchSummary, Delivery
+    from reliable_imports.models import BatchSummary, Delivery, TryReport
     from reliable_imports.sources import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,6 +94,23 @@ def create_from_file(
             same_content="warn" if again else "skip" if skips else "refuse",
         )
     return manager.get_summary(delivery.batch_id), delivery
+
+
+def try_file(
+    manager: BatchManager,
+    batch_type: str,
+    file: str,
+    *,
+    sample: int | None,
+    with_effects: bool,
+    params: Mapping[str, Any] | None = None,
+    partition: str | None = None,
+) -> TryReport:
+    """Say what an import of a file would come to; no batch is made."""
+    with _opened(manager, batch_type, file) as source, reading(source):
+        return manager.try_items(
+            batch_type, source, sample=sample, params=params, partition=partition, with_effects=with_effects
+        )
 
 
 def tell_created(output: Output, summary: BatchSummary, delivery: Delivery) -> None:

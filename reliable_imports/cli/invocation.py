@@ -171,3 +171,15 @@ def batch_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
         raise click.BadParameter(f"{text!r} is no batch's number; `reliable-imports batches` lists them")
     return int(text)
+
+
+def batch_or_type(command: F) -> F:
+    """`BATCH` and `--as TYPE`; `require_one_of_both` wants one of them."""
+    option = click.option("--as", "batch_type", metavar="TYPE", help="Instead of BATCH: all batches of this type.")
+    return click.argument("batch_id", metavar="[BATCH]", type=batch_number, required=False)(option(command))
+
+
+def require_one_of_both(batch_id: int | None, batch_type: str | None) -> None:
+    """Raise UsageError unless either a batch or a type was given."""
+    if (batch_id is None) == (batch_type is None):
+        raise click.UsageError("give a BATCH, or --as TYPE")

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any, Literal
 
-from reliable_imports.cli.text import escaped_json, one_line
+from reliable_imports.cli.text import escaped, escaped_json, one_line
 from reliable_imports.statuses import Stage
 
 # On a terminal a long cell becomes many lines.
@@ -57,6 +57,11 @@ class Output:
         """One line, however long."""
         if not self._as_json:
             _write(one_line(text) + "\n")
+
+    def verbatim(self, line: str) -> None:
+        """One line with its blanks kept."""
+        if not self._as_json:
+            _write(escaped(line) + "\n")
 
     def headline(self, text: str) -> None:
         """One line that stands out on a terminal."""

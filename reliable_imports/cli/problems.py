@@ -107,6 +107,11 @@ def _advice(error: psycopg2.Error, said: str) -> str | None:
                 "the role needs CREATE on the database, or somebody who has it runs `reliable-imports migrate` and "
                 "grants the role USAGE on schema reliable_imports and SELECT, INSERT, UPDATE on its tables"
             )
+        case psycopg2.errors.DependentObjectsStillExist():  # only `migrate` drops anything
+            standing = (error.diag.message_detail or "").splitlines()
+            return f"{'; '.join(standing)}; nothing was changed: drop what is yours, migrate, and make it again"
+        case psycopg2.errors.LockNotAvailable():
+            return "what is to be changed was in use all the time, and nothing was changed; repeat the command later"
         case psycopg2.errors.DiskFull():
             return _DISK_FULL
         case psycopg2.errors.ReadOnlySqlTransaction():

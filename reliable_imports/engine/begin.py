@@ -83,7 +83,7 @@ def _start(connection: Connection, batch: Batch, processor: BaseProcessor, ident
             },
         )
         run_id, mode = cursor.fetchone()
-        check_deferred_sql = _check_deferred_sql(cursor)
+        check_deferred_sql = find_check_deferred_sql(cursor)
         has_killers = False
         if batch.reprocess_of is not None:
             cursor.execute(_SUSPECTS["repeats_killers"], {"batch_id": batch.id})
@@ -108,7 +108,7 @@ def _set_up(connection: Connection, path: Path, batch_id: int) -> None:
     discard_session(connection)
 
 
-def _check_deferred_sql(cursor: Any) -> str | None:
+def find_check_deferred_sql(cursor: Any) -> str | None:
     """SQL that checks deferred constraints now and defers them again; None in a database without such constraints.
 
     The constraints are not named, because a role may lack rights on some, and they come and go. So those that can wait

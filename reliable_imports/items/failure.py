@@ -392,8 +392,8 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
                 problem = words_that_are_written(problem, team.files)
         reason = fingerprint(batch_type, *facts)
         value = None if each.is_missing else _cut(each.value)
-        title = _clean(f"{name}: {each.field}: {problem}")
-        faults.setdefault(reason, Fault(reason, title, _clean(each.field), _clean(each.kind), value))
+        said = _clean(f"{name}: {each.field}: {problem}")
+        faults.setdefault(reason, Fault(reason, said, _clean(each.field), _clean(each.kind), value))
     message = "; ".join(fault.title.partition(": ")[2] for fault in faults.values())
     return Failure(
         stage=Stage.VALIDATE,

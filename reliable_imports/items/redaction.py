@@ -39,6 +39,24 @@ def shown_text(text: str, sensitive: Collection[str]) -> str:
     return MASKED if masked is None else masked
 
 
+def with_field_first(text: str, field: str | None) -> str:
+    """An item's JSON text with the field that is asked about before the others; as it stands where it has none."""
+    if field is None:
+        return text
+    first = field.split(".")[0]
+    try:
+        item = loads(text, decimals=True)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(item, dict):
+        return text
+    name = field if field in item else first
+    if name not in item or next(iter(item)) == name:
+        return text
+    ordered = {name: item[name], **{other: value for other, value in item.items() if other != name}}
+    return dumps_item(ordered).text or text
+
+
 def without_secrets(value: Any, source_data: Any, sensitive: Collection[str]) -> Any:
     """What was said of an item, with `***` for what its sensitive fields hold, in whatever case it is written."""
     secrets = _secrets(source_data, frozenset(sensitive))

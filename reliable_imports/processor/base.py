@@ -108,6 +108,10 @@ class BaseProcessor(ABC):
     """Of several items of a batch with one natural key: `last_wins` or `first_wins` processes one and skips the others,
     `fail` fails them all."""
 
+    has_effects: ClassVar[bool] = False
+    """Items do something outside the database that cannot be taken back: they send a mail, or write to a service. They
+    are tried only on request. Reading from a service, as `prepare_item` does, is no such effect."""
+
     prepare_concurrency: ClassVar[int] = 10
     """How many calls of `prepare_item` may be under way at once."""
 

@@ -151,6 +151,7 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
             f"one of {', '.join(DUPLICATES)}",
             '`last_wins`; with `existing = "keep"` it is `first_wins`',
         ),
+        Attribute("has_effects", lambda value: isinstance(value, bool), "True or False"),
         Attribute("prepare_concurrency", _is_number_from(1), "a whole number from 1"),
         Attribute("Params", _or_none(_is_model), "a pydantic model"),
         Attribute("partitions", _or_none(_are_partitions), 'like "daily from 2024-01-01"'),

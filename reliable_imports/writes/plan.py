@@ -308,6 +308,45 @@ class Plan:
             conditions.append(f"({self._index.predicate})")
         return f"SELECT {quoted(returning)} FROM {self.target.name} AS stands WHERE {' AND '.join(conditions)}"
 
+    def standing_rows(self, writes: Sequence[Write]) -> str:
+        """A SELECT of the rows that stand under the keys of *writes*: the place in *writes*, and all columns."""
+        names = [quoted(f"reliable_imports key {number}") for number in range(len(self._parts))]
+        place = quoted("reliable_imports place")
+        rows = []
+        for number, write in enumerate(writes):
+            given = dict(
+                zip(self.columns, self._typed(list(map(literal, write.texts)), write.expressions), strict=True)
+            )
+            keys = [
+                given[part.column]
+                if part.column is not None
+                else f"(SELECT {part.sql} FROM ({self._given(write)}) AS given)"
+                for part in self._parts
+            ]
+            rows.append(f"({', '.join([str(number), *keys])})")
+        is_equal = "IS NOT DISTINCT FROM" if self._nulls_are_equal else "="
+        conditions = [
+            f"({part.sql}) {is_equal} given.{name}"
+            if part.column is None
+            else f"stands.{quoted(part.column)} {is_equal} given.{name}"
+            for part, name in zip(self._parts, names, strict=True)
+        ]
+        if self._index is not None and self._index.predicate is not None:
+            conditions.append(f"({self._index.predicate})")
+        return (
+            f"SELECT given.{place}, stands.* FROM (VALUES {', '.join(rows)}) AS given ({', '.join([place, *names])}) "
+            f"JOIN {self.target.name} AS stands ON {' AND '.join(conditions)}"
+        )
+
+    def always_inserts(self, write: Write) -> bool:
+        """Whether the row meets no other one: it has no key, or NULL in it."""
+        if self.request.key is None:
+            return True
+        if not self.knows_keys or self._nulls_are_equal:
+            return False
+        taken = {place for place, _ in write.expressions}
+        return any(write.texts[place] is None and place not in taken for place in self._key_places)
+
     def _given(self, write: Write) -> str:
         """A SELECT of the row as it was given, by column, typed."""
         return "SELECT " + ", ".join(

@@ -19,12 +19,13 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import definition_name, reprocess_name
 from reliable_imports_dagster.options import JobOptions, OpOptions, job_arguments, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.accept import Accepted, delivery_key, key_of_run, repeated_runs
+from reliable_imports_dagster.run.accept import PARTITION, Accepted, delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.run.config import ReprocessConfig
 from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report import FailRunOn
 from reliable_imports_dagster.run.step import own_id
+from reliable_imports_dagster.run.trying import tell_of_try
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 _OUT = dg.Out(list[int], description="The ids of the reprocess batches that were worked, perhaps none.")
@@ -149,13 +150,23 @@ class _Reprocess:
         manager = resource.manager(self._registry)
         with refusals_explained():
             lineages = _lineages(context, manager, self._registry, self._batch_type, config)
+        if config.only_try:
+            for lineage in lineages:
+                yield from self._try(context, manager, lineage, config)
+            yield dg.Output([])
+            return
         summaries: list[BatchSummary] = []
         broken: list[int] = []
+        held: list[int] = []
         for lineage in lineages:
             try:
                 with refusals_explained():
                     batch_id = _take(context, manager, lineage, self._batch_type, config)
                 if batch_id is None:
+                    continue
+                if config.hold:
+                    context.log.info(f"batch {batch_id} waits: `reliable-imports process {batch_id}` begins it")
+                    held.append(batch_id)
                     continue
                 key = self._keys[manager.get_batch(batch_id).batch_type]
                 told = work_and_report(context, manager, Accepted(batch_id), key)
@@ -163,12 +174,12 @@ class _Reprocess:
                 summaries.append(told.summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
-            except Exception:  # such as a processor's set-up: one line must not keep the others waiting
+            except Exception:  # such as a processor's set-up: one lineage must not keep the others waiting
                 if len(lineages) == 1:
                     raise
                 context.log.exception(f"the lineage of batch {lineage} could not be worked")
                 broken.append(lineage)
-        if not summaries and not broken:
+        if not summaries and not broken and not held:
             context.log.info(_nothing_said(self._batch_type, config))
         if config.batch_id is None and self._batch_type is None:
             _tell_of_others(context, manager, self._registry)
@@ -178,6 +189,16 @@ class _Reprocess:
             )
         raise_failure_of(summaries, self._fail_run_on, config.fail_run_on)
         yield dg.Output([summary.batch_id for summary in summaries])
+
+    def _try(
+        self, context: dg.OpExecutionContext, manager: BatchManager, lineage: int, config: ReprocessConfig
+    ) -> Iterator[Any]:
+        batch = manager.get_batch(lineage)
+        with refusals_explained():
+            request = config.request(self._batch_type)
+            tried = manager.try_reprocess(lineage, request, sample=config.sample, with_effects=config.with_effects)
+        partition = batch.metadata.get(PARTITION)
+        yield from tell_of_try(context, tried, self._keys[batch.batch_type], partition)
 
 
 def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
@@ -244,7 +265,7 @@ def _is_ours(context: dg.OpExecutionContext, found: str, registry: ProcessorRegi
 def _take(
     context: dg.OpExecutionContext, manager: BatchManager, lineage: int, batch_type: str | None, config: ReprocessConfig
 ) -> int | None:
-    """The reprocess batch to work for one line; None if nothing of it is outstanding."""
+    """The reprocess batch to work for one lineage; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
         return manager.create_reprocess_batch(lineage, config.request(batch_type, idempotency_key=f"{key}:{lineage}"))

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import click
 import dagster as dg
-from pydantic import BaseModel, Field
+from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
+from pydantic import BaseModel, ConfigDict, Field
+
+from reliable_imports import batch_type_of
 
 _PROCESSOR = '''\
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext
@@ -26,7 +29,7 @@ from pydantic import BaseModel
 from reliable_imports import TableProcessor
 
 
-class {name}(BaseModel):
+class {name}Row(BaseModel):
     """One item: its fields are columns of {table}."""
 
     id: int
@@ -37,12 +40,14 @@ class {name}Processor(TableProcessor):
 
     table = "{table}"
     key = ("id",)
-    model = {name}
+    model = {name}Row
 '''
 
 
 class ScaffoldParams(BaseModel):
     """What `dg scaffold defs` takes, as options or by `--json-params`."""
+
+    model_config = ConfigDict(extra="forbid")  # a param that is misspelt would be left out in silence
 
     packages: list[str] | None = Field(
         default=None,
@@ -96,9 +101,10 @@ def _write_processor(folder: Path, table: str | None) -> None:
 def _class_name(folder: str) -> str:
     """`customer-data` is CustomerData."""
     name = "".join(word[0].upper() + word[1:] for word in re.split(r"[\W_]+", folder) if word)
-    if not name.isidentifier() or "." in folder:
+    if not name.isidentifier() or "." in folder or batch_type_of(f"{name}Processor") in DISALLOWED_NAMES:
         raise click.ClickException(
             f"no processor can be named after the folder {folder!r}; "
-            "name it with letters, digits and _, not beginning with a digit, such as customer_data"
+            "name it with letters, digits and _, such as customer_data, not beginning with a digit, "
+            "and by no word that Dagster or Python keeps for itself"
         )
     return name

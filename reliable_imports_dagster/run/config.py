@@ -49,6 +49,13 @@ class ImportConfig(dg.Config):
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
         "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
     )
+    only_try: bool = Field(
+        default=False,
+        alias="try",
+        description="Only say what would come of it: nothing is kept, and nothing materialized.",
+    )
+    sample: int | None = Field(default=None, description="With try: only so many items.")
+    with_effects: bool = Field(default=False, description="With try: also if items do something outside the database.")
     params: dict[str, Any] | None = Field(
         default=None,
         description="Values for the processor's Params. A batch that exists already keeps those that it has.",
@@ -92,6 +99,26 @@ class ReprocessConfig(dg.Config):
     )
     failed_items_only: bool = Field(default=True, description="False is short for `which: all`.")
     max_attempts: int | None = Field(default=None, description="Only items with fewer attempts.")
+    canary: int | None = Field(
+        default=None,
+        description="So many items for each reason are tried first. Where all of them fail for it again, its other "
+        "items are left alone and stay outstanding; the batch's warnings tell.",
+    )
+    hold: bool = Field(
+        default=False, description="Make the reprocess batches, and let them wait until a run is launched for each."
+    )
+    skip: str | None = Field(
+        default=None, description="Why the items are given up: they are not processed, and outstanding no more."
+    )
+    only_try: bool = Field(
+        default=False,
+        alias="try",
+        description="Only say what would come of it: nothing is kept, and nothing materialized.",
+    )
+    sample: int | None = Field(
+        default=None, description="With try: only so many items, for each reason that they failed for."
+    )
+    with_effects: bool = Field(default=False, description="With try: also if items do something outside the database.")
     fail_run_on: FailThisRunOn = Field(
         default="as_defined",
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
@@ -127,6 +154,9 @@ class ReprocessConfig(dg.Config):
             max_attempts=self.max_attempts,
             from_item=self.from_item,
             to_item=self.to_item,
+            canary=self.canary,
+            hold=self.hold,
+            skip=self.skip,
             idempotency_key=idempotency_key,
             requested_by="dagster",
         )

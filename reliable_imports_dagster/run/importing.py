@@ -14,6 +14,7 @@ from reliable_imports_dagster.run.config import FailThisRunOn, ImportConfig
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report import CHECKS, BatchReport, FailRunOn, ToldBefore, failure_of, report
 from reliable_imports_dagster.run.step import partitions_of_asset, partitions_of_step
+from reliable_imports_dagster.run.trying import tell_of_try, try_import
 from reliable_imports_dagster.run.work import work_batch
 
 _MAX_REFUSALS = 10
@@ -51,6 +52,14 @@ def import_asset_batches(
     the run fails is to be decided after that is out."""
     op_context = context.op_execution_context
     partitions = partitions_of_step(op_context, asset_key)
+    if config.only_try:
+        with refusals_explained():
+            if len(partitions) > 1:
+                raise ConfigurationError("try: true tries one partition; launch a run for each")
+            tried = try_import(op_context, manager, processor, config, partitions[0])
+        yield from tell_of_try(op_context, tried, asset_key, partitions[0])
+        yield from _outputs_of_checks(context, asset_key)
+        return Imported([])
     if len(partitions) == 1:
         told = _import_batch(op_context, manager, processor, config, asset_key, partitions[0])
         yield from told.results()
@@ -120,6 +129,10 @@ def _results_of_all(
             yield from told.evaluations()
     else:
         yield from _events(reports)
+    yield from _outputs_of_checks(context, asset_key)
+
+
+def _outputs_of_checks(context: dg.AssetExecutionContext, asset_key: dg.AssetKey) -> Iterator[Any]:
     for check in context.assets_def.check_specs:
         if check.asset_key == asset_key:
             yield dg.Output(None, output_name=check.get_python_identifier())  # Dagster wants one of each check
@@ -133,6 +146,10 @@ def accept_batch(
     asset_key: dg.AssetKey,
 ) -> Accepted:
     """The one batch to work, for an op of a job; what was asked for wrongly fails the step."""
+    if config.only_try:
+        raise dg.Failure(
+            "try: true is for an asset, or for a job that reprocesses; this op puts out a batch", allow_retries=False
+        )
     partitions = partitions_of_step(context, asset_key)
     if len(partitions) > 1:
         raise dg.Failure(

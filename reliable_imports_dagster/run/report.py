@@ -9,7 +9,16 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from reliable_imports import Batch, BatchManager, BatchStatus, BatchSummary, FailureReason, RunRecord
+from reliable_imports import (
+    Batch,
+    BatchManager,
+    BatchStatus,
+    BatchSummary,
+    FailureReason,
+    ReasonState,
+    ReasonSummary,
+    RunRecord,
+)
 from reliable_imports_dagster.names import FAILURE_RATE, NO_FAILED_ITEMS, RECONCILED, REPROCESS, reprocess_name
 from reliable_imports_dagster.run.accept import PARTITION, repeated_runs
 from reliable_imports_dagster.run.failed_values import commonest_values, masked_fields
@@ -30,6 +39,7 @@ FailRunOn = Literal["failed", "any_failure", "never"]
 
 _DATA_VERSION = "dagster/data_version"
 _MAX_REASONS = 20
+_MAX_CAUSES_NAMED = 3
 _MAX_LINKED = 20
 _ALL_LOST = (BatchStatus.FAILED, BatchStatus.PAUSED, BatchStatus.CANCELLED)
 _STORED = (BatchStatus.COMPLETED, BatchStatus.COMPLETED_WITH_FAILURES)
@@ -238,6 +248,8 @@ def _report(
         module: the code location's, for commands to paste.
     """
     outstanding = manager.count_outstanding(summary.batch_id)
+    ignored = manager.count_ignored(summary.batch_id) if outstanding else 0
+    causes = manager.failures(summary.batch_id) if outstanding else []
     reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
     batch = manager.get_batch(summary.batch_id)
     # In the order in which the UI shows them: how it stands, why, and what to do; then the rest.
@@ -281,9 +293,9 @@ def _report(
     checks = [
         BatchCheck(
             NO_FAILED_ITEMS,
-            passed=outstanding == 0 and summary.open_items == 0,
+            passed=outstanding == ignored and summary.open_items == 0,
             severity=dg.AssetCheckSeverity.ERROR if summary.status in _ALL_LOST else dg.AssetCheckSeverity.WARN,
-            description=_description(summary, reasons, outstanding),
+            description=_description(summary, reasons, causes, outstanding, ignored),
             metadata={name: metadata[name] for name in ("batch_id", "failed_items", "outstanding_failures")},
         ),
         _failure_rate(manager, summary),
@@ -477,7 +489,13 @@ def _runs_link(told: str, runs: Sequence[RunRecord]) -> str:
     return f"[{told}](/runs?{filtered})"
 
 
-def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outstanding: int) -> str:
+def _description(
+    summary: BatchSummary,
+    reasons: Sequence[FailureReason],
+    causes: Sequence[ReasonSummary],
+    outstanding: int,
+    ignored: int,
+) -> str:
     if summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED):
         return _why_stopped(summary)
     if summary.open_items:
@@ -489,9 +507,28 @@ def _description(summary: BatchSummary, reasons: Sequence[FailureReason], outsta
         said = "the source had no items"
     else:
         said = f"none of {_items(summary.total_items)} failed"
-    if outstanding:
-        return f"{said}; {outstanding:,} wait to be reprocessed: `reliable-imports reprocess {summary.batch_id}`"
-    return said
+    if outstanding > ignored:
+        wait = f"{outstanding - ignored:,} wait to be reprocessed: `reliable-imports reprocess {summary.batch_id}`"
+        said = "; ".join(filter(None, [said, _causes_in_words(summary, causes), wait]))
+    return f"{said}; {ignored:,} failed for what people ignore" if ignored else said
+
+
+def _causes_in_words(summary: BatchSummary, causes: Sequence[ReasonSummary]) -> str:
+    """What is back first, then what this batch has met first; of the rest the table of reasons tells."""
+    told = [
+        f"{word} {cause.title} ({cause.outstanding:,})"
+        for word, named in (
+            ("back:", [each for each in causes if each.state is ReasonState.BACK]),
+            ("new:", [each for each in causes if each.state is ReasonState.OPEN and _is_new(summary, each)]),
+        )
+        for cause in named
+    ]
+    more = f", and {len(told) - _MAX_CAUSES_NAMED:,} more" if len(told) > _MAX_CAUSES_NAMED else ""
+    return ", ".join(told[:_MAX_CAUSES_NAMED]) + more
+
+
+def _is_new(summary: BatchSummary, cause: ReasonSummary) -> bool:
+    return cause.met_first_in == summary.batch_id and cause.continues is None
 
 
 def _items(count: int) -> str:

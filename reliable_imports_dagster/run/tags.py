@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import dagster as dg
 
 from reliable_imports import BatchManager
-from reliable_imports_dagster.names import asset_op_name
+from reliable_imports_dagster.names import legal_name
 from reliable_imports_dagster.run.step import run_of
 
 BATCH_ID = "reliable_imports/batch_id"
@@ -32,6 +32,9 @@ NOTHING_TO_DO = "nothing_to_do"
 REFUSED = "refused"
 """Of a run whose source cannot be read, so that no batch was made."""
 
+TRIED = "tried"
+"""Of a run that has only said what would come of it."""
+
 
 _OF_A_BATCH = (BATCH_ID, BATCH_TYPE, MODE, CODE_VERSION)
 _MAX_KEY = 63  # of Dagster's, after the slash
@@ -40,7 +43,7 @@ _MAX_KEY = 63  # of Dagster's, after the slash
 def batch_id_tag(batch_type: str) -> str:
     """The key of the batch of one type that the run works, or the last of that type."""
     prefix = f"{BATCH_ID}."
-    return f"{prefix}{asset_op_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
+    return f"{prefix}{legal_name(batch_type)}"[: len("reliable_imports/") + _MAX_KEY]
 
 
 def tags_at_start(context: dg.OpExecutionContext) -> Mapping[str, str]:

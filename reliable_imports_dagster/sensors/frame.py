@@ -14,7 +14,7 @@ from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run import tags
 
 MAX_IDLE_RUNS = 5
-"""Runs in a row for one line that ended before they came to its items; then a person has to look."""
+"""Runs in a row for one lineage that ended before they came to its items; then a person has to look."""
 
 _ZOMBIE_AFTER = timedelta(minutes=10)
 _ASKED_AT_ONCE = 50
@@ -213,7 +213,11 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
     return record.dagster_run.run_id not in activity.live_runs
 
 
-# Lines whose failures are run again
+# Lineages whose failures are run again
+
+
+CANARY = 5
+"""So many failures of a reason a sensor tries first: where all of them fail for it again, the others are left alone."""
 
 
 def lineage_candidate(
@@ -228,6 +232,7 @@ def lineage_candidate(
         "which": which.value,
         **{name: value for name, value in config.items() if value},
     }
+    told["canary"] = CANARY
     told["fail_run_on"] = "never"
     run_tags = {tags.LINEAGE: str(first_batch_id), tags.BATCH_TYPE: batch_type}
 

@@ -9,7 +9,7 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import REPROCESS
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor, choose, lineage_candidate
 
-_MAX_LINES = 1_000
+_MAX_LINEAGES = 1_000
 
 
 def build_reprocess_sensor(
@@ -34,7 +34,7 @@ def build_reprocess_sensor(
     registry = discover(packages)
 
     def decide(context: dg.SensorEvaluationContext, manager: BatchManager) -> Decision:
-        due = manager.orchestration.lineages_due(limit=_MAX_LINES, exclude_reasons=exclude_reasons)
+        due = manager.orchestration.lineages_due(limit=_MAX_LINEAGES, exclude_reasons=exclude_reasons)
         if not due:
             return "no retryable failure is due, and no reprocess batch was left behind"
         candidates = [

@@ -68,5 +68,21 @@ def test_migrate_makes_the_schema_once(run: Run, empty_database: str) -> None:
     assert run("migrate", "--dsn", empty_database, "--json").document == {"applied": []}
 
 
+def test_migrate_names_the_view_of_the_teams_own_that_is_in_its_way(run: Run, database: str) -> None:
+    with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("DROP VIEW reliable_imports.run_history")
+        cursor.execute("CREATE VIEW reliable_imports.run_history AS SELECT 1 AS what_an_older_release_had")
+        cursor.execute("CREATE VIEW their_report AS SELECT * FROM reliable_imports.run_history")
+        cursor.execute(
+            "UPDATE reliable_imports.definitions SET checksum = 'other', release = '0' WHERE name = 'run_history'"
+        )
+
+    refused = run("migrate", "--dsn", database)
+
+    assert refused.status == 3
+    assert "view their_report depends on view" in refused.err
+    assert "drop what is yours, migrate, and make it again" in refused.err
+
+
 def test_every_command_works_on_an_empty_database(run: Run, empty_database: str) -> None:
     assert run("--dsn", empty_database, "import", "--as", "people").status == 0

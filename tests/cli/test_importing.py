@@ -211,3 +211,34 @@ def test_what_a_header_lacks_is_said_once(run: Run, project: Path, tmp_path: Pat
     refused = run("import", file, "--as", "parts")
     assert refused.status == 2
     assert "if the delimiter is ';', set SourceOptions(delimiter=';')" in refused.err
+
+
+def test_a_try_tells_what_an_import_would_come_to_and_keeps_nothing(
+    run: Run, project: Path, people: People, sql: Sql
+) -> None:
+    assert run("import", people(good=2), "--as", "people").status == 0
+    sql("UPDATE people SET name = 'Somebody' WHERE email = (SELECT min(email) FROM people)")
+    tables = "SELECT (SELECT array_agg(p::text) FROM people AS p), (SELECT count(*) FROM reliable_imports.import_items)"
+    before = sql(tables)
+    file = people(good=3, without_address=2, unknown=1)
+    answer = run("import", file, "--as", "people", "--try")
+    assert (answer.status, answer.err) == (1, "")
+    assert answer.lines[0].startswith("tried 6 items of people from ")
+    assert answer.lines[0].endswith("; nothing was kept")
+    assert "1 created, 1 changed, 1 unchanged, 0 skipped, 3 failed" in answer.lines
+    assert "3 items would fail for 2 reasons" in answer.lines
+    assert any("\tname\tSomebody\t" in line for line in answer.lines)
+    document = run("import", file, "--as", "people", "--try", "--json").document
+    assert (document["created"], document["changed"], document["failed"]) == (1, 1, 3)
+    changed = next(item for item in document["items"] if item["outcome"] == "changed")
+    assert changed["rows"][0]["changes"]["name"]["before"] == "Somebody"
+    assert run("import", people(good=1), "--as", "people", "--try", "--sample", "1").status == 0
+    module = project / "shop" / "__init__.py"
+    module.write_text(module.read_text().replace('source = HERE / "people.csv"', 'sensitive = ("name",)'))
+    for json in ((), ("--json",)):
+        masked = run("import", file, "--as", "people", "--try", *json).out
+        assert "***" in masked
+        assert "Somebody" not in masked
+    refused = run("import", file, "--as", "people", "--sample", "1")
+    assert (refused.status, "--sample is for --try alone" in refused.err) == (2, True)
+    assert sql(tables) == before

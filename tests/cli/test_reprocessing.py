@@ -121,3 +121,68 @@ def test_nothing_is_taken_for_a_processor_that_is_not_there(
     assert answer.status == 2
     assert "no processor for batch type 'people'" in answer.err
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
+
+
+def test_failures_are_given_up(run: Run, failed_batch: int) -> None:
+    reason = _reason(run, failed_batch, "ItemRejected")
+    answer = run("reprocess", "1", "--reason", reason[:6], "--skip", "they have no address")
+    assert answer.status == 0
+    assert answer.lines[0] == "batch 2 skips 2 items of batch 1"
+    assert "outstanding\t3 failures across its lineage" in run("status", "1").lines
+    assert run("verify").status == 0
+
+
+def test_a_repeat_can_wait(run: Run, project: Path, failed_batch: int) -> None:
+    answer = run("reprocess", "1", "--hold")
+    assert answer.status == 0
+    assert answer.lines[0] == "batch 2 holds back 5 items of batch 1"
+    assert "held\tit waits until `reliable-imports process 2`" in run("status", "2").lines
+    answer = run("reprocess", "1")
+    assert answer.status == 0
+    assert "batch 2 holds items back; `reliable-imports process 2` begins it" in answer.lines
+    _repair(project)
+    assert "3 completed, 2 failed" in run("process", "2").lines[0]
+
+
+def test_all_lineages_of_a_type_are_run_again(run: Run, project: Path, people: People, failed_batch: int) -> None:
+    run("import", people(good=0, without_address=1, unknown=1), "--as", "people", "--again")
+    _repair(project)
+    answer = run("reprocess", "--as", "people")
+    assert answer.status == 1
+    assert [line for line in answer.lines if " repeats " in line] == [
+        "batch 3 repeats 5 items of batch 1",
+        "batch 4 repeats 2 items of batch 2",
+    ]
+    document = run("reprocess", "--as", "people", "--json").document
+    assert [batch["failed_items"] for batch in document["batches"]] == [2, 1]
+    assert run("reprocess", "--as", "people", "--since", "2100-01-01").lines == [
+        "nothing to reprocess: nothing of people that was asked for is outstanding"
+    ]
+    assert run("reprocess", "1", "--as", "people").status == 2
+    assert run("reprocess").status == 2
+
+
+def test_only_what_failed_under_other_code_is_run_again(run: Run, project: Path, failed_batch: int) -> None:
+    assert "nothing to reprocess" in run("reprocess", "1", "--changed").lines[0]
+    _repair(project)
+    assert run("reprocess", "1", "--changed", "--limit", "4").lines[0].endswith(" repeats 4 items of batch 1")
+
+
+def test_a_try_tells_what_a_repair_would_bring_and_keeps_nothing(
+    run: Run, project: Path, failed_batch: int, sql: Sql
+) -> None:
+    _repair(project)
+    before = sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people")
+    answer = run("reprocess", str(failed_batch), "--try")
+    assert (answer.status, answer.err) == (1, "")
+    assert f"tried 5 items of people across the lineage of batch {failed_batch}; nothing was kept" in answer.lines
+    assert "+3 would complete, 2 fail for the same reason, 0 have another reason" in answer.lines
+    assert "ItemRejected" in answer.out
+    sampled = run("reprocess", str(failed_batch), "--try", "--sample", "1", "--json").document
+    assert (sampled["total_items"], sampled["tried_items"], sampled["would_complete"]) == (5, 2, 1)
+    of_type = run("reprocess", "--as", "people", "--try", "--json").document
+    assert (of_type["tried_items"], of_type["would_complete"]) == (5, 3)
+    assert run("reprocess", "1", "--try", "--hold").status == 2
+    everything = run("reprocess", str(failed_batch), "--all", "--try", "--json").document
+    assert (everything["unchanged"], everything["created"], everything["failed"]) == (1, 3, 2)
+    assert sql("SELECT count(*), (SELECT count(*) FROM reliable_imports.import_batches) FROM people") == before

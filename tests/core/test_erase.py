@@ -151,7 +151,8 @@ def test_no_byte_of_a_person_stays_and_all_counts_do(
     for more in ({"country": "Nowhere"}, {"country": "Atlantis"}, {"nul": "a\0b"}):
         people.process_batch(people.create_batch("people", [person(**more)]))
     sql("UPDATE reliable_imports.import_runs SET error = %s WHERE id = 1", f"could not say {ANN.upper()}")
-    sql("UPDATE reliable_imports.import_failure_reasons SET note = %s, title = title || %s", f"ask {NAME}", NAME)
+    sql("UPDATE reliable_imports.import_failure_reasons SET title = title || %s", NAME)
+    people.note_failure(people.failures()[0].reason, f"ask {NAME}")
     assert traces(database) >= {*PLANTED, IBAN[::-1], ANN.encode().hex()}
     before = [people.get_summary(batch.batch_id) for batch in people.list_batches()]
 

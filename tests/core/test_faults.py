@@ -158,7 +158,7 @@ def test_an_item_that_was_put_off_goes_in_if_the_trouble_is_over(guarded: BatchM
     summary = guarded.process_batch(guarded.create_batch("once", rows(20)))
 
     assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, 20)
-    assert "item put off until the others are done" in [line.message for line in guarded.list_logs(summary.batch_id)]
+    assert "item postponed until the others are done" in [line.message for line in guarded.list_logs(summary.batch_id)]
 
 
 def test_an_error_in_the_hook_of_a_failed_item_does_not_stop_the_batch(guarded: BatchManager, sql: Sql) -> None:

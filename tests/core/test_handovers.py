@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.engine.process import child_process
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
+from reliable_imports.engine.work.worker import Step
 from tests.core.conftest import Sql
 
 
@@ -380,6 +382,85 @@ def test_a_statement_that_is_cancelled_by_a_signal_leaves_its_item_pending(
         signal.signal(signal.SIGTERM, before)
 
     assert (summary.status, summary.open_items) == (BatchStatus.PROCESSING, 1)
+
+
+def _wait_for_a_waiter(database: str) -> None:
+    """Until a session of the database waits for a lock."""
+    with closing(psycopg2.connect(database)) as watcher, watcher.cursor() as cursor:
+        watcher.autocommit = True
+        for _ in range(2_000):  # else what should wait does not
+            cursor.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if cursor.rowcount:
+                return
+            time.sleep(0.01)
+
+
+def test_a_search_that_waits_for_an_item_ends_at_a_signal(
+    manager: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliable_imports.engine.process.stop_signal.GRACE_SECONDS", 0.2)
+
+    class LaterProcessor(BaseProcessor):
+        retry_pause = timedelta(milliseconds=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.attempt == 1:
+                raise TransientError("busy")
+
+    manager.registry.register(LaterProcessor)
+    batch_id = manager.create_batch("later", [{}] * 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "reliable_imports.engine.work.worker.Worker._work_due_retries", lambda worker: Step.NOTHING_FREE
+        )
+        patched.setattr("reliable_imports.engine.work.worker.Worker._wait_for_retries", lambda worker: False)
+        manager.process_batch(batch_id)
+    sql(
+        "INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths) "
+        "SELECT batch_id, 0, 0, id, 0 FROM reliable_imports.import_runs"
+    )
+    holder = psycopg2.connect(database)
+    holder.cursor().execute("SELECT FROM reliable_imports.import_retries WHERE item_number = 2 FOR UPDATE")
+
+    def stop_what_waits() -> None:
+        _wait_for_a_waiter(database)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    thread = threading.Thread(target=stop_what_waits, daemon=True)
+    thread.start()
+    try:
+        summary = manager.process_batch(batch_id)
+    finally:
+        thread.join(60)
+        signal.signal(signal.SIGTERM, before)
+        holder.close()
+
+    assert (summary.status, summary.completed_items, summary.open_items) == (BatchStatus.PROCESSING, 1, 1)
+    assert [run.error for run in manager.list_runs(batch_id=batch_id)][-1] == "stopped by a signal"
+    assert manager.process_batch(batch_id).completed_items == 2
+
+
+def test_a_claim_may_wait_longer_than_a_statement_of_an_item(manager: BatchManager, database: str) -> None:
+    class QuickProcessor(BaseProcessor):
+        statement_timeout = timedelta(milliseconds=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            pass
+
+    manager.registry.register(QuickProcessor)
+    batch_id = manager.create_batch("quick", [{}])
+    holder = psycopg2.connect(database)
+    holder.cursor().execute("LOCK TABLE reliable_imports.import_suspects")  # which a claim reads
+    thread = threading.Thread(target=lambda: (_wait_for_a_waiter(database), holder.close()), daemon=True)
+    thread.start()
+    try:
+        assert manager.process_batch(batch_id).completed_items == 1
+    finally:
+        holder.close()
+        thread.join(60)
 
 
 def test_the_end_of_a_batch_is_told_although_the_connection_is_lost_in_it(manager: BatchManager, sql: Sql) -> None:

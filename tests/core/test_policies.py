@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 
@@ -292,3 +293,32 @@ def test_a_finished_batch_is_neither_paused_nor_cancelled(manager: BatchManager)
         manager.pause_batch(batch_id)
     with pytest.raises(BatchFinished, match=f"batch {batch_id} is completed and cannot be cancelled"):
         manager.cancel_batch(batch_id)
+
+
+@pytest.mark.promise(5)
+def test_items_that_wait_for_others_do_not_hold_up_the_search_for_a_killer(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ChainProcessor(BaseProcessor):
+        item_timeout = timedelta(seconds=30)
+        retry_pause = timedelta(milliseconds=1)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            number = item.item_number
+            if number == 1:
+                if item.attempt > 1:
+                    os._exit(1)
+                raise TransientError("busy")
+            if number == 2:  # refers to what the last item brings
+                ctx.execute("INSERT INTO notes (id, text, later) VALUES (2, 'early', 77)")
+            if number == 200:
+                ctx.execute("INSERT INTO places (id) VALUES (77)")
+
+    manager.registry.register(ChainProcessor)
+    batch_id = manager.create_batch("chain", [{}] * 200)  # in ranges of 50
+
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (199, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (1, "KilledWorker")

@@ -182,7 +182,7 @@ def test_a_role_of_its_own_erases_and_purges_and_can_do_nothing_else(
     cancelled = people.create_batch("people", [person()], metadata={"who": ANN})
     people.cancel_batch(cancelled)
     sql("UPDATE reliable_imports.import_runs SET error = %s", f"about {ANN}")
-    sql("UPDATE reliable_imports.import_failure_reasons SET note = %s", f"about {ANN}")
+    people.note_failure(people.failures(with_closed=True)[0].reason, f"about {ANN}")
     sql("INSERT INTO reliable_imports.import_suspects VALUES (%s, 1, 1, 1, 1, %s)", old, f"about {ANN}")
     sql("INSERT INTO reliable_imports.import_unchanged_deliveries VALUES ('people', %s, %s, 'x')", ANN, old)
     manager = guardian()

@@ -143,7 +143,26 @@ def test_partial_success_is_a_green_run_with_a_warning(launch: Launch) -> None:
     assert not check.passed
     assert check.severity is dg.AssetCheckSeverity.WARN
     assert check.description is not None
-    assert check.description.startswith("1 of 2 items failed for 1 reason; 1 wait to be reprocessed")
+    assert check.description.startswith("1 of 2 items failed for 1 reason; new: CheckViolation notes_text_not_bad")
+    assert "(1); 1 wait to be reprocessed: `reliable-imports reprocess 1`" in check.description
+
+
+def test_what_people_ignore_turns_the_check_not_yellow(launch: Launch, manager: BatchManager) -> None:
+    launch("import_notes", items=[{"id": 1}, BAD])
+    [cause] = manager.failures()
+    manager.ignore_failure(cause.reason, "they are test data")
+
+    check = _check(launch("import_notes", items=[{"id": 2}, BAD]))
+    assert check.passed
+    assert check.description == "1 of 2 items failed for 1 reason; 1 failed for what people ignore"
+
+    mixed = _check(launch("import_notes", items=[{"id": 3}, BAD, {"id": 4, "valid": False}]))
+    assert not mixed.passed
+    assert mixed.description is not None
+    assert "; new: ItemRejected" in mixed.description
+    assert "; 1 wait to be reprocessed" in mixed.description
+    manager.end_ignoring_failure(cause.reason)
+    assert not _check(launch("import_notes", items=[{"id": 5}, BAD])).passed
 
 
 def test_a_larger_share_of_failures_than_usual_is_a_warning(launch: Launch) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +19,9 @@ import dagster as dg
 import psycopg2
 import pytest
 from dagster.components.resolved.core_models import OpSpec
+from pydantic import BaseModel, ValidationError
 
-from reliable_imports import ConfigurationError
+from reliable_imports import ConfigurationError, TableProcessor
 from reliable_imports_dagster import ReliableImportsComponent
 from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder, ScaffoldParams
 from tests.dagster.conftest import notes, observations_of
@@ -305,7 +307,7 @@ def test_check_defs_names_the_component_that_is_wrong(project: Path, dg_command:
     assert "no processor for batch type 'patners'; registered: partners" in told
 
 
-@pytest.mark.parametrize("folder", ["2024-orders", "my.orders", "---"])
+@pytest.mark.parametrize("folder", ["2024-orders", "my.orders", "---", "class", "Input"])
 def test_a_folder_that_no_processor_can_be_named_after_is_refused(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder).mkdir()
 
@@ -325,6 +327,25 @@ def test_odd_names_become_class_names(tmp_path: Path, folder: str, name: str) ->
     ReliableImportsScaffolder().scaffold(scaffold_request(tmp_path / folder))
 
     assert f"class {name}Processor(BaseProcessor)" in (tmp_path / folder / "processors.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", ["none", "table", "base_model"])
+def test_a_table_of_any_name_gets_a_module_that_loads(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    request = scaffold_request(tmp_path / folder)
+    request.params = ScaffoldParams(table=f"shop.{folder}")
+
+    ReliableImportsScaffolder().scaffold(request)
+
+    made = runpy.run_path(str(tmp_path / folder / "processors.py"))
+    [processor] = [each for name, each in made.items() if name.endswith("Processor") and "table" in vars(each)]
+    assert issubclass(processor, TableProcessor)
+    assert issubclass(processor.model, BaseModel)
+
+
+def test_a_param_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValidationError, match="pakages"):
+        ScaffoldParams.model_validate({"pakages": ["team.imports"]})
 
 
 def test_scaffolding_overwrites_no_processor(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry
+from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext, InvalidProcessor, ProcessorRegistry
 from reliable_imports_dagster import (
     DagsterReliableImportsTranslator,
     ReliableImportsResource,
@@ -15,7 +15,7 @@ from reliable_imports_dagster import (
     build_reliable_imports_defs,
 )
 from tests.dagster import doubles, project
-from tests.dagster.conftest import observations_of
+from tests.dagster.conftest import observations_of, tags_of
 from tests.dagster.doubles import AUTHORS, AuthorsProcessor, NotesProcessor
 
 NOBODY_LISTENS = "postgresql://nobody:secret@127.0.0.1:1/nothing"
@@ -43,6 +43,31 @@ def test_everything_is_there_for_each_processor() -> None:
         "reprocess_notes",
     }
     assert {spec.key.to_user_string() for spec in project.defs.resolve_all_asset_specs()} == {"authors", "notes"}
+
+
+def test_a_processor_may_be_called_by_a_word_that_dagster_keeps_for_its_own_code(
+    dsn: str, instance: dg.DagsterInstance
+) -> None:
+    class InputProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None: ...
+
+    registry = ProcessorRegistry()
+    registry.register(InputProcessor)
+    with pytest.raises(
+        InvalidProcessor, match=r"InputProcessor cannot be used: .*the word 'input' for itself; give the processor"
+    ):
+        build_reliable_imports_defs(registry)
+
+    defs = build_reliable_imports_defs(registry, translator=_PrefixedKeys())
+
+    dg.Definitions.validate_loadable(defs)
+    result = defs.resolve_job_def("import_input").execute_in_process(
+        instance=instance, run_config={"ops": {"input_": {"config": {"items": [{"id": 1}]}}}}
+    )
+    assert [event.materialization.asset_key for event in result.get_asset_materialization_events()] == [
+        dg.AssetKey(["crm", "input"])
+    ]
+    assert tags_of(instance, result.run_id)["batch_id.input"] == "1"
 
 
 def test_definitions_load_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def test_the_failures_of_a_batch_are_run_again(
         "batch_id": str(new_batch_id),
         "batch_id.notes": str(new_batch_id),
         "batch_type": "notes",
-        "line": str(batch_id),
+        "lineage": str(batch_id),
         "mode": "reprocess",
         "outcome": "completed",
     }
@@ -188,7 +188,7 @@ def test_one_line_that_cannot_be_worked_does_not_keep_the_others_waiting(
 
     result = launch("reprocess_failed_items")
 
-    assert problem(result).startswith(f"could not work the lines of these batches: {first};")
+    assert problem(result).startswith(f"could not work the lineages of these batches: {first};")
     assert _batches(query)[2:] == [(second, "completed", 2)]
 
 
@@ -246,3 +246,28 @@ def test_only_some_items_of_a_batch_are_run_again(launch: Launch, manager: Batch
 
 def test_a_range_of_items_needs_a_batch(launch: Launch) -> None:
     assert "need its batch_id" in problem(launch("reprocess_failed_items", from_item=2))
+
+
+def test_failures_are_given_up(launch: Launch, manager: BatchManager, tmp_path: Path) -> None:
+    batch_id = _half_done_batch(manager, tmp_path / "mended")
+    assert launch("reprocess_failed_items", batch_id=batch_id, skip="nobody knows them").success
+    assert manager.count_outstanding(batch_id) == 0
+    assert manager.list_batches(limit=1)[0].skipped_items == 2
+
+
+def test_a_repeat_that_is_held_is_not_worked(launch: Launch, manager: BatchManager, tmp_path: Path) -> None:
+    batch_id = _half_done_batch(manager, tmp_path / "mended")
+    assert launch("reprocess_failed_items", batch_id=batch_id, hold=True).success
+    [held] = manager.held_batches(batch_id)
+    assert manager.get_summary(held).open_items == 2
+
+
+def test_a_canary_leaves_alone_what_is_not_repaired(launch: Launch, manager: BatchManager, tmp_path: Path) -> None:
+    batch_id = _half_done_batch(manager, tmp_path / "mended")
+    assert launch("reprocess_failed_items", batch_id=batch_id, canary=1, fail_run_on="never").success
+    summary = manager.list_batches(limit=1)[0]
+    assert (summary.total_items, summary.failed_items) == (1, 1)
+    assert summary.warnings[0].endswith("is not repaired: 1 of 1 the same, 1 left alone")
+    (tmp_path / "mended").touch()
+    assert launch("reprocess_failed_items", batch_id=batch_id, canary=1).success
+    assert manager.count_outstanding(batch_id) == 0

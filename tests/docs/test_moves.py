@@ -33,7 +33,7 @@ def test_the_picture_shows_which_statuses_are_final() -> None:
 
 
 def test_every_move_names_the_query_that_makes_it() -> None:
-    queries = load("work.sql")
+    queries = load("work.sql") | load("reprocess.sql")
     for start, end, query in ARROWS:
         if "[*]" in (start, end):
             continue

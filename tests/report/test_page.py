@@ -167,7 +167,7 @@ def test_no_data_can_become_markup_or_turn_the_text_around(guests: BatchManager,
     batch_id = guests.create_batch("guests", items, source=text, idempotency_key=None, requested_by=text)
     guests.process_batch(batch_id)
     guests.create_reprocess_batch(batch_id, ReprocessRequest(note=text, requested_by=text))
-    sql("UPDATE reliable_imports.import_failure_reasons SET note = %s", text)
+    guests.note_failure(guests.failures()[0].reason, text)
     sql("UPDATE reliable_imports.import_batches SET warnings = ARRAY[%s]", text)
     sql("UPDATE reliable_imports.import_batches SET status = 'paused', pause_reason = %s WHERE id = 2", text)
     plain = guests.create_batch("guests", [{"name": None}, {"name": "a", "complaint": "b"}, {"name": "c", "skip": "d"}])

@@ -52,6 +52,8 @@ class PricesProcessor(BaseProcessor):
 manager = BatchManager("postgresql://user:pass@host/db")
 manager.registry.discover("myapp.processors")
 batch_id = manager.create_batch(batch_type="customer_data", items=[{"email": "john@example.com", "name": "John Doe"}])
+tried = manager.try_items("customer_data", [{"email": "john@example.com", "name": "John Doe"}], sample=100)
+print(tried.created, tried.changed, tried.unchanged, tried.skipped, tried.failed, tried.items[0].rows[0].changes)
 summary = manager.process_batch(batch_id)
 print(f"Completed: {summary.completed_items}/{summary.total_items}")
 if summary.failed_items > 0:

@@ -1,111 +1,276 @@
-"""`failures`: why items of a batch failed, and which. Answers with exit status 0."""
+"""`failures`: why items failed, where, since when, and what people say of it. Answers with exit status 0."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from reliable_imports.cli.invocation import Invocation, batch_number, pass_invocation, shared_options
-from reliable_imports.cli.outcome import failed_for, reason_document, reasons_table
+from reliable_imports.cli.invocation import (
+    Invocation,
+    batch_or_type,
+    pass_invocation,
+    processor_options,
+    requester,
+    shared_options,
+)
+from reliable_imports.cli.outcome import reason_document, reasons_table
 from reliable_imports.cli.output import Column, Output, as_json_value, stored_value
-from reliable_imports.cli.text import count, number, optional
+from reliable_imports.cli.text import count, moment, number, optional
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.statuses import ItemStatus
+from reliable_imports.statuses import ReasonState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import FailureReason, ItemRecord, OutstandingReason
+    from reliable_imports.models import CommonValue, FailedSample, ReasonAction, ReasonDetails, ReasonSummary
+
+_DEFAULT_LIMIT = 20
+_VALUES_IN_TABLE = 3
+_DAYS = 14
 
 
-@click.command(short_help="Show why items of a batch failed.")
-@click.argument("batch_id", metavar="BATCH", type=batch_number)
+@click.command(short_help="Show why items failed.")
+@batch_or_type
 @click.option(
     "--reason",
     "reasons",
     metavar="ID",
     multiple=True,
-    help="Show the items that failed for this reason; may be repeated.",
+    help="Show all that is known of this reason; the beginning of its id is enough. May be repeated.",
+)
+@click.option("--all", "with_closed", is_flag=True, help="Also reasons of which nothing is outstanding.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help=f"At most this many reasons or items; {_DEFAULT_LIMIT} by default, and all reasons with --json.",
+)
+@click.option("--note", metavar="TEXT", help="With --reason: keep what you have to say of it.")
+@click.option(
+    "--ignore",
+    "ignore_why",
+    metavar="WHY",
+    help="With --reason: leave it. No check is yellow for it, and sensors leave it, until it surges.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many reasons or items."
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]),
+    metavar="DATE",
+    help="With --ignore: until when, in local time.",
 )
+@click.option("--no-ignore", "end_ignore", is_flag=True, help="With --reason: take --ignore back.")
+@click.option(
+    "--as-test",
+    is_flag=True,
+    help="With --reason: print a file for pytest that fails now, and passes once the cause is gone. Others of the same "
+    "shape stand for sensitive values.",
+)
+@click.option("--with-sensitive", is_flag=True, help="With --as-test: leave sensitive values as they are.")
+@processor_options
 @shared_options
 @pass_invocation
-def failures(invocation: Invocation, batch_id: int, reasons: tuple[str, ...], limit: int) -> None:
-    """Show why items of BATCH failed: each reason with its count and a sample. With --reason, show its items.
+def failures(
+    invocation: Invocation,
+    batch_id: int | None,
+    batch_type: str | None,
+    reasons: tuple[str, ...],
+    with_closed: bool,
+    limit: int | None,
+    note: str | None,
+    ignore_why: str | None,
+    until: datetime | None,
+    end_ignore: bool,
+    as_test: bool,
+    with_sensitive: bool,
+) -> None:
+    """Show why items failed and wait: each cause over all batches, or those of BATCH or TYPE.
 
-    If items were repeated, also show what is outstanding now across the lineage: the first batch and all batches that
-    repeat items of it.
+    With --reason, show all that is known of one: the values of the field at fault, samples, days, batches, and what
+    people did about it.
+
+    A reason is open while an item that failed for it is outstanding, which is one that no later item repeats. It is
+    back if it was met again after it was repaired, under code that had not failed before. It is ignored if a person
+    said so, until more than twice as many items fail for it on one day, ten at least, as on any day before.
     """
-    manager = invocation.manager()
-    if not reasons:
-        _show_reasons(invocation.output, manager, batch_id, limit)
+    output = invocation.output
+    words = [note is not None, ignore_why is not None, end_ignore]
+    if any(words) and len(reasons) != 1:
+        raise click.UsageError("--note, --ignore and --no-ignore are said of one --reason")
+    if sum(words) > 1:
+        raise click.UsageError("say one of --note, --ignore and --no-ignore at a time")
+    if until is not None and ignore_why is None:
+        raise click.UsageError("--until belongs to --ignore")
+    if batch_id is not None and batch_type is not None:
+        raise click.UsageError("give a BATCH, or --as TYPE, not both")
+    if as_test:
+        if len(reasons) != 1 or any(words):
+            raise click.UsageError("--as-test writes down one --reason")
+        _write_test(invocation, reasons[0], batch_id, batch_type, with_sensitive=with_sensitive)
         return
-    known = {known.reason: known for known in manager.failure_reasons(batch_id)}
-    for reason in reasons:
-        if reason not in known:
-            raise ConfigurationError(
-                f"no item of batch {batch_id} failed for reason {reason!r}; `reliable-imports failures {batch_id}` "
-                "lists the reasons"
-            )
-    _show_items(invocation.output, manager, batch_id, [known[reason] for reason in dict.fromkeys(reasons)], limit)
+    if with_sensitive:
+        raise click.UsageError("--with-sensitive belongs to --as-test")
+    manager = invocation.manager()
+    if any(words):
+        _say(output, manager, reasons[0], note=note, ignore_why=ignore_why, until=until)
+    elif reasons:
+        found = [
+            manager.failure(reason, batch_id=batch_id, batch_type=batch_type, samples=limit or _DEFAULT_LIMIT)
+            for reason in dict.fromkeys(reasons)
+        ]
+        _show_details(output, found)
+    elif batch_id is not None:
+        _show_batch(output, manager, batch_id, limit)
+    else:
+        _show_open(output, manager, batch_type, limit, with_closed=with_closed)
 
 
-def _show_reasons(output: Output, manager: BatchManager, batch_id: int, limit: int) -> None:
+def _say(
+    output: Output,
+    manager: BatchManager,
+    prefix: str,
+    *,
+    note: str | None,
+    ignore_why: str | None,
+    until: datetime | None,
+) -> None:
+    if note is not None:
+        reason = manager.note_failure(prefix, note, by=requester())
+        said = "noted"
+    elif ignore_why is not None:
+        reason = manager.ignore_failure(prefix, ignore_why, until=until, by=requester())
+        said = f"ignored until {moment(until)}, or it surges" if until else "ignored until it surges"
+    else:
+        reason = manager.end_ignoring_failure(prefix, by=requester())
+        said = "not ignored any more"
+    summary = manager.failure(reason, samples=0).summary
+    output.document({"reasons": [summary_document(summary)]})
+    output.say(f"{reason} {said}: {summary.title}")
+
+
+def _write_test(
+    invocation: Invocation, reason: str, batch_id: int | None, batch_type: str | None, *, with_sensitive: bool
+) -> None:
+    from reliable_imports.cli.as_test import written_test
+
+    manager = invocation.manager_with_processors()
+    details = manager.failure(reason, batch_id=batch_id, batch_type=batch_type, samples=200)
+    text = written_test(manager, details, with_sensitive=with_sensitive)
+    invocation.output.document({"reason": details.summary.reason, "test": text})
+    for line in text.splitlines():
+        invocation.output.verbatim(line)
+
+
+def _show_open(
+    output: Output, manager: BatchManager, batch_type: str | None, limit: int | None, *, with_closed: bool
+) -> None:
+    found = manager.failures(batch_type=batch_type, with_closed=with_closed)
+    output.document({"reasons": [summary_document(each) for each in found[:limit]]})
+    about = f" of {batch_type}" if batch_type else ""
+    if not found:
+        output.say(f"no failure{about} is outstanding")
+        return
+    told = [each for each in found if each.state in (ReasonState.OPEN, ReasonState.BACK)]
+    left = [each for each in found if each.state is ReasonState.IGNORED]
+    back = sum(each.state is ReasonState.BACK for each in told)
+    said = f"{count(len(told), 'reason')}{about} {'is' if len(told) == 1 else 'are'} open"
+    said += f", {back} of them back" if back else ""
+    said += f"; {number(len(left))} {'is' if len(left) == 1 else 'are'} ignored" if left else ""
+    output.headline(said)
+    # New and returned ones are what people look for; what they said to leave comes last.
+    order = {ReasonState.BACK: 0, ReasonState.OPEN: 1, ReasonState.IGNORED: 2, ReasonState.CLOSED: 3}
+    ordered = sorted(found, key=lambda each: order[each.state])
+    limit = limit or _DEFAULT_LIMIT
+    _summaries_table(
+        output, ordered[:limit], with_type=batch_type is None, with_state=bool(back or left) or with_closed
+    )
+    _say_more(output, len(ordered) - limit)
+    _next(output, ordered[0])
+
+
+def _show_batch(output: Output, manager: BatchManager, batch_id: int, limit: int | None) -> None:
     summary = manager.get_summary(batch_id)
-    reasons = manager.failure_reasons(batch_id)
+    found = manager.failures(batch_id, with_closed=True)
     outstanding = manager.outstanding_reasons(batch_id)
     output.document(
         {
             "batch_id": batch_id,
             "failed_items": summary.failed_items,
             "outstanding_failures": sum(each.items for each in outstanding),
-            "reasons": [reason_document(reason) for reason in reasons[:limit]],
-            "outstanding": [reason_document(reason) for reason in outstanding[:limit]],
+            "reasons": [summary_document(each) for each in found[:limit]],
+            "outstanding": [reason_document(each) for each in outstanding[:limit]],
         }
     )
-    if reasons:
-        # Counted from the reasons, so that the sum is right while the batch is worked.
-        output.headline(failed_for(sum(reason.items for reason in reasons), reasons))
-        reasons_table(output, reasons[:limit])
-        _say_more(output, len(reasons) - limit)
+    limit = limit or _DEFAULT_LIMIT
+    if found:
+        output.headline(f"{count(summary.failed_items, 'item')} failed for {count(len(found), 'reason')}")
+        _summaries_table(output, found[:limit], with_type=False, with_state=True)
+        _say_more(output, len(found) - limit)
     else:
         output.say(f"no item of batch {batch_id} failed")
-    now = {(each.batch_id, each.reason): each.items for each in outstanding}
-    if now != {(batch_id, reason.reason): reason.items for reason in reasons}:
-        _show_outstanding(output, batch_id, outstanding, limit)
     if summary.erased_items and (erased := manager.count_erased(batch_id)):
         output.say(f"{count(erased, 'failed item')} of the lineage cannot be repeated: data erased")
-    if outstanding:
-        first = next((each for each in outstanding if each.reason is not None), None)
-        by_reason = (
-            []
-            if first is None
-            else [
-                (f"reliable-imports failures {first.batch_id} --reason {first.reason}", "see the items of one reason"),
-                (
-                    f"reliable-imports reprocess {batch_id} --reason {first.reason}",
-                    "run them again, once the cause is gone",
-                ),
-            ]
-        )
-        output.commands([*by_reason, (f"reliable-imports reprocess {batch_id}", "run all that is outstanding again")])
-
-
-def _show_outstanding(output: Output, batch_id: int, outstanding: Sequence[OutstandingReason], limit: int) -> None:
-    output.say()
+    # What is outstanding elsewhere in the lineage is in no row above.
+    known = {each.reason for each in found}
+    elsewhere = [each for each in outstanding if each.reason not in known]
+    if elsewhere:
+        output.say()
+        items = count(sum(each.items for each in elsewhere), "item")
+        output.headline(f"outstanding in the lineage of batch {batch_id} for other reasons: {items}")
+        reasons_table(output, elsewhere[:limit])
+        _say_more(output, len(elsewhere) - limit)
     if not outstanding:
-        output.headline(
-            f"nothing is outstanding across the lineage of batch {batch_id}: what failed has been run again since"
-        )
+        if found:
+            output.say(f"nothing is outstanding across the lineage of batch {batch_id}: all was run again since")
         return
-    items = count(sum(each.items for each in outstanding), "item")
-    output.headline(f"outstanding across the lineage of batch {batch_id}: {items}")
-    reasons_table(output, outstanding[:limit])
-    _say_more(output, len(outstanding) - limit)
+    first = next((each for each in found if each.state is not ReasonState.CLOSED), None)
+    if first is not None:
+        _next(output, first, batch_id)
+    else:
+        output.commands([(f"reliable-imports reprocess {batch_id}", "run all that is outstanding again")])
+
+
+def _next(output: Output, first: ReasonSummary, batch_id: int | None = None) -> None:
+    batch = first.last_batch_id if batch_id is None else batch_id
+    output.commands(
+        [
+            (f"reliable-imports failures --reason {first.reason}", "see values and items of one reason"),
+            (f"reliable-imports reprocess {batch} --reason {first.reason}", "run them again, once the cause is gone"),
+        ]
+    )
+
+
+def _summaries_table(output: Output, found: Sequence[ReasonSummary], *, with_type: bool, with_state: bool) -> None:
+    output.table(
+        [
+            Column("outstanding", is_number=True),
+            Column("only", is_number=True, dispensable=3),
+            Column("failed", is_number=True, dispensable=2),
+            Column("reason", is_whole=True),
+            *([Column("state", is_whole=True)] if with_state else []),
+            *([Column("type", is_name=True)] if with_type else []),
+            Column("what"),
+            Column("values", dispensable=1),
+            Column("since", is_whole=True, dispensable=4),
+            Column("batches", dispensable=5),
+        ],
+        [
+            [
+                number(each.outstanding),
+                number(each.outstanding_only),
+                number(each.items),
+                each.reason,
+                *([str(each.state)] if with_state else []),
+                *([each.batch_type] if with_type else []),
+                each.title,
+                values_in_words(each.values),
+                moment(each.first_seen)[:10],
+                str(each.last_batch_id) if each.batches == 1 else f"{number(each.batches)}, last {each.last_batch_id}",
+            ]
+            for each in found
+        ],
+    )
 
 
 def _say_more(output: Output, left: int) -> None:
@@ -113,51 +278,184 @@ def _say_more(output: Output, left: int) -> None:
         output.say(f"and {count(left, 'more reason')}; --limit shows them")
 
 
-def _show_items(
-    output: Output, manager: BatchManager, batch_id: int, reasons: Sequence[FailureReason], limit: int
-) -> None:
-    from reliable_imports.items.redaction import shown_text
+def values_in_words(values: Sequence[CommonValue], limit: int = _VALUES_IN_TABLE) -> str:
+    """`is empty (231), 12 (3), ...`."""
+    said = [f"{value_in_words(each.value)} ({number(each.items)})" for each in values[:limit]]
+    return ", ".join([*said, *(["..."] if len(values) > limit else [])]) or "-"
 
-    sensitive = manager.sensitive_fields(batch_id)
-    found = {
-        reason.reason: [
-            replace(item, source_data=shown_text(item.source_data, sensitive))
-            for item in manager.list_items(batch_id, status=ItemStatus.FAILED, reason=reason.reason, limit=limit)
-        ]
-        for reason in reasons
-    }
+
+def value_in_words(value: str | None) -> str:
+    return "is empty" if value is None else value
+
+
+def summary_document(summary: ReasonSummary) -> dict[str, Any]:
+    document: dict[str, Any] = as_json_value(summary)
+    return document
+
+
+# One reason
+
+
+def _show_details(output: Output, found: Sequence[ReasonDetails]) -> None:
     output.document(
         {
-            "batch_id": batch_id,
-            "reasons": [reason_document(reason) for reason in reasons],
-            "items": [_item_document(item) for reason in reasons for item in found[reason.reason]],
+            "reasons": [
+                {
+                    **summary_document(each.summary),
+                    "days": [{"day": day.isoformat(), "items": items} for day, items in each.days],
+                    "in_batches": as_json_value(each.batches),
+                    "actions": as_json_value(each.actions),
+                    "due_at": as_json_value(each.due_at),
+                    "traceback": each.traceback,
+                }
+                for each in found
+            ],
+            "items": [
+                {**as_json_value(item), "source_data": stored_value(item.source_data, item.stage)}
+                for each in found
+                for item in each.samples
+            ],
         }
     )
-    for reason in reasons:
-        items = found[reason.reason]
-        output.headline(f"{count(reason.items, 'item')} failed for {reason.title}")
+    for place, details in enumerate(found):
+        if place:
+            output.say()
+        _show_one(output, details)
+
+
+def _show_one(output: Output, details: ReasonDetails) -> None:
+    summary = details.summary
+    output.headline(summary.title)
+    output.facts(_facts(details))
+    if summary.values:
+        output.say()
+        output.table(
+            [Column("items", is_number=True), Column(summary.field or "value")],
+            [[number(each.items), value_in_words(each.value)] for each in summary.values],
+        )
+    if details.samples:
+        output.say()
+        _samples_table(output, details)
+    if len(details.days) > 1:
+        output.say()
+        output.table(
+            [Column("day", is_whole=True), Column("failed", is_number=True)],
+            [[day.isoformat(), number(items)] for day, items in details.days[-_DAYS:]],
+        )
+    if len(details.batches) > 1:
+        output.say()
         output.table(
             [
-                Column("item", is_number=True),
-                Column("line", is_number=True, dispensable=1),
-                Column("attempts", is_number=True, dispensable=2),
-                Column("error"),
-                Column("data"),
+                Column("batch", is_number=True),
+                Column("status", is_name=True),
+                Column("failed", is_number=True),
+                Column("outstanding", is_number=True),
+                Column("source", dispensable=1),
             ],
             [
                 [
-                    str(item.item_number),
-                    optional(item.source_line),
-                    number(item.attempts),
-                    f"{item.error_type}: {item.error_message}",
-                    item.source_data,
+                    str(each.batch_id),
+                    each.status.value,
+                    number(each.items),
+                    number(each.outstanding),
+                    optional(each.source),
                 ]
-                for item in items
+                for each in details.batches[:_DEFAULT_LIMIT]
             ],
         )
-        if reason.items > len(items):
-            output.say(f"and {count(reason.items - len(items), 'more item')}; --limit shows them")
+        if len(details.batches) > _DEFAULT_LIMIT:
+            output.say(f"and {count(len(details.batches) - _DEFAULT_LIMIT, 'earlier batch', 'earlier batches')}")
+    if details.actions:
+        output.say()
+        output.table(
+            [Column("when", is_whole=True), Column("who", is_name=True), Column("what")],
+            [[moment(each.at), optional(each.by), _action_in_words(each)] for each in details.actions],
+        )
+    if details.traceback:
+        output.say()
+        output.say("traceback of the first sample:")
+        for line in details.traceback.rstrip().splitlines():
+            output.verbatim(line)
+    _next(output, summary)
 
 
-def _item_document(item: ItemRecord) -> dict[str, object]:
-    return {**as_json_value(item), "source_data": stored_value(item.source_data, item.stage)}
+def _facts(details: ReasonDetails) -> list[tuple[str, str]]:
+    summary = details.summary
+    facts = [
+        ("reason", summary.reason),
+        ("state", summary.state.value + (", ignored before it surged" if summary.has_surged else "")),
+        ("type", summary.batch_type),
+        ("field", optional(summary.field)),
+        (
+            "failed",
+            f"{count(summary.items, 'item')} of {count(summary.batches, 'batch', 'batches')}, "
+            f"{number(summary.only)} for nothing else",
+        ),
+        ("outstanding", f"{count(summary.outstanding, 'item')}, {number(summary.outstanding_only)} for nothing else"),
+        ("first seen", moment(summary.first_seen)),
+        ("last seen", moment(summary.last_seen)),
+    ]
+    if summary.continues is not None:
+        facts.append(("before", f"{summary.continues}, the same under the code before"))
+    if summary.waiting:
+        facts.append(("being repeated", count(summary.waiting, "item")))
+    if summary.retryable_items:
+        due = f", due {moment(details.due_at)}" if details.due_at is not None else ""
+        facts.append(("retryable", f"{count(summary.retryable_items, 'item')}{due}"))
+    if summary.ignored_why is not None:
+        until = f" (until {moment(summary.ignored_until)})" if summary.ignored_until is not None else ""
+        facts.append(("ignored", f"{summary.ignored_why}{until}"))
+    if summary.note is not None:
+        facts.append(("note", summary.note))
+    return facts
+
+
+def _samples_table(output: Output, details: ReasonDetails) -> None:
+    field = details.summary.field
+    output.table(
+        [
+            Column("batch", is_number=True, dispensable=3),
+            Column("item", is_number=True),
+            Column("line", is_number=True, dispensable=1),
+            *([Column(field)] if field else []),
+            Column("attempts", is_number=True, dispensable=2),
+            Column("error"),
+            Column("data"),
+        ],
+        [
+            [
+                str(item.batch_id),
+                str(item.item_number),
+                optional(item.source_line),
+                *([_sample_value(item)] if field else []),
+                number(item.attempts),
+                f"{item.error_type}: {item.error_message}",
+                item.source_data,
+            ]
+            for item in details.samples
+        ],
+    )
+    left = details.summary.items - len(details.samples)
+    if left > 0:
+        output.say(f"and {count(left, 'more item')}; --limit shows them")
+
+
+def _sample_value(item: FailedSample) -> str:
+    if item.value is None:
+        return "is empty" if item.is_empty else "-"
+    return item.value
+
+
+def _action_in_words(action: ReasonAction) -> str:
+    match action.kind:
+        case "note":
+            return action.text or ""
+        case "ignore":
+            return f"ignored{f' until {moment(action.until)}' if action.until else ''}: {action.text}"
+        case "end_ignore":
+            return "not ignored any more"
+        case "repeat":
+            again = f", {number(action.failed_again)} failed for it again" if action.failed_again else ""
+            why = f": {action.text}" if action.text else ""
+            return f"batch {action.batch_id} repeats {count(action.items or 0, 'item')}{again}{why}"
+    raise ConfigurationError(f"there is no action {action.kind!r}")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reliable_imports.cli.accept import create_from_file, delivery_options, tell_created
+from reliable_imports.cli.accept import create_from_file, delivery_options, tell_created, try_file
 from reliable_imports.cli.invocation import Invocation, pass_invocation, processor_options, shared_options
 from reliable_imports.cli.outcome import tell_outcome
 from reliable_imports.cli.progress import process_with_progress
+from reliable_imports.cli.trying import tell_try, try_options
 from reliable_imports.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--as", "batch_type", metavar="TYPE", required=True, help="What the file holds: the batch type.")
 @delivery_options
+@try_options
 @processor_options
 @shared_options
 @pass_invocation
@@ -32,15 +34,32 @@ def import_(
     again: bool,
     params: Mapping[str, Any],
     partition: str | None,
+    only_try: bool,
+    sample: int | None,
+    with_effects: bool,
 ) -> None:
     """Store every item of FILE as a batch of the type and process it; status 1 if any item failed.
 
     Without FILE, the processor's own source is imported. FILE is .csv, .tsv, .jsonl or .json, also with .gz, .bz2,
     .xz, .zst or .zip, or .xlsx or .parquet; - reads JSON lines from standard input. A file that was stored before is
     refused.
+
+    With --try the file is worked in the same way and rolled back: no batch is made, and no row is left.
     """
     manager = invocation.manager_with_processors()
     chosen = file if file is not None else _own_source(manager, batch_type, partition)
+    if only_try:
+        report = try_file(
+            manager,
+            batch_type,
+            chosen,
+            sample=sample,
+            with_effects=with_effects,
+            params=params,
+            partition=partition,
+        )
+        tell_try(invocation.output, manager, report, f"from {chosen}")
+        return
     summary, delivery = create_from_file(
         manager, batch_type, chosen, key, again=again, params=params, partition=partition
     )

@@ -3,91 +3,211 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.invocation import (
     Invocation,
-    batch_number,
+    batch_or_type,
     pass_invocation,
     processor_options,
     requester,
+    require_one_of_both,
     shared_options,
 )
-from reliable_imports.cli.outcome import tell_outcome
+from reliable_imports.cli.outcome import outcome_line, tell_outcome
+from reliable_imports.cli.output import Output, as_json_value
 from reliable_imports.cli.progress import process_with_progress
 from reliable_imports.cli.text import count, number
+from reliable_imports.cli.trying import tell_try, try_options
+from reliable_imports.statuses import BatchStatus
+
+if TYPE_CHECKING:
+    from reliable_imports.batches.repeats.request import ReprocessRequest
+    from reliable_imports.manager import BatchManager
 
 
 @click.command(short_help="Run the failed items of a batch again.")
-@click.argument("batch_id", metavar="BATCH", type=batch_number)
+@batch_or_type
 @click.option(
     "--reason",
     "reasons",
     metavar="ID",
     multiple=True,
-    help="Only failures of this reason; may be repeated. `failures BATCH` lists them.",
+    help="Only failures of this reason, by its id or the beginning of that; may be repeated. `failures` lists them.",
 )
+@click.option("--since", metavar="TIME", help="Only what failed at this time or later: 2026-01-31, or with 14:30.")
+@click.option("--changed", is_flag=True, help="Only what failed under other code of the processor than there is now.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many items of each lineage, the first ones.")
 @click.option("--all", "all_items", is_flag=True, help="All items that have ended, completed ones too.")
 @click.option(
     "--overwrite-newer",
     is_flag=True,
     help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
 )
+@try_options
+@click.option(
+    "--canary",
+    metavar="[N]",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=5,
+    help="Try N items for each reason first, 5 by default; leave the others alone where all of these fail as before.",
+)
+@click.option("--hold", is_flag=True, help="Make the new batch, and let it wait; `process` begins it.")
+@click.option("--skip", metavar="WHY", help="Give the items up, for this reason; they are outstanding no more.")
 @click.option("--note", metavar="TEXT", help="Why; kept with the new batch.")
 @processor_options
 @shared_options
 @pass_invocation
 def reprocess(
     invocation: Invocation,
-    batch_id: int,
+    /,
+    batch_id: int | None,
+    batch_type: str | None,
     reasons: tuple[str, ...],
+    since: str | None,
     all_items: bool,
-    overwrite_newer: bool,
-    note: str | None,
+    only_try: bool,
+    sample: int | None,
+    with_effects: bool,
+    **options: Any,
 ) -> None:
     """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
 
+    With --as, do that for every lineage of a type; each gets a batch of its own.
+
     Safe to repeat: an item is taken once, a reprocess batch that was interrupted is resumed, and if nothing is
     outstanding nothing is made. Status 1 if items failed again.
+
+    With --try the items are worked under today's code and rolled back: it says what would come of it. --all --try tells
+    what would come out differently for items that were completed.
     """
+    require_one_of_both(batch_id, batch_type)
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
-    from reliable_imports.batches.request import ReprocessRequest, WhichItems
+    if all_items and batch_id is None:
+        raise click.UsageError("--all needs a BATCH, which says of which lineage")
+    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 
-    output = invocation.output
+    request = ReprocessRequest(
+        which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
+        reasons=reasons or None,
+        since=None if since is None else _moment(since),
+        requested_by=requester(),
+        **options,
+    )
     manager = invocation.manager_with_processors()
     # Before anything is taken: a batch that nobody here can process would be left open.
-    manager.registry.get(manager.get_batch(batch_id).batch_type)
-    new_batch_id = manager.create_reprocess_batch(
-        batch_id,
-        ReprocessRequest(
-            which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
-            reasons=reasons or None,
-            overwrite_newer=overwrite_newer,
-            requested_by=requester(),
-            note=note,
-        ),
-    )
+    manager.registry.get(manager.get_batch(batch_id).batch_type if batch_id is not None else batch_type or "")
+    if only_try:
+        _try(invocation.output, manager, batch_id, batch_type, request, sample=sample, with_effects=with_effects)
+    elif batch_id is not None:
+        _reprocess_batch(invocation.output, manager, batch_id, request)
+    elif batch_type is not None:
+        _reprocess_type(invocation.output, manager, batch_type, request)
+
+
+def _try(
+    output: Output,
+    manager: BatchManager,
+    batch_id: int | None,
+    batch_type: str | None,
+    request: ReprocessRequest,
+    *,
+    sample: int | None,
+    with_effects: bool,
+) -> None:
+    if batch_id is not None:
+        report = manager.try_reprocess(batch_id, request, sample=sample, with_effects=with_effects)
+        tell_try(output, manager, report, f"across the lineage of batch {batch_id}")
+    elif batch_type is not None:
+        report = manager.try_failures(batch_type, request, sample=sample, with_effects=with_effects)
+        tell_try(output, manager, report, "across all lineages")
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no time; give it as 2026-01-31 or 2026-01-31T14:30") from None
+
+
+def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, request: ReprocessRequest) -> None:
+    new_batch_id = manager.create_reprocess_batch(batch_id, request)
     if new_batch_id is None:
+        held = manager.held_batches(batch_id)
         erased = manager.count_erased(batch_id)
         output.document(
             {
                 "batch_id": None,
                 "reprocess_of": batch_id,
                 "outstanding_failures": manager.count_outstanding(batch_id),
+                "held_batches": held,
                 "erased_failures": erased,
                 "reasons": [],
             }
         )
-        about = f" for reason {' or '.join(reasons)}" if reasons else ""
+        about = f" for reason {' or '.join(request.reasons)}" if request.reasons else ""
         output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
+        for held_id in held:
+            output.say(f"batch {held_id} holds items back; `reliable-imports process {held_id}` begins it")
         if erased:
             output.say(f"{count(erased, 'failed item')} of it cannot be repeated: data erased")
         return
     repeated = manager.repeated_items(new_batch_id)
-    output.say(f"batch {new_batch_id} repeats {_of_batches(repeated)}")
+    output.say(f"batch {new_batch_id} {_verb(request)} {_of_batches(repeated)}")
+    if request.hold:
+        output.document({**as_json_value(manager.get_summary(new_batch_id)), "is_held": True, "repeats": repeated})
+        output.commands(
+            [
+                (f"reliable-imports process {new_batch_id}", "begin it"),
+                (f"reliable-imports cancel {new_batch_id}", "give its items back"),
+            ]
+        )
+        return
     tell_outcome(output, manager, process_with_progress(manager, new_batch_id), repeats=repeated)
+
+
+def _reprocess_type(output: Output, manager: BatchManager, batch_type: str, request: ReprocessRequest) -> None:
+    from reliable_imports.errors import UnknownReason
+
+    summaries = []
+    unknown: UnknownReason | None = None
+    for first_batch_id in manager.open_lineages(batch_type):
+        try:
+            new_batch_id = manager.create_reprocess_batch(first_batch_id, request)
+        except UnknownReason as error:  # nothing of this lineage failed for it; another may have
+            unknown = error
+            continue
+        if new_batch_id is None:
+            continue
+        output.say(f"batch {new_batch_id} {_verb(request)} {_of_batches(manager.repeated_items(new_batch_id))}")
+        if request.hold:
+            summaries.append(manager.get_summary(new_batch_id))
+            continue
+        summaries.append(process_with_progress(manager, new_batch_id))
+        output.say(outcome_line(summaries[-1]))
+        for warning in summaries[-1].warnings:
+            output.say(f"warning: {warning}")
+    if unknown is not None and not summaries:
+        raise unknown
+    output.document({"batch_type": batch_type, "batches": [as_json_value(summary) for summary in summaries]})
+    if not summaries:
+        output.say(f"nothing to reprocess: nothing of {batch_type} that was asked for is outstanding")
+    if any(summary.failed_items for summary in summaries):
+        raise click.exceptions.Exit(ExitStatus.DONE_WITH_FAILURES)
+    if any(summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED) for summary in summaries):
+        raise click.exceptions.Exit(ExitStatus.COULD_NOT)
+
+
+def _verb(request: ReprocessRequest) -> str:
+    if request.skip is not None:
+        return "skips"
+    return "holds back" if request.hold else "repeats"
 
 
 def _of_batches(repeated: Mapping[int, int]) -> str:

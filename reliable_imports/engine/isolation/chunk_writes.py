@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.row_images import RowImages
 from reliable_imports.engine.isolation.savepoints import Savepoints
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS, ChunkTooLarge, ChunkTransaction
 from reliable_imports.postgres.connect import Connection
@@ -34,12 +35,16 @@ class ChunkWrites:
 
     Attributes:
         plans: what is known of the tables that are written to; more is added.
+        images: what rows are before and after the items that write them; None if nobody asks.
     """
 
-    def __init__(self, connection: Connection, plans: Plans, isolation: Isolation) -> None:
+    def __init__(
+        self, connection: Connection, plans: Plans, isolation: Isolation, *, keeps_images: bool = False
+    ) -> None:
         self.plans = plans
         self.check_deferred_sql = isolation.check_deferred_sql
         self.transaction = ChunkTransaction(connection)
+        self.images = RowImages(self.transaction) if keeps_images else None
         self.savepoints = Savepoints(
             self.transaction,
             one_by_one=isolation.one_by_one,
@@ -50,6 +55,7 @@ class ChunkWrites:
             plans,
             check_deferred_sql=isolation.check_deferred_sql,
             tries_columns=isolation.tries_columns,
+            images=self.images,
         )
 
     @property
@@ -62,6 +68,17 @@ class ChunkWrites:
         """How many items have written something that stands."""
         own, declared = self.savepoints, self.declared
         return declared.sent - declared.refused + own.items - own.undone
+
+    def queue_declared(self, item: ItemRecord) -> None:
+        """The item is complete, and what it has declared waits for its neighbours.
+
+        Raises:
+            ChunkTooLarge: there is no room for the writes of some neighbours, which must not wait for this one.
+        """
+        if self.images is not None and self.images.share_rows(item):
+            self.flush_declared()
+            self.images.share_rows(item)
+        self.declared.queue(item)
 
     def flush_declared(self) -> None:
         """Send the declared writes of the items before this one.

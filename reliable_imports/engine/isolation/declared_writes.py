@@ -18,6 +18,7 @@ from itertools import accumulate
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.row_images import RowImages
 from reliable_imports.engine.isolation.transaction import (
     ChunkSpoiled,
     ChunkTooLarge,
@@ -84,12 +85,14 @@ class DeclaredWrites:
         *,
         check_deferred_sql: str | None,
         tries_columns: bool,
+        images: RowImages | None,
     ) -> None:
         """
         Args:
             plans: what is known of the tables that are written to.
             check_deferred_sql: checks an item's deferred constraints at once; None where the database has none.
             tries_columns: few writes have been refused of late, so all are tried as columns first.
+            images: keeps what the rows are before and after; None if nobody asks.
         """
         self.sent = 0
         self.refused = 0
@@ -98,6 +101,7 @@ class DeclaredWrites:
         self._plans = plans
         self._check_deferred_sql = check_deferred_sql
         self._tries_columns = tries_columns
+        self._images = images
         self._waiting: list[ItemRecord] = []
         self._errors: list[WriteError] = []
 
@@ -116,9 +120,13 @@ class DeclaredWrites:
         self.lost = ChunkSpoiled()
         waiting, self._waiting = self._waiting, []
         unsent: list[ItemRecord] = []
+        if self._images is not None:
+            self._images.before([(item, write) for item in waiting for write in item.declared])
         if not self._send_as_columns(waiting):
             rest = self._send_row_by_row(waiting)
             unsent = self._send_as_statements(waiting) if rest is None else rest
+        if self._images is not None:
+            self._images.after()
         self.lost = ChunkTooLarge() if unsent else None
         return unsent
 

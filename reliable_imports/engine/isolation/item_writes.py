@@ -69,11 +69,17 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         text = plan.telling_statement(write, self.origin, returning)
         if told:
             text = f"{_WRITES['forget_what_was_met']}; {text}"
+        images = self.chunk.images
+        if images is not None:
+            self._run("SELECT", is_blind=False)  # what was declared before goes first
+            images.before([(self, write)])
         try:
             row = self._run(text, is_blind=False).fetchone()
         except psycopg2.Error:
             self.refused = self.refused or (write,)
             raise
+        if images is not None:
+            images.after()
         if row is not None:
             *keys, value = row
             self.note(write, "moved" if False in keys[1:] else "written", keys[0] if keys else None)
@@ -96,7 +102,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         """
         if self.sent is None:
             if self.declared:
-                self.chunk.declared.queue(self)
+                self.chunk.queue_declared(self)
             return
         self.write_now()
         self.chunk.savepoints.complete(self)
@@ -204,14 +210,20 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
     def _send_declared(self) -> None:
         text, answers = self.chunk.declared.statements_of(self)
         writes, self.declared = self.declared, []
+        images = self.chunk.images
+        if images is not None:
+            images.before([(self, write) for write in writes])
         try:
             cursor = self._send(text)
         except psycopg2.Error:
             self.refused = tuple(writes)
             raise
+        told = cursor.fetchall() if answers else []
+        if images is not None:
+            images.after()
         if not answers:
             self.written += tuple(writes)
             return
         self.was_answered = True
-        for write, (verdict, row_key) in zip(writes, cursor.fetchall(), strict=True):
+        for write, (verdict, row_key) in zip(writes, told, strict=True):
             self.note(write, verdict, row_key)

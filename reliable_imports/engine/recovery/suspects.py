@@ -122,7 +122,7 @@ class Suspects:
             with transaction(self._reconnector.connection.current) as cursor:
                 cursor.execute(_SUSPECTS["postpone_suspect"], item)
                 details = {"item_number": item_number}
-                self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
+                self._audit_log.say(cursor, "warning", "item postponed until the others are done", details)
 
         self._reconnector.run_step(postpone)
 

@@ -62,17 +62,26 @@ class Chunks:
     """
 
     def __init__(
-        self, code: UserCode, batch: Batch, run_id: int, observer: Observer, *, check_deferred_sql: str | None
+        self,
+        code: UserCode,
+        batch: Batch,
+        run_id: int,
+        observer: Observer,
+        *,
+        check_deferred_sql: str | None,
+        keeps_images: bool = False,
     ) -> None:
         """
         Args:
             check_deferred_sql: checks deferred constraints at once; None in a database without any.
+            keeps_images: somebody asks what rows are before and after the items that write them.
         """
         self.pace = Pace()
         self._code = code
         self._batch = batch
         self._observer = observer
         self._check_deferred_sql = check_deferred_sql
+        self._keeps_images = keeps_images
         self._lookup_cache: dict[tuple[Any, ...], Any] = {}
         self._setting = Setting(
             batch.id,
@@ -130,4 +139,4 @@ class Chunks:
             check_deferred_sql=self._check_deferred_sql,
             tries_columns=self.pace.tries_columns,
         )
-        return ChunkWrites(connection, self._plans, isolation)
+        return ChunkWrites(connection, self._plans, isolation, keeps_images=self._keeps_images)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg2
 
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
+from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.items.failure import Failure
@@ -29,6 +30,7 @@ RETRIES = 0
 DEATH_SECONDS = 0.1
 """How long the server may show the session of a dead worker after it has let go of its locks."""
 
+_AGAIN_SECONDS = 0.05
 _NO_RANGE = -1
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 1_000_000
@@ -90,6 +92,7 @@ class Claims:
         self._connection = connection
         self._settings: str | None = None
         self._processor = processor
+        self._statement_limit = _statement_limit(processor)
         self._audit_log = audit_log
         self._prepares = prepares
         self._left_to_others = left_to_others
@@ -105,9 +108,13 @@ class Claims:
 
     @property
     def settings(self) -> str:
-        """SQL for the beginning of a chunk's transaction, which leaves nothing behind in the session."""
+        """SQL for the beginning of a transaction in which user code runs; it leaves nothing behind in the session."""
+        return self._settings_of_chunks + self._statement_limit
+
+    @property
+    def _settings_of_chunks(self) -> str:
         if self._settings is None:
-            self._settings = _transaction_settings(self._connection, self._processor)
+            self._settings = transaction_settings(self._connection, self._processor)
         return self._settings
 
     def forget(self) -> None:
@@ -134,7 +141,7 @@ class Claims:
 
     # Ranges
 
-    def next_range(self, cursor: Any, limit: int) -> Claim | Suspected | None:
+    def next_range(self, cursor: Any) -> Claim | Suspected | None:
         """The next open range that nobody holds or has published, from the last one on and then from the beginning.
 
         If there are only ranges that others have published, one whose worker is slow, where that is safe: a range that
@@ -156,7 +163,7 @@ class Claims:
                     return claim
         return None
 
-    def range_alone(self, cursor: Any, limit: int, range_number: int, until: int | None) -> Claim | None:
+    def range_alone(self, cursor: Any, range_number: int, until: int | None) -> Claim | None:
         """The items of one range, if the next one is not past *until*; waits for whoever holds the range."""
         claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
         if claim is None or claim.range_number != range_number:
@@ -184,8 +191,9 @@ class Claims:
         waiting = f"{_WORK['wait_for_range']}; " if wait else ""
         ahead = self._ahead
         have_bytes = sum([len(item.text or item.raw or b"") for item in ahead.items])
-        cursor.execute(
-            f"{BEGIN}; {self.settings}{waiting}{_WORK['claim_chunk']}",
+        rows = self._claim(
+            cursor,
+            f"{waiting}{_WORK['claim_chunk']}",
             {
                 **self._ours,
                 "range_number": from_range,
@@ -198,7 +206,6 @@ class Claims:
                 "take_anyway": take_anyway,
             },
         )
-        rows = cursor.fetchall()
         if not rows:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
@@ -216,14 +223,16 @@ class Claims:
             return claim
         return None if RETRIES in self._left_to_others else self._suspected(claim)
 
-    def retry_alone(self, cursor: Any, limit: int) -> Claim | None:
-        """Likewise, one item alone; it waits for whoever holds the last ones."""
-        while (claim := self._query_retries(cursor, 1)) is None:
+    def retry_alone(self, cursor: Any, stop: StopSignal) -> Claim | None:
+        """Likewise, one item alone; waits for whoever holds the last ones."""
+        batch_id = self._audit_log.batch_id
+        while (claim := self._query_retries(cursor, 1)) is None and stop.received is None:
             roll_back(self._connection)
-            cursor.execute(_WORK["due_retry"], {"batch_id": self._audit_log.batch_id})
+            cursor.execute(_WORK["due_retry"], {"batch_id": batch_id})
             if (due := cursor.fetchone()) is None:
                 return None
-            cursor.execute(_WORK["wait_for_retries"], {"batch_id": self._audit_log.batch_id, "items": list(due)})
+            cursor.execute(_WORK["wait_for_retries"], {"batch_id": batch_id, "items": list(due)})
+            time.sleep(_AGAIN_SECONDS)  # whoever tries those that wait for others need not hold this one
         return claim
 
     def seconds_to_next_retry(self) -> float | None:
@@ -239,22 +248,26 @@ class Claims:
         with transaction(self._connection) as cursor:
             cursor.execute(_WORK["postpone_retry" if range_number == RETRIES else "postpone_item"], item)
             details = {"item_number": item_number, "error": failure.title}
-            self._audit_log.say(cursor, "warning", "item put off until the others are done", details)
+            self._audit_log.say(cursor, "warning", "item postponed until the others are done", details)
 
     def _query_retries(self, cursor: Any, limit: int) -> Claim | None:
-        cursor.execute(
-            f"{BEGIN}; {self.settings}{_WORK['claim_retries']}",
-            {**self._ours, "limit": limit},
-        )
-        rows = cursor.fetchall()
+        rows = self._claim(cursor, _WORK["claim_retries"], {**self._ours, "limit": limit})
         if not rows:
             return None
         transaction_id, are_suspect, are_published = rows[0][:3]
         items = [StoredItem(*row[3:]) for row in rows]
         return Claim(transaction_id, RETRIES, None, items, are_suspect, is_published=are_published)
 
+    def _claim(self, cursor: Any, query: str, parameters: dict[str, Any]) -> list[Any]:
+        """Begin a transaction by a claim, which may wait for a lock: what limits statements of items comes after it."""
+        cursor.execute(f"{BEGIN}; {self._settings_of_chunks}{query}", parameters)
+        rows: list[Any] = cursor.fetchall()
+        if rows and self._statement_limit:
+            cursor.execute(self._statement_limit)
+        return rows
 
-def _transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
+
+def transaction_settings(connection: Connection, processor: BaseProcessor) -> str:
     """Settings of a chunk's transaction, which leave nothing behind in the session."""
     # A worker that is frozen in the middle of a chunk gives its range back after this long.
     longest = max(_MAX_IDLE, 2 * (processor.item_timeout or _MAX_IDLE / 2))
@@ -262,10 +275,12 @@ def _transaction_settings(connection: Connection, processor: BaseProcessor) -> s
     if _notices_dead_clients(connection):
         # The locks of a worker that was killed while a statement runs are free within half a second.
         settings += "SET LOCAL client_connection_check_interval = 500; "
-    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
-    if limits:
-        settings += f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; "
     return settings
+
+
+def _statement_limit(processor: BaseProcessor) -> str:
+    limits = [limit for limit in (processor.statement_timeout, processor.item_timeout) if limit is not None]
+    return f"SET LOCAL statement_timeout = {max(1, round(min(limits).total_seconds() * 1000))}; " if limits else ""
 
 
 def _notices_dead_clients(connection: Connection) -> bool:

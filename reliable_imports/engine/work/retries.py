@@ -17,7 +17,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 
 class Retries:
-    """Remembers when the items that this worker has put off are due. The database knows of all of them."""
+    """Remembers when the items that this worker has postponed are due. The database knows of all of them."""
 
     def __init__(self) -> None:
         self._due: list[float] = []

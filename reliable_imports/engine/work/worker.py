@@ -29,7 +29,8 @@ from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext, LogLine
 
-ClaimItems = Callable[[Any, int], "Claim | Suspected | None"]
+ClaimItems = Callable[[Any], "Claim | Suspected | None"]
+"""Claims items on a cursor, in the transaction that it begins."""
 
 
 class Ending(Enum):
@@ -132,11 +133,11 @@ class Worker:
         claims = self._claims
         claim_items: ClaimItems = partial(claims.range_alone, range_number=range_number, until=until)
         if range_number == RETRIES:
-            claim_items = claims.retry_alone
+            claim_items = partial(claims.retry_alone, stop=self._stop)
         while self._stop.received is None:
             self.doubts.one_by_one = 1
             claims.note_lone_item(range_number, until)
-            if self._work_chunk(claim_items) is Step.NOTHING_FREE:
+            if self._work_chunk(claim_items) is Step.NOTHING_FREE and self._stop.received is None:
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
 
@@ -145,7 +146,7 @@ class Worker:
         self.trying = []
         cursor = self._connection.cursor()
         try:
-            claim = claim_items(cursor, self._chunk_limit)
+            claim = claim_items(cursor)
             if not isinstance(claim, Claim):
                 return self._without_claim(claim)
             self.range_in_hand = claim.range_number
@@ -252,6 +253,8 @@ class Worker:
         is_nameless = fault is Fault.INFRASTRUCTURE and getattr(error, "pgcode", None) is None
         if self._connection.closed or is_nameless or not self.trying:
             roll_back(self._connection)
+            if self._stop.received is not None and getattr(error, "pgcode", None) == QUERY_CANCELED:
+                return Step.UNDONE  # it was waiting for items that somebody else holds
             raise error
         discard_session(self._connection)
         if self._stop.received is None:
@@ -272,7 +275,7 @@ class Worker:
         """Work all items that wait for another try and are due; COMMITTED if there were any."""
         result = Step.NOTHING_FREE
         while self._stop.received is None:
-            step = self._work_chunk(self._claims.due_retries)
+            step = self._work_chunk(partial(self._claims.due_retries, limit=self._chunk_limit))
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE:

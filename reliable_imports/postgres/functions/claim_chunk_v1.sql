@@ -4,9 +4,9 @@
 -- A range is suspect if a run that has no end was about to work on it, or did, and is gone: one of its items may have
 -- killed it. If such a run is still there, the range is shared: that run may be preparing the range's items, or be
 -- between two chunks, or have died this moment. has_elder tells whether one of those is older than the run that claims,
--- and is_announced whether this run has announced the range itself.
+-- and is_published whether this run has published the range itself.
 --
--- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_announced),
+-- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_published),
 -- the others are the items; there are none for a range that is suspect or shared, unless it is to be taken anyway. A
 -- function, so that its plans are made once in a session.
 CREATE OR REPLACE FUNCTION reliable_imports.claim_chunk_v1(
@@ -40,7 +40,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     claimed         record;
-    announced       record;
+    known           record;
     from_item       bigint;
     last_item       bigint;
     has_duplicates  boolean;
@@ -71,8 +71,8 @@ BEGIN
         ) AS is_suspect,
         coalesce(pg_catalog.bool_or(lives), false) AND claimed.range_number <> have_range AS is_shared,
         coalesce(pg_catalog.bool_or(lives AND id < the_run), false) AS has_elder,
-        coalesce(pg_catalog.bool_or(id = the_run), false) AS is_announced
-    INTO announced
+        coalesce(pg_catalog.bool_or(id = the_run), false) AS is_published
+    INTO known
     FROM (
         SELECT run.id, CASE WHEN run.id <> the_run THEN reliable_imports.run_has_session_v1(run) END AS lives
         FROM reliable_imports.import_runs AS run
@@ -87,14 +87,14 @@ BEGIN
             pg_catalog.txid_current(),
             claimed.range_number,
             claimed.next_item,
-            announced.is_suspect::integer,
-            announced.is_shared::integer,
-            announced.has_elder::integer,
-            announced.is_announced::integer
+            known.is_suspect::integer,
+            known.is_shared::integer,
+            known.has_elder::integer,
+            known.is_published::integer
         ],
         NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
         NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, false;
-    IF NOT take_anyway AND (announced.is_suspect OR announced.is_shared) THEN
+    IF NOT take_anyway AND (known.is_suspect OR known.is_shared) THEN
         RETURN;
     END IF;
 

@@ -19,6 +19,15 @@ CREATE TABLE reliable_imports.import_batches (
     first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
+    -- A reprocess batch that waits until a person has it processed.
+    is_held             boolean NOT NULL DEFAULT false,
+    -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
+    canary              jsonb,
+    is_canary           boolean NOT NULL DEFAULT false,
+    -- Each of its failures is repeated, and none can be outstanding again; noted when somebody has looked.
+    is_all_repeated     boolean NOT NULL DEFAULT false,
+    -- It has ended, and nobody has looked yet which failures it settles.
+    is_to_settle        boolean NOT NULL DEFAULT false,
     requested_by        text,
     note                text,
     metadata            jsonb NOT NULL DEFAULT '{}',
@@ -29,6 +38,8 @@ CREATE TABLE reliable_imports.import_batches (
     completed_items     bigint,
     failed_items        bigint,
     skipped_items       bigint,
+    -- Its failures and repeats are in import_failure_counts and import_repeat_counts; until then they are counted anew.
+    is_counted          boolean NOT NULL DEFAULT false,
     -- Failed items when the batch was last begun or resumed: only what fails after that counts against a tolerance.
     tolerated_failures  bigint NOT NULL DEFAULT 0,
     tolerated_items     bigint NOT NULL DEFAULT 0,
@@ -74,6 +85,14 @@ CREATE INDEX import_batches_content ON reliable_imports.import_batches (batch_ty
 CREATE INDEX import_batches_lineage ON reliable_imports.import_batches (first_batch_id);
 -- Lists of open batches.
 CREATE INDEX import_batches_open ON reliable_imports.import_batches (status) WHERE status IN ('pending', 'processing');
+-- Batches whose failures are counted anew for every question.
+CREATE INDEX import_batches_uncounted ON reliable_imports.import_batches (id) WHERE NOT is_counted;
+
+-- Batches that may settle failures.
+CREATE INDEX import_batches_to_settle ON reliable_imports.import_batches (batch_type) WHERE is_to_settle;
+-- Batches that failures may be left of.
+CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (batch_type, first_batch_id)
+    WHERE failed_items > 0 AND NOT is_all_repeated;
 
 -- Deliveries that made no batch, for their content was that of one; their keys name it from then on.
 CREATE TABLE reliable_imports.import_unchanged_deliveries (
@@ -290,10 +309,58 @@ CREATE TABLE reliable_imports.import_failure_reasons (
     field            text,
     rule             text NOT NULL,
     title            text NOT NULL,      -- without a value of any item
-    note             text,
+    -- The same cause under the code before: all of its repeats failed for this one.
+    continues        text REFERENCES reliable_imports.import_failure_reasons,
     first_seen       timestamptz NOT NULL DEFAULT clock_timestamp(),
     last_seen        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX import_failure_reasons_type ON reliable_imports.import_failure_reasons (batch_type);
+
+-- How often which cause was met in a batch; written when it is closed, and again when data of it was erased.
+CREATE TABLE reliable_imports.import_failure_counts (
+    batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    reason           text NOT NULL,
+    items            bigint NOT NULL,
+    -- Items with no other cause.
+    only_items       bigint NOT NULL,
+    -- Items that nobody can repeat, for their data was erased.
+    erased_items     bigint NOT NULL,
+    retryable_items  bigint NOT NULL,
+    first_seen       timestamptz NOT NULL,
+    last_seen        timestamptz NOT NULL,
+    -- Of the processors that failed them.
+    code_versions    text[] NOT NULL,
+    -- The commonest values of the field at fault: [{"value", "items"}, ...]. A null stands for a field that is empty.
+    common_values    jsonb NOT NULL,
+    PRIMARY KEY (batch_id, reason)
+);
+-- One cause over all batches.
+CREATE INDEX import_failure_counts_reason ON reliable_imports.import_failure_counts (reason);
+
+-- Of a batch that repeats items: for which causes these had failed, and in which batch. Written when it is closed.
+CREATE TABLE reliable_imports.import_repeat_counts (
+    batch_id          bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    repeats_batch_id  bigint NOT NULL,
+    reason            text NOT NULL,
+    items             bigint NOT NULL,
+    only_items        bigint NOT NULL,
+    PRIMARY KEY (batch_id, repeats_batch_id, reason)
+);
+
+-- What people say of a cause; only ever added to.
+CREATE TABLE reliable_imports.import_reason_notes (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    reason   text NOT NULL REFERENCES reliable_imports.import_failure_reasons,
+    kind     text NOT NULL,
+    text     text,
+    until    timestamptz,
+    made_by  text,
+    made_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT import_reason_notes_kind_known CHECK (kind IN ('note', 'ignore', 'end_ignore')),
+    CONSTRAINT import_reason_notes_say_something CHECK (kind = 'end_ignore' OR (text IS NOT NULL AND text <> '')),
+    CONSTRAINT import_reason_notes_until_of_ignore CHECK (until IS NULL OR kind = 'ignore')
+);
+CREATE INDEX import_reason_notes_reason ON reliable_imports.import_reason_notes (reason);
 
 -- The audit log.
 CREATE TABLE reliable_imports.import_logs (

@@ -135,6 +135,20 @@ FROM (
 WHERE attempt.batch_id = found.batch_id
     AND attempt.item_number = found.item_number
 
+-- name: uncount
+-- What was kept of these batches may hold values; until they are counted again, their failures are counted as they are.
+WITH failures AS (
+    DELETE FROM reliable_imports.import_failure_counts
+    WHERE batch_id = ANY (%(batches)s::bigint[])
+), repeats AS (
+    DELETE FROM reliable_imports.import_repeat_counts
+    WHERE batch_id = ANY (%(batches)s::bigint[])
+)
+UPDATE reliable_imports.import_batches
+SET is_counted = false
+WHERE id = ANY (%(batches)s::bigint[])
+    AND is_counted
+
 -- name: erase_row_keys
 UPDATE reliable_imports.import_row_keys AS written
 SET row_key = NULL
@@ -227,19 +241,30 @@ SET error = %(error)s
 WHERE id = %(id)s
 
 -- name: reason_texts
-SELECT fingerprint, error_type, constraint_name, field, title, note
+SELECT fingerprint, error_type, constraint_name, field, title
 FROM reliable_imports.import_failure_reasons
 WHERE batch_type = %(batch_type)s
-    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, title, note) ~* %(pattern)s
+    AND pg_catalog.concat_ws(' ', error_type, constraint_name, field, title) ~* %(pattern)s
 
 -- name: set_reason_texts
 UPDATE reliable_imports.import_failure_reasons
 SET error_type = %(error_type)s,
     constraint_name = %(constraint_name)s,
     field = %(field)s,
-    title = %(title)s,
-    note = %(note)s
+    title = %(title)s
 WHERE fingerprint = %(fingerprint)s
+
+-- name: note_texts
+SELECT note.id, note.text
+FROM reliable_imports.import_reason_notes AS note
+JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = note.reason
+WHERE known.batch_type = %(batch_type)s
+    AND note.text ~* %(pattern)s
+
+-- name: set_note_texts
+UPDATE reliable_imports.import_reason_notes
+SET text = %(text)s
+WHERE id = %(id)s
 
 -- name: suspect_texts
 SELECT batch_id, range_number, item_number, run_id, how

@@ -94,15 +94,24 @@ WHERE id = %(batch_id)s
     AND %(warning)s <> ALL (warnings)
 
 -- name: make_ranges
--- Small enough that several workers can share a small batch, large enough that a million items are 2,000 rows.
+-- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough that a million items are 2,000 rows.
 INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item)
 SELECT
     %(batch_id)s,
-    number,
-    (number - 1) * size.items + 1,
-    least(number * size.items, %(total_items)s)
-FROM (SELECT least(1000, greatest(50, ceil(%(total_items)s / 32.0)))::bigint AS items) AS size
-CROSS JOIN LATERAL pg_catalog.generate_series(1, ceil(%(total_items)s::numeric / size.items)::integer) AS number
+    before.ranges + number,
+    before.items + (number - 1) * size.items + 1,
+    least(before.items + number * size.items, %(total_items)s)
+FROM (
+    SELECT coalesce(max(range_number), 0) AS ranges, coalesce(max(last_item), 0) AS items
+    FROM reliable_imports.import_ranges
+    WHERE batch_id = %(batch_id)s
+) AS before
+CROSS JOIN LATERAL (
+    SELECT least(1000, greatest(50, ceil((%(total_items)s - before.items) / 32.0)))::bigint AS items
+) AS size
+CROSS JOIN LATERAL pg_catalog.generate_series(
+    1, ceil((%(total_items)s - before.items)::numeric / size.items)::integer
+) AS number
 
 -- name: unreadable_items
 -- Items whose JSON the server's operators cannot read.
@@ -199,3 +208,5 @@ FROM (
 ) AS keyed
 WHERE keyed.items > 1
     AND (keyed.item_number <> keyed.winner OR %(duplicates)s = 'fail')
+-- Those that were known before the batch was given more items.
+ON CONFLICT ON CONSTRAINT import_duplicates_pkey DO NOTHING

@@ -131,6 +131,7 @@ WITH broken AS MATERIALIZED (
                 FROM reliable_imports.outstanding_failures AS outstanding
                 WHERE outstanding.batch_id = batch.id
                     AND outstanding.reason = broken.fingerprint
+                    AND NOT outstanding.is_ignored
                 LIMIT 1
             ) AS first_failure
             WHERE broken.batch_type = batch.batch_type
@@ -211,7 +212,8 @@ LEFT JOIN LATERAL (
             WHERE outstanding.batch_id = batch.id
                 AND outstanding.retry_at IS NULL
                 AND outstanding.reason IS NOT NULL
-                AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
+                AND NOT outstanding.is_ignored
+                AND NOT outstanding.reasons && %(exclude_reasons)s::text[]
                 AND outstanding.attempts < %(max_attempts)s
                 AND outstanding.failed_at + %(backoff)s * pg_catalog.power(2, least(outstanding.attempts - 1, 20))
                     <= pg_catalog.clock_timestamp()
@@ -238,7 +240,8 @@ WITH due AS (
     FROM reliable_imports.outstanding_failures AS outstanding
     JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
     WHERE outstanding.retry_at <= pg_catalog.clock_timestamp()
-        AND NOT outstanding.reason = ANY (%(exclude_reasons)s::text[])
+        AND NOT outstanding.is_ignored
+        AND NOT outstanding.reasons && %(exclude_reasons)s::text[]
         AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
     GROUP BY outstanding.first_batch_id
 ), stalled AS (
@@ -246,6 +249,7 @@ WITH due AS (
     FROM reliable_imports.import_batches AS open_batch
     WHERE open_batch.status IN ('pending', 'processing')
         AND open_batch.reprocess_of IS NOT NULL
+        AND NOT open_batch.is_held
         AND open_batch.created_at < pg_catalog.clock_timestamp() - interval '2 minutes'
         AND NOT EXISTS (
             SELECT FROM reliable_imports.import_runs AS run
@@ -278,6 +282,7 @@ ORDER BY first_batch_id
 SELECT batch_type, count(*)
 FROM reliable_imports.outstanding_failures
 WHERE reason IS NOT NULL
+    AND NOT is_ignored
     AND NOT retryable
     AND batch_type = ANY (%(batch_types)s::text[])
 GROUP BY batch_type

@@ -3,7 +3,7 @@
 -- name: batch
 SELECT
     id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
-    overwrite_newer, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
+    overwrite_newer, is_held, is_canary, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
 FROM reliable_imports.import_batches
 WHERE id = %(batch_id)s
 
@@ -52,7 +52,7 @@ ORDER BY item_number
 LIMIT %(limit)s
 
 -- name: outstanding
-SELECT count(*)
+SELECT count(*), count(*) FILTER (WHERE is_ignored) AS ignored
 FROM reliable_imports.outstanding_failures
 WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
 
@@ -88,6 +88,28 @@ FROM reliable_imports.import_batches AS of_lineage
 JOIN reliable_imports.import_runs AS run ON run.batch_id = of_lineage.id
 CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
 WHERE of_lineage.first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+
+-- name: open_lineages
+-- Lineages in which something is outstanding, or an open reprocess batch is to be worked.
+SELECT DISTINCT first_batch_id
+FROM reliable_imports.outstanding_failures
+WHERE batch_type = %(batch_type)s
+UNION
+SELECT first_batch_id
+FROM reliable_imports.import_batches
+WHERE batch_type = %(batch_type)s
+    AND reprocess_of IS NOT NULL
+    AND finished_at IS NULL
+    AND NOT is_held
+ORDER BY first_batch_id
+
+-- name: held_batches
+SELECT id
+FROM reliable_imports.import_batches
+WHERE first_batch_id = (SELECT first_batch_id FROM reliable_imports.import_batches WHERE id = %(batch_id)s)
+    AND finished_at IS NULL
+    AND is_held
+ORDER BY id
 
 -- name: repeated_items
 SELECT repeats_batch_id, count(*)

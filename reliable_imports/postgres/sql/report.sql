@@ -32,7 +32,7 @@ WITH counted AS (
 SELECT
     counted.reason, counted.newest[1] AS batch_id,
     known.title,
-    sample.stage, sample.error_type, sample.constraint_name, sample.field, known.note, counted.items, counted.batches,
+    sample.stage, sample.error_type, sample.constraint_name, sample.field, word.note, counted.items, counted.batches,
     counted.first_seen, counted.last_seen, sample.message, sample.detail
 FROM counted
 JOIN reliable_imports.import_attempts AS sample
@@ -40,6 +40,7 @@ JOIN reliable_imports.import_attempts AS sample
     AND sample.item_number = counted.newest[2]
     AND sample.is_final
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason
 ORDER BY counted.items DESC, counted.reason
 
 -- name: fates

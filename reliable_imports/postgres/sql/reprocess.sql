@@ -10,27 +10,29 @@ FOR NO KEY UPDATE OF first
 
 -- name: insert_reprocess_batch
 INSERT INTO reliable_imports.import_batches (
-    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, requested_by, note, metadata
+    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, requested_by, note, metadata
 )
 SELECT
     named.batch_type, named.source, %(idempotency_key)s, named.id, named.first_batch_id,
-    %(overwrite_newer)s, %(requested_by)s, %(note)s, named.metadata
+    %(overwrite_newer)s, %(is_held)s, %(requested_by)s, %(note)s, named.metadata
 FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
 
--- name: unknown_reasons
-SELECT wanted.reason
-FROM pg_catalog.unnest(%(reasons)s::text[]) AS wanted (reason)
-WHERE NOT EXISTS (
-    SELECT
+-- name: find_reasons
+-- What failures of the lineage are for, of the reasons that begin so.
+SELECT wanted.prefix, pg_catalog.array_agg(DISTINCT failed_for.reason) FILTER (WHERE failed_for.reason IS NOT NULL)
+FROM pg_catalog.unnest(%(prefixes)s::text[]) AS wanted (prefix)
+LEFT JOIN (
+    SELECT DISTINCT cause.reason
     FROM reliable_imports.import_batches AS batch
     JOIN reliable_imports.import_attempts AS failure ON failure.batch_id = batch.id
+    CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
     WHERE batch.first_batch_id = %(first_batch_id)s
         AND failure.is_final
         AND failure.outcome = 'failed'
-        AND failure.reason = wanted.reason
-)
+) AS failed_for ON pg_catalog.starts_with(failed_for.reason, wanted.prefix)
+GROUP BY wanted.prefix
 
 -- name: close_cancelled_ranges
 WITH held AS MATERIALIZED (
@@ -81,6 +83,9 @@ DECLARE chosen NO SCROLL CURSOR FOR
 -- name: fetch
 FETCH 200 FROM chosen
 
+-- name: close
+CLOSE chosen
+
 -- name: copy_repeats
 COPY reliable_imports.import_items (
     batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
@@ -107,11 +112,11 @@ WHERE first.id = %(first_batch_id)s
 -- What a reprocess batch keeps of the items that one of the next two queries chooses, in the order in which they came.
 SELECT
     %(new_batch_id)s,
-    row_number() OVER (
+    %(after)s + row_number() OVER (
         ORDER BY
             coalesce(item.origin_batch_id, item.batch_id),
             coalesce(item.origin_item_number, item.item_number)
-    ),
+    ) AS new_number,
     item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
     item.batch_id, item.item_number,
     coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
@@ -123,18 +128,45 @@ JOIN reliable_imports.import_items AS item
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 
+ORDER BY new_number
+LIMIT %(limit)s
+
+-- name: canary_items
+-- The first few for each reason, of those that another query chooses.
+SELECT placed.batch_id, placed.item_number, placed.attempts
+FROM (
+    SELECT
+        chosen.*,
+        row_number() OVER (
+            PARTITION BY chosen.reason
+            ORDER BY
+                coalesce(item.origin_batch_id, item.batch_id),
+                coalesce(item.origin_item_number, item.item_number)
+        ) AS place
+    FROM ({chosen}) AS chosen
+    JOIN reliable_imports.import_items AS item
+        ON item.batch_id = chosen.batch_id
+        AND item.item_number = chosen.item_number
+    WHERE coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+) AS placed
+WHERE placed.place <= %(canary)s
+
 -- name: outstanding_items
 -- Failed items of the lineage that no item repeats, and what a cancelled batch left undone. Those of a reprocess batch
 -- that is still worked are left to it.
 SELECT
     outstanding.batch_id,
     outstanding.item_number,
-    CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END AS attempts
+    CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END AS attempts,
+    outstanding.reason
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 WHERE outstanding.first_batch_id = %(first_batch_id)s
     AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
-    AND (%(reasons)s::text[] IS NULL OR outstanding.reason = ANY (%(reasons)s::text[]))
+    AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
+    -- What people ignore is repeated when people ask for it.
+    AND (%(which)s IN ('outstanding', 'failed') OR %(reasons)s::text[] IS NOT NULL OR NOT outstanding.is_ignored)
     AND CASE %(which)s
         WHEN 'outstanding' THEN true
         WHEN 'failed' THEN outstanding.reason IS NOT NULL
@@ -147,7 +179,21 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
         )
     END
     AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
-    AND (outstanding.reason IS NULL OR NOT outstanding.reason = ANY (%(exclude_reasons)s::text[]))
+    AND (%(since)s::timestamptz IS NULL OR outstanding.failed_at >= %(since)s)
+    AND (
+        %(changed_from)s::text IS NULL
+        OR outstanding.reason IS NOT NULL
+        AND EXISTS (
+            SELECT
+            FROM reliable_imports.import_attempts AS failure
+            JOIN reliable_imports.import_runs AS run ON run.id = failure.run_id
+            WHERE failure.batch_id = outstanding.batch_id
+                AND failure.item_number = outstanding.item_number
+                AND failure.is_final
+                AND run.code_version IS DISTINCT FROM %(changed_from)s
+        )
+    )
+    AND (outstanding.reasons IS NULL OR NOT outstanding.reasons && %(exclude_reasons)s::text[])
 
 -- name: ended_items
 -- The latest repeat of every item of the lineage that has an end: completed and skipped ones too.
@@ -175,6 +221,9 @@ FROM reliable_imports.import_batches AS open_batch
 WHERE open_batch.first_batch_id = %(first_batch_id)s
     AND open_batch.reprocess_of IS NOT NULL
     AND open_batch.finished_at IS NULL
+    -- What a person holds back is not begun by anybody who asks for the same.
+    AND open_batch.is_held = %(is_held)s
+    AND (open_batch.is_canary OR NOT %(only_canary)s)
     AND (
         open_batch.status <> 'paused'
         OR %(which)s IN ('outstanding', 'failed', 'all')
@@ -187,7 +236,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND repeated.item_number = item.repeats_item_number
             AND repeated.is_final
         WHERE item.batch_id = open_batch.id
-            AND (%(reasons)s::text[] IS NULL OR repeated.reason = ANY (%(reasons)s::text[]))
+            AND (%(reasons)s::text[] IS NULL OR repeated.reasons && %(reasons)s::text[])
             AND CASE %(which)s
                 WHEN 'retryable' THEN repeated.retryable
                 WHEN 'permanent' THEN repeated.retry_after IS NULL
@@ -205,3 +254,133 @@ SELECT max(id)
 FROM reliable_imports.import_batches
 WHERE first_batch_id = %(first_batch_id)s
     AND total_items > 0
+
+-- name: skip_run
+-- That a person has decided about items, or newer ones have, is a run too: whoever looks who did what finds it there.
+INSERT INTO reliable_imports.import_runs (
+    batch_id, runner, mode, host, process_id, skipped, ended_at, outcome
+)
+SELECT id, %(runner)s, 'reprocess', %(host)s, %(process_id)s, total_items, pg_catalog.clock_timestamp(), 'finished'
+FROM reliable_imports.import_batches
+WHERE id = %(batch_id)s
+RETURNING id
+
+-- name: skip_items
+-- All items of the batch, for one reason.
+INSERT INTO reliable_imports.import_attempts (
+    batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
+)
+SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true, %(skip_reason)s
+FROM reliable_imports.import_items AS item
+WHERE item.batch_id = %(batch_id)s
+
+-- name: skip_settled_items
+-- Likewise, each because of the item that has settled what it repeats.
+INSERT INTO reliable_imports.import_attempts (
+    batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
+)
+SELECT
+    item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true,
+    pg_catalog.format('settled by item %%s of batch %%s', settled.by_item, settled.by_batch)
+FROM reliable_imports.import_items AS item
+JOIN (
+    SELECT
+        pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
+        pg_catalog.unnest(%(items)s::bigint[]) AS item_number,
+        pg_catalog.unnest(%(by_batches)s::bigint[]) AS by_batch,
+        pg_catalog.unnest(%(by_items)s::bigint[]) AS by_item
+) AS settled
+    ON settled.batch_id = item.repeats_batch_id
+    AND settled.item_number = item.repeats_item_number
+WHERE item.batch_id = %(batch_id)s
+
+-- name: skip_ranges
+-- Made done: there is nothing in them to claim.
+INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item, is_open, skipped)
+SELECT id, 1, total_items + 1, total_items, false, total_items
+FROM reliable_imports.import_batches
+WHERE id = %(batch_id)s
+
+-- name: skip_batch
+UPDATE reliable_imports.import_batches
+SET status = 'completed',
+    completed_items = 0,
+    failed_items = 0,
+    skipped_items = total_items,
+    started_at = pg_catalog.clock_timestamp(),
+    finished_at = pg_catalog.clock_timestamp()
+WHERE id = %(batch_id)s
+    AND status = 'pending'
+
+-- name: begin_canary
+UPDATE reliable_imports.import_batches
+SET canary = %(canary)s,
+    is_canary = true
+WHERE id = %(batch_id)s
+
+-- name: are_any_left
+-- Of those that another query chooses.
+SELECT EXISTS (
+    SELECT
+    FROM ({chosen}) AS chosen
+    JOIN reliable_imports.import_items AS item
+        ON item.batch_id = chosen.batch_id
+        AND item.item_number = chosen.item_number
+    WHERE coalesce(item.origin_item_number, item.item_number)
+        BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+)
+
+-- name: count_left
+-- Likewise, how many for each reason.
+SELECT chosen.reason, count(*)
+FROM ({chosen}) AS chosen
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = chosen.batch_id
+    AND item.item_number = chosen.item_number
+WHERE coalesce(item.origin_item_number, item.item_number)
+    BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+GROUP BY chosen.reason
+
+-- name: find_canary
+-- The first few have ended, and nobody has taken the rest yet; under the locks of the lineage and of the batch.
+SELECT batch.canary, batch.total_items
+FROM reliable_imports.import_batches AS batch
+WHERE batch.id = %(batch_id)s
+    AND batch.is_canary
+    AND batch.status = 'processing'
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_ranges AS open_range
+        WHERE open_range.batch_id = batch.id
+            AND open_range.is_open
+    )
+    AND NOT EXISTS (
+        SELECT FROM reliable_imports.import_retries AS retry
+        WHERE retry.batch_id = batch.id
+    )
+
+-- name: canary_outcomes
+-- For each reason: how many were tried, and how many of those have failed for it again.
+SELECT
+    failure.reason,
+    count(*),
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.reason = failure.reason)
+FROM reliable_imports.import_items AS item
+JOIN reliable_imports.import_attempts AS failure
+    ON failure.batch_id = item.repeats_batch_id
+    AND failure.item_number = item.repeats_item_number
+    AND failure.is_final
+JOIN reliable_imports.import_attempts AS ended
+    ON ended.batch_id = item.batch_id
+    AND ended.item_number = item.item_number
+    AND ended.is_final
+WHERE item.batch_id = %(batch_id)s
+    AND failure.reason IS NOT NULL
+GROUP BY failure.reason
+ORDER BY failure.reason
+
+-- name: end_canary
+UPDATE reliable_imports.import_batches
+SET is_canary = false,
+    total_items = %(total_items)s,
+    warnings = warnings || %(warnings)s::text[]
+WHERE id = %(batch_id)s

@@ -44,11 +44,24 @@ SET lone_item = CASE
                 AND (%(until)s::bigint IS NULL OR next_item <= %(until)s)
         )
         ELSE (
-            SELECT item_number
-            FROM reliable_imports.import_retries
-            WHERE batch_id = %(batch_id)s
-                AND not_before <= pg_catalog.clock_timestamp()
-            ORDER BY not_before, item_number
+            -- In the order of claim_retries, which is going to claim it.
+            SELECT retry.item_number
+            FROM reliable_imports.import_retries AS retry
+            JOIN reliable_imports.import_items AS item
+                ON item.batch_id = retry.batch_id
+                AND item.item_number = retry.item_number
+            WHERE retry.batch_id = %(batch_id)s
+                AND retry.not_before <= pg_catalog.clock_timestamp()
+            ORDER BY
+                retry.completed_before IS NOT NULL,
+                CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
+                CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
+                CASE
+                    WHEN retry.completed_before IS NOT NULL
+                        AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
+                    THEN -retry.item_number
+                    ELSE retry.item_number
+                END
             LIMIT 1
         )
     END
@@ -78,7 +91,7 @@ WHERE run.batch_id = %(batch_id)s
 
 -- name: postpone_suspect
 -- Until the others are done, with what is known of it.
-SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
+SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
 INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
 SELECT batch_id, 0, item_number, run_id, deaths, how
 FROM reliable_imports.import_suspects

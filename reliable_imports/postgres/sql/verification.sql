@@ -12,11 +12,15 @@ WITH batch AS (
     SELECT id, status, total_items, completed_items, failed_items, skipped_items
     FROM reliable_imports.import_batches
     WHERE id = %(batch_id)s
-), size AS (
-    SELECT max(last_item) AS items
-    FROM reliable_imports.import_ranges
-    WHERE batch_id = %(batch_id)s
-        AND range_number = 1
+), held AS MATERIALIZED (
+    -- Where each range begins and where it stands, in their order.
+    SELECT pg_catalog.array_agg(first_item ORDER BY first_item) AS firsts, pg_catalog.array_agg(next_item ORDER BY first_item) AS nexts
+    FROM (
+        SELECT next_item, 1 + coalesce(lag(last_item) OVER (ORDER BY range_number), 0) AS first_item
+        FROM reliable_imports.import_ranges
+        WHERE batch_id = %(batch_id)s
+            AND range_number > 0
+    ) AS ranges
 ), found AS (
     -- Everything that names an item, brought together by sorting: no plan for it depends on statistics.
     SELECT
@@ -43,12 +47,9 @@ WITH batch AS (
 ), items AS (
     SELECT
         found.*,
-        found.item_number < held.next_item AS is_done
+        found.item_number < held.nexts[pg_catalog.width_bucket(found.item_number, held.firsts)] AS is_done
     FROM found
-    CROSS JOIN size
-    LEFT JOIN reliable_imports.import_ranges AS held
-        ON held.batch_id = %(batch_id)s
-        AND held.range_number = 1 + (found.item_number - 1) / size.items
+    CROSS JOIN held
 ), counted AS (
     SELECT
         count(*) FILTER (WHERE stored = 1) AS items,

@@ -6,6 +6,7 @@ UPDATE reliable_imports.import_batches AS batch
 SET status = 'processing',
     started_at = coalesce(batch.started_at, pg_catalog.clock_timestamp()),
     pause_reason = NULL,
+    is_held = false,
     tolerated_failures = counted.failed,
     tolerated_items = counted.ended
 FROM (
@@ -159,7 +160,7 @@ SELECT
         SELECT coalesce(run.range_number = 0, false)
         FROM reliable_imports.import_runs AS run
         WHERE run.id = %(run_id)s
-    ) AS are_announced,
+    ) AS are_published,
     item.item_number,
     item.source_data::text,
     item.source_raw,
@@ -183,17 +184,31 @@ ORDER BY
     CASE WHEN pg_catalog.mod(due.round, 2) = 0 THEN -item.item_number ELSE item.item_number END
 
 -- name: due_retry
+-- An item that claim_retries would give if nobody else held it.
 SELECT retry.item_number
 FROM reliable_imports.import_retries AS retry
 JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
 WHERE retry.batch_id = %(batch_id)s
     AND retry.not_before <= pg_catalog.clock_timestamp()
     AND batch.status = 'processing'
+    AND (
+        retry.completed_before IS NULL
+        OR NOT EXISTS (
+            SELECT FROM reliable_imports.import_ranges AS open_range
+            WHERE open_range.batch_id = retry.batch_id
+                AND open_range.is_open
+        )
+        AND NOT EXISTS (
+            SELECT FROM reliable_imports.import_retries AS other
+            WHERE other.batch_id = retry.batch_id
+                AND other.completed_before IS NULL
+        )
+    )
 ORDER BY retry.not_before, retry.item_number
 LIMIT 1
 
 -- name: postpone_item
-SELECT reliable_imports.put_behind_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
+SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s)
 
 -- name: postpone_retry
 -- For an item that is tried again already.
@@ -297,6 +312,7 @@ SET status = CASE
     completed_items = counted.completed,
     failed_items = counted.failed,
     skipped_items = counted.skipped,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -308,6 +324,7 @@ FROM (
 ) AS counted
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
+    AND NOT batch.is_canary
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS open_range
         WHERE open_range.batch_id = batch.id
@@ -318,6 +335,75 @@ WHERE batch.id = %(batch_id)s
         WHERE retry.batch_id = batch.id
     )
 RETURNING batch.status, batch.total_items
+
+-- name: count_batch
+-- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
+-- A cancelled one is never counted: what it left undone may still be taken.
+WITH batch AS (
+    UPDATE reliable_imports.import_batches
+    SET is_counted = true
+    WHERE id = %(batch_id)s
+        AND NOT is_counted
+        AND completed_items IS NOT NULL
+    RETURNING id
+), failures AS (
+    INSERT INTO reliable_imports.import_failure_counts (
+        batch_id, reason, items, only_items, erased_items, retryable_items, first_seen, last_seen, code_versions,
+        common_values
+    )
+    SELECT
+        batch.id, counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
+        counted.first_seen, counted.last_seen, counted.code_versions, counted.common_values
+    FROM batch
+    JOIN reliable_imports.failure_counts AS counted ON counted.batch_id = %(batch_id)s
+)
+INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
+SELECT batch.id, counted.repeats_batch_id, counted.reason, counted.items, counted.only_items
+FROM batch
+JOIN reliable_imports.repeat_counts AS counted ON counted.batch_id = %(batch_id)s
+
+-- name: continue_reasons
+-- After count_batch: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
+-- field, is that one under the code of now.
+UPDATE reliable_imports.import_failure_reasons AS new
+SET continues = old.fingerprint
+FROM (
+    SELECT was.reason AS old_reason, is_now.reason AS new_reason
+    FROM reliable_imports.import_items AS item
+    JOIN reliable_imports.import_attempts AS repeated
+        ON repeated.batch_id = item.repeats_batch_id
+        AND repeated.item_number = item.repeats_item_number
+        AND repeated.is_final
+        AND repeated.outcome = 'failed'
+    CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS was (reason)
+    LEFT JOIN reliable_imports.import_attempts AS failure
+        ON failure.batch_id = item.batch_id
+        AND failure.item_number = item.item_number
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+        AND failure.code_version IS DISTINCT FROM repeated.code_version
+        AND NOT was.reason = ANY (failure.reasons)
+    LEFT JOIN LATERAL pg_catalog.unnest(failure.reasons) AS is_now (reason) ON true
+    WHERE item.batch_id = %(batch_id)s
+        -- So that the items of a batch that repeats none are not looked at.
+        AND EXISTS (SELECT FROM reliable_imports.import_repeat_counts AS counts WHERE counts.batch_id = %(batch_id)s)
+    GROUP BY was.reason, is_now.reason
+    HAVING count(*) = (
+        SELECT sum(counts.items)
+        FROM reliable_imports.import_repeat_counts AS counts
+        WHERE counts.batch_id = %(batch_id)s
+            AND counts.reason = was.reason
+    )
+) AS found
+JOIN reliable_imports.import_failure_reasons AS old ON old.fingerprint = found.old_reason
+WHERE new.fingerprint = found.new_reason
+    AND new.continues IS NULL
+    AND new.first_seen > old.last_seen
+    AND new.batch_type = old.batch_type
+    AND new.error_type = old.error_type
+    AND new.field IS NOT DISTINCT FROM old.field
+    -- Where no field is known, the words have to tell; the function before them may be called otherwise now.
+    AND (new.field IS NOT NULL OR substring(new.title FROM ': (.*)$') = substring(old.title FROM ': (.*)$'))
 
 -- name: count_against_tolerance
 -- What has failed and what has ended since the batch was begun or resumed.
@@ -341,6 +427,7 @@ RETURNING status
 UPDATE reliable_imports.import_batches
 SET status = 'cancelled',
     pause_reason = NULL,
+    is_to_settle = true,
     finished_at = pg_catalog.clock_timestamp()
 WHERE id = %(batch_id)s
     AND status IN ('pending', 'processing', 'paused')

@@ -9,7 +9,7 @@ SELECT
     sample.sqlstate,
     sample.constraint_name,
     sample.field,
-    known.note,
+    word.note,
     counted.items,
     counted.retryable_items,
     counted.sample_item_number,
@@ -34,4 +34,5 @@ JOIN reliable_imports.import_attempts AS sample
     ON sample.batch_id = counted.batch_id
     AND sample.item_number = counted.sample_item_number
     AND sample.is_final
-LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason;
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason;

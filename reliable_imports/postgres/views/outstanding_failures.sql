@@ -12,7 +12,17 @@ SELECT
     failure.finished_at + failure.retry_after AS retry_at,
     failure.finished_at AS failed_at,
     failure.constraint_name,
-    failure.missing_key
+    failure.missing_key,
+    failure.reasons,
+    -- For none but causes that people have said to ignore.
+    coalesce(
+        failure.reasons <@ (
+            SELECT pg_catalog.array_agg(ignored.reason)
+            FROM reliable_imports.ignored_reasons AS ignored
+            WHERE NOT ignored.has_surged
+        ),
+        false
+    ) AS is_ignored
 FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
 WHERE failure.is_final
@@ -35,7 +45,9 @@ SELECT
     NULL::timestamptz AS retry_at,
     batch.finished_at AS failed_at,
     NULL::text AS constraint_name,
-    NULL::text AS missing_key
+    NULL::text AS missing_key,
+    NULL::text[] AS reasons,
+    false AS is_ignored
 FROM reliable_imports.import_batches AS batch
 CROSS JOIN LATERAL (
     SELECT undone.first_item, undone.last_item

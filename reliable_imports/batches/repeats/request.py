@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import require_idempotency_key, require_texts
@@ -41,11 +42,20 @@ class ReprocessRequest:
 
     Attributes:
         which: the items that are meant; also by its value, such as `"due"`.
-        reasons: only failures for one of these reasons, by their ids as `failure_reasons` gives them.
+        reasons: only failures for one of these reasons, by their ids as `failure_reasons` gives them, or by the
+            beginnings of these.
         exclude_reasons: no failures for these reasons.
         max_attempts: only failures with fewer attempts.
+        since: only what failed at this moment or later.
+        changed: only what failed under another version of the processor's code than it has now.
+        limit: at most so many items, the first ones.
         from_item, to_item: only these items, numbered as in the first batch of the lineage, both included.
         overwrite_newer: an old item may overwrite what a newer one has written under the same key; else it is skipped.
+        canary: so many items for each reason are processed first. Where all of them fail for it again, its other items
+            are left alone and stay outstanding; the batch's `warnings` tell. The rest is taken into the same batch.
+        hold: the new batch waits: only `process_batch` begins it, and no sensor does.
+        skip: why the items are given up. They are not processed: the new batch skips them for this reason and is closed
+            at once, and they are outstanding no more.
         idempotency_key: names the request: a second one with the same key gets the batch of the first. It is needed
             with `WhichItems.ALL` alone, which otherwise repeats as often as it is asked.
         requested_by: who asks; kept with the new batch.
@@ -56,9 +66,15 @@ class ReprocessRequest:
     reasons: Sequence[str] | None = None
     exclude_reasons: Sequence[str] = ()
     max_attempts: int | None = None
+    since: datetime | None = None
+    changed: bool = False
+    limit: int | None = None
     from_item: int | None = None
     to_item: int | None = None
     overwrite_newer: bool = False
+    canary: int | None = None
+    hold: bool = False
+    skip: str | None = None
     idempotency_key: str | None = None
     requested_by: str | None = None
     note: str | None = None
@@ -85,10 +101,22 @@ class ReprocessRequest:
             require_texts(reasons=reason)
         for reason in self.exclude_reasons:
             require_texts(exclude_reasons=reason)
-        require_texts(requested_by=self.requested_by, note=self.note)
+        require_texts(requested_by=self.requested_by, note=self.note, skip=self.skip)
         require_idempotency_key(self.idempotency_key)
         if self.from_item is not None and self.to_item is not None and self.from_item > self.to_item:
             raise ConfigurationError(f"from_item {self.from_item} comes after to_item {self.to_item}")
+        if self.since is not None and self.since.tzinfo is None:
+            raise ConfigurationError(f"since {self.since} has no time zone, and could be any of a day's moments")
+        if self.limit is not None and self.limit < 1:
+            raise ConfigurationError(f"limit is {self.limit}, and no batch has fewer items than one")
+        if self.skip is not None and not self.skip.strip():
+            raise ConfigurationError("skip is empty; say why the items are given up")
+        if self.canary is not None and self.canary < 1:
+            raise ConfigurationError(f"canary is {self.canary}, and at least one item of each reason has to be tried")
+        if self.canary is not None and self.skip is not None:
+            raise ConfigurationError("canary and skip exclude each other: what is skipped is not processed")
+        if self.skip is not None and self.hold:
+            raise ConfigurationError("hold and skip exclude each other: what is skipped is done at once")
         if self.which is WhichItems.ALL:
             self._refuse_what_chooses_failures()
 
@@ -97,6 +125,10 @@ class ReprocessRequest:
             "reasons": self.reasons is not None,
             "exclude_reasons": bool(self.exclude_reasons),
             "max_attempts": self.max_attempts is not None,
+            "since": self.since is not None,
+            "changed": self.changed,
+            "canary": self.canary is not None,
+            "skip": self.skip is not None,
         }
         if any(narrowed.values()):
             given = ", ".join(name for name, is_given in narrowed.items() if is_given)

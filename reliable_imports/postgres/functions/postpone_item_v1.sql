@@ -1,5 +1,5 @@
 -- Lets a range go on without the item that comes next in it, which is tried when the others are done.
-CREATE OR REPLACE FUNCTION reliable_imports.put_behind_v1(the_batch bigint, the_range integer, the_item bigint)
+CREATE OR REPLACE FUNCTION reliable_imports.postpone_item_v1(the_batch bigint, the_range integer, the_item bigint)
 RETURNS void
 LANGUAGE sql AS $$
     WITH moved AS (

@@ -1,0 +1,1 @@
+the schema is up to date

@@ -1,0 +1,1 @@
+"""Running items again: everything that is done to failed items is a repeat of them."""

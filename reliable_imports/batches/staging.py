@@ -1,0 +1,135 @@
+"""The items of a try: of a batch that is made as for a run, and rolled back as soon as its items are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from reliable_imports.batches.column_check import ColumnCheck
+from reliable_imports.batches.create import insert_batch, store_items
+from reliable_imports.batches.deliveries import Offer
+from reliable_imports.batches.duplicates import Keying
+from reliable_imports.batches.read import read_batch
+from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage
+from reliable_imports.batches.repeats.request import ReprocessRequest
+from reliable_imports.batches.repeats.taking import insert_repeat_batch, take_and_read_again
+from reliable_imports.engine.work.attempt import StoredItem
+from reliable_imports.errors import ConfigurationError
+from reliable_imports.models import Batch
+from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
+from reliable_imports.postgres.queries import load
+from reliable_imports.processor.base import BaseProcessor
+
+_TRYING = load("trying.sql")
+
+
+class StagedItem(NamedTuple):
+    """An item that is to be tried.
+
+    Attributes:
+        batch_id, item_number: of the item that it repeats; None if it repeats none.
+        failed_before: for which reason that one has failed.
+    """
+
+    stored: StoredItem
+    batch_id: int | None
+    item_number: int | None
+    failed_before: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What is to be tried.
+
+    Attributes:
+        batch: it may have been rolled back already.
+        total_items: how many items there are, of which these may be a sample.
+        warnings: what people should know of them, a sentence each.
+    """
+
+    batch: Batch
+    total_items: int
+    items: Sequence[StagedItem]
+    warnings: Sequence[str]
+
+
+def stage_delivery(connection: Connection, offer: Offer, processor: type[BaseProcessor], sample: int | None) -> Staged:
+    """Items that are in no batch: a list, or a file.
+
+    Raises:
+        SourceError: the source cannot be split into items.
+    """
+    with _rolled_back(connection) as cursor:
+        batch_id = insert_batch(cursor, offer)
+        assert batch_id is not None  # a try has no idempotency key
+        keying, check = Keying.of(processor), ColumnCheck.of(processor)
+        total, warnings = store_items(cursor, batch_id, offer, keying, check, processor.source_options.max_items)
+        return _read(cursor, batch_id, total, warnings, sample)
+
+
+def stage_batch(connection: Connection, batch_id: int, sample: int | None) -> Staged:
+    """All items of a batch that is there. Raises UnknownBatch."""
+    with _rolled_back(connection) as cursor:
+        return _read(cursor, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
+
+
+def stage_reprocess(
+    connection: Connection,
+    batch_id: int,
+    request: ReprocessRequest,
+    processor: type[BaseProcessor],
+    sample: int | None,
+) -> Staged | None:
+    """Items of a lineage that a request names, so many for each reason; None if there are none."""
+    given = [name for name in ("canary", "hold", "skip") if getattr(request, name)]
+    if given:
+        raise ConfigurationError(f"{' and '.join(given)} would make a batch, and a try makes none; leave it out")
+    with _rolled_back(connection) as cursor:
+        first_batch_id, _ = lock_lineage(cursor, batch_id)
+        chosen = {**chosen_by(cursor, batch_id, first_batch_id, request, processor), "sample": sample}
+        items = items_of(request)
+        total = None
+        if sample is not None:
+            cursor.execute(_TRYING["sample"].replace("{chosen}", items), chosen)
+            found = cursor.fetchall()
+            total = sum({reason: places for *_, reason, places in found}.values())
+            batches, numbers, attempts = (
+                (list(each) for each in list(zip(*found, strict=True))[:3]) if found else ([], [], [])
+            )
+            items = _TRYING["sampled"]
+            chosen |= {"batches": batches, "items": numbers, "attempts": attempts}
+        new_batch_id = insert_repeat_batch(cursor, batch_id, overwrite_newer=request.overwrite_newer)
+        chosen["new_batch_id"] = new_batch_id
+        taken, _ = take_and_read_again(cursor, items, chosen, processor.source_options, limit=request.limit)
+        if taken == 0:
+            return None
+        keying = Keying.of(processor)
+        if keying is not None:
+            keying.mark_duplicates(cursor, new_batch_id)
+        return _read(cursor, new_batch_id, taken if total is None else total, (), None)
+
+
+def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
+    wanted = sample if sample is not None and sample < total else None
+    cursor.execute(_TRYING["items"], {"batch_id": batch_id, "total": total, "sample": wanted})
+    items = []
+    for row in cursor.fetchall():
+        *columns, repeats_batch, repeats_item, failed_before = row
+        stored = StoredItem(*columns)
+        if stored.raw is not None:
+            stored = stored._replace(raw=bytes(stored.raw))
+        items.append(StagedItem(stored, repeats_batch, repeats_item, failed_before))
+    return Staged(read_batch(cursor, batch_id), total, items, warnings)
+
+
+@contextmanager
+def _rolled_back(connection: Connection) -> Iterator[Any]:
+    """A cursor in a transaction that is never committed."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN)
+            yield cursor
+    finally:
+        roll_back(connection)
