@@ -259,6 +259,9 @@ def test_all_items_are_narrowed_by_their_numbers(manager: BatchManager, failed_b
         ({"reasons": "12345678"}, "reasons is one text; give a list"),
         ({"exclude_reasons": "12345678"}, "exclude_reasons is one text; give a list"),
         ({"from_item": 5, "to_item": 4}, "from_item 5 comes after to_item 4"),
+        ({"from_item": 0}, "from_item is 0, and the items of a batch are numbered from 1"),
+        ({"to_item": -3}, "to_item is -3, and the items of a batch are numbered from 1"),
+        ({"max_attempts": 0}, "max_attempts is 0, and whatever failed has had one attempt"),
     ],
 )
 def test_a_request_that_makes_no_sense_cannot_be_made(given: dict[str, Any], problem: str) -> None:

@@ -36,8 +36,9 @@ GUARDS = (
     Guard(
         1,
         "code batches.create.create_batch",
-        "batch_id = _insert_batch(cursor, offer)\n",
-        'batch_id = _insert_batch(cursor, offer)\n            cursor.execute("COMMIT; BEGIN")\n',
+        "batch_id = insert_batch(cursor, offer)\n            if batch_id is None:  # a delivery",
+        'batch_id = insert_batch(cursor, offer)\n            cursor.execute("COMMIT; BEGIN")\n'
+        "            if batch_id is None:  # a delivery",
         "tests/core/test_create.py::test_a_generator_that_breaks_leaves_no_batch",
     ),
     Guard(
@@ -218,9 +219,10 @@ GUARDS = (
     Guard(
         6,
         "query work.close_batch",
-        "WHERE open_range.batch_id = batch.id\n            AND open_range.is_open\n    )\n    AND NOT EXISTS (\n"
-        "        SELECT FROM reliable_imports.import_retries AS retry",
-        "WHERE false\n    )\n    AND NOT EXISTS (\n        SELECT FROM reliable_imports.import_retries AS retry",
+        "    AND NOT batch.is_canary\n    AND NOT EXISTS (\n"
+        "        SELECT FROM reliable_imports.import_ranges AS open_range\n"
+        "        WHERE open_range.batch_id = batch.id\n            AND open_range.is_open\n    )",
+        "    AND NOT batch.is_canary",
         "tests/core/test_statuses.py::test_a_batch_with_an_open_range_is_not_closed",
     ),
     Guard(
@@ -276,8 +278,12 @@ GUARDS = (
     Guard(
         8,
         "view outstanding_failures",
-        "WHERE repeat.repeats_batch_id = failure.batch_id",
-        "WHERE false",
+        "    AND failure.erased_at IS NULL\n    AND NOT EXISTS (\n"
+        "        SELECT FROM reliable_imports.import_items AS repeat\n"
+        "        WHERE repeat.repeats_batch_id = failure.batch_id",
+        "    AND failure.erased_at IS NULL\n    AND NOT EXISTS (\n"
+        "        SELECT FROM reliable_imports.import_items AS repeat\n"
+        "        WHERE false",
         "tests/core/test_reprocess.py::test_twice_in_a_row_takes_nothing_twice",
     ),
     Guard(
