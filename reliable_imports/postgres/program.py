@@ -69,7 +69,7 @@ def read_program(folder: Path, release: str) -> Program:
 def release_order(release: str) -> tuple[int, ...]:
     """What releases are compared by: the numbers that their names begin with."""
     numbers = re.match(r"\d+(?:\.\d+)*", release)
-    return tuple(int(number) for number in numbers[0].split(".")) if numbers else ()
+    return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", numbers[0]).split(".")) if numbers else ()
 
 
 def _installed_release() -> str:

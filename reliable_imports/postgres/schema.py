@@ -97,7 +97,7 @@ class Applied:
     migrations: Mapping[int, str | None]
     """By number: the oldest release that can work with it, if its migration says so."""
     definitions: Mapping[str, tuple[str, str]]
-    """By name of the function or view: its checksum, and the release that brought it."""
+    """By name of the function or view: its checksum, and the release that migrated last."""
 
     def changes_for(self, program: Program) -> Changes:
         """What *program* has to change before it can go on. Nothing in the schema of a later release.
@@ -166,6 +166,7 @@ def _apply(connection: Connection, program: Program) -> list[str]:
         changes = _read_applied(cursor).changes_for(program)  # a migration may have dropped views that were in its way
         _define(cursor, changes, program)
         _drop(cursor, list(changes.superseded))
+        _note_release(cursor, program)
         _grant_again(cursor, rights)
     return [*(each.name for each in migrations), *(each.name for each in changes.definitions)]
 
@@ -183,7 +184,11 @@ def _define(cursor: Any, changes: Changes, program: Program) -> None:
         for definition in program.definitions:
             if definition.is_view or definition in changes.definitions:
                 cursor.execute(definition.sql)
-    for definition in changes.definitions:
+
+
+def _note_release(cursor: Any, program: Program) -> None:
+    """Write down whose functions and views are there now; those too that a release before had brought as they are."""
+    for definition in program.definitions:
         cursor.execute(
             _SCHEMA["note_definition"],
             {"name": definition.name, "checksum": definition.checksum, "release": program.release},

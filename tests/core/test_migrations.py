@@ -97,6 +97,7 @@ def test_a_migration_calls_no_function_that_is_defined_after_it() -> None:
 def test_releases_are_compared_by_their_numbers() -> None:
     in_order = ["0", "0.1.0", "0.9.2", "0.10.0", "1.0.0", "1.0.1.dev3+g12"]
     assert sorted(in_order, key=release_order) == in_order
+    assert release_order("1.0") == release_order("1.0.0") == release_order("1")
 
 
 # Bringing it up to date
@@ -337,6 +338,16 @@ def test_an_older_program_says_that_what_it_calls_is_gone(database: str, sql: Sq
         migrate(database)
     with pytest.raises(SchemaTooNew, match=said):
         BatchManager(database, migrate=False).list_batches()
+
+
+def test_an_older_program_does_not_bring_back_what_a_later_release_only_dropped(
+    database: str, sql: Sql, other: OtherRelease
+) -> None:
+    other.remove("functions/lineage_generation_v1")
+    assert migrate(database, other.program("99.1")) == []
+    with pytest.raises(SchemaTooNew, match="lineage_generation_v1"):
+        migrate(database)
+    assert sql("SELECT FROM pg_proc WHERE proname = 'lineage_generation_v1'") == []
 
 
 def test_a_migration_may_say_which_release_it_needs(database: str, other: OtherRelease) -> None:

@@ -54,7 +54,10 @@ VALUES (%(name)s, %(checksum)s, %(release)s)
 ON CONFLICT (name) DO UPDATE
 SET checksum = excluded.checksum,
     release = excluded.release,
-    applied_at = excluded.applied_at
+    applied_at = CASE
+        WHEN definitions.checksum = excluded.checksum THEN definitions.applied_at
+        ELSE excluded.applied_at
+    END
 
 -- name: rights_on_views
 -- Whose the views are and what others may do with them, as statements that make it so again.
