@@ -463,6 +463,35 @@ def test_a_claim_may_wait_longer_than_a_statement_of_an_item(manager: BatchManag
         thread.join(60)
 
 
+def test_a_claim_that_met_another_transaction_is_made_again(manager: BatchManager, database: str) -> None:
+    """As when a migration wants the tables that a claim has read, and has those that it will read."""
+
+    class CalmProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            pass
+
+    manager.registry.register(CalmProcessor)
+    batch_id = manager.create_batch("calm", [{}])
+    other = psycopg2.connect(database)
+    cursor = other.cursor()
+    cursor.execute("SET deadlock_timeout = '1min'")  # so that it is the claim that is given up
+    cursor.execute("LOCK TABLE reliable_imports.import_suspects")  # which a claim reads last
+
+    def meet() -> None:
+        _wait_for_a_waiter(database)
+        cursor.execute("LOCK TABLE reliable_imports.import_ranges")  # which it has locked
+        other.close()
+
+    thread = threading.Thread(target=meet, daemon=True)
+    thread.start()
+    try:
+        assert manager.process_batch(batch_id).completed_items == 1
+    finally:
+        thread.join(60)
+        other.close()
+    assert [run.error for run in manager.list_runs(batch_id=batch_id)] == [None]
+
+
 def test_the_end_of_a_batch_is_told_although_the_connection_is_lost_in_it(manager: BatchManager, sql: Sql) -> None:
     class EndingProcessor(BaseProcessor):
         losses = 1

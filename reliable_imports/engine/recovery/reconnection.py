@@ -1,4 +1,4 @@
-"""The steps of a run, taken again after the connection was lost in the middle of one."""
+"""The steps of a run, taken again where the connection was lost in the middle of one, or another transaction met it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.claims import RETRIES
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.worker import Worker
-from reliable_imports.postgres.connect import transaction
+from reliable_imports.postgres.connect import roll_back, transaction
 from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
 
 _LOCK_SECONDS = 60
+_MAX_COLLISIONS = 100
+"""In one run, of steps in which no item is tried: a claim and a migration that wait for each other, say."""
 
 T = TypeVar("T")
 
@@ -36,9 +38,10 @@ class Reconnector:
         self.connection = connection
         self.worker = worker
         self._audit_log = audit_log
+        self._collisions = 0
 
     def run_step(self, step: Callable[[], T]) -> T:
-        """Run *step*; after a lost connection, reconnect and run it again. *step* must be safe to repeat.
+        """Run *step*; after a lost connection or a deadlock, run it again. *step* must be safe to repeat.
 
         Raises:
             MustPause: the server answers, and has trouble of its own.
@@ -51,9 +54,14 @@ class Reconnector:
                 self.recover(error)
 
     def recover(self, error: psycopg2.Error) -> None:
-        """Get a lost connection back; raise as `run_step` if *error* says anything else."""
+        """Get a lost connection back, or end a transaction that met another one; raise any other error."""
         connection = self.connection
-        if fault_of(error, connection.current) is not Fault.INFRASTRUCTURE:
+        fault = fault_of(error, connection.current)
+        if fault is Fault.TRANSACTION and not self.worker.trying and self._collisions < _MAX_COLLISIONS:
+            self._collisions += 1
+            roll_back(connection.current)
+            return
+        if fault is not Fault.INFRASTRUCTURE:
             raise error
         if not connection.current.closed:
             raise MustPause(f"the database has trouble of its own: {first_line(error)}") from error
