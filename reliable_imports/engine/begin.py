@@ -54,7 +54,7 @@ class Begun:
 def begin(
     connection: RunConnection, batch: Batch, processor: BaseProcessor, identity: Identity, *, may_set_up: bool
 ) -> Begun:
-    """Write down that a run begins, once more if the connection is lost meanwhile."""
+    """Write down that a run begins, once more if the connection is lost meanwhile or another transaction met it."""
     until = deadline()
     while True:
         try:
@@ -62,7 +62,11 @@ def begin(
                 _set_up(connection.current, processor.setup_sql, batch.id)
             return _start(connection.current, batch, processor, identity)
         except psycopg2.Error as error:  # it was not committed, or nobody knows
-            if not connection.current.closed or time.monotonic() > until:
+            if time.monotonic() > until:
+                raise
+            if fault_of(error, connection.current) is Fault.TRANSACTION:
+                continue
+            if not connection.current.closed:
                 raise
             connection.open_again(error, until)
 
