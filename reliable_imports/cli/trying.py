@@ -10,7 +10,6 @@ import click
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.output import Column, Output, as_json_value
 from reliable_imports.cli.text import count, number
-from reliable_imports.items.redaction import MASKED, shown
 
 if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
@@ -127,6 +126,8 @@ def _counts(report: TryReport) -> str:
 
 def _tell_changes(output: Output, report: TryReport, sensitive: Collection[str]) -> None:
     """The first rows that would be changed, field by field."""
+    from reliable_imports.items.redaction import MASKED  # `--help` does without it
+
     changes = [
         [number(item.item_number), row.table, name, *(MASKED if name in sensitive else _shown(each) for each in change)]
         for item in report.items
@@ -156,6 +157,8 @@ def _shown(value: object) -> str:
 
 
 def _document(report: TryReport, sensitive: Collection[str]) -> dict[str, Any]:
+    from reliable_imports.items.redaction import shown  # `--help` does without it
+
     return {
         "batch_type": report.batch_type,
         "total_items": report.total_items,

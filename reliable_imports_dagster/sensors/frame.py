@@ -216,7 +216,7 @@ def _is_zombie(record: dg.RunRecord, activity: LineageActivity) -> bool:
 # Lineages whose failures are run again
 
 
-CANARY = 5
+CANARY = 20
 """So many failures of a reason a sensor tries first: where all of them fail for it again, the others are left alone."""
 
 

@@ -101,8 +101,10 @@ def test_a_terminal_gets_a_table_and_a_progress_bar(on_terminal: Callable[..., s
 def test_data_cannot_command_the_terminal(run: Run, on_terminal: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / f"{HOSTILE.replace('/', '')}.jsonl"
     file.write_text(f'{{"line": "{HOSTILE}\n', encoding="utf-8")
-    shown = [on_terminal(*command) for command in (["import", file, "--as", "people"], ["failures", "1"], ["batches"])]
-    plain = [run(*command).out for command in (["failures", "1"], ["status", "1"], ["batches"], ["logs", "1"])]
+    imported = on_terminal("import", file, "--as", "people")
+    failures = ("failures", "--reason", run("failures", "1", "--json").document["reasons"][0]["reason"])
+    shown = [imported, *(on_terminal(*command) for command in (failures, ["batches"]))]
+    plain = [run(*command).out for command in (failures, ["status", "1"], ["batches"], ["logs", "1"])]
     for text in shown + plain:
         assert "[bold red]bell" in text  # markup stays text
         for forbidden in ("\x07", "\x1b[2J", "\u202e"):
@@ -140,7 +142,7 @@ def test_json_shows_what_a_terminal_would_obey_as_escapes(run: Run, people: Peop
     for command in (["failures", "1"], ["logs", "1"], ["status", "1"], ["batches"]):
         assert run(*command, "--json").out.replace("\n", "").isprintable()
     answer = run("failures", "1", "--json")
-    assert answer.document["reasons"][0]["sample_source_data"]["complaint"] == NOT_RAW + " Gündüz 东京 😀"
+    assert answer.document["outstanding"][0]["sample_source_data"]["complaint"] == NOT_RAW + " Gündüz 东京 😀"
     assert "Gündüz 东京 😀" in answer.out
 
 
@@ -155,16 +157,16 @@ def test_errors_show_what_a_terminal_would_obey_as_escapes(run: Run, project: Pa
 
 def test_json_keeps_data_exactly(run: Run, people: People) -> None:
     run("import", people(unknown=1, complaint=HOSTILE), "--as", "people")
-    [reason] = run("failures", "1", "--json").document["reasons"]
-    assert reason["sample_source_data"]["complaint"] == HOSTILE
+    [told] = run("failures", "1", "--json").document["outstanding"]
+    assert told["sample_source_data"]["complaint"] == HOSTILE
 
 
 def test_an_encoding_that_lacks_characters_is_no_error(run: Run, people: People) -> None:
     run("import", people(unknown=1, complaint="Gündüz 东京"), "--as", "people")
     plain = run("failures", "1", PYTHONIOENCODING="ascii")
     assert (plain.status, plain.err) == (0, "")
-    [reason] = run("failures", "1", "--json", PYTHONIOENCODING="ascii").document["reasons"]
-    assert reason["sample_source_data"]["complaint"] == "Gündüz 东京"
+    [told] = run("failures", "1", "--json", PYTHONIOENCODING="ascii").document["outstanding"]
+    assert told["sample_source_data"]["complaint"] == "Gündüz 东京"
 
 
 def test_a_reader_that_goes_away_does_not_change_the_exit_status(

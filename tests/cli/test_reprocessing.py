@@ -22,7 +22,9 @@ def failed_batch(run: Run, people: People) -> int:
 
 def _reason(run: Run, batch_id: int, error_type: str) -> str:
     reasons = run("failures", str(batch_id), "--json").document["reasons"]
-    return next(str(reason["reason"]) for reason in reasons if reason["error_type"] == error_type)
+    return next(
+        str(reason["reason"]) for reason in reasons if error_type in (reason["rule"], reason["title"].partition(":")[0])
+    )
 
 
 def _repair(project: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
     with connect(database) as connection, connection.cursor() as cursor:
         claims = Claims(connection, PlainProcessor(), AuditLog(batch_id, 0), prepares=False, left_to_others=set())
         for _ in range(5):
-            claim = claims.next_range(cursor, 1_000)
+            claim = claims.next_range(cursor)
             assert isinstance(claim, Claim)
             held.append(sum(len(item.text or "") for item in claim.items))
             roll_back(connection)

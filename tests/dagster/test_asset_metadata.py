@@ -120,7 +120,7 @@ def test_a_partition_has_its_own_source_and_batch_and_the_processor_knows_it(
     assert instance.get_materialized_partitions(dg.AssetKey("days")) == {"2024-01-01", "2024-01-02"}
 
 
-def test_a_run_that_is_given_partitions_as_a_range_imports_one_and_refuses_several(
+def test_a_run_that_is_given_partitions_as_a_range_imports_each_of_them(
     days: dg.Definitions, instance: dg.DagsterInstance, query: Query, tmp_path: Path
 ) -> None:
     (tmp_path / "days-2024-01-01.jsonl").write_text('{"id": 1}\n')
@@ -132,7 +132,10 @@ def test_a_run_that_is_given_partitions_as_a_range_imports_one_and_refuses_sever
 
     assert run("2024-01-01", "2024-01-01").success
     assert query("SELECT metadata ->> 'partition' FROM reliable_imports.import_batches") == [("2024-01-01",)]
-    assert "from 2024-01-01 to 2024-01-02, and imports one" in problem(run("2024-01-01", "2024-01-02"))
+    assert "days-2024-01-02.jsonl: there is no such file" in problem(run("2024-01-01", "2024-01-02"))
+    (tmp_path / "days-2024-01-02.jsonl").write_text('{"id": 2}\n')
+    assert run("2024-01-01", "2024-01-02").success
+    assert instance.get_materialized_partitions(dg.AssetKey("days")) == {"2024-01-01", "2024-01-02"}
 
 
 def test_another_run_of_a_partition_resumes_what_is_unfinished_and_imports_anew_what_is_finished(

@@ -12,7 +12,7 @@ import reliable_imports_dagster
 
 _ROOT = Path(reliable_imports_dagster.__file__).parent
 _FOLDERS = ("", "dev", "components", "sensors", "build", "run")
-_MOST = 12
+_MOST = 14
 
 
 def _named(package: Path) -> list[str]:

@@ -213,7 +213,7 @@ def test_a_command_that_is_killed_recovers(
         "batch_id",
         "batch_id.tasks",
         "batch_type",
-        "line",
+        "lineage",
         "mode",
         "code_version",
     }
@@ -356,9 +356,7 @@ def test_a_crashed_run_is_resumed_at_once(
 def test_a_run_whose_process_is_gone_is_tagged_as_interrupted(
     killed: tuple[int, str], instance: dg.DagsterInstance, name: str
 ) -> None:
-    instance.add_run_tags(
-        killed[1], {"reliable_imports/batch_id": str(killed[0]), "reliable_imports/outcome": "processing"}
-    )
+    instance.add_run_tags(killed[1], {"reliable_imports/batch_id": str(killed[0])})
 
     _status_tick(name, killed[1], instance)
 
@@ -397,7 +395,7 @@ def _launch(instance: dg.DagsterInstance, batch_type: str, *items: Mapping[str, 
 
 def _change_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reliable_imports_dagster.sensors.changed_code.code_version", lambda processor: "changed")
-    monkeypatch.setattr("reliable_imports.engine.run.code_version", lambda processor: "changed")
+    monkeypatch.setattr("reliable_imports.engine.begin.code_version", lambda processor: "changed")
 
 
 def test_failures_are_tried_once_more_when_the_code_has_changed(

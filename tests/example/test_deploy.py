@@ -268,7 +268,6 @@ def test_the_worker_changes_no_history_and_no_table(worker: BatchManager, deploy
         "DELETE FROM reliable_imports.import_batches",
         "DELETE FROM reliable_imports.import_runs",
         "DELETE FROM reliable_imports.import_ranges",
-        "UPDATE reliable_imports.import_failure_reasons SET note = ''",
         "UPDATE reliable_imports.import_retries SET next_attempt = 1",
         "UPDATE reliable_imports.import_duplicates SET fails = false",
         "INSERT INTO reliable_imports.migrations (number, name) VALUES (9999, 'mine')",
