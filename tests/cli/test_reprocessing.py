@@ -55,10 +55,8 @@ def test_one_reason_is_run_again_alone(run: Run, project: Path, failed_batch: in
 def test_two_reasons_are_both_taken(run: Run, failed_batch: int) -> None:
     one, two = _reason(run, failed_batch, "LookupError"), _reason(run, failed_batch, "ItemRejected")
     answer = run("failures", "1", "--reason", one, "--reason", two)
-    assert [line[:22] for line in answer.lines if " failed for " in line] == [
-        "3 items failed for Loo",
-        "2 items failed for Ite",
-    ]
+    failed = [line.partition("\t")[2] for line in answer.lines if line.startswith("failed\t")]
+    assert failed == ["3 items of 1 batch, 3 for nothing else", "2 items of 1 batch, 2 for nothing else"]
     assert run("reprocess", "1", "--reason", two, "--json").document["total_items"] == 2
     assert run("reprocess", "1", "--reason", two, "--reason", one, "--json").document["total_items"] == 5
     refused = run("reprocess", "1", "--reason", two, "--reason", "nonsense")
