@@ -156,9 +156,12 @@ def fill(dsn: str, run_id: str) -> None:
         cursor.execute(
             """
             INSERT INTO reliable_imports.import_attempts (
-                batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, message, reason, retryable
+                batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, message, reason, reasons,
+                faults, retryable
             )
-            SELECT batch_id, item_number, 1, 1, 'failed', true, 'process', 'ValueError', 'no', 'a-reason', false
+            SELECT
+                batch_id, item_number, 1, 1, 'failed', true, 'process', 'ValueError', 'no', 'a-reason', '{a-reason}',
+                '[]', false
             FROM reliable_imports.import_items
             WHERE batch_id > 100000
             """
