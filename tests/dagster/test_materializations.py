@@ -198,6 +198,20 @@ def test_a_batch_that_failed_elsewhere_is_reported_as_anobservation_of(
     assert kinds == [dg.AssetObservation, dg.AssetMaterialization]
 
 
+def test_a_report_sensor_can_be_evaluated_outside_a_code_location(
+    manager: BatchManager, instance: dg.DagsterInstance, query: Query
+) -> None:
+    manager.process_batch(manager.create_batch("notes", [{"id": 1}]))
+    query("UPDATE reliable_imports.import_batches SET finished_at = finished_at - interval '1 minute'")
+    resources = {"reliable_imports": ReliableImportsResource()}
+
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        answer = build_report_sensor("tests.dagster.doubles")(context)
+
+    assert isinstance(answer, dg.SensorResult)
+    assert any(isinstance(event, dg.AssetMaterialization) for event in answer.asset_events)
+
+
 def test_a_partition_of_which_nothing_was_stored_stays_missing(
     dsn: str, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
