@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -466,6 +467,12 @@ class TryReport:
     total_items: int
     items: Sequence[TriedItem]
     warnings: Sequence[str] = ()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many items came to each outcome, by its word; 0 for those that none came to."""
+        counted = Counter(item.outcome for item in self.items)
+        return {outcome.value: counted[outcome] for outcome in TryOutcome}
 
     @property
     def created(self) -> int:

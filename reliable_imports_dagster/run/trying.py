@@ -41,17 +41,7 @@ def tell_of_try(
     context: dg.OpExecutionContext, report: TryReport, asset_key: dg.AssetKey, partition: str | None
 ) -> Generator[Any, None, None]:
     """Log what a try came to, and yield an observation of the asset with its counts."""
-    counts = {
-        "tried_items": len(report.items),
-        "total_items": report.total_items,
-        "created": report.created,
-        "changed": report.changed,
-        "unchanged": report.unchanged,
-        "completed": report.completed,
-        "skipped": report.skipped,
-        "failed": report.failed,
-    }
-    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if not name.endswith("_items"))
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in report.counts.items())
     context.log.info(
         f"tried {len(report.items):,} of {report.total_items:,} items of {report.batch_type}, nothing was kept: {told}"
     )
@@ -66,7 +56,9 @@ def tell_of_try(
         description="A try: nothing was kept.",
         metadata={
             "try": True,
-            **counts,
+            "tried_items": len(report.items),
+            "total_items": report.total_items,
+            **report.counts,
             "would_fail_for": {reason.reason: {"items": reason.items, "title": reason.title} for reason in reasons},
         },
         partition=partition,
