@@ -26,7 +26,12 @@ names            what things are called in Dagster
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from dagster_shared.libraries import DagsterLibraryRegistry
+try:
+    from dagster_shared.libraries import DagsterLibraryRegistry
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "Dagster is not installed: pip install 'reliable-imports[dagster]'", name=error.name
+    ) from error
 
 from reliable_imports_dagster.asset_decorator import reliable_imports_assets
 from reliable_imports_dagster.build.assets import build_import_asset, build_import_assets
