@@ -39,7 +39,7 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import Offer, SameContent
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
@@ -537,8 +537,8 @@ class BatchManager:
             ConfigurationError: the processor has no such field.
             ItemsInUse: some of the items are pending or being processed; nothing was erased.
         """
-        from reliable_imports.batches.erase import erase
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import erase
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         require_texts(requested_by=requested_by, note=note)
         wanted = ErasureKey.of(self.registry.get(batch_type), key)
@@ -547,8 +547,8 @@ class BatchManager:
 
     def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
         """What `erase` would take, and nothing is changed."""
-        from reliable_imports.batches.erase import find
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import find
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
@@ -556,7 +556,7 @@ class BatchManager:
 
     def count_erased(self, batch_id: int) -> int:
         """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
-        from reliable_imports.batches.erase import count_erased
+        from reliable_imports.batches.erasing.erase import count_erased
 
         with self._connection() as connection:
             read.get_batch(connection, batch_id)

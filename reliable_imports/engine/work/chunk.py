@@ -11,8 +11,9 @@ from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.observer import Observer
-from reliable_imports.engine.work.attempt import Attempt, Prepared, Retry, StoredItem
+from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
 from reliable_imports.engine.work.diagnosis import Diagnosis
 from reliable_imports.engine.work.row_notes import tell_of_rows
 from reliable_imports.engine.work.tolerance import is_environmental
@@ -69,7 +70,7 @@ class Chunk:
             if attempt.writes.declared:
                 self.writes.declared.queue(attempt.writes)
 
-    def try_item(self, stored: StoredItem, prepared: Prepared | None) -> None:
+    def try_item(self, stored: StoredItem, prepared: CallResult | None) -> None:
         """Let the processor work on an item, and keep what became of it.
 
         Raises:

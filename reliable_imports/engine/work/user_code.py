@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
+from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
-from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
+from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
 from reliable_imports.items.code_places import team_code
 from reliable_imports.items.failure import Failure, rejection
@@ -53,7 +54,7 @@ class UserCode:
             nullcontext if limit is None else partial(time_limit, limit)
         )
 
-    def process(self, attempt: Attempt, state: ContextState, prepared: Prepared | None) -> SkipItem | Failure | None:
+    def process(self, attempt: Attempt, state: ContextState, prepared: CallResult | None) -> SkipItem | Failure | None:
         """Take one item through its stages; `attempt.stage` tells how far it came.
 
         Returns None if it has completed, and otherwise how it has ended. Whatever user code raises comes through.
@@ -120,7 +121,7 @@ class UserCode:
             rejected = rejected._replace(words=words)
         return rejection(self._batch_type, rejected, item.source_data)
 
-    def _read(self, attempt: Attempt, prepared: Prepared | None) -> Any:
+    def _read(self, attempt: Attempt, prepared: CallResult | None) -> Any:
         stored = attempt.stored
         data = self.parse(stored)
         if self.processor.natural_key:
