@@ -16,7 +16,7 @@ from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
-from reliable_imports.items.code_places import team_code
+from reliable_imports.items.code.team import team_code
 from reliable_imports.items.failure import Failure, rejection
 from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.items.rejection import why_rejected
