@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -87,7 +87,7 @@ class BatchManager:
             self._dsn = resolve_dsn(self._given_dsn)
         return self._dsn
 
-    def migrate(self) -> list[str]:
+    def migrate(self, *, on_wait: Callable[[], None] | None = None) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
 
         These are migrations, functions and views. A schema that a later release has migrated is left as it is.
@@ -95,7 +95,7 @@ class BatchManager:
         Raises:
             SchemaTooNew: a later release has migrated, and this one cannot work with what is there.
         """
-        return schema.migrate(self.dsn)
+        return schema.migrate(self.dsn, on_wait=on_wait)
 
     # Creating
 
