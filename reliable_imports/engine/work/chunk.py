@@ -93,7 +93,7 @@ class Chunk:
                 raise
             writes.raise_if_not_the_items()
             writes.undo()
-            if writes.is_not_yet and not stored.tries_last:
+            if writes.waits_for_others and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
             return
@@ -205,7 +205,7 @@ class Chunk:
         refused = [(by_writes[id(error.item)], error) for error in errors]
         failures = self._diagnosis.of_refused_writes(refused)
         for (attempt, error), failure in zip(refused, failures, strict=True):
-            if error.is_not_yet and not attempt.stored.tries_last:
+            if error.waits_for_others and not attempt.stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
                 attempt.fail(failure, is_environmental=False)
                 continue

@@ -170,6 +170,8 @@ CREATE TABLE reliable_imports.import_duplicates (
 
 CREATE TABLE reliable_imports.import_runs (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Chosen by the run before it begins, so that it stands here once although its COMMIT may have to be said twice.
+    token           uuid UNIQUE,
     batch_id        bigint NOT NULL REFERENCES reliable_imports.import_batches,
     runner          text NOT NULL,
     dagster_run_id  text,
@@ -183,7 +185,7 @@ CREATE TABLE reliable_imports.import_runs (
     -- The session that works for the run: while it is there, the run lives.
     backend_pid     integer,
     backend_start   timestamptz,
-    -- The range that the run works on now; says which items are processing. 0: items that are tried again.
+    -- The range that the run works on now, or retries_range; says which items are processing.
     range_number    integer,
     -- The item that is tried alone now, because a worker died in its range.
     lone_item       bigint,
@@ -220,8 +222,8 @@ CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, no
 -- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
 CREATE TABLE reliable_imports.import_suspects (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    range_number  integer NOT NULL,  -- 0: items that are tried again after their range has moved on
-    item_number   bigint NOT NULL,   -- 0: any of the range
+    range_number  integer NOT NULL,  -- or retries_range
+    item_number   bigint NOT NULL,   -- or any_item
     run_id        bigint NOT NULL,   -- whose word this is
     -- Of the run's child processes, while the item was tried alone; and how the last one died.
     deaths        integer NOT NULL DEFAULT 0,

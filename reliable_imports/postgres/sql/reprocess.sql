@@ -348,15 +348,7 @@ FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
     AND batch.is_canary
     AND batch.status = 'processing'
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = batch.id
-            AND open_range.is_open
-    )
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_retries AS retry
-        WHERE retry.batch_id = batch.id
-    )
+    AND reliable_imports.nothing_is_open_v1(batch.id)
 
 -- name: canary_outcomes
 -- For each reason: how many were tried, and how many of those have failed for it again.
