@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -31,8 +32,6 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, connect
-from reliable_imports.processor.params import processor_for, with_params
-from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from reliable_imports.models import TryReport
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
+    from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
 
 
@@ -72,13 +72,22 @@ class BatchManager:
                 With False a schema that is not up to date raises SchemaNotReady.
             runner: who makes the calls; noted in `import_runs`.
         """
-        self.registry = registry if registry is not None else ProcessorRegistry()
+        if registry is not None:
+            self.registry = registry
         self._given_dsn = dsn
         self._migrate = migrate
         self._runner = Runner(runner)
         self._dsn: str | None = None
+        self._shared = threading.local()
         self._preparing = threading.Lock()
         self._prepared = False
+
+    @cached_property
+    def registry(self) -> ProcessorRegistry:
+        """The processors that this manager knows."""
+        from reliable_imports.processor.registry import ProcessorRegistry
+
+        return ProcessorRegistry()
 
     @property
     def dsn(self) -> str:
@@ -218,6 +227,7 @@ class BatchManager:
     ) -> Offer:
         """What is to be stored, once it was looked at; raises as `create_batch`."""
         from reliable_imports.batches.deliveries import Offer
+        from reliable_imports.processor.params import with_params
         from reliable_imports.sources import Source
 
         processor = self.registry.get(batch_type)
@@ -358,6 +368,7 @@ class BatchManager:
 
     def _try(self, staged: Staged) -> TryReport:
         from reliable_imports.engine.trial import try_staged
+        from reliable_imports.processor.params import processor_for
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
         return try_staged(self.dsn, staged, processor, may_set_up=self._migrate)
@@ -407,6 +418,7 @@ class BatchManager:
         """Work a batch once, until nothing is left to claim."""
         from reliable_imports.engine.begin import Identity
         from reliable_imports.engine.run import execute
+        from reliable_imports.processor.params import processor_for
 
         return execute(
             self.dsn,
@@ -771,7 +783,24 @@ class BatchManager:
             return verify.verify(connection, batch_id)
 
     @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let the questions that this thread asks within the block share one connection.
+
+        Processing has connections of its own in any case.
+        """
+        with self._connection() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                del self._shared.connection
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         with self._preparing:
             if not self._prepared:
                 if self._migrate:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from reliable_imports.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "reliable_imports.commands"
 """The entry point group by which a package adds commands: each names a click command, and the extras that it needs."""
@@ -53,11 +55,15 @@ class CommandGroup(click.Group):
 
 
 def _added() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # our own commands do without: it takes a while to load
+
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
 def _missing(entry: EntryPoint) -> list[str]:
     """The distributions that the command's extras ask for, and that are not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     wanted = [] if entry.dist is None else entry.dist.requires or []
     missing = []
     for requirement in wanted:

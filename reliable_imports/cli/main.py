@@ -6,7 +6,6 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -36,6 +35,7 @@ from reliable_imports.cli.invocation import Invocation, make_importable, process
 from reliable_imports.cli.problems import Interrupted, explain
 from reliable_imports.cli.text import escaped
 from reliable_imports.errors import InvalidDsn
+from reliable_imports.release import __version__
 from reliable_imports.settings import Settings
 
 
@@ -50,7 +50,7 @@ def cli(context: click.Context, show_version: bool) -> None:
     Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 not done, as without a database; 130 interrupted.
     """
     if show_version:
-        click.echo(f"reliable-imports {_version()}")
+        click.echo(f"reliable-imports {__version__}")
     elif context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ExitStatus.WRONG_USE)
@@ -134,10 +134,3 @@ def _dsn_of_environment() -> str | None:
 
 def _print_error(text: str) -> None:
     click.echo(text.rstrip("\n"), err=True)
-
-
-def _version() -> str:
-    try:
-        return version("reliable-imports")
-    except PackageNotFoundError:  # run from a source tree
-        return "(not installed)"

@@ -20,8 +20,8 @@ from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteR
 from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
-    from reliable_imports.models import ImportBatchItem
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
 
 
 _MAX_REQUESTS = 500

@@ -78,6 +78,18 @@ def test_the_core_needs_what_it_declares_and_no_dagster() -> None:
     assert {name: str(path) for name, path in foreign.items() if name not in known | brought_along} == {}
 
 
+def test_a_question_of_the_command_line_loads_no_more_than_it_takes_to_ask_the_database() -> None:
+    loaded = loaded_by(
+        "from reliable_imports.cli.main import run; run(['status', '1', '--dsn', 'postgresql://127.0.0.1:1/nowhere'])"
+    )
+    assert "reliable_imports.batches.read" in loaded
+    assert not loaded & {"asyncio", "fsspec", "importlib.metadata", "msgspec", "pydantic", "rich"}
+    rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("reliable_imports.")}
+    assert not rooms & {f"reliable_imports.{room}" for room in ("engine", "processor", "report", "sources", "writes")}
+    # Each costs time, of Python's too: one more is no fault, and fifty more are a second glance worth.
+    assert len(loaded) < 230
+
+
 def test_everything_public_is_there() -> None:
     assert sorted(reliable_imports.__all__) == reliable_imports.__all__
     assert set(reliable_imports.__all__) <= set(dir(reliable_imports))

@@ -23,10 +23,11 @@ def status(invocation: Invocation, batch_id: int) -> None:
     """
     output = invocation.output
     manager = invocation.manager()
-    summary = manager.get_summary(batch_id)
-    batch = manager.get_batch(batch_id)
-    runs = manager.list_runs(batch_id=batch_id)
-    outstanding = manager.count_outstanding(batch_id)
+    with manager.connected():
+        summary = manager.get_summary(batch_id)
+        batch = manager.get_batch(batch_id)
+        runs = manager.list_runs(batch_id=batch_id)
+        outstanding = manager.count_outstanding(batch_id)
     is_worked = any(run.state == "running" for run in runs)
     output.document(
         {
