@@ -17,9 +17,9 @@ from reliable_imports.engine.work.attempt import (
     skip_record,
 )
 from reliable_imports.engine.work.claims import RETRIES, Claim
-from reliable_imports.items.failure import Failure, Fault
+from reliable_imports.items.failure import Failure
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
-from reliable_imports.models import Batch
+from reliable_imports.models import Batch, Fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
