@@ -31,6 +31,7 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, connect
+from reliable_imports.processor.facts import require_no_effects
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -349,11 +350,8 @@ class BatchManager:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
-        if processor.has_effects and not with_effects:
-            raise ConfigurationError(
-                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
-                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
-            )
+        if not with_effects:
+            require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
