@@ -359,11 +359,10 @@ class BatchManager:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
-        if processor.has_effects and not with_effects:
-            raise ConfigurationError(
-                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
-                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
-            )
+        if not with_effects:
+            from reliable_imports.processor.facts import require_no_effects
+
+            require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:

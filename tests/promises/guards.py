@@ -51,9 +51,16 @@ GUARDS = (
     Guard(
         1,
         "constraint import_items_kept_once",
-        "WHEN erased_at IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)",
-        "WHEN erased_at IS NULL THEN true",
+        "WHEN erased_at IS NULL AND data_batch_id IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)",
+        "WHEN erased_at IS NULL AND data_batch_id IS NULL THEN true",
         "tests/promises/test_tables.py::test_an_item_has_its_json_or_its_raw_bytes",
+    ),
+    Guard(
+        1,
+        "constraint import_items_data_of_chain",
+        "data_batch_id IS NULL OR (repeats_batch_id IS NOT NULL AND read_problem_kind IS NULL)",
+        "true",
+        "tests/promises/test_tables.py::test_only_a_repeat_reads_its_data_elsewhere",
     ),
     Guard(
         1,

@@ -11,9 +11,9 @@ import msgspec
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.audit_log import clean_text, log_json
 from reliable_imports.engine.work.claims import RETRIES, Claim
-from reliable_imports.items.failure import Failure, Fault
+from reliable_imports.items.failure import Failure
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
-from reliable_imports.models import Batch
+from reliable_imports.models import Batch, Fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version

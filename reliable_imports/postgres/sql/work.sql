@@ -159,7 +159,7 @@ SELECT
     NULL::boolean AS fails,
     coalesce(due.tries_last, false) AS tries_last
 FROM due
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = due.batch_id
     AND item.item_number = due.item_number
 ORDER BY due.round, due.place[3]
