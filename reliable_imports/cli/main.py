@@ -39,7 +39,13 @@ from reliable_imports.release import __version__
 from reliable_imports.settings import Settings
 
 
-@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Completion in bash: eval "$(_RELIABLE_IMPORTS_COMPLETE=bash_source reliable-imports)"; in zsh and fish '
+    "likewise, with zsh_source and fish_source.",
+)
 @click.option("--version", "show_version", is_flag=True, help="Print the version.")
 @processor_options
 @shared_options
