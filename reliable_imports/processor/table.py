@@ -161,15 +161,14 @@ class TableProcessor(BaseProcessor):
     table: ClassVar[str]
     """`name` or `schema.name` of the target; a name with a dot in quotes, as in SQL: `sales."q1.2024"`."""
 
-    key: ClassVar[Sequence[str] | str | UniqueIndex]
+    key: ClassVar[Sequence[str] | str | UniqueIndex | None] = None
     """The columns of a unique index or constraint of the table, or `UniqueIndex("its_name")`: a row with the same key
-    is updated. Empty: every row is inserted."""
+    is updated. Empty, `()`: every row is inserted. None: the primary key, or if that is generated, the one other unique
+    index."""
 
-    model: ClassVar[type]
-    """A pydantic model or a dataclass. Its fields are the columns; where the source has another name, an alias."""
-
-    columns: ClassVar[Mapping[str, str]] = {}
-    """The column of a field, where that has another name: `{"order_no": "Order No."}`."""
+    model: ClassVar[type | None] = None
+    """A pydantic model or a dataclass, for checks that the table does not make. Its fields are the columns. None: the
+    table's columns, with their types, are what an item is checked against."""
 
     existing: ClassVar[Existing] = "update"
     """What becomes of a row that is there already: `update` where it differs, `rewrite` in any case (for triggers), or
