@@ -61,9 +61,9 @@ class BaseProcessor(ABC):
     numbers by the table or the model; or the names of fields. `source_data` has `1234.56`."""
 
     dates: ClassVar[str | Sequence[str] | Mapping[str, str | Sequence[str]]] = ()
-    """How dates and times are written, if not like `2024-01-31`: a format of `strptime`, such as `%d.%m.%Y`, or several,
-    of which the first that fits counts. In all fields that are dates or times by the table or the model; or a mapping of
-    fields to formats. `source_data` has `2024-01-31`."""
+    """How dates are written, with or without a time, if not like `2024-01-31`: a format of `strptime`, such as
+    `%d.%m.%Y`, or several, of which the first that fits counts. In all fields that are dates by the table or the model;
+    or a mapping of fields to formats. `source_data` has `2024-01-31`."""
 
     sensitive: ClassVar[Collection[str]] = ()
     """Fields whose values are shown nowhere: not by the command line, in reports, in logs or in Dagster. A field of a
@@ -140,7 +140,8 @@ class BaseProcessor(ABC):
     partition of the asset, with a batch of its own."""
 
     _kind_of_facts: ClassVar[type[Facts]] = Facts
-    _facts: ClassVar[Facts]
+    _facts: Facts
+    """Of the class; an instance that works a batch may have one of its own, which knows the table."""
 
     params: Any = None
     """The values that the batch was told, an instance of `Params`."""

@@ -217,7 +217,12 @@ def mistakes_of(processor: type[BaseProcessor]) -> list[str]:
         if not each.is_valid(value := getattr(processor, each.name)):
             found.append(f"{each.name} is {_shown(value)}; it must be {each.words}")
     # What follows relies on what was checked above.
-    return found or [*_unknown_key_fields(processor), *_rejecting_validation(processor)]
+    return found or [
+        *_unknown_key_fields(processor),
+        *_unnamed_fields(processor),
+        *_renamed_away(processor),
+        *_rejecting_validation(processor),
+    ]
 
 
 def _never_run(processor: type[BaseProcessor]) -> Iterator[str]:
@@ -257,7 +262,7 @@ def misspellings_of(processor: type[BaseProcessor]) -> list[str]:
         for name in vars(base)
         if not name.startswith("_")
     }
-    missing = facts_of(processor).missing_parts()
+    missing = [*facts_of(processor).missing_parts(), *facts_of(processor).parts_left_open()]
     found = []
     for name, base in own.items():
         if name in known:
@@ -303,6 +308,30 @@ def _unknown_key_fields(processor: type[BaseProcessor]) -> Iterator[str]:
             yield f"natural_key names {name!r}, which the model does not read; " + (
                 f"did you mean {hint!r}?" if hint else f"it reads {', '.join(sorted(names))}"
             )
+
+
+def _unnamed_fields(processor: type[BaseProcessor]) -> Iterator[str]:
+    """Ways of writing numbers and dates of which nothing says in which fields they are."""
+    if issubclass(processor, TableProcessor):
+        return
+    if processor.decimal_comma is True:
+        yield 'decimal_comma is True, and no model says which fields are numbers; name them, as in ("price",)'
+    if processor.dates and not isinstance(processor.dates, Mapping):
+        yield 'dates names no fields, and no model says which are dates; name them, as in {"day": "%d.%m.%Y"}'
+
+
+def _renamed_away(processor: type[BaseProcessor]) -> Iterator[str]:
+    """Fields that are named as the source names them, though they have another name by then."""
+    new = set(processor.rename.values())
+    named = {
+        "natural_key": processor.natural_key,
+        "decimal_comma": () if isinstance(processor.decimal_comma, bool) else processor.decimal_comma,
+        "dates": processor.dates if isinstance(processor.dates, Mapping) else (),
+    }
+    for attribute, names in named.items():
+        for name in names:
+            if name in processor.rename and name not in new:
+                yield f"{attribute} names {name!r}, which rename calls {processor.rename[name]!r}"
 
 
 def _rejecting_validation(processor: type[BaseProcessor]) -> Iterator[str]:
