@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reliable_imports.errors import InvalidRow
+from reliable_imports.errors import ConfigurationError, InvalidRow
 from reliable_imports.items.cells import Cells, Spelling
 
 if TYPE_CHECKING:
@@ -115,3 +115,12 @@ def facts_of(processor: Any) -> Facts:
     """The facts of a subclass of BaseProcessor; or of an instance, which knows its table when it works a batch."""
     facts: Facts = processor._facts
     return facts
+
+
+def require_no_effects(processor: type[Any]) -> None:
+    """Raise ConfigurationError if items of the processor do what a try cannot take back."""
+    if processor.has_effects:
+        raise ConfigurationError(
+            f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
+            "cannot take back; with_effects=True, or --with-effects, tries them all the same"
+        )

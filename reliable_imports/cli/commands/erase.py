@@ -19,7 +19,7 @@ from reliable_imports.cli.output import Column, as_json_value
 from reliable_imports.cli.text import count, number
 
 if TYPE_CHECKING:
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
 
 
 @click.command(short_help="Take all data of one person out of the tables.")
