@@ -93,7 +93,7 @@ class PreparedItems:
 
     def _read(self, stored: StoredItem) -> ImportBatchItem:
         try:
-            data = self._code.parse(stored)
+            data = self._code.read(stored).data
         except Exception:  # told when the item is tried
             data = None
         return stored.given(self._batch_id, data)
