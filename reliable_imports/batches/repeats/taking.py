@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from psycopg2.extensions import new_type, register_type
 
+from reliable_imports.batches.corrections.sorting import ItemId
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.postgres import copy_text
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import SourceOptions
@@ -24,6 +26,7 @@ def insert_repeat_batch(
     *,
     overwrite_newer: bool = False,
     is_held: bool = False,
+    corrected_from: str | None = None,
     idempotency_key: str | None = None,
     requested_by: str | None = None,
     note: str | None = None,
@@ -35,6 +38,7 @@ def insert_repeat_batch(
             "batch_id": batch_id,
             "overwrite_newer": overwrite_newer,
             "is_held": is_held,
+            "corrected_from": corrected_from,
             "idempotency_key": idempotency_key,
             "requested_by": requested_by,
             "note": note,
@@ -113,6 +117,54 @@ def seal_repeat_batch(cursor: Any, batch_id: int, total_items: int) -> None:
             "warnings": [],
         },
     )
+
+
+def take_corrected(
+    cursor: Any,
+    chosen: str,
+    parameters: Mapping[str, Any],
+    correct: Callable[[ItemId, str | bytes, bool], SourceItem | None],
+    *,
+    limit: int | None = None,
+) -> int:
+    """Put items into a new batch with data of their own; how many there are.
+
+    Args:
+        correct: given an item, its stored data, and whether that could be read, gives what its repeat has; None leaves
+            the item alone.
+    """
+    taken = 0
+    items = _REPROCESS["repeats"].replace("{chosen}", chosen)
+    cursor.execute(f"{_REPROCESS['declare']}\n{items}", _narrowed(parameters, 0, None))
+    with cursor.connection.cursor() as pages:
+        register_type(_JSON_AS_TEXT, pages)
+        while limit is None or taken < limit:
+            pages.execute(_REPROCESS["fetch"])
+            page = [_Chosen(*row) for row in pages.fetchall()]
+            if not page:
+                break
+            lines = []
+            for item in page:
+                data = item.source_data if item.source_raw is None else bytes(item.source_raw)
+                assert data is not None  # what is erased is not outstanding
+                repeats = ItemId(item.repeats_batch_id, item.repeats_item_number)
+                new = correct(repeats, data, item.read_problem is None)
+                if new is None:
+                    continue
+                taken += 1
+                repeat = item._replace(
+                    item_number=taken,
+                    source_data=new.text,
+                    source_raw=new.raw,
+                    read_problem=None,
+                    read_problem_kind=None,
+                )
+                lines.append(copy_text.line(*repeat))
+                if taken == limit:
+                    break
+            cursor.copy_expert(_REPROCESS["copy_repeats"], copy_text.BlockReader(lines))
+        pages.execute(_REPROCESS["close"])
+    return taken
 
 
 class _Chosen(NamedTuple):

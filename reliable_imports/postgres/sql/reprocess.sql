@@ -10,11 +10,12 @@ FOR NO KEY UPDATE OF first
 
 -- name: insert_reprocess_batch
 INSERT INTO reliable_imports.import_batches (
-    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, requested_by, note, metadata
+    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, corrected_from, requested_by, note,
+    metadata
 )
 SELECT
     named.batch_type, named.source, %(idempotency_key)s, named.id, named.first_batch_id,
-    %(overwrite_newer)s, %(is_held)s, %(requested_by)s, %(note)s, named.metadata
+    %(overwrite_newer)s, %(is_held)s, %(corrected_from)s, %(requested_by)s, %(note)s, named.metadata
 FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
