@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reliable_imports.batches.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
@@ -149,6 +149,7 @@ __all__ = [
     "Runner",
     "SchemaNotReady",
     "SchemaTooNew",
+    "SetFields",
     "SetupFailed",
     "Source",
     "SourceChanged",
@@ -185,6 +186,7 @@ _MODULES = {
     ),
     "batches.repeats.request": (
         "ReprocessRequest",
+        "SetFields",
         "WhichItems",
     ),
     "batches.verify": ("Verification",),

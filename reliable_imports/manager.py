@@ -572,23 +572,31 @@ class BatchManager:
                 plain=plain,
             )
 
-    def read_corrections(self, path: str | os.PathLike[str]) -> Corrections:
+    def read_corrections(
+        self, path: str | os.PathLike[str], *, batch_id: int | None = None, batch_type: str | None = None
+    ) -> Corrections:
         """Read an edited file of `export_failures`, and say what was changed; nothing is done yet.
 
         For each lineage in its `found.to_make`, a `ReprocessRequest` with these `corrections` makes the repeats.
 
+        Args:
+            batch_id: all items have to be of its lineage.
+            batch_type: all items have to be of this type.
+
         Raises:
-            SourceError: the file cannot be read, or something in it was changed that may not be; says where.
+            SourceError: the file cannot be read, something in it was changed that may not be, or it has an item of
+                another batch or type than is given; says where.
             ConfigurationError: the file's name says none of the formats.
         """
         from reliable_imports.batches.corrections.edits import read_corrections
 
         with self._connection() as connection:
-            corrections = read_corrections(connection, Path(path), self.registry)
+            scope = failures.Scope(batch_id, batch_type)
+            corrections = read_corrections(connection, Path(path), scope, self.registry)
             if corrections.found.to_make and corrections.batch_type in self.registry:
                 # What was delivered again since is not corrected.
                 self._settle(connection, corrections.batch_type)
-                corrections = read_corrections(connection, Path(path), self.registry)
+                corrections = read_corrections(connection, Path(path), scope, self.registry)
             return corrections
 
     # Taking data out

@@ -24,18 +24,27 @@ _SHORTLY = 20
 
 
 def reprocess_file(
-    invocation: Invocation, file: Path, *, only_try: bool, with_effects: bool, options: Mapping[str, Any]
+    invocation: Invocation,
+    file: Path,
+    batch_id: int | None,
+    batch_type: str | None,
+    *,
+    only_try: bool,
+    with_effects: bool,
+    options: Mapping[str, Any],
 ) -> None:
     """Make the corrections of a file, or only try them.
 
     Args:
+        batch_id: all items have to be of its lineage.
+        batch_type: they have to be of this type.
         options: others of a request.
     """
     from reliable_imports.batches.repeats.request import ReprocessRequest  # `--help` does without it
 
     output = invocation.output
     manager = invocation.manager_with_processors()
-    corrections = manager.read_corrections(file)
+    corrections = manager.read_corrections(file, batch_id=batch_id, batch_type=batch_type)
     manager.registry.get(corrections.batch_type)
     _tell(output, corrections, file)
     refused = corrections.found.refused

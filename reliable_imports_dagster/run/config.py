@@ -110,6 +110,16 @@ class ReprocessConfig(dg.Config):
     skip: str | None = Field(
         default=None, description="Why the items are given up: they are not processed, and outstanding no more."
     )
+    corrections: str | None = Field(
+        default=None,
+        description="An edited file of `reliable-imports failures --to`, as the code location sees it: only what was "
+        "changed in it is run again, with the data that it has there. Goes with nothing else that says which items.",
+    )
+    set_fields: dict[str, Any] | None = Field(
+        default=None,
+        alias="set",
+        description="Values by the names of fields: the items have these when they are run again. Needs reasons.",
+    )
     only_try: bool = Field(
         default=False,
         alias="try",

@@ -35,15 +35,19 @@ from reliable_imports.batches.corrections.export import (
     sensitive_of,
 )
 from reliable_imports.batches.corrections.sorting import ItemId, SortedOut, named_items, sort_out
+from reliable_imports.batches.failures import Scope
+from reliable_imports.batches.read import read_batch
 from reliable_imports.errors import ConfigurationError, SourceError
-from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_check import is_utf8, shortened
 from reliable_imports.items.json_read import loads
 from reliable_imports.items.redaction import MASKED, shown
 from reliable_imports.postgres.connect import Connection, transaction
+from reliable_imports.postgres.queries import load
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.sources import Source, SourceOptions, open_source
 
+_CORRECTIONS = load("corrections.sql")
 _ITEM = re.compile(r"'?\s*([0-9]{1,18})\s*/\s*([0-9]{1,18})\s*")
 
 
@@ -78,7 +82,7 @@ class _Row(NamedTuple):
     cells: Mapping[str, Any]
 
 
-def read_corrections(connection: Connection, path: Path, registry: ProcessorRegistry) -> Corrections:
+def read_corrections(connection: Connection, path: Path, scope: Scope, registry: ProcessorRegistry) -> Corrections:
     """Read an edited file of failed items; nothing is done yet.
 
     Raises:
@@ -98,10 +102,11 @@ def read_corrections(connection: Connection, path: Path, registry: ProcessorRegi
             line = next((row.line for row in rows if str(row.item) == named), None)
             raise SourceError(source.name, str(error), line=line) from None
         batch_type = _one_type(source.name, rows, found)
+        _check_scope(cursor, source.name, rows, found, scope, batch_type)
         sensitive = sensitive_of(cursor, batch_type)
         headers = {each: header_of(cursor, each) for each in {row["first_batch_id"] for row in found.values()}}
+        known = _known_fields(cursor, rows, found, headers.values(), registry, batch_type)
     stored = {item: FailedItem.of(row) for item, row in found.items()}
-    known = _known_fields(stored.values(), headers.values(), batch_type, registry)
     columns = None if kind == "jsonl" else dict.fromkeys(source.findings.columns or ())
     edits = Edits(source.name, kind, sensitive, known, stored)
     if columns is not None:
@@ -182,15 +187,47 @@ def _one_type(source: str, rows: Sequence[_Row], found: Mapping[ItemId, Mapping[
     return str(first)
 
 
+def _check_scope(
+    cursor: Any,
+    source: str,
+    rows: Sequence[_Row],
+    found: Mapping[ItemId, Mapping[str, Any]],
+    scope: Scope,
+    batch_type: str,
+) -> None:
+    """Raise SourceError if the file has items of another lineage, or another type, than was named."""
+    if scope.batch_type not in (None, batch_type):
+        raise SourceError(source, f"holds items of {batch_type}, not of {scope.batch_type}")
+    if scope.batch_id is None:
+        return
+    first = read_batch(cursor, scope.batch_id).first_batch_id
+    for row in rows:
+        if found[row.item]["first_batch_id"] != first:
+            what = f"item {row.item} is not of the lineage of batch {scope.batch_id}"
+            raise SourceError(source, what, line=row.line)
+
+
 def _known_fields(
-    items: Collection[FailedItem], headers: Collection[Sequence[str]], batch_type: str, registry: ProcessorRegistry
+    cursor: Any,
+    edited_rows: Collection[_Row],
+    found: Mapping[ItemId, Mapping[str, Any]],
+    headers: Collection[Sequence[str]],
+    registry: ProcessorRegistry,
+    batch_type: str,
 ) -> frozenset[str]:
     """The fields that items of the type have, as far as anybody knows."""
+    items = [FailedItem.of(row) for row in found.values()]
     known = {name for item in items for name in (*item.cells(), *item.missing)}
     known.update(name for header in headers for name in header)
     if batch_type in registry:
         for field in facts_of(registry.get(batch_type)).source_fields() or ():
             known.update(field.source_names)
+    others = {name for row in edited_rows for name in row.cells if name not in known and name not in OURS}
+    others = {name for name in others if is_utf8(name) and "\0" not in name}
+    if others:  # rows of the file that had them may have been deleted in it
+        batches = sorted({row["first_batch_id"] for row in found.values()} | {item.batch_id for item in found})
+        cursor.execute(_CORRECTIONS["fields_of_items"], {"names": sorted(others), "batches": batches})
+        known.update(name for (name,) in cursor.fetchall())
     return frozenset(known)
 
 
@@ -236,7 +273,7 @@ class Edits:
                 where = row.line if self._kind == "jsonl" else 1
                 raise SourceError(
                     self._source,
-                    f"the column {shortened(name)} is new: no failed item has such a field, and neither has the "
+                    f"the column {shortened(name)} is new: no item has such a field, and neither has the "
                     "processor's model",
                     line=where,
                 )

@@ -104,13 +104,17 @@ def reprocess(
     what would come out differently for items that were completed.
     """
     if file is not None:
-        narrowed = [batch_id, batch_type, reasons, since, all_items, fields, sample]
+        narrowed = [reasons, since, all_items, fields, sample]
         if any(narrowed) or any(options[name] for name in ("changed", "limit", "canary", "skip")):
             raise click.UsageError(
-                "--from says which items are meant, and goes with --try, --with-effects, --hold, --overwrite-newer and "
-                "--note alone"
+                "--from says which items are meant, and goes with BATCH, --as, --try, --with-effects, --hold, "
+                "--overwrite-newer and --note alone"
             )
-        reprocess_file(invocation, file, only_try=only_try, with_effects=with_effects, options=options)
+        if batch_id is not None and batch_type is not None:
+            raise click.UsageError("give a BATCH, or --as TYPE, not both")
+        reprocess_file(
+            invocation, file, batch_id, batch_type, only_try=only_try, with_effects=with_effects, options=options
+        )
         return
     require_one_of_both(batch_id, batch_type)
     if fields and not reasons:

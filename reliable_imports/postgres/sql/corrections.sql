@@ -110,6 +110,19 @@ SELECT first.source_reading -> 'header'
 FROM reliable_imports.import_batches AS first
 WHERE first.id = %(first_batch_id)s
 
+-- name: fields_of_items
+-- Which names are those of fields of other items; the first items of a batch tell.
+SELECT DISTINCT wanted.name
+FROM pg_catalog.unnest(%(names)s::text[]) AS wanted (name)
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = ANY (%(batches)s::bigint[])
+    AND item.item_number <= 1000
+WHERE item.source_data IS NOT NULL
+    AND CASE
+        WHEN pg_catalog.json_typeof(item.source_data) = 'object' THEN item.source_data -> wanted.name IS NOT NULL
+        ELSE false
+    END
+
 -- name: sensitive_fields
 -- As the processors of the type have called them.
 SELECT DISTINCT name.field
