@@ -41,7 +41,7 @@ SELECT
         ORDER BY cause.place
     ) AS titles
 FROM reliable_imports.outstanding_failures AS outstanding
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = outstanding.batch_id
     AND item.item_number = outstanding.item_number
 JOIN reliable_imports.import_attempts AS failure
@@ -87,7 +87,7 @@ FROM (
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
         pg_catalog.unnest(%(items)s::bigint[]) AS item_number
 ) AS wanted
-LEFT JOIN reliable_imports.import_items AS item
+LEFT JOIN reliable_imports.stored_items AS item
     ON item.batch_id = wanted.batch_id
     AND item.item_number = wanted.item_number
 LEFT JOIN reliable_imports.import_batches AS batch ON batch.id = wanted.batch_id
@@ -95,7 +95,7 @@ LEFT JOIN reliable_imports.import_attempts AS failure
     ON failure.batch_id = wanted.batch_id
     AND failure.item_number = wanted.item_number
     AND failure.is_final
-LEFT JOIN reliable_imports.import_items AS repeat
+LEFT JOIN reliable_imports.stored_items AS repeat
     ON repeat.repeats_batch_id = wanted.batch_id
     AND repeat.repeats_item_number = wanted.item_number
 LEFT JOIN reliable_imports.import_batches AS repeated_in ON repeated_in.id = repeat.batch_id
