@@ -9,6 +9,7 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
     from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
@@ -104,6 +105,7 @@ __all__ = [
     "CommonValue",
     "ConfigurationError",
     "ContextMisuse",
+    "Corrections",
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
@@ -179,6 +181,7 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
+    "batches.corrections.edits": ("Corrections",),
     "batches.erasing.erasure": ("Erasure",),
     "batches.purge": (
         "Purge",

@@ -96,7 +96,7 @@ def test_a_constant_is_set(run: Run, failed: Path, sql: Callable[..., Any]) -> N
     answer = run("reprocess", "--as", "people", "--reason", reason[:6], "--set", "name=null")
     assert answer.lines[0] == "batch 2 corrects 1 item of batch 1"
     assert sql("SELECT name FROM people WHERE email = 'n0@example.com'") == [(None,)]
-    assert sql("SELECT corrected_from FROM reliable_imports.import_batches WHERE id = 2") == [('--set of "name"',)]
+    assert sql("SELECT corrected_from FROM reliable_imports.import_batches WHERE id = 2") == [('constants for "name"',)]
 
 
 def test_what_cannot_be_is_said(run: Run, failed: Path, tmp_path: Path) -> None:

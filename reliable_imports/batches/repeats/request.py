@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import require_idempotency_key, require_texts
+from reliable_imports.items.json_check import shortened
+from reliable_imports.items.json_read import loads
 from reliable_imports.statuses import Word
 
 Correct: TypeAlias = Callable[[Any], Any]
@@ -27,6 +29,29 @@ class SetFields:
 
     exact = True
     """It is given numbers as they are stored, and gives them back so."""
+
+    @classmethod
+    def of(cls, given: Sequence[str]) -> SetFields:
+        """From texts such as `country=DE`; a value is JSON, or else a text.
+
+        Raises:
+            ConfigurationError: one of them sets nothing, or a field twice.
+        """
+        fields: dict[str, Any] = {}
+        for each in given:
+            name, equals, text = each.partition("=")
+            if not equals or not name or name in fields:
+                what = "sets a field twice" if name in fields else "sets nothing; write FIELD=VALUE"
+                raise ConfigurationError(f"{each!r} {what}")
+            try:
+                fields[name] = loads(text, decimals=True)
+            except ValueError:
+                fields[name] = text
+        return cls(fields)
+
+    def __str__(self) -> str:
+        """The names alone: the values may be anybody's."""
+        return f"constants for {', '.join(map(shortened, self.fields))}"
 
     def __call__(self, data: Any) -> Any:
         return {**data, **self.fields} if isinstance(data, dict) else None

@@ -163,23 +163,11 @@ def _try(
 
 
 def _corrections(given: tuple[str, ...]) -> dict[str, Any]:
-    """`--set` as corrections. The values may be anybody's, so that only the names of the fields are kept."""
-    import json  # `--help` does without it
+    """`--set` as corrections."""
+    from reliable_imports.batches.repeats.request import SetFields  # `--help` does without it
 
-    from reliable_imports.batches.repeats.request import SetFields
-    from reliable_imports.items.json_read import loads
-
-    fields: dict[str, Any] = {}
-    for each in given:
-        name, equals, text = each.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{each!r} sets nothing; write FIELD=VALUE")
-        try:
-            fields[name] = loads(text, decimals=True)
-        except ValueError:
-            fields[name] = text
-    names = ", ".join(json.dumps(name, ensure_ascii=False) for name in fields)
-    return {"corrections": SetFields(fields), "corrected_from": f"--set of {names}"}
+    fields = SetFields.of(given)
+    return {"corrections": fields, "corrected_from": str(fields)}
 
 
 def _moment(text: str) -> datetime:
