@@ -42,7 +42,7 @@ class ItemDatabase(Protocol):
         """Run statements of the item and return the cursor."""
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
-        """A column of the row whose columns equal *key*; None if there is none, or it is NULL."""
+        """The column of the row whose columns equal the key; None if there is no row."""
 
     def declare(self, request: WriteRequest, values: Collection[Any]) -> None:
         """Write a row later, together with others."""

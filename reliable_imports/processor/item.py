@@ -13,7 +13,8 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
     Attributes:
         batch_id: the batch it belongs to.
         item_number: its number within the batch, from 1, in the order of the source.
-        source_data: the stored item, parsed; in a mapping, the processor's `null_tokens` are None already.
+        source_data: the stored item, parsed. Of a mapping, the processor's `rename`, `strip`, `null_tokens`,
+            `decimal_comma` and `dates` have been seen to.
         line: 1-based line in the source file where the item begins, or None.
         offset: 0-based byte offset of that in the decompressed file, or None.
         attempt: 1 for the first try; counts on across reprocessing.

@@ -106,8 +106,9 @@ def try_item(
 
     Raises:
         InvalidProcessor, InvalidParams: as of a run.
-        ConfigurationError: without a database, the item asks for what no row says; or the processor has effects
-            outside the database.
+        ConfigurationError: without a database, the item asks for what no row says, or the processor leaves its columns
+            or its key to the table; or it has effects outside the database.
+        InvalidTarget: the table is not there, or does not tell its key.
         TryEnded: the database has trouble of its own.
     """
     from reliable_imports.processor.registry import ProcessorRegistry
@@ -167,7 +168,7 @@ def _without_database(
     with_effects: bool,
 ) -> Tried:
     from reliable_imports.engine.work.attempt import Attempt, StoredItem
-    from reliable_imports.engine.work.preparation import calls_of_prepare_item, wants_preparation
+    from reliable_imports.engine.work.preparation import NOTHING, is_prepared, preparing_calls
     from reliable_imports.engine.work.user_code import UserCode
     from reliable_imports.items.failure import Failure, exception_failure, read_failure
     from reliable_imports.items.json_write import dumps_item
@@ -179,6 +180,11 @@ def _without_database(
 
     if not with_effects:
         require_no_effects(processor)
+    if (table := facts_of(processor).table_to_read()) is not None:
+        raise ConfigurationError(
+            f"{processor.__qualname__} leaves its columns or its key to table {table}, and only a database can tell "
+            "them; pass database=, or declare model and key"
+        )
     with_params(processor, None, params, partition)
     instance = processor()
     instance.params, instance.partition = read_params(processor, params), partition
@@ -193,12 +199,11 @@ def _without_database(
         return failed(read_failure(processor.batch_type, given.kind or "unreadable", given.problem))
     code = UserCode(instance, _NO_BATCH, processor.batch_type)
     stored = StoredItem(1, given.text, given.raw, None, None, None, None, 0, None, None, 1, None, None)
-    made = None
-    if wants_preparation(instance):
-        calls = calls_of_prepare_item(instance, is_stopped=lambda: False)
+    made = NOTHING
+    if is_prepared(instance):
+        calls = preparing_calls(instance, is_stopped=lambda: False)
         try:
-            results = calls.call([stored.given(_NO_BATCH, code.parse(stored))], tick=lambda: None)
-            made = results[0] if results else None
+            [made] = calls.call([stored.given(_NO_BATCH, code.read(stored).data)], tick=lambda: None) or [NOTHING]
         finally:
             calls.close()
     writes = RecordedWrites(rows)

@@ -75,7 +75,7 @@ def test_the_core_needs_what_it_declares_and_no_dagster() -> None:
                 foreign |= {name.split(".")[0]: path for name in names}
     packages = {name.replace("-", "_").removesuffix("_binary") for name in declared}
     known = packages | of_extras | set(sys.stdlib_module_names) | {"reliable_imports", "tomllib"}
-    brought_along = {"pydantic_core", "markupsafe"}  # by pydantic, and by jinja2
+    brought_along = {"pydantic_core", "typing_extensions", "markupsafe"}  # by pydantic, and by jinja2
     assert {name: str(path) for name, path in foreign.items() if name not in known | brought_along} == {}
 
 

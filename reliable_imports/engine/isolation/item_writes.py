@@ -52,15 +52,17 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         return self._run(text, is_blind=is_blind)
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
-        """A column of the row whose columns equal *key*; None if there is none, or it is NULL."""
-        # As IS NOT DISTINCT FROM would find it, which no index serves.
+        """The column of the row whose columns equal the key, a None too; None without a row.
+
+        `IS NOT DISTINCT FROM` says the same, but no index serves it.
+        """
         conditions = " AND ".join(
             f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
         )
-        statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
+        statement = f"SELECT {_name(column)} FROM {quoted_table(table).replace('%', '%%')} WHERE {conditions} LIMIT 1"
         ran_statements = self.ran_statements
         row = self.execute(statement, [as_parameter(each) for each in key.values() if each is not None]).fetchone()
-        self.ran_statements = ran_statements  # of its own, which may write
+        self.ran_statements = ran_statements  # it was ours, and wrote nothing
         return None if row is None else row[0]
 
     def declare(self, request: WriteRequest, values: Collection[Any]) -> None:
@@ -233,10 +235,6 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         self.was_answered = True
         for write, (verdict, row_key) in zip(writes, told, strict=True):
             self.note(write, verdict, row_key)
-
-
-def _table(table: str) -> str:
-    return quoted_table(table).replace("%", "%%")
 
 
 def _name(column: str) -> str:

@@ -18,12 +18,13 @@ _MAX_PREPARED = 50
 NOTHING = CallResult(None, None)
 
 
-def wants_preparation(processor: BaseProcessor) -> bool:
+def is_prepared(processor: BaseProcessor) -> bool:
+    """Whether the processor has a `prepare_item`."""
     return type(processor).prepare_item is not BaseProcessor.prepare_item
 
 
-def calls_of_prepare_item(processor: BaseProcessor, *, is_stopped: Callable[[], bool]) -> ConcurrentCalls:
-    """Calls `prepare_item` for several items at once; whoever is done closes it."""
+def preparing_calls(processor: BaseProcessor, *, is_stopped: Callable[[], bool]) -> ConcurrentCalls:
+    """Calls of `prepare_item`, as many at once and each as long as the processor says."""
     limit = processor.item_timeout
     seconds = 0 if limit is None else limit.total_seconds()
     return ConcurrentCalls(
@@ -43,8 +44,8 @@ class PreparedItems:
     """
 
     def __init__(self, code: UserCode, batch_id: int, doubts: Doubts, stop: StopSignal, observer: Observer) -> None:
-        self.are_wanted = wants_preparation(code.processor)
-        self._calls = calls_of_prepare_item(code.processor, is_stopped=lambda: stop.received is not None)
+        self.are_wanted = is_prepared(code.processor)
+        self._calls = preparing_calls(code.processor, is_stopped=lambda: stop.received is not None)
         self._code = code
         self._batch_id = batch_id
         self._doubts = doubts
@@ -92,7 +93,7 @@ class PreparedItems:
 
     def _read(self, stored: StoredItem) -> ImportBatchItem:
         try:
-            data = self._code.parse(stored)
+            data = self._code.read(stored).data
         except Exception:  # told when the item is tried
             data = None
         return stored.given(self._batch_id, data)
