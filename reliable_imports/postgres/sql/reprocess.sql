@@ -132,7 +132,7 @@ SELECT
     item.item_number AS repeats_item_number,
     coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
     coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
-    item.earlier_attempts + chosen.attempts AS earlier_attempts,
+    coalesce(item.earlier_attempts, 0) + chosen.attempts AS earlier_attempts,
     coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
     coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen

@@ -55,10 +55,10 @@ SET lone_item = CASE
             ORDER BY
                 retry.completed_before IS NOT NULL,
                 CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-                CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
+                CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - coalesce(item.earlier_attempts, 0) END,
                 CASE
                     WHEN retry.completed_before IS NOT NULL
-                        AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
+                        AND pg_catalog.mod(retry.next_attempt - coalesce(item.earlier_attempts, 0), 2) = 0
                     THEN -retry.item_number
                     ELSE retry.item_number
                 END

@@ -113,7 +113,7 @@ WITH others AS MATERIALIZED (
 ), due AS MATERIALIZED (
     SELECT
         retry.batch_id, retry.item_number, retry.next_attempt,
-        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END AS round,
+        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - coalesce(item.earlier_attempts, 0) END AS round,
         -- Not before all have been tried since the last one was completed: one of these may bring what it needs.
         retry.completed_before IS NOT NULL AND others.all_tried_since = others.completed AS tries_last
     FROM reliable_imports.import_retries AS retry
@@ -132,9 +132,9 @@ WITH others AS MATERIALIZED (
     ORDER BY
         retry.completed_before IS NOT NULL,
         CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
+        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - coalesce(item.earlier_attempts, 0) END,
         CASE
-            WHEN retry.completed_before IS NOT NULL AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
+            WHEN retry.completed_before IS NOT NULL AND pg_catalog.mod(retry.next_attempt - coalesce(item.earlier_attempts, 0), 2) = 0
             THEN -retry.item_number
             ELSE retry.item_number
         END

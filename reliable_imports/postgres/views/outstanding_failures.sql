@@ -40,7 +40,7 @@ SELECT
     item.batch_id,
     item.item_number,
     NULL::text AS reason,
-    item.earlier_attempts AS attempts,
+    coalesce(item.earlier_attempts, 0) AS attempts,
     false AS retryable,
     NULL::timestamptz AS retry_at,
     batch.finished_at AS failed_at,
