@@ -226,9 +226,7 @@ GUARDS = (
     Guard(
         6,
         "query work.close_batch",
-        "    AND NOT batch.is_canary\n    AND NOT EXISTS (\n"
-        "        SELECT FROM reliable_imports.import_ranges AS open_range\n"
-        "        WHERE open_range.batch_id = batch.id\n            AND open_range.is_open\n    )",
+        "    AND NOT batch.is_canary\n    AND reliable_imports.nothing_is_open_v1(batch.id)",
         "    AND NOT batch.is_canary",
         "tests/core/test_statuses.py::test_a_batch_with_an_open_range_is_not_closed",
     ),

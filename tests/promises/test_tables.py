@@ -13,7 +13,7 @@ from tests.conftest import Sql
 ITEMS = "INSERT INTO reliable_imports.import_items (batch_id, item_number, source_data, source_raw, read_problem)"
 REPEATS = """
     INSERT INTO reliable_imports.import_items (
-        batch_id, item_number, source_data, repeats_batch_id, repeats_item_number, earlier_attempts
+        batch_id, item_number, source_data, repeats_batch_id, repeats_item_number, repeats_attempts
     )
 """
 ATTEMPTS = """

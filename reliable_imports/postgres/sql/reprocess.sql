@@ -72,7 +72,7 @@ WHERE retry.batch_id = held.batch_id
 -- name: take
 -- Puts what the next query gives into the batch. Nothing of an item's data is copied.
 INSERT INTO reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number
 )
 {repeats}
@@ -98,7 +98,7 @@ CLOSE chosen
 
 -- name: copy_repeats
 COPY reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset
 ) FROM STDIN
 
@@ -132,11 +132,11 @@ SELECT
     item.item_number AS repeats_item_number,
     coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
     coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
-    coalesce(item.earlier_attempts, 0) + chosen.attempts AS earlier_attempts,
+    item.earlier_attempts + chosen.attempts AS repeats_attempts,
     coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
     coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
@@ -290,7 +290,7 @@ INSERT INTO reliable_imports.import_attempts (
     batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
 )
 SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true, %(skip_reason)s
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 WHERE item.batch_id = %(batch_id)s
 
 -- name: skip_settled_items
@@ -301,7 +301,7 @@ INSERT INTO reliable_imports.import_attempts (
 SELECT
     item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true,
     pg_catalog.format('settled by item %%s of batch %%s', settled.by_item, settled.by_batch)
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 JOIN (
     SELECT
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
@@ -367,15 +367,7 @@ FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
     AND batch.is_canary
     AND batch.status = 'processing'
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = batch.id
-            AND open_range.is_open
-    )
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_retries AS retry
-        WHERE retry.batch_id = batch.id
-    )
+    AND reliable_imports.nothing_is_open_v1(batch.id)
 
 -- name: canary_outcomes
 -- For each reason: how many were tried, and how many of those have failed for it again.

@@ -19,7 +19,7 @@ WITH batch AS (
         SELECT next_item, 1 + coalesce(lag(last_item) OVER (ORDER BY range_number), 0) AS first_item
         FROM reliable_imports.import_ranges
         WHERE batch_id = %(batch_id)s
-            AND range_number > 0
+            AND range_number <> reliable_imports.retries_range_v1()
     ) AS ranges
 ), found AS (
     -- Everything that names an item, brought together by sorting: no plan for it depends on statistics.

@@ -40,7 +40,7 @@ SELECT
     item.batch_id,
     item.item_number,
     NULL::text AS reason,
-    coalesce(item.earlier_attempts, 0) AS attempts,
+    item.earlier_attempts AS attempts,
     false AS retryable,
     NULL::timestamptz AS retry_at,
     batch.finished_at AS failed_at,
@@ -62,7 +62,7 @@ CROSS JOIN LATERAL (
     ) AS undone
     WHERE undone.first_item <= undone.last_item
 ) AS undone
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = batch.id
     AND item.item_number BETWEEN undone.first_item AND undone.last_item
 WHERE batch.status = 'cancelled'
