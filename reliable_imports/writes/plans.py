@@ -7,6 +7,7 @@ from typing import Any
 
 from reliable_imports.errors import UnusableTarget
 from reliable_imports.items.failure import Named
+from reliable_imports.log import logger
 from reliable_imports.writes.plan import Plan, WriteRequest
 from reliable_imports.writes.target import Target
 
@@ -23,6 +24,7 @@ class Plans:
         self._last: tuple[WriteRequest, Plan] | None = None
         self.names: dict[tuple[str | None, ...], Named] = {}
         """What tables and constraints of errors are called; by schema, table and constraint as the server says."""
+        self._said: set[tuple[str, str]] = set()
 
     def find(self, request: WriteRequest) -> Plan | None:
         # Most rows ask for what the one before has asked for, and comparing requests is dear.
@@ -55,6 +57,12 @@ class Plans:
         plan = Plan(request, self._targets[request.table], server_version=server_version)
         self._plans[request] = plan
         return plan
+
+    def say_once(self, table: str, why: str) -> None:
+        """Tell at debug level why rows for a table do not go as columns; each reason once a run."""
+        if (table, why) not in self._said:
+            self._said.add((table, why))
+            logger.debug("rows for %s do not go as columns: %s", table, why)
 
     def forget(self) -> None:
         """Ask again: a table was altered, or what was read of it was never committed."""
