@@ -44,7 +44,7 @@ def import_rows(manager: BatchManager, register: Register, sql: Sql) -> Callable
             sql(
                 "SELECT item_number, sqlstate FROM reliable_imports.import_attempts "
                 "WHERE batch_id = %s AND outcome = 'failed' ORDER BY item_number",
-                [batch_id],
+                batch_id,
             )
         )
 
