@@ -276,9 +276,10 @@ class Plan:
 
     # Statements for one row
 
-    def statement(self, write: Write) -> str:
-        """The plain INSERT of one row, which tells nothing but how many rows it touched."""
-        return f"{self.head}{self.values(write)}{self.tail}"
+    def statement(self, write: Write, returning: str | None = None) -> str:
+        """The plain INSERT of one row, which tells how many rows it touched, and the column that is asked for."""
+        answer = "" if returning is None else f" RETURNING stands.{quoted(returning)}"
+        return f"{self.head}{self.values(write)}{self.tail}{answer}"
 
     def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
         """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
