@@ -62,7 +62,7 @@ class Plans:
         """Tell at debug level why rows for a table do not go as columns; each reason once a run."""
         if (table, why) not in self._said:
             self._said.add((table, why))
-            logger.debug("rows for %s do not go as columns: %s", table, why)
+            logger.debug("rows do not go as columns", extra={"table": table, "why": why})
 
     def forget(self) -> None:
         """Ask again: a table was altered, or what was read of it was never committed."""
