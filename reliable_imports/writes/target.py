@@ -25,7 +25,6 @@ class Column:
     name: str
     type: ColumnType
     exact_type: str
-    is_not_null: bool
     has_default: bool
     has_sequence: bool
     is_always_identity: bool
@@ -204,7 +203,6 @@ def _column(described: Mapping[str, Any]) -> Column:
         name=described["name"],
         type=ColumnType.of(described["type"]),
         exact_type=described["exact_type"],
-        is_not_null=described["is_not_null"],
         has_default=described["has_default"],
         has_sequence=described["has_sequence"],
         is_always_identity=described["is_always_identity"],

@@ -72,7 +72,6 @@ BEGIN
                     'name', of_column.attname,
                     'type', reliable_imports.describe_type_v1(of_column.atttypid),
                     'exact_type', pg_catalog.format_type(of_column.atttypid, of_column.atttypmod),
-                    'is_not_null', of_column.attnotnull,
                     'has_default', of_column.atthasdef OR of_column.attidentity <> '',
                     'has_sequence', of_column.attidentity <> '' OR (
                         SELECT pg_catalog.pg_get_expr(fallback.adbin, fallback.adrelid) LIKE '%nextval(%'
