@@ -26,7 +26,7 @@ from reliable_imports.errors import (
     NullInKey,
     UnusableTarget,
 )
-from reliable_imports.items.code_places import TeamCode
+from reliable_imports.items.code.team import TeamCode
 from reliable_imports.items.fingerprint import (
     Located,
     facts_of_error,
