@@ -17,6 +17,7 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -26,7 +27,7 @@ project = "Reliable Imports"
 copyright = "its authors; Apache License 2.0"  # noqa: A001
 version = release = metadata.version("reliable-imports")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_static", "images"]
 html_theme = "furo"
 html_title = "Reliable Imports"
@@ -45,14 +46,14 @@ suppress_warnings = ["misc.highlighting_failure"]  # PostgreSQL knows dollar quo
 
 # Docstrings put code in single backquotes.
 default_role = "literal"
-napoleon_google_docstring = True
-napoleon_numpy_docstring = False
-napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
+
+
+_SECTIONS = Config(napoleon_use_ivar=True)
 
 
 class Mermaid(Directive):
@@ -91,8 +92,10 @@ def keep_links_to_the_repository(app: Sphinx, relative_path: str, content: list[
     content[0] = re.sub(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", link, content[0])
 
 
-def show_code_as_code(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """In docstrings, what is indented below a sentence is code; what is indented below `Args:` and the like is not."""
+def read_docstring(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Google's style. What is indented below a sentence is code; what is indented below `Args:` and the like is not."""
+    if what in ("attribute", "property"):
+        return  # a colon in it is no type
     is_code = in_section = False
     written = []
     for place, line in enumerate(lines):
@@ -103,11 +106,11 @@ def show_code_as_code(app: Sphinx, what: str, name: str, thing: object, options:
             written += [".. code-block:: python", ""]
             is_code = True
         written.append(line)
-    lines[:] = written
+    lines[:] = str(GoogleDocstring(written, _SECTIONS, None, what, name, thing, options)).splitlines()
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("mermaid", Mermaid)
     app.connect("source-read", keep_links_to_the_repository)
-    app.connect("autodoc-process-docstring", show_code_as_code, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", read_docstring)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

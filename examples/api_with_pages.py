@@ -11,19 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from pydantic import BaseModel
-
 from reliable_imports import BatchManager, TableProcessor
 
 
-class Contact(BaseModel):
-    id: int
-    email: str
-    name: str
-
-
 class ContactsProcessor(TableProcessor):
-    table, key, model = "crm.contacts", "id", Contact
+    table = "crm.contacts"
     setup_sql = Path(__file__).with_suffix(".sql")
 
 

@@ -2,16 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from reliable_imports import TableProcessor
 
 
-class Product(BaseModel):
-    number: str
-    name: str
-
-
 class ProductsProcessor(TableProcessor):
-    table, key, model = "shop.products", "number", Product
+    table = "shop.products"
     setup_sql = Path(__file__).with_suffix(".sql")
