@@ -18,6 +18,7 @@ _MAPS = (
     "engine/process",
     "batches/erasing",
     "items/code",
+    "testing",
 )
 
 

@@ -11,9 +11,9 @@ import msgspec
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.audit_log import clean_text, log_json
 from reliable_imports.engine.work.claims import RETRIES, Claim
-from reliable_imports.items.failure import Failure, Fault
+from reliable_imports.items.failure import Failure
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
-from reliable_imports.models import Batch
+from reliable_imports.models import Batch, Fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
@@ -33,7 +33,7 @@ class Recorder:
         self._run_id = run_id
         self._known_reasons: set[str] = set()
         self._code_version = code_version(type(processor))
-        self._sensitive = facts_of(type(processor)).sensitive_names()
+        self._sensitive = facts_of(processor).sensitive_names()
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
