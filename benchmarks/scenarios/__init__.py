@@ -2,6 +2,7 @@
 
 from benchmarks.scenarios import (
     csv_file,
+    dirty,
     failures,
     flights,
     growth,
@@ -25,6 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     "failures": failures.run,
     "memory": memory.run,
     "flights": flights.run,
+    "dirty": dirty.run,
 }
 
 __all__ = ["SCENARIOS", "Bench", "Scenario"]
