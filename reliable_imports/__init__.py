@@ -9,7 +9,7 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
@@ -178,7 +178,7 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
-    "batches.erasure": ("Erasure",),
+    "batches.erasing.erasure": ("Erasure",),
     "batches.purge": (
         "Purge",
         "PurgeRequest",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, connect
+from reliable_imports.processor.facts import require_no_effects
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -39,7 +40,7 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import Offer, SameContent
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
@@ -87,7 +88,7 @@ class BatchManager:
             self._dsn = resolve_dsn(self._given_dsn)
         return self._dsn
 
-    def migrate(self) -> list[str]:
+    def migrate(self, *, on_wait: Callable[[], None] | None = None) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
 
         These are migrations, functions and views. A schema that a later release has migrated is left as it is.
@@ -95,7 +96,7 @@ class BatchManager:
         Raises:
             SchemaTooNew: a later release has migrated, and this one cannot work with what is there.
         """
-        return schema.migrate(self.dsn)
+        return schema.migrate(self.dsn, on_wait=on_wait)
 
     # Creating
 
@@ -349,11 +350,8 @@ class BatchManager:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
-        if processor.has_effects and not with_effects:
-            raise ConfigurationError(
-                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
-                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
-            )
+        if not with_effects:
+            require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
@@ -537,8 +535,8 @@ class BatchManager:
             ConfigurationError: the processor has no such field.
             ItemsInUse: some of the items are pending or being processed; nothing was erased.
         """
-        from reliable_imports.batches.erase import erase
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import erase
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         require_texts(requested_by=requested_by, note=note)
         wanted = ErasureKey.of(self.registry.get(batch_type), key)
@@ -547,8 +545,8 @@ class BatchManager:
 
     def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
         """What `erase` would take, and nothing is changed."""
-        from reliable_imports.batches.erase import find
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import find
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
@@ -556,7 +554,7 @@ class BatchManager:
 
     def count_erased(self, batch_id: int) -> int:
         """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
-        from reliable_imports.batches.erase import count_erased
+        from reliable_imports.batches.erasing.erase import count_erased
 
         with self._connection() as connection:
             read.get_batch(connection, batch_id)

@@ -11,6 +11,7 @@ from benchmarks.scenarios import (
     placement,
     processing,
     status,
+    stored_bytes,
     two_workers,
 )
 from benchmarks.scenarios.bench import Bench, Scenario
@@ -25,6 +26,7 @@ SCENARIOS: dict[str, Scenario] = {
     "status": status.run,
     "failures": failures.run,
     "memory": memory.run,
+    "bytes": stored_bytes.run,
     "flights": flights.run,
     "dirty": dirty.run,
 }

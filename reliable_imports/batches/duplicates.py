@@ -167,7 +167,7 @@ class Keying:
         cursor.execute(statement.decode().replace("{key}", ", ".join(values), 1))
 
     def values(self, cursor: Any) -> list[str]:
-        """For each part of the key, SQL that gives it as a text, or NULL, of a row `item` of `import_items`."""
+        """For each part of the key, SQL that gives it as a text, or NULL, of a row `item` of `stored_items`."""
         parts = [[cursor.mogrify(_INGEST["part_of_key"], [name]).decode() for name in names] for names in self.fields]
         values = [part[0] if len(part) == 1 else f"coalesce({', '.join(part)})" for part in parts]
         if not self.null_tokens:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg2
 
@@ -54,13 +55,17 @@ class Begun:
 def begin(
     connection: RunConnection, batch: Batch, processor: BaseProcessor, identity: Identity, *, may_set_up: bool
 ) -> Begun:
-    """Write down that a run begins, once more if the connection is lost meanwhile or another transaction met it."""
+    """Write down that a run begins, once more if the connection is lost meanwhile or another transaction met it.
+
+    It is one row of `import_runs` in any case.
+    """
     until = deadline()
+    token = str(uuid4())
     while True:
         try:
             if may_set_up and processor.setup_sql is not None:
                 _set_up(connection.current, processor.setup_sql, batch.id)
-            return _start(connection.current, batch, processor, identity)
+            return _start(connection.current, token, batch, processor, identity)
         except psycopg2.Error as error:  # it was not committed, or nobody knows
             if time.monotonic() > until:
                 raise
@@ -71,12 +76,13 @@ def begin(
             connection.open_again(error, until)
 
 
-def _start(connection: Connection, batch: Batch, processor: BaseProcessor, identity: Identity) -> Begun:
+def _start(connection: Connection, token: str, batch: Batch, processor: BaseProcessor, identity: Identity) -> Begun:
     with transaction(connection) as cursor:
         cursor.execute(_WORK["start_batch"], {"batch_id": batch.id})
         cursor.execute(
             _WORK["start_run"],
             {
+                "token": token,
                 "batch_id": batch.id,
                 "runner": identity.runner.value,
                 "dagster_run_id": identity.dagster_run_id,
@@ -86,14 +92,15 @@ def _start(connection: Connection, batch: Batch, processor: BaseProcessor, ident
                 "process_id": os.getpid(),
             },
         )
-        run_id, mode = cursor.fetchone()
+        run_id, mode, is_new = cursor.fetchone()
         check_deferred_sql = find_check_deferred_sql(cursor)
         has_killers = False
         if batch.reprocess_of is not None:
             cursor.execute(_SUSPECTS["repeats_killers"], {"batch_id": batch.id})
             ((has_killers,),) = cursor.fetchall()
         audit_log = AuditLog(batch.id, run_id)
-        audit_log.say(cursor, "info", "run started", {"mode": mode, "runner": identity.runner.value})
+        if is_new:
+            audit_log.say(cursor, "info", "run started", {"mode": mode, "runner": identity.runner.value})
     return Begun(audit_log, check_deferred_sql, has_killers)
 
 

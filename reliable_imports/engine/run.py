@@ -25,7 +25,7 @@ from reliable_imports.engine.work.doubts import Doubts
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.worker import Ending, Worker
 from reliable_imports.errors import RunInterrupted
-from reliable_imports.items.code_places import team_code
+from reliable_imports.items.code.team import team_code
 from reliable_imports.log import logger
 from reliable_imports.models import Batch, BatchSummary
 from reliable_imports.postgres.connect import roll_back, transaction

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from reliable_imports.errors import TransientError
 from reliable_imports.processor.facts import Facts
 from reliable_imports.sources import SourceOptions
-from reliable_imports.sources.stored.location import locate
+from reliable_imports.sources.stored.location import locate_partition
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure
@@ -140,10 +140,14 @@ class BaseProcessor(ABC):
 
     @classmethod
     def source_for(cls, partition: str | None) -> Path | str | None:
-        """The source of one partition: `{partition}` in `source` stands for its name."""
+        """The source of one partition: `{partition}` in `source` stands for its name.
+
+        Raises:
+            ConfigurationError: the name leads out of the source's folder.
+        """
         if cls.source is None or partition is None:
             return cls.source
-        return locate(str(cls.source).replace("{partition}", partition))
+        return locate_partition(cls.source, {"partition": partition})
 
     def validate_item(self, item: ImportBatchItem, ctx: ImportContext) -> bool:
         """Whether the item may be processed; anything falsy fails it at stage `validate`."""

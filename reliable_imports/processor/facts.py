@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from reliable_imports.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from reliable_imports.items.model_fields import ModelField, OtherColumns
     from reliable_imports.writes.plan import WriteRequest
@@ -56,3 +58,12 @@ def facts_of(processor: type[Any]) -> Facts:
     """The facts of a subclass of BaseProcessor."""
     facts: Facts = processor._facts
     return facts
+
+
+def require_no_effects(processor: type[Any]) -> None:
+    """Raise ConfigurationError if items of the processor do what a try cannot take back."""
+    if processor.has_effects:
+        raise ConfigurationError(
+            f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
+            "cannot take back; with_effects=True, or --with-effects, tries them all the same"
+        )

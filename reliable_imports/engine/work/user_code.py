@@ -12,16 +12,17 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
+from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
-from reliable_imports.engine.work.attempt import Attempt, Prepared, StoredItem
+from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
-from reliable_imports.items.code_places import team_code
+from reliable_imports.items.code.team import team_code
 from reliable_imports.items.failure import Failure, rejection
 from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.items.rejection import why_rejected
 from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.context import ImportContext, SkipItem
+from reliable_imports.processor.context import ContextState, ImportContext, SkipItem
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Stage
@@ -53,16 +54,17 @@ class UserCode:
             nullcontext if limit is None else partial(time_limit, limit)
         )
 
-    def process(self, attempt: Attempt, ctx: ImportContext, prepared: Prepared | None) -> SkipItem | Failure | None:
+    def process(self, attempt: Attempt, state: ContextState, prepared: CallResult | None) -> SkipItem | Failure | None:
         """Take one item through its stages; `attempt.stage` tells how far it came.
 
         Returns None if it has completed, and otherwise how it has ended. Whatever user code raises comes through.
         """
         attempt.item = item = self._read(attempt, prepared)
-        ctx._is_about(item.source_data)
+        state.source_data = item.source_data
         if prepared is not None and prepared.error is not None:
             attempt.stage = Stage.PREPARE
             raise prepared.error
+        ctx = ImportContext(state)
         with self._in_time():
             if self._validates:
                 attempt.stage = Stage.VALIDATE
@@ -77,7 +79,7 @@ class UserCode:
         attempt.result = dumps_result(returned)
         attempt.stage = Stage.WRITE
         attempt.writes.raise_if_not_the_items()
-        ctx._end()
+        state.end()
         if attempt.writes.origin is not None and attempt.natural_key is not None:
             # Its own statements, which nobody else can guard, would overwrite what a newer item wrote.
             newer = attempt.writes.newer_writer(attempt.natural_key)
@@ -86,10 +88,11 @@ class UserCode:
         attempt.writes.complete()
         return None
 
-    def tell_of_failure(self, attempt: Attempt, ctx: ImportContext) -> None:
+    def tell_of_failure(self, attempt: Attempt, state: ContextState) -> None:
         """Call `on_item_error`, which has as long as an item; whatever it raises comes through."""
         assert attempt.failure is not None
-        ctx._is_about(attempt.source_data)
+        state.source_data = attempt.source_data
+        ctx = ImportContext(state)
         with self._in_time():
             self.processor.on_item_error(attempt.item or attempt.stored.given(self._batch_id), attempt.failure, ctx)
 
@@ -118,7 +121,7 @@ class UserCode:
             rejected = rejected._replace(words=words)
         return rejection(self._batch_type, rejected, item.source_data)
 
-    def _read(self, attempt: Attempt, prepared: Prepared | None) -> Any:
+    def _read(self, attempt: Attempt, prepared: CallResult | None) -> Any:
         stored = attempt.stored
         data = self.parse(stored)
         if self.processor.natural_key:
