@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 
@@ -66,6 +66,9 @@ def accept(way: Way, databases: Databases, share: float, say: Callable[[str], No
 
 class _Job:
     """One way on one database, in a copy of its folder."""
+
+    seconds: ClassVar[dict[str, float]] = {}
+    """What the first import took, by way."""
 
     def __init__(self, way: Way, dsn: str, folder: Path, share: float) -> None:
         self.way = way
@@ -127,7 +130,9 @@ class _Job:
 def _deliveries(job: _Job, found: Found) -> None:
     """The file, the file again, a newer delivery, the missing customers, a retry, and all put right."""
     way, file = job.way, job.file
+    started = time.monotonic()
     output, _ = job.run(way.import_file(file.path))
+    job.seconds[way.name] = time.monotonic() - started
     rows, rejects = job.rows(), job.open_rejects()
     repeated = {order_no: row for order_no, row in file.good.items() if row[6] == "changed by phone"}
     once = file.good.keys() - repeated.keys()
@@ -183,14 +188,12 @@ def _deliveries(job: _Job, found: Found) -> None:
 
 
 def _killed(job: _Job, found: Found) -> None:
-    """Killed when the first rows are in, or at half the time that the whole takes where all go in at once."""
+    """Killed when the first rows are in, or at two thirds of the whole time where all go in at once."""
     file = job.file
     with job.start(job.way.import_file(file.path)) as process:
-        started = time.monotonic()
-        while process.poll() is None and not job.query("SELECT FROM shop.orders LIMIT 1"):
+        ends = time.monotonic() + job.seconds[job.way.name] * 2 / 3
+        while process.poll() is None and time.monotonic() < ends and not job.query("SELECT FROM shop.orders LIMIT 1"):
             time.sleep(0.02)
-            if time.monotonic() - started > _PATIENCE:
-                break
         was_killed = process.poll() is None
         if was_killed:
             os.killpg(process.pid, 9)
@@ -199,6 +202,8 @@ def _killed(job: _Job, found: Found) -> None:
         found[CHECKS[15]] = "it was over before it could be killed"
         return
     output, _ = job.run(job.way.go_on(file.path))
+    if not job.rows():  # it was killed before anything was kept
+        output, _ = job.run(job.way.import_file(file.path))
     found[CHECKS[15]] = _whole(job) and f"{_whole(job)}; {output[-200:]}"
 
 
@@ -244,7 +249,8 @@ def _differ(found: Any, expected: Any, context: str = "") -> str:
         return ""
     if isinstance(found, dict) and isinstance(expected, dict):
         wrong = [key for key in {**found, **expected} if found.get(key) != expected.get(key)]
-        return f"{len(wrong)} of {len(expected)} differ, such as {found.get(wrong[0])} for {expected.get(wrong[0])}; {context[-300:]}"
+        example = f"such as {found.get(wrong[0])} for {expected.get(wrong[0])}"
+        return f"{len(wrong)} of {len(expected)} differ, {example}; {context[-300:]}"
     if isinstance(found, list) and isinstance(expected, list) and len(expected) > 5:
         missing, more = set(expected) - set(found), set(found) - set(expected)
         named = f"{len(missing)} missing {sorted(missing)[:2]}, {len(more)} too many {sorted(more)[:2]}"
