@@ -39,9 +39,7 @@ def count(way: Way) -> Written:
         path for path in sorted(way.folder.rglob("*")) if path.suffix in _COUNTED and "__pycache__" not in path.parts
     ]
     lines = {path: lines_of(path) for path in paths}
-    commands = (
-        len(way.set_up) + 2 + (way.orchestrated is not None and way.orchestrated(Path()) != way.import_file(Path()))
-    )
+    commands = len(way.set_up) + 2 + (way.orchestrated is not None and way.orchestrated is not way.import_file)
     return Written(sum(lines.values()), sum(found > 0 for found in lines.values()), len(set(way.names)), commands)
 
 

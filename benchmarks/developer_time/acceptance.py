@@ -83,6 +83,7 @@ class _Job:
             "RELIABLE_IMPORTS_DSN": dsn,
             "DAGSTER_HOME": str(folder / "home"),
             "HOME": str(folder / "home"),
+            "DLT_DATA_DIR": str(folder / "home"),
             "RUNTIME__DLTHUB_TELEMETRY": "false",
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)]),

@@ -47,6 +47,13 @@ def _ours(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "reliable_imports", *arguments, "--processors", "orders"]
 
 
+def _import_by_dagster(path: Path) -> list[str]:
+    """As somebody would who has a file of run config for it."""
+    config = path.with_suffix(".yaml")
+    config.write_text(f"ops: {{orders: {{config: {{path: {path}}}}}}}\n", encoding="utf-8")
+    return [*_DAGSTER, "job", "execute", "-f", "definitions.py", "-j", "import_orders", "-c", str(config)]
+
+
 OURS = Way(
     name="Reliable Imports",
     folder=HERE / "ours",
@@ -58,10 +65,7 @@ OURS = Way(
     import_file=lambda path: _ours("import", str(path), "--as", "orders"),
     go_on=lambda path: _ours("process", "1"),
     retry=_ours("reprocess", "--as", "orders"),
-    orchestrated=lambda path: [
-        *(*_DAGSTER, "job", "execute", "-f", "definitions.py", "-j", "import_orders", "--config-json"),
-        f'{{"ops": {{"orders": {{"config": {{"path": "{path}"}}}}}}}}',
-    ],
+    orchestrated=_import_by_dagster,
     rejects="""
         SELECT
             first.source_data ->> 'Order No.',
@@ -173,13 +177,10 @@ DAGSTER = Way(
         *("ON CONFLICT", "SAVEPOINT", "pg_try_advisory_lock", "FOR UPDATE SKIP LOCKED"),
     ),
     set_up=(),
-    import_file=lambda path: [
-        *(*_DAGSTER, "job", "execute", "-f", "definitions.py", "-j", "import_orders", "--config-json"),
-        f'{{"ops": {{"orders": {{"config": {{"path": "{path}"}}}}}}}}',
-    ],
-    go_on=lambda path: DAGSTER.import_file(path),
+    import_file=_import_by_dagster,
+    go_on=_import_by_dagster,
     retry=[*_DAGSTER, "job", "execute", "-f", "definitions.py", "-j", "retry_order_rejects"],
-    orchestrated=lambda path: DAGSTER.import_file(path),
+    orchestrated=_import_by_dagster,
     rejects="""
         SELECT order_no,
             (SELECT reason FROM shop.order_reject_attempts WHERE reject_id = id ORDER BY attempted_at DESC LIMIT 1),
