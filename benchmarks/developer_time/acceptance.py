@@ -94,7 +94,9 @@ class _Job:
         with closing(psycopg2.connect(self.dsn)) as connection, connection, connection.cursor() as cursor:
             cursor.execute((HERE / "shop.sql").read_text(encoding="utf-8"))
         for command in self.way.set_up:
-            self.run(command)
+            output, status = self.run(command)
+            if status:
+                raise RuntimeError(f"{command} ended with {status}: {output[-1000:]}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,7 +155,9 @@ def _deliveries(job: _Job, found: Found) -> None:
     )
     short = {order_no for order_no, fault in file.bad.items() if fault == "short row"}
     found[CHECKS[5]] = _differ(sorted(short & set(named)), sorted(short))
-    found[CHECKS[6]] = "" if any(form in output for form in _forms(len(file.bad))) else output[-200:]
+    found[CHECKS[6]] = (
+        "" if any(form in output for form in _forms(len(file.bad))) else output[-200:] or "it said nothing"
+    )
     found[CHECKS[7]] = _differ(
         [tuple(map(int, row)) for row in job.query(way.balance)],
         [(file.received, file.received - len(file.bad), len(file.bad))],
@@ -221,7 +225,7 @@ def _orchestrated(job: _Job, found: Found) -> None:
         return
     job.run(job.way.orchestrated(job.file.path))
     output, _ = job.run([sys.executable, str(HERE / "dagster_runs.py")])
-    found[CHECKS[17]] = "" if f"<{len(job.file.bad)}>" in output else output[-200:]
+    found[CHECKS[17]] = "" if f"<{len(job.file.bad)}>" in output else output[-200:] or "there is no run"
 
 
 def _whole(job: _Job) -> str:

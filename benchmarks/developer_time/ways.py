@@ -176,7 +176,7 @@ DAGSTER = Way(
         *("EnvVar", "MaterializeResult", "AssetExecutionContext", "OpExecutionContext", "add_output_metadata"),
         *("ON CONFLICT", "SAVEPOINT", "pg_try_advisory_lock", "FOR UPDATE SKIP LOCKED"),
     ),
-    set_up=(),
+    set_up=([sys.executable, str(HERE / "psql.py"), "tables.sql"],),
     import_file=_import_by_dagster,
     go_on=_import_by_dagster,
     retry=[*_DAGSTER, "job", "execute", "-f", "definitions.py", "-j", "retry_order_rejects"],

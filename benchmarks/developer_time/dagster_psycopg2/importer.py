@@ -107,7 +107,6 @@ def import_file(dsn: str, path: Path) -> dict[str, int]:
     connection = psycopg2.connect(dsn)
     try:
         with connection.cursor() as cursor:
-            cursor.execute((Path(__file__).parent / "tables.sql").read_text())
             progress = begin(cursor, path)
             if progress is None:
                 return {"imported": 0, "rejected": 0}

@@ -1,4 +1,4 @@
-CREATE TABLE IF NOT EXISTS shop.order_imports (
+CREATE TABLE shop.order_imports (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     file_name text NOT NULL,
     sha256 text NOT NULL UNIQUE,
@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS shop.order_imports (
     finished_at timestamptz
 );
 
-CREATE TABLE IF NOT EXISTS shop.order_rejects (
+CREATE TABLE shop.order_rejects (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     import_id bigint NOT NULL REFERENCES shop.order_imports,
     line integer NOT NULL,
@@ -18,13 +18,13 @@ CREATE TABLE IF NOT EXISTS shop.order_rejects (
     settled_at timestamptz
 );
 
-CREATE TABLE IF NOT EXISTS shop.order_reject_attempts (
+CREATE TABLE shop.order_reject_attempts (
     reject_id bigint NOT NULL REFERENCES shop.order_rejects,
     attempted_at timestamptz NOT NULL DEFAULT now(),
     reason text NOT NULL
 );
 
-CREATE TABLE IF NOT EXISTS shop.order_versions (
+CREATE TABLE shop.order_versions (
     order_no text PRIMARY KEY,
     import_id bigint NOT NULL REFERENCES shop.order_imports,
     line integer NOT NULL
