@@ -19,7 +19,8 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
     Attributes:
         batch_id: the batch it belongs to.
         item_number: its number within the batch, from 1, in the order of the source.
-        source_data: the stored item, parsed; in a mapping, the processor's `null_tokens` are None already.
+        source_data: the stored item, parsed. Of a mapping, the processor's `rename`, `strip`, `null_tokens`,
+            `decimal_comma` and `dates` have been seen to.
         line: 1-based line in the source file where the item begins, or None.
         offset: 0-based byte offset of that in the decompressed file, or None.
         attempt: 1 for the first try; counts on across reprocessing.
@@ -42,6 +43,8 @@ class Batch:
     Attributes:
         is_held: it waits until a person has it processed, and no sensor begins it.
         is_canary: a few items for each reason are tried; the rest is taken when those have ended.
+        corrected_from: its items have data of their own instead of that of the items that they repeat; where that comes
+            from, such as a file. None for all other batches.
     """
 
     id: int
@@ -56,6 +59,7 @@ class Batch:
     overwrite_newer: bool
     is_held: bool
     is_canary: bool
+    corrected_from: str | None
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]
