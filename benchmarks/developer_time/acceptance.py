@@ -142,13 +142,14 @@ def _deliveries(job: _Job, found: Found) -> None:
     found[CHECKS[0]] = _differ({key: rows.get(key) for key in once}, {key: file.good[key] for key in once}, output)
     found[CHECKS[1]] = _differ({key: rows.get(key) for key in repeated}, repeated)
     named = sorted(order_no for order_no, _, _ in rejects)
+    none = "" if rows and rejects else "no row is in, or none is named"
     found[CHECKS[2]] = _differ(named, sorted(file.bad)) or _differ(sorted(rows), sorted(file.good))
-    found[CHECKS[3]] = _first(
+    found[CHECKS[3]] = none or _first(
         f"{order_no} ({file.bad[order_no]}): {reason}"
         for order_no, reason, _ in rejects
         if order_no in file.bad and not any(word in (reason or "").lower() for word in AT_FAULT[file.bad[order_no]])
     )
-    found[CHECKS[4]] = _first(
+    found[CHECKS[4]] = none or _first(
         f"{order_no}: {kept}"
         for order_no, _, kept in rejects
         if order_no in file.bad and not _is_kept(file, order_no, kept)
@@ -164,8 +165,8 @@ def _deliveries(job: _Job, found: Found) -> None:
     )
 
     job.run(way.import_file(file.path))
-    found[CHECKS[8]] = _differ(job.rows(), rows)
-    found[CHECKS[9]] = _differ(sorted(each[0] for each in job.open_rejects()), named)
+    found[CHECKS[8]] = none or _differ(job.rows(), rows)
+    found[CHECKS[9]] = none or _differ(sorted(each[0] for each in job.open_rejects()), named)
 
     waiting = [order_no for order_no, fault in file.bad.items() if fault == "unknown customer"]
     newer = {order_no: (*file.repaired[order_no][:3], 777, *file.repaired[order_no][4:]) for order_no in waiting[:2]}
