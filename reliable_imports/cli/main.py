@@ -20,8 +20,10 @@ from reliable_imports.cli.commands.db import db
 from reliable_imports.cli.commands.erase import erase
 from reliable_imports.cli.commands.failures import failures
 from reliable_imports.cli.commands.import_ import import_
+from reliable_imports.cli.commands.init import init
 from reliable_imports.cli.commands.logs import logs
 from reliable_imports.cli.commands.migrate import migrate
+from reliable_imports.cli.commands.new import new
 from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
@@ -74,8 +76,10 @@ for command in (
     erase,
     failures,
     import_,
+    init,
     logs,
     migrate,
+    new,
     pause,
     process,
     processors,
