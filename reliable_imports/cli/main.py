@@ -15,6 +15,7 @@ import click
 
 from reliable_imports.cli.commands.batches import batches
 from reliable_imports.cli.commands.cancel import cancel
+from reliable_imports.cli.commands.check import check
 from reliable_imports.cli.commands.create import create
 from reliable_imports.cli.commands.db import db
 from reliable_imports.cli.commands.erase import erase
@@ -71,6 +72,7 @@ def cli_group() -> CommandGroup:
 for command in (
     batches,
     cancel,
+    check,
     create,
     db,
     erase,

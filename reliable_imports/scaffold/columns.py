@@ -285,9 +285,9 @@ def _why_text(column: Column) -> str:
 def _sql(column: Column, kind: Kind) -> str:
     match kind.name:
         case "integer":
-            if -(2**31) <= column.low and column.high < 2**31:
+            if column.low >= -(2**31) and column.high < 2**31:
                 return "integer"
-            return "bigint" if -(2**63) <= column.low and column.high < 2**63 else "numeric"
+            return "bigint" if column.low >= -(2**63) and column.high < 2**63 else "numeric"
         case "decimal" | "decimal comma":
             return "numeric"
         case "json":

@@ -126,7 +126,7 @@ def table_name(text: str) -> str:
 
 
 def _settled_blanks(guesses: Sequence[Guess]) -> tuple[list[Guess], bool]:
-    """Blanks around values are taken off all columns or none: of none if a text would lose one that it has now and then."""
+    """Blanks around values are taken off all columns or none: off none if a text has them now and then."""
     wanted = any(each.strip for each in guesses)
     padded = [each for each in guesses if each.column.padded and not each.strip]
     is_layout = all(each.column.padded >= _PADDED_EVERYWHERE * each.column.values for each in padded)

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 Name = Literal[
-    "boolean", "integer", "decimal", "decimal comma", "thousands", "date", "timestamp", "timestamptz", "time", "uuid", "json",
-    "bytes", "text",
+    "boolean", "integer", "decimal", "decimal comma", "thousands", "date", "timestamp", "timestamptz", "time",
+    "uuid", "json", "bytes", "text",
 ]  # fmt: skip
 
 
@@ -39,15 +39,12 @@ UUID = Kind("uuid")
 JSON = Kind("json")
 BYTES = Kind("bytes")
 
-NULL_TOKENS = frozenset(
-    """
-    NA N/A n/a #N/A <NA> NULL null Null None NaN nan NAN nil - -- --- — – . .. ... ? * #NULL! #NV missing Missing
-    unknown Unknown k.A. k.A n.v. (null) \\N NILL
-    """.split()
-)
+_TOKENS = """
+    NA N/A n/a #N/A <NA> NULL null Null None NaN nan NAN nil - -- --- \u2014 \u2013 . .. ... ? * #NULL! #NV missing
+    Missing unknown Unknown k.A. k.A n.v. (null) \\N NILL
+"""
+NULL_TOKENS = frozenset(_TOKENS.split())
 """What stands for "no value" in files, where all other values of a column are numbers, dates or times."""
-CERTAIN_TOKENS = frozenset("NA N/A n/a #N/A <NA> NULL null Null NaN nan (null) \\N #NULL!".split())
-"""Those that mean it in texts too, once they have been seen to in another column."""
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from reliable_imports.errors import SourceError
@@ -17,7 +17,7 @@ from reliable_imports.scaffold.names import unique_headings
 from reliable_imports.sources.limits import MAX_CONTENT_BYTES, MAX_ITEMS, MAX_RATIO, Growth
 from reliable_imports.sources.options import Format, SourceOptions, format_of_name
 from reliable_imports.sources.stored.files import StoredFile
-from reliable_imports.sources.stored.location import Location, file_name, shown
+from reliable_imports.sources.stored.location import Location, file_name
 
 _DELIMITERS = ("\t", ";", "|", ",", "^", "~", ":", " ")
 _UNLIKELY = frozenset(": ")
@@ -93,7 +93,7 @@ def _format_by_content(source: str, stored: StoredFile) -> Format:
         head = file.read(4096)
     if head.startswith(b"PAR1"):
         return "parquet"
-    if head.startswith(b"PK") and b"[Content_Types].xml" in head or b"xl/" in head[:200]:
+    if head.startswith(b"PK") and (b"[Content_Types].xml" in head or b"xl/" in head):
         return "xlsx"
     text = texts.glimpse(islice(stored.blocks(), 1)).head.lstrip()
     if text[:1] in ("[", "{") and _is_json(text):
@@ -327,9 +327,7 @@ def _is_header(header: Sequence[str], body: Sequence[_Row]) -> bool:
 def _are_rising_numbers(header: Sequence[str]) -> bool:
     """Years or places as names of columns."""
     numbers = [int(name) for name in header if name.strip().isascii() and name.strip().isdecimal()]
-    return len(numbers) > 2 and all(
-        0 < later - number <= 10 for number, later in zip(numbers, numbers[1:], strict=False)
-    )
+    return len(numbers) > 2 and all(0 < later - number <= 10 for number, later in pairwise(numbers))
 
 
 def _own_header(header: Sequence[str], body: Sequence[_Row], width: int) -> list[str] | None:

@@ -14,8 +14,7 @@ _LONGEST = 60
 """PostgreSQL cuts a name at 63 bytes; a number may follow."""
 _SPELT_OUT = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa", "œ": "oe", "ð": "d"}
 _SIGNS = {"%": " percent ", "#": " number ", "&": " and ", "€": " eur ", "$": " usd ", "£": " gbp ", "°": " deg "}
-_RESERVED = frozenset(
-    """
+_SQL_WORDS = """
     all analyse analyze and any array as asc asymmetric authorization between binary both case cast check collate
     collation column concurrently constraint create cross current_catalog current_date current_role current_schema
     current_time current_timestamp current_user default deferrable desc distinct do else end except false fetch for
@@ -24,8 +23,8 @@ _RESERVED = frozenset(
     primary references returning right select session_user similar some symmetric system_user table tablesample then
     to trailing true union unique user using variadic verbose when where window with
     ctid xmin xmax cmin cmax tableoid
-    """.split()
-)
+"""
+_RESERVED = frozenset(_SQL_WORDS.split())
 """Words that SQL keeps for itself, and the columns that every table has already."""
 _PLAIN = re.compile(r"[^\W\d]\w*")
 

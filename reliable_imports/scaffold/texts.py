@@ -16,10 +16,9 @@ _ENCODINGS = (
     "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "koi8_r", "shift_jis", "cp932", "euc_jp", "gb18030",
     "big5", "euc_kr", "cp437", "cp850", "cp866", "mac_roman",
 )  # fmt: skip
-_WESTERN = frozenset(
-    [*map(chr, range(0xA1, 0x100)), *"\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u20ac\u201e\u201c\u201d\u2018\u2019"]
-    + [*"\u201a\u2013\u2014\u2026\u2022\u2122\xa0"]
-)
+_LETTERS_OF_CP1252 = "\u0152\u0153\u0160\u0161\u0178\u017d\u017e"
+_SIGNS_OF_CP1252 = "\u20ac\u201e\u201c\u201d\u2018\u2019\u201a\u2013\u2014\u2026\u2022\u2122\xa0"
+_WESTERN = frozenset([*map(chr, range(0xA1, 0x100)), *_LETTERS_OF_CP1252, *_SIGNS_OF_CP1252])
 """What texts of western Europe have beside ASCII."""
 _LETTERS = 0.97
 
