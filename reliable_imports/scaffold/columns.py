@@ -228,6 +228,8 @@ def _chosen(column: Column, habits: Habits) -> tuple[Kind, frozenset[str], bool]
 def _fitting(column: Column, counts: Counter[Kind], wanted: int, *, has_comma: bool = False) -> list[Kind]:
     """Kinds of which all values are, the best ones only: several are dates in different orders."""
     all_of = [kind for kind, count in counts.items() if count == wanted and kind not in (kinds.TEXT, kinds.JSON)]
+    if counts[kinds.EXPONENT] and counts[kinds.DECIMAL] > counts[kinds.INTEGER]:
+        all_of += [kinds.DECIMAL] if counts[kinds.DECIMAL] + counts[kinds.EXPONENT] == wanted else []
     names = list(_PREFERRED)
     if kinds.COMMA in all_of and kinds.INTEGER not in all_of:
         if has_comma:

@@ -103,7 +103,7 @@ def _rank(guess: Guess, place: int, guesses: Sequence[Guess], rows: int) -> int 
 def _may_be_key(guess: Guess) -> bool:
     if guess.sql == "text":
         return guess.column.longest <= _LONGEST_KEY
-    return guess.sql in ("integer", "bigint", "uuid", "date", "timestamp", "timestamptz") or (
+    return guess.sql in ("integer", "bigint", "uuid", "date", "timestamp", "timestamptz", "time") or (
         guess.sql == "numeric" and guess.kind.name == "integer"
     )
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 Name = Literal[
-    "boolean", "integer", "decimal", "decimal comma", "thousands", "date", "timestamp", "timestamptz", "time",
-    "uuid", "json", "bytes", "text",
+    "boolean", "integer", "decimal", "decimal comma", "exponent", "thousands", "date", "timestamp", "timestamptz",
+    "time", "uuid", "json", "bytes", "text",
 ]  # fmt: skip
 
 
@@ -29,6 +29,8 @@ BOOLEAN = Kind("boolean")
 INTEGER = Kind("integer")
 DECIMAL = Kind("decimal")
 COMMA = Kind("decimal comma")
+EXPONENT = Kind("exponent")
+"""As in `1e3`: a number among decimals, and else perhaps a name."""
 THOUSANDS = Kind("thousands")
 """With commas between them, as in `1,234`; told, and kept as text."""
 DATE = Kind("date")
@@ -50,6 +52,7 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(
     r"-?((0|[1-9][0-9]*)?\.[0-9]+([eE][+-]?[0-9]{1,3})?|(0|[1-9][0-9]*)\.?[eE][+-][0-9]{1,3}|(0|[1-9][0-9]*)\.)"
 )
+_EXPONENT = re.compile(r"-?[1-9][0-9]*e[0-9]{1,2}")
 _COMMA = re.compile(r"-?((0|[1-9][0-9]*),[0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]+)?)")
 _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -59,7 +62,7 @@ _CLOCK = r"(([01]?[0-9]|2[0-3]):[0-5][0-9])(:[0-5][0-9])?( ?[AaPp][Mm])?"
 _ISO = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
     r"(?:[ T]([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
-    r"( ?Z| ?UTC| ?[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 _DAY = re.compile(r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})(?:(,? |T)" + _CLOCK + r")?")
 _WORDY = re.compile(r"[0-9A-Za-z]{1,9}[ -][0-9A-Za-z]{1,9},?[ -][0-9]{4}")
@@ -97,7 +100,7 @@ _BOOLEAN = frozenset({BOOLEAN, JSON})
 _INTEGERS = frozenset({INTEGER, DECIMAL, JSON})
 _DECIMALS = frozenset({DECIMAL, JSON})
 _JSON = frozenset({JSON})
-_NUMBERS = frozenset({INTEGER, DECIMAL, COMMA, THOUSANDS, BOOLEAN})
+_NUMBERS = frozenset({INTEGER, DECIMAL, COMMA, EXPONENT, THOUSANDS, BOOLEAN})
 
 
 @lru_cache(maxsize=100_000)
@@ -107,6 +110,8 @@ def _kinds_of_text(text: str) -> frozenset[Kind]:
         found |= {INTEGER, DECIMAL, COMMA, THOUSANDS}
     elif _DECIMAL.fullmatch(text):
         found.add(DECIMAL)
+    elif _EXPONENT.fullmatch(text):
+        found.add(EXPONENT)
     if _COMMA.fullmatch(text):
         found.add(COMMA)
     if _THOUSANDS.fullmatch(text):
@@ -207,7 +212,7 @@ def _moment(text: str) -> datetime:
     moment = day.replace(hour=int(found[4]), minute=int(found[5]), second=int(found[6] or 0), microsecond=fraction)
     if found[8] is None:
         return moment
-    zone = found[8].strip().replace("UTC", "+00:00").replace("Z", "+00:00").replace(":", "")
+    zone = found[8].replace("Z", "+0000").replace(":", "")
     return datetime.strptime(f"{moment:%Y-%m-%d %H:%M:%S.%f}{zone.ljust(5, '0')}", "%Y-%m-%d %H:%M:%S.%f%z")
 
 

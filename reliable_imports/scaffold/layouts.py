@@ -17,7 +17,7 @@ from reliable_imports.scaffold.names import unique_headings
 from reliable_imports.sources.limits import MAX_CONTENT_BYTES, MAX_ITEMS, MAX_RATIO, Growth
 from reliable_imports.sources.options import Format, SourceOptions, format_of_name
 from reliable_imports.sources.stored.files import StoredFile
-from reliable_imports.sources.stored.location import Location, file_name
+from reliable_imports.sources.stored.location import Location, file_name, open_location
 
 _DELIMITERS = ("\t", ";", "|", ",", "^", "~", ":", " ")
 _UNLIKELY = frozenset(": ")
@@ -29,7 +29,7 @@ _MOSTLY = 0.9
 _TOTAL = re.compile(
     r"(grand |sub)?totals?|sum|summe|gesamt|insgesamt|gesamtsumme|average|mean|total général", re.IGNORECASE
 )
-_NUMERIC = frozenset({kinds.INTEGER, kinds.DECIMAL, kinds.COMMA})
+_YEAR = re.compile("(18|19|20)[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,19 @@ def find_layout(location: Location, source: str) -> Layout:
         SourceError: the file cannot be read, or holds no table.
     """
     given = _format_by_name(location, source)
-    stored = StoredFile(location, Growth(source, MAX_ITEMS, MAX_CONTENT_BYTES, MAX_RATIO))
-    form = given or _format_by_content(source, stored)
+    form = given or _format_by_content(source, location)
     named = SourceOptions() if given is not None else SourceOptions(format=form)
     if form == "parquet":
         return Layout(named, (("format", "Parquet"),))
     if form == "xlsx":
-        return _sheet(source, stored, named)
-    seen = texts.glimpse(stored.blocks())
+        return _sheet(source, _stored(source, location), named)
+    seen = texts.glimpse(_stored(source, location).blocks())
     if form in ("csv", "tsv") and seen.head.lstrip()[:1] in ("[", "{") and _is_json(seen.head):
         form = "json"
         named = replace(named, format="json")
     options = named if seen.encoding == "utf-8" else replace(named, encoding=seen.encoding)
     if form in ("json", "jsonl"):
-        return _json(source, location, form, options, seen)
+        return _json_layout(source, location, form, options, seen)
     return _delimited(source, form, options, seen)
 
 
@@ -86,16 +85,18 @@ def _format_by_name(location: Location, source: str) -> Format | None:
     return archive.format
 
 
-def _format_by_content(source: str, stored: StoredFile) -> Format:
-    from reliable_imports.sources.stored.location import open_location
+def _stored(source: str, location: Location) -> StoredFile:
+    return StoredFile(location, Growth(source, MAX_ITEMS, MAX_CONTENT_BYTES, MAX_RATIO))
 
-    with open_location(stored._location).file as file:
+
+def _format_by_content(source: str, location: Location) -> Format:
+    with open_location(location).file as file:
         head = file.read(4096)
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(b"PK") and (b"[Content_Types].xml" in head or b"xl/" in head):
         return "xlsx"
-    text = texts.glimpse(islice(stored.blocks(), 1)).head.lstrip()
+    text = texts.glimpse(islice(_stored(source, location).blocks(), 1)).head.lstrip()
     if text[:1] in ("[", "{") and _is_json(text):
         return "json"
     return "csv"
@@ -109,34 +110,35 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _json(source: str, location: Location, form: Format, options: SourceOptions, seen: texts.Glimpse) -> Layout:
-    from reliable_imports.sources import open_source
+def _json_layout(source: str, location: Location, form: Format, options: SourceOptions, seen: texts.Glimpse) -> Layout:
 
     remarks = [("format", "JSON Lines" if form == "jsonl" else "JSON"), ("encoding", seen.encoding)]
-    try:
-        for _ in islice(open_source(location, options), 1):
-            pass
-        if form == "json" and seen.head.lstrip()[:1] == "{" and seen.is_whole:
-            for _ in open_source(location, options):  # a second array would be met after the first
-                pass
-    except SourceError:
-        pointer = _longest_array(open_source(location, options)) if form == "json" and seen.is_whole else None
-        if pointer is None:
-            raise
-        remarks.append(("items", f"the array at {pointer}"))
-        options = replace(options, pointer=pointer)
+    if form == "json" and seen.head.lstrip()[:1] == "{" and seen.is_whole:
+        found = _longest_array(_stored(source, location), seen.encoding)
+        # An array of objects that is alone at the top is found without being named.
+        if found is not None and not (found.is_alone and found.pointer.count("/") == 1):
+            remarks.append(("items", f"the array at {found.pointer}"))
+            options = replace(options, pointer=found.pointer)
     return Layout(options, tuple(remarks), seen.is_whole)
 
 
-def _longest_array(source: Any) -> str | None:
-    """Where the longest array of objects stands in a JSON document; None if there is none."""
-    raw = b"".join(source._opened().blocks())
+@dataclass(frozen=True, slots=True)
+class _Array:
+    pointer: str
+    is_alone: bool
+
+
+def _longest_array(stored: StoredFile, encoding: str) -> _Array | None:
+    """Where the longest array of objects stands in a document that is an object; None if there is none."""
     try:
-        document = json.loads(raw.decode(source.options.encoding).removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
+        document = json.loads(b"".join(stored.blocks()).decode(encoding).removeprefix("\ufeff"))
+    except (ValueError, RecursionError):  # several objects one after another, or no JSON
         return None
     found = sorted(_arrays(document, "", 4), reverse=True)
-    return found[0][1] if found else None
+    if not found:
+        return None
+    at_top = [pointer for _, pointer in found if pointer.count("/") == 1]
+    return _Array(found[0][1], is_alone=len(at_top) == 1)
 
 
 def _arrays(value: Any, place: str, levels: int) -> Iterator[tuple[int, str]]:
@@ -258,19 +260,17 @@ def _rows(text: str, delimiter: str, limit: int = _RECORDS) -> list[_Row]:
 def _find_delimiter(text: str) -> str:
     best, best_score = ",", 0.0
     for delimiter in _DELIMITERS:
-        rows = [row.cells for row in _rows(text, delimiter, 300)]
-        widths = Counter(len(cells) for cells in rows)
-        if not widths:
-            continue
-        width = _common_width([_Row(cells, 0) for cells in rows])
+        rows = _rows(text, delimiter, 300)
+        width = _common_width(rows)
         if width < 2:
             continue
-        share = widths[width] / len(rows)
-        header = rows[_header_place([_Row(cells, 0) for cells in rows], width)]
-        agrees = len(header) in (width, width - 1)
+        place = _header_place(rows, width)
+        body = rows[place + 1 :] or rows[place:]
+        share = sum(len(row.cells) == width for row in body) / len(body)
+        agrees = len(rows[place].cells) in (width, width - 1)
         score = share * (2 if agrees else 0.5) * (1 + min(width, 20) / 100)
         if delimiter in _UNLIKELY:
-            score *= 0.4 if share == 1 and width > 1 else 0
+            score *= 0.4 if share > _MOSTLY else 0
         if score > best_score:
             best, best_score = delimiter, score
     return best if best_score > 0.7 else "," if "\t" not in text else "\t"
@@ -291,7 +291,7 @@ def _common_width(rows: Sequence[_Row]) -> int:
 def _header_place(rows: Sequence[_Row], width: int) -> int:
     for place, row in enumerate(rows):
         filled = sum(bool(cell.strip()) for cell in row.cells)
-        if len(row.cells) in (width, width - 1, width + 1) and filled > width / 2:
+        if len(row.cells) in (width, width - 1, width + 1) and filled * 2 >= width:
             if row.cells[0].lstrip().startswith("#") and place + 1 < len(rows) and filled < width:
                 continue
             if len(row.cells) != width and place + 1 < len(rows) and len(rows[place + 1].cells) != width:
@@ -316,7 +316,7 @@ def _is_header(header: Sequence[str], body: Sequence[_Row]) -> bool:
         special = sum(len(kinds.kinds_of(value)) > 1 for value in values) >= _MOSTLY * len(values)
         name = name.strip()
         if special and len(kinds.kinds_of(name)) > 1:
-            against += 1
+            against += not (_YEAR.fullmatch(name) and not any(map(_YEAR.fullmatch, values)))
         elif special and name:
             for_it += 1
         elif name and len(values) > 2 and name in values and len(name) > 1:
