@@ -9,7 +9,7 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
     from reliable_imports.batches.verify import Verification
@@ -121,6 +121,7 @@ __all__ = [
     "InvalidParams",
     "InvalidProcessor",
     "InvalidRow",
+    "InvalidTarget",
     "ItemError",
     "ItemRecord",
     "ItemStatus",
@@ -178,7 +179,7 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
-    "batches.erasure": ("Erasure",),
+    "batches.erasing.erasure": ("Erasure",),
     "batches.purge": (
         "Purge",
         "PurgeRequest",
@@ -203,6 +204,7 @@ _MODULES = {
         "InvalidDsn",
         "InvalidParams",
         "InvalidProcessor",
+        "InvalidTarget",
         "InvalidRow",
         "ItemError",
         "ItemTimeout",

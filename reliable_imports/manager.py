@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import psycopg2
 from reliable_imports.batches import control, failures, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import ConfigurationError, UnknownReason
+from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFailed, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.models import (
@@ -30,7 +30,8 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, connect
+from reliable_imports.postgres.connect import Connection, connect, discard_session, transaction
+from reliable_imports.processor.facts import facts_of, require_no_effects
 from reliable_imports.processor.params import processor_for, with_params
 from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
@@ -39,13 +40,14 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
     from reliable_imports.batches.deliveries import Offer, SameContent
-    from reliable_imports.batches.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
     from reliable_imports.models import TryReport
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
+    from reliable_imports.processor.facts import Facts
     from reliable_imports.sources import Source
 
 
@@ -87,7 +89,7 @@ class BatchManager:
             self._dsn = resolve_dsn(self._given_dsn)
         return self._dsn
 
-    def migrate(self) -> list[str]:
+    def migrate(self, *, on_wait: Callable[[], None] | None = None) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
 
         These are migrations, functions and views. A schema that a later release has migrated is left as it is.
@@ -95,7 +97,7 @@ class BatchManager:
         Raises:
             SchemaTooNew: a later release has migrated, and this one cannot work with what is there.
         """
-        return schema.migrate(self.dsn)
+        return schema.migrate(self.dsn, on_wait=on_wait)
 
     # Creating
 
@@ -151,6 +153,8 @@ class BatchManager:
             SourceError: the source cannot be split into items, changed while it was read, or has a header without any
                 field of the processor's model; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
+            InvalidTarget: the processor leaves its columns or its key to a table that is not there, or that does not
+                tell which is the key.
         """
         return self.deliver(
             batch_type,
@@ -195,13 +199,34 @@ class BatchManager:
         )
         processor = self.registry.get(batch_type)
         with self._connection() as connection:
+            facts = self._read_facts(connection, processor, may_set_up=self._migrate)
             return create_batch(
                 connection,
                 offer,
-                keying=Keying.of(processor),
-                check=ColumnCheck.of(processor),
+                keying=Keying.of(facts),
+                check=ColumnCheck.of(facts),
                 max_items=processor.source_options.max_items,
             )
+
+    def _read_facts(self, connection: Connection, processor: type[BaseProcessor], *, may_set_up: bool = False) -> Facts:
+        """With what the processor's table says, where it leaves something to it; raises InvalidTarget, SetupFailed."""
+        from reliable_imports.processor.table_reading import read_facts
+
+        if facts_of(processor).table_to_read() is None:
+            return facts_of(processor)
+        with transaction(connection) as cursor:
+            facts = read_facts(cursor, processor, may_set_up=may_set_up)
+        if may_set_up:
+            discard_session(connection)
+        return facts
+
+    def _known_facts(self, connection: Connection, batch_type: str) -> Facts:
+        """With what the table says, if it says it."""
+        processor = self.registry.get(batch_type)
+        try:
+            return self._read_facts(connection, processor)
+        except InvalidTarget:
+            return facts_of(processor)
 
     def _offer(
         self,
@@ -273,6 +298,7 @@ class BatchManager:
         Raises:
             UnknownBatch, UnknownBatchType, InvalidParams, SourceError: as of `create_batch` and `process_batch`.
             ConfigurationError: the processor has effects outside the database.
+            InvalidTarget: as of `create_batch`.
             TryEnded: the database has trouble of its own.
         """
         from reliable_imports.batches.staging import stage_batch, stage_delivery
@@ -283,11 +309,11 @@ class BatchManager:
             if batch.batch_type != batch_type:
                 raise ConfigurationError(f"batch {batch.id} is of {batch.batch_type}, not of {batch_type}")
             with self._connection() as connection:
-                staged = stage_batch(connection, items_or_batch, sample)
+                staged = stage_batch(connection, items_or_batch, processor, sample, may_set_up=self._migrate)
         else:
             offer = self._offer(batch_type, items_or_batch, params=params, partition=partition, same_content="warn")
             with self._connection() as connection:
-                staged = stage_delivery(connection, offer, processor, sample)
+                staged = stage_delivery(connection, offer, processor, sample, may_set_up=self._migrate)
         return self._try(staged)
 
     def try_reprocess(
@@ -315,7 +341,9 @@ class BatchManager:
         batch_type = self.get_batch(batch_id).batch_type
         processor = self._triable(batch_type, sample, with_effects)
         with self._connection() as connection:
-            staged = stage_reprocess(connection, batch_id, request or ReprocessRequest(), processor, sample)
+            staged = stage_reprocess(
+                connection, batch_id, request or ReprocessRequest(), processor, sample, may_set_up=self._migrate
+            )
         return TryReport(batch_type, 0, ()) if staged is None else self._try(staged)
 
     def try_failures(
@@ -349,17 +377,15 @@ class BatchManager:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
-        if processor.has_effects and not with_effects:
-            raise ConfigurationError(
-                f"{processor.__qualname__} says has_effects: its items do something outside the database, which a try "
-                "cannot take back; with_effects=True, or --with-effects, tries them all the same"
-            )
+        if not with_effects:
+            require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
         from reliable_imports.engine.trial import try_staged
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
+        processor._facts = staged.facts
         return try_staged(self.dsn, staged, processor, may_set_up=self._migrate)
 
     # Processing
@@ -391,14 +417,18 @@ class BatchManager:
             from reliable_imports.batches.repeats.canary import take_rest
 
             with self._connection() as connection:
-                goes_on = take_rest(connection, batch_id, processor)
+                goes_on = take_rest(connection, batch_id, self._read_facts(connection, processor))
             if goes_on:
                 return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
         if summary.status.is_final:
             try:
                 with self._connection() as connection:
                     self._settle(connection, batch.batch_type)
-            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+            except (
+                psycopg2.Error,
+                InvalidTarget,
+                SetupFailed,
+            ) as error:  # the batch is done; who comes next looks again
                 facts = {"batch_id": batch_id, "error_type": type(error).__name__}
                 logger.warning("what the batch settles could not be looked for", extra=facts)
         return summary
@@ -422,7 +452,8 @@ class BatchManager:
         from reliable_imports.batches.duplicates import Keying
         from reliable_imports.batches.repeats.settling import settle
 
-        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
+        facts = self._read_facts(connection, self.registry.get(batch_type))
+        settle(connection, batch_type, Keying.of(facts), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -471,9 +502,11 @@ class BatchManager:
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
+            facts = None
             if processor is not None:
                 self._settle(connection, batch_type)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
+                facts = self._read_facts(connection, processor)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), facts, self._runner)
 
     def reprocess_batch(
         self,
@@ -537,26 +570,33 @@ class BatchManager:
             ConfigurationError: the processor has no such field.
             ItemsInUse: some of the items are pending or being processed; nothing was erased.
         """
-        from reliable_imports.batches.erase import erase
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import erase
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         require_texts(requested_by=requested_by, note=note)
-        wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
+            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
             return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def names_to_erase_by(self, batch_type: str) -> Mapping[str, Sequence[str]]:
+        """What a key of `erase` can name, each with its names in a source; empty where it can name any field."""
+        from reliable_imports.batches.erasing.erasure import ErasureKey
+
+        with self._connection() as connection:
+            return ErasureKey.names(self._known_facts(connection, batch_type))
 
     def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
         """What `erase` would take, and nothing is changed."""
-        from reliable_imports.batches.erase import find
-        from reliable_imports.batches.erasure import ErasureKey
+        from reliable_imports.batches.erasing.erase import find
+        from reliable_imports.batches.erasing.erasure import ErasureKey
 
-        wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
+            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
             return find(connection, batch_type, wanted, alike=alike)
 
     def count_erased(self, batch_id: int) -> int:
         """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""
-        from reliable_imports.batches.erase import count_erased
+        from reliable_imports.batches.erasing.erase import count_erased
 
         with self._connection() as connection:
             read.get_batch(connection, batch_id)

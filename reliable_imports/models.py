@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,8 @@ class ImportBatchItem(msgspec.Struct, frozen=True):
     Attributes:
         batch_id: the batch it belongs to.
         item_number: its number within the batch, from 1, in the order of the source.
-        source_data: the stored item, parsed; in a mapping, the processor's `null_tokens` are None already.
+        source_data: the stored item, parsed. Of a mapping, the processor's `rename`, `strip`, `null_tokens`,
+            `decimal_comma` and `dates` have been seen to.
         line: 1-based line in the source file where the item begins, or None.
         offset: 0-based byte offset of that in the decompressed file, or None.
         attempt: 1 for the first try; counts on across reprocessing.
@@ -409,6 +410,25 @@ def _is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and (one == other or one != one) and str(one) == str(other)
 
 
+class Fault(NamedTuple):
+    """One of the things that are wrong with an item.
+
+    Attributes:
+        reason: the fingerprint of its cause, the same for all failures with this cause.
+        title: the cause in words, without values.
+        field: the field or column that it is about, if it is about one; `*` in a path stands for keys and positions
+            that the item has chosen.
+        rule: what was not met: a kind of error of the model's, a constraint, the name of an SQLSTATE or an exception.
+        value: what the field held, as text and cut; None where that is not known, is no single value, or is sensitive.
+    """
+
+    reason: str
+    title: str
+    field: str | None
+    rule: str
+    value: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TriedItem:
     """What would become of one item.
@@ -423,6 +443,7 @@ class TriedItem:
         failed_before: of an item that has failed, for which reason.
         may_lack_rows: it failed for a row that is missing, and rows of earlier items were rolled back by then: in a run
             those are there.
+        faults: all that is wrong with a failed item, as far as one attempt can tell.
     """
 
     item_number: int
@@ -434,6 +455,7 @@ class TriedItem:
     result: Mapping[str, Any] | None
     failed_before: str | None
     may_lack_rows: bool = False
+    faults: Sequence[Fault] = ()
 
 
 @dataclass(frozen=True, slots=True)

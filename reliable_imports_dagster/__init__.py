@@ -26,7 +26,12 @@ names            what things are called in Dagster
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from dagster_shared.libraries import DagsterLibraryRegistry
+try:
+    from dagster_shared.libraries import DagsterLibraryRegistry
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "Dagster is not installed: pip install 'reliable-imports[dagster]'", name=error.name
+    ) from error
 
 from reliable_imports_dagster.asset_decorator import reliable_imports_assets
 from reliable_imports_dagster.build.assets import build_import_asset, build_import_assets
@@ -40,18 +45,16 @@ from reliable_imports_dagster.definitions import build_reliable_imports_defs
 from reliable_imports_dagster.options import AssetOptions
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.config import ImportConfig, ReprocessConfig
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
+from reliable_imports_dagster.sensors.abandoned import build_abandoned_batches_sensor
 from reliable_imports_dagster.sensors.all_failures import build_all_failures_sensor
 from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
+from reliable_imports_dagster.sensors.ended_runs import build_run_ended_sensors
 from reliable_imports_dagster.sensors.files import build_file_sensor
 from reliable_imports_dagster.sensors.references import build_missing_references_sensor
 from reliable_imports_dagster.sensors.report import build_report_sensor
 from reliable_imports_dagster.sensors.reprocess import build_reprocess_sensor
-from reliable_imports_dagster.sensors.resume import (
-    build_abandoned_batches_sensor,
-    build_run_ended_sensors,
-    build_waiting_batches_sensor,
-)
+from reliable_imports_dagster.sensors.waiting import build_waiting_batches_sensor
 from reliable_imports_dagster.storage import dagster_postgres_url
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, build_import_asset_specs
 from reliable_imports_dagster.upstream import upstream_batch

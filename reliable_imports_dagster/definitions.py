@@ -14,16 +14,14 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import RESOURCE
 from reliable_imports_dagster.options import AssetOptions, of_a_job
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
+from reliable_imports_dagster.sensors.abandoned import build_abandoned_batches_sensor
 from reliable_imports_dagster.sensors.changed_code import build_changed_code_sensor
+from reliable_imports_dagster.sensors.ended_runs import build_run_ended_sensors
 from reliable_imports_dagster.sensors.references import build_missing_references_sensor
 from reliable_imports_dagster.sensors.report import build_report_sensor
 from reliable_imports_dagster.sensors.reprocess import build_reprocess_sensor
-from reliable_imports_dagster.sensors.resume import (
-    build_abandoned_batches_sensor,
-    build_run_ended_sensors,
-    build_waiting_batches_sensor,
-)
+from reliable_imports_dagster.sensors.waiting import build_waiting_batches_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions
 
 

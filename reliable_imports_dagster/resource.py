@@ -11,7 +11,7 @@ from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.names import asset_op_name
 from reliable_imports_dagster.run.config import ImportConfig
 from reliable_imports_dagster.run.importing import import_asset_batches, raise_failure_of
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.run.tags import BATCH_TYPE
 
 

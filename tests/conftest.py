@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import faulthandler
-import itertools
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import hypothesis
 import psycopg2
 import pytest
-from psycopg2 import sql
-from psycopg2.extensions import make_dsn
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
-from reliable_imports.postgres.schema import migrate
+from reliable_imports.testing import databases as databases_of_tests
+from reliable_imports.testing.databases import migrated_template
+from reliable_imports.testing.server import folder_of_servers
 from tests.faults.totals import TOTALS
-
-# Ends the servers of a test run with the run, however that ends: the pipe closes with the last of its writers.
-_WATCHER = """
-import shutil, sys
-from pathlib import Path
-from reliable_imports.embedded import EmbeddedPostgres
-folder = Path(sys.argv[1])
-sys.stdin.read()
-for home in folder.iterdir():
-    EmbeddedPostgres(home).stop("immediate")
-shutil.rmtree(folder)
-"""
-_numbers = itertools.count(1)
 
 # Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
 # send it, and wait for the answer.
@@ -130,18 +111,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
     """A folder for homes of embedded servers, which are stopped when the test run ends, even by SIGKILL."""
-    folder = Path(tempfile.mkdtemp(prefix="reliable-imports-tests-"))
-    folder.chmod(0o711)  # a server started by root runs as another account
-    with subprocess.Popen(
-        [sys.executable, "-c", _WATCHER, str(folder)],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        start_new_session=True,  # Ctrl-C is for the tests alone
-    ) as watcher:
+    with folder_of_servers() as folder:
         yield folder
-        assert watcher.stdin is not None
-        watcher.stdin.close()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -169,28 +140,15 @@ def server_dsn(servers_folder: Path, pytestconfig: pytest.Config, clean_environm
 @pytest.fixture(scope="session")
 def template(server_dsn: str) -> Iterator[str]:
     """The name of a database with all migrations; the clones of it are the tests'."""
-    name = _new_name("template")
-    _administrate(server_dsn, "CREATE DATABASE {name}", name)
-    try:
-        migrate(_dsn_of(server_dsn, name))
+    with migrated_template(server_dsn) as name:
         yield name
-    finally:
-        _drop(server_dsn, name)
 
 
 @pytest.fixture
 def new_database(server_dsn: str, template: str) -> Iterator[Callable[[], str]]:
     """Makes as many migrated databases as a test needs; each call returns the DSN of another one."""
-    names = []
-
-    def create() -> str:
-        names.append(_new_name("test"))
-        _administrate(server_dsn, "CREATE DATABASE {name} TEMPLATE {template}", names[-1], template=template)
-        return _dsn_of(server_dsn, names[-1])
-
-    yield create
-    for name in names:
-        _drop(server_dsn, name)
+    with ExitStack() as databases:
+        yield lambda: databases.enter_context(databases_of_tests.new_database(server_dsn, template))
 
 
 @pytest.fixture
@@ -206,41 +164,9 @@ def empty_database(server_dsn: str) -> Iterator[str]:
         yield dsn
 
 
-@contextmanager
-def temporary_database(server_dsn: str) -> Iterator[str]:
+def temporary_database(server_dsn: str) -> AbstractContextManager[str]:
     """The DSN of a database with nothing in it, which is dropped with the block."""
-    name = _new_name("empty")
-    _administrate(server_dsn, "CREATE DATABASE {name} TEMPLATE template0", name)
-    try:
-        yield _dsn_of(server_dsn, name)
-    finally:
-        _drop(server_dsn, name)
-
-
-def _new_name(kind: str) -> str:
-    return f"reliable_imports_{kind}_{os.getpid()}_{next(_numbers)}"
-
-
-def _drop(server_dsn: str, name: str) -> None:
-    # `WITH (FORCE)` came with PostgreSQL 13. The server waits for sessions that are about to end.
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {text}"
-    _administrate(server_dsn, end, name)
-    _administrate(server_dsn, "DROP DATABASE IF EXISTS {name}", name)
-
-
-def _administrate(server_dsn: str, statement: str, name: str, **names: str) -> None:
-    identifiers = {key: sql.Identifier(value) for key, value in {"name": name, **names}.items()}
-    with closing(psycopg2.connect(server_dsn)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(**identifiers, text=sql.Literal(name)))
-
-
-def _dsn_of(server_dsn: str, database: str) -> str:
-    """*server_dsn* with another database, in the form that it has."""
-    if "://" not in server_dsn:
-        return str(make_dsn(server_dsn, dbname=database))
-    return urlunsplit(urlsplit(server_dsn)._replace(path=f"/{quote(database)}"))
+    return databases_of_tests.new_database(server_dsn)
 
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -10,6 +10,7 @@ from benchmarks.scenarios import (
     placement,
     processing,
     status,
+    stored_bytes,
     two_workers,
 )
 from benchmarks.scenarios.bench import Bench, Scenario
@@ -24,6 +25,7 @@ SCENARIOS: dict[str, Scenario] = {
     "status": status.run,
     "failures": failures.run,
     "memory": memory.run,
+    "bytes": stored_bytes.run,
     "flights": flights.run,
 }
 

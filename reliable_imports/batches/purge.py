@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
 
@@ -32,7 +33,7 @@ class Purge:
     Attributes:
         batches: batches that have ended long enough ago, and had data.
         items: items whose data was taken out.
-        kept_items: items that keep theirs, for they are outstanding, or being repeated.
+        kept_items: items that keep theirs, for they are outstanding, being repeated, or were repeated not long ago.
     """
 
     batches: int
@@ -79,77 +80,116 @@ def old_batches(connection: Connection, request: PurgeRequest) -> list[tuple[int
 
 def purge(connection: Connection, request: PurgeRequest, on_progress: PurgeProgress | None) -> Purge:
     """See `BatchManager.purge`."""
-    found = old_batches(connection, request)
-    items = kept = 0
-    for batch_id, _ in found:
-        purged_here, kept_here = _purge_batch(connection, batch_id, request, on_progress)
-        items += purged_here
-        kept += kept_here
-    return Purge(len(found), items, kept)
+    batches = [batch_id for batch_id, _ in old_batches(connection, request)]
+    # Lines of all batches first: one whose items have lost their data is not looked at again after an interruption.
+    for batch_id in batches:
+        _purge_lines(connection, batch_id, request)
+    purged: Counter[int] = Counter()
+    kept: Counter[int] = Counter()
+    for batch_id in batches:
+        for page in _purge_items(connection, batch_id, request):
+            purged.update(page.purged)
+            kept[batch_id] += page.kept
+            if on_progress is not None:
+                on_progress(page.looked_at)
+        if purged[batch_id]:
+            _note_purged(connection, batch_id, request, purged[batch_id], kept[batch_id])
+    return Purge(len(batches), purged.total(), kept.total())
 
 
-def _purge_batch(
-    connection: Connection, batch_id: int, request: PurgeRequest, on_progress: PurgeProgress | None
-) -> tuple[int, int]:
-    # Lines first: a batch whose items have lost their data is not looked at again after an interruption.
-    _in_slices(connection, batch_id, request, "next_lines", None)
-    purged, kept = _in_slices(connection, batch_id, request, "next_items", on_progress)
-    if purged:
-        details = {
-            "items": purged,
-            "kept_items": kept,
-            "older_than_days": round(request.older_than / timedelta(days=1), 3),
-            "outstanding_too": request.outstanding_too,
-            "requested_by": request.requested_by,
-        }
+def _purge_lines(connection: Connection, batch_id: int, request: PurgeRequest) -> None:
+    """Take the texts out of what the audit log says of items whose data is to go."""
+    after = 0
+    while True:
         with transaction(connection) as cursor:
-            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
-            cursor.execute(
-                _WORK["insert_log"],
-                {
-                    "batch_id": batch_id,
-                    "run_id": None,
-                    "level": "info",
-                    "message": f"{DATA_ERASED}: it was old",
-                    "details": Json(details),
-                },
-            )
-    return purged, kept
+            cursor.execute(_ERASE["lock_lineages"], {"batches": [batch_id]})
+            cursor.execute(_PURGE["next_lines"], {"batch_id": batch_id, "after": after, "limit": _SLICE})
+            page = cursor.fetchall()
+            if not page:
+                return
+            chains = _chains(cursor, batch_id, {number for _, number in page}, request)
+            kept = {item.item_number for item in chains if item.is_kept and item.batch_id == batch_id}
+            lines = [line_id for line_id, number in page if number not in kept]
+            cursor.execute(_ERASE["erase_log_lines"], {"ids": lines})
+        after = page[-1][0]
 
 
-def _in_slices(
-    connection: Connection,
-    batch_id: int,
-    request: PurgeRequest,
-    query: Literal["next_lines", "next_items"],
-    on_progress: PurgeProgress | None,
-) -> tuple[int, int]:
-    after = purged = kept = 0
+class _Page(NamedTuple):
+    """What became of some items of a batch, and of those that share their data."""
+
+    looked_at: int
+    purged: Mapping[int, int]
+    """By batch."""
+    kept: int
+
+
+def _purge_items(connection: Connection, batch_id: int, request: PurgeRequest) -> Iterator[_Page]:
+    """Take data out, a slice at a time: out of a whole chain of repeats or out of none of it."""
+    after = 0
     while True:
         with transaction(connection) as cursor:
             # Nobody takes items of the lineage into a reprocess batch while it is decided which of them are wanted.
             cursor.execute(_ERASE["lock_lineages"], {"batches": [batch_id]})
-            cursor.execute(_PURGE[query], {"batch_id": batch_id, "after": after, "limit": _SLICE})
-            page = cursor.fetchall()
+            cursor.execute(_PURGE["next_items"], {"batch_id": batch_id, "after": after, "limit": _SLICE})
+            page = [number for (number,) in cursor.fetchall()]
             if not page:
-                return purged, kept
-            wanted = _wanted(cursor, batch_id, sorted({number for _, number in page}), request)
-            unwanted = [key for key, number in page if number not in wanted]
-            if unwanted and query == "next_lines":
-                cursor.execute(_ERASE["erase_log_lines"], {"ids": unwanted})
-            elif unwanted:
-                parameters = {"batches": [batch_id] * len(unwanted), "items": unwanted, "keep_row_keys": True}
+                return
+            chains = _chains(cursor, batch_id, set(page), request)
+            unwanted = [item for item in chains if not item.is_kept and not item.is_erased]
+            purged = Counter(item.batch_id for item in unwanted)
+            if unwanted:
+                parameters = {
+                    "batches": [item.batch_id for item in unwanted],
+                    "items": [item.item_number for item in unwanted],
+                    "keep_row_keys": True,
+                }
                 cursor.execute(_ERASE["erase_items"], parameters)
                 cursor.execute(_ERASE["erase_attempts"], parameters)
-                cursor.execute(_ERASE["uncount"], {"batches": [batch_id]})
-                cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": len(unwanted)})
-        after = page[-1][0]
-        purged += len(unwanted)
-        kept += len(page) - len(unwanted)
-        if on_progress is not None:
-            on_progress(len(page))
+                cursor.execute(_ERASE["uncount"], {"batches": list(purged)})
+                for of_batch, items in purged.items():
+                    cursor.execute(_ERASE["count_items"], {"batch_id": of_batch, "items": items})
+        after = page[-1]
+        elsewhere = purged.total() - purged[batch_id]
+        yield _Page(len(page) + elsewhere, purged, len(page) - purged[batch_id])
 
 
-def _wanted(cursor: Any, batch_id: int, numbers: list[int], request: PurgeRequest) -> set[int]:
-    cursor.execute(_PURGE["wanted_items"], {"batch_id": batch_id, "numbers": numbers})
-    return {number for number, is_awaited in cursor.fetchall() if is_awaited or not request.outstanding_too}
+class _ItemOfChain(NamedTuple):
+    batch_id: int
+    item_number: int
+    is_erased: bool
+    is_kept: bool
+
+
+def _chains(cursor: Any, batch_id: int, numbers: Collection[int], request: PurgeRequest) -> list[_ItemOfChain]:
+    cursor.execute(
+        _PURGE["chains"],
+        {
+            "batch_id": batch_id,
+            "numbers": sorted(numbers),
+            "older_than": request.older_than,
+            "outstanding_too": request.outstanding_too,
+        },
+    )
+    return [_ItemOfChain(*row) for row in cursor.fetchall()]
+
+
+def _note_purged(connection: Connection, batch_id: int, request: PurgeRequest, items: int, kept_items: int) -> None:
+    details = {
+        "items": items,
+        "kept_items": kept_items,
+        "older_than_days": round(request.older_than / timedelta(days=1), 3),
+        "outstanding_too": request.outstanding_too,
+        "requested_by": request.requested_by,
+    }
+    with transaction(connection) as cursor:
+        cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
+        cursor.execute(
+            _WORK["insert_log"],
+            {
+                "batch_id": batch_id,
+                "run_id": None,
+                "level": "info",
+                "message": f"{DATA_ERASED}: it was old",
+                "details": Json(details),
+            },
+        )

@@ -62,4 +62,5 @@ _PROBLEMS = {
     "wrong_batch_counts": "the counts of the finished batch differ from those of its ranges",
     "open_in_finished": "{} items of the finished batch are open",
     "broken_links": "{} items repeat an item that is not there",
+    "without_data": "{} items repeat an item whose data is not there",
 }

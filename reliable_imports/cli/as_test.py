@@ -25,38 +25,18 @@ Item {item_number} of batch {batch_id}, by `reliable-imports failures --reason {
 """
 
 import json
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
+{decimal_import}
 {import_line}
-
-from reliable_imports import BatchManager
-from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
+from reliable_imports.testing import try_item
 
 ITEM = r"""
 {item}
 """
 
 
-@pytest.fixture
-def manager() -> Iterator[BatchManager]:
-    """On a database that is thrown away; the tables are made by the processor's `setup_sql`."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)  # for root, whose server runs as another account
-        server = EmbeddedPostgres(Path(folder) / "postgres", settings=THROW_AWAY)
-        server.start()
-        try:
-            yield BatchManager(server.dsn())
-        finally:
-            server.stop("immediate")
+def test_{name}(imports_database: str) -> None:
+    tried = try_item({processor}, json.loads(ITEM{exact}), database=imports_database{given})
 
-
-def test_{name}(manager: BatchManager) -> None:
-    manager.registry.register({processor})
-    batch_id = manager.create_batch("{batch_type}", [json.loads(ITEM{exact})]{given})
-    manager.process_batch(batch_id)
     {assertion}
 '''
 
@@ -88,7 +68,9 @@ def written_test(manager: BatchManager, details: ReasonDetails, *, with_sensitiv
     )
     remarks = "" if is_alone else "\nThe item has other causes too, of which this says nothing."
     if summary.rule.endswith("_fkey") or "ForeignKeyViolation" in summary.title:
-        remarks += "\nIt refers to a row that was missing: put the rows that it needs in before, where the test begins."
+        remarks += (
+            "\nIt refers to a row that was missing: put the rows that it needs in first, by the fixture `imports_sql`."
+        )
     told = processor.__qualname__.split(".")[0]
     return _TEMPLATE.format(
         title=one_line(summary.title.replace('"""', "...").replace("\\", "/"), _MAX_TITLE),
@@ -100,18 +82,12 @@ def written_test(manager: BatchManager, details: ReasonDetails, *, with_sensitiv
         item=text,
         name=f"{re.sub(r'[^a-z0-9_]+', '_', summary.batch_type.lower())}_{summary.reason}_is_gone",
         processor=processor.__qualname__,
-        batch_type=summary.batch_type,
+        decimal_import="from decimal import Decimal\n" if _has_fraction(item) else "",
         exact=", parse_float=Decimal" if _has_fraction(item) else "",
         given=given,
         assertion=(
-            'assert [item.error_message for item in manager.list_items(batch_id, status="failed")] == []'
-            if is_alone
-            else f'assert "{summary.reason}" not in [failure.reason for failure in manager.failures(batch_id)]'
+            "assert not tried.faults, tried.words" if is_alone else f'assert "{summary.reason}" not in tried.reasons'
         ),
-    ).replace(
-        "import tempfile\nfrom collections.abc import Iterator\n",
-        "import tempfile\nfrom collections.abc import Iterator\n"
-        + ("from decimal import Decimal\n" if _has_fraction(item) else ""),
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import re
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import NoReturn
 
 import click
 
 from reliable_imports.errors import ConfigurationError
 
 ENTRY_POINTS = "reliable_imports.commands"
-"""The entry point group by which a package adds commands: each names a click command."""
+"""The entry point group by which a package adds commands: each names a click command, and the extras that it needs."""
 
 # What `--help` says of them, so that it need not import Dagster.
 _KNOWN = {
@@ -29,7 +31,10 @@ class CommandGroup(click.Group):
         if own is not None:
             return own
         entry = _added().get(cmd_name)
-        return None if entry is None else _load(entry)
+        if entry is None:
+            return None
+        missing = _missing(entry)
+        return _not_installed(entry, missing) if missing else _load(entry)
 
     def is_own(self, name: str | None) -> bool:
         return name in self.commands
@@ -49,6 +54,41 @@ class CommandGroup(click.Group):
 
 def _added() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _missing(entry: EntryPoint) -> list[str]:
+    """The distributions that the command's extras ask for, and that are not installed."""
+    wanted = [] if entry.dist is None else entry.dist.requires or []
+    missing = []
+    for requirement in wanted:
+        name, _, condition = requirement.partition(";")
+        extra = re.search(r"""extra *== *["']([^"']+)""", condition)
+        found = re.match(r"[\w.-]+", name)
+        if found is None or extra is None or extra[1] not in entry.extras:
+            continue
+        try:
+            version(found[0])
+        except PackageNotFoundError:
+            missing.append(found[0])
+    return missing
+
+
+def _not_installed(entry: EntryPoint, missing: list[str]) -> click.Command:
+    """Stands in for a command whose extras are missing, so that it can be asked for its help and says what to do."""
+    told = (
+        f"{entry.name} needs {', '.join(missing)}, not installed here: "
+        f"pip install '{_distribution(entry)}[{','.join(entry.extras)}]'"
+    )
+
+    def refuse() -> NoReturn:
+        raise ConfigurationError(told)
+
+    return click.Command(
+        entry.name,
+        callback=refuse,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        help=f"{_KNOWN.get(entry.name, '')}\n\n{told}",
+    )
 
 
 def _load(entry: EntryPoint) -> click.Command:

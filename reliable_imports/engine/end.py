@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from reliable_imports.batches.read import get_batch
-from reliable_imports.engine.work.attempt import clean_text
-from reliable_imports.engine.work.audit_log import AuditLog
+from reliable_imports.engine.work.audit_log import AuditLog, clean_text
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import BatchStatus, RunOutcome

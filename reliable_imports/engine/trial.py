@@ -36,6 +36,7 @@ from reliable_imports.postgres.connect import BEGIN, Connection, connect, discar
 from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome, TryOutcome
 
 _TRYING = load("trying.sql")
@@ -61,10 +62,11 @@ def try_staged(dsn: str, staged: Staged, processor: BaseProcessor, *, may_set_up
     """
     of_number = {item.stored.item_number: item for item in staged.items}
     tried: dict[int, TriedItem] = {}
+    sensitive = facts_of(processor).sensitive_names()
 
     def keep(attempt: Attempt, images: Sequence[RowImage], lacks_rows: bool) -> None:
         number = attempt.stored.item_number
-        tried[number] = _tried(of_number[number], attempt, images, lacks_rows)
+        tried[number] = _tried(of_number[number], attempt, images, lacks_rows, sensitive)
 
     stop = StopSignal()
     try:
@@ -84,7 +86,9 @@ def try_staged(dsn: str, staged: Staged, processor: BaseProcessor, *, may_set_up
     return TryReport(staged.batch.batch_type, staged.total_items, items, tuple(staged.warnings))
 
 
-def _tried(item: StagedItem, attempt: Attempt, images: Sequence[RowImage], lacks_rows: bool) -> TriedItem:
+def _tried(
+    item: StagedItem, attempt: Attempt, images: Sequence[RowImage], lacks_rows: bool, sensitive: frozenset[str]
+) -> TriedItem:
     failure = attempt.failure
     rows = [] if attempt.outcome is not Outcome.COMPLETED else _rows(images)
     return TriedItem(
@@ -97,6 +101,7 @@ def _tried(item: StagedItem, attempt: Attempt, images: Sequence[RowImage], lacks
         result=None if attempt.result is None else json.loads(attempt.result),
         failed_before=item.failed_before,
         may_lack_rows=lacks_rows and failure is not None and failure.missing_key is not None,
+        faults=() if failure is None else failure.without_values_of(sensitive, attempt.source_data).faults,
     )
 
 

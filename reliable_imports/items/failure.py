@@ -26,7 +26,7 @@ from reliable_imports.errors import (
     NullInKey,
     UnusableTarget,
 )
-from reliable_imports.items.code_places import TeamCode
+from reliable_imports.items.code.team import TeamCode
 from reliable_imports.items.fingerprint import (
     Located,
     facts_of_error,
@@ -42,6 +42,7 @@ from reliable_imports.items.message_values import is_known, masked, without_valu
 from reliable_imports.items.model_fields import ModelFault, invalid_row, is_refusal_of_pydantic
 from reliable_imports.items.redaction import may_keep, without_secrets
 from reliable_imports.items.rejection import Rejected, Rejection
+from reliable_imports.models import Fault
 from reliable_imports.statuses import Stage
 
 _OWN_CODE = str(Path(__file__).parents[1]) + os.sep
@@ -60,25 +61,6 @@ _MAX_VALUE = 200
 # Classes in which the server speaks of itself, and has read no row for it.
 _OF_THE_SERVER = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 _NOBODYS = TeamCode()
-
-
-class Fault(NamedTuple):
-    """One of the things that are wrong with an item.
-
-    Attributes:
-        reason: the fingerprint of its cause, the same for all failures with this cause.
-        title: the cause in words, without values.
-        field: the field or column that it is about, if it is about one; `*` in a path stands for keys and positions
-            that the item has chosen.
-        rule: what was not met: a kind of error of the model's, a constraint, the name of an SQLSTATE or an exception.
-        value: what the field held, as text and cut; None where that is not known, is no single value, or is sensitive.
-    """
-
-    reason: str
-    title: str
-    field: str | None
-    rule: str
-    value: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

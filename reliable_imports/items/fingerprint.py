@@ -1,7 +1,7 @@
 """Which cause an error has: facts that are the same for every failure of one cause, and their fingerprint.
 
 A cause is no text: messages differ by the value, the server's language and the release. Nor is it the stage, a line
-number or a partition. It is the kind of error, the place in the team's code (see `code_places`), the table, constraint
+number or a partition. It is the kind of error, the place in the team's code (see `code.places`), the table, constraint
 and column, and the kinds of errors that led to this one.
 """
 
@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import psycopg2
 
-from reliable_imports.items.code_places import Call, Place, TeamCode, call_from, place_of, written_words
+from reliable_imports.items.code.places import Call, Place, call_from, place_of
+from reliable_imports.items.code.source_files import written_words
+from reliable_imports.items.code.team import TeamCode
 
 FINGERPRINT_VERSION = 1
 """Part of each fingerprint; raised when the facts of a cause become others, so that nobody compares old with new."""

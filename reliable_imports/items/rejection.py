@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from reliable_imports.items.code_places import condition_text, function_node
+from reliable_imports.items.code.functions import condition_text, function_node
 
 
 class Rejected(NamedTuple):

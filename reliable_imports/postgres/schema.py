@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import psycopg2
 import psycopg2.errors
 
 from reliable_imports.errors import SchemaNotReady, SchemaTooNew, UnsupportedDatabase
+from reliable_imports.log import logger
 from reliable_imports.postgres.connect import Connection, connect, transaction
 from reliable_imports.postgres.program import Definition, Migration, Program, release_order, this_program
 from reliable_imports.postgres.queries import load
@@ -28,19 +29,22 @@ from reliable_imports.postgres.queries import load
 ADVISORY_LOCK = 7_205_759_403
 
 PATIENCE_SECONDS = 60.0
+_TURN_SECONDS = 0.1
 
 _SCHEMA = load("schema.sql")
 
 
-def migrate(dsn: str, program: Program | None = None) -> list[str]:
+def migrate(dsn: str, program: Program | None = None, *, on_wait: Callable[[], None] | None = None) -> list[str]:
     """Bring the schema up to date; return the names of the migrations, functions and views that were applied now.
 
     All of them are committed together. Safe to repeat and to call from several processes at once: they take turns
-    under one advisory lock. Safe while batches are worked, too: a change of a table that is in use is given up after
-    two seconds, so that nobody queues behind it, and tried again for a minute. What is up to date costs one query.
+    under one advisory lock, and wait for as long as the one before takes. Safe while batches are worked, too: a change
+    of a table that is in use is given up after two seconds, so that nobody queues behind it, and tried again for a
+    minute. What is up to date costs one query.
 
     Args:
         program: whose schema it is to be, this release's if not given.
+        on_wait: called once if another process has its turn, before this one waits for it.
 
     Raises:
         UnsupportedDatabase: the database is not in UTF8.
@@ -48,14 +52,15 @@ def migrate(dsn: str, program: Program | None = None) -> list[str]:
         psycopg2.errors.LockNotAvailable: a table was in use all that time; nothing was changed.
     """
     program = program or this_program()
-    until = time.monotonic() + PATIENCE_SECONDS
+    until: float | None = None
     while True:
         try:
             with connect(dsn) as connection:
                 if not _applied(connection).changes_for(program).are_any:
                     return []
-                return _apply(connection, program)
+                return _apply(connection, program, on_wait)
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
+            until = until or time.monotonic() + PATIENCE_SECONDS
             if time.monotonic() > until:
                 raise
             time.sleep(random.uniform(0.1, 1))
@@ -155,13 +160,13 @@ def _read_applied(cursor: Any) -> Applied:
     )
 
 
-def _apply(connection: Connection, program: Program) -> list[str]:
+def _apply(connection: Connection, program: Program, on_wait: Callable[[], None] | None) -> list[str]:
     with transaction(connection) as cursor:
         cursor.execute(_SCHEMA["encoding"])
         database, encoding = cursor.fetchone()
         if encoding != "UTF8":
             raise UnsupportedDatabase(database, encoding)
-        cursor.execute(_SCHEMA["wait_for_turn"], {"lock": ADVISORY_LOCK})
+        _wait_for_turn(cursor, on_wait)
         cursor.execute(_SCHEMA["make_bookkeeping"])
         migrations = _read_applied(cursor).changes_for(program).migrations  # somebody else may have come first
         cursor.execute(_SCHEMA["rights_on_views"])
@@ -178,6 +183,21 @@ def _apply(connection: Connection, program: Program) -> list[str]:
         _note_release(cursor, program)
         _grant_again(cursor, rights)
     return [*(each.name for each in migrations), *(each.name for each in changes.definitions)]
+
+
+def _wait_for_turn(cursor: Any, on_wait: Callable[[], None] | None) -> None:
+    """Asks again and again, and not once for long: whoever waits can be interrupted, and no lock_timeout ends it."""
+    is_told = False
+    while True:
+        cursor.execute(_SCHEMA["take_turn"], {"lock": ADVISORY_LOCK})
+        if cursor.fetchone() == (True,):
+            return
+        if not is_told:
+            logger.warning("waiting for another process that changes the schema or sets up its tables")
+            if on_wait is not None:
+                on_wait()
+        is_told = True
+        time.sleep(_TURN_SECONDS)
 
 
 def _define(cursor: Any, changes: Changes, program: Program) -> None:

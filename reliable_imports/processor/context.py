@@ -73,6 +73,58 @@ class Setting:
     sensitive: frozenset[str] = frozenset()
 
 
+class ContextState:
+    """What there is behind one ImportContext. The engine makes it, asks it and ends it; the context is what the
+    processor sees of it.
+
+    Attributes:
+        item_number: None in `on_batch_start` and `on_batch_complete`.
+        is_hook: it is for a hook, which can neither skip nor reject its item.
+        logs: what was logged through the context.
+        lookups: what was looked up through it; None for nothing, as for most items.
+        source_data: the item, of whose sensitive fields no log line may tell.
+        has_ended: the context is refused from now on.
+    """
+
+    __slots__ = ("database", "has_ended", "is_hook", "item_number", "logs", "lookups", "setting", "source_data")
+
+    def __init__(
+        self, setting: Setting, database: ItemDatabase, item_number: int | None, *, is_hook: bool = False
+    ) -> None:
+        self.setting = setting
+        self.database = database
+        self.item_number = item_number
+        self.is_hook = is_hook
+        self.logs: list[LogLine] = []
+        self.lookups: dict[tuple[Any, ...], Any] | None = None
+        self.source_data: Any = None
+        self.has_ended = False
+
+    def end(self) -> list[LogLine]:
+        """Revoke the context, so that a thread that a processor left behind cannot write into the next item.
+
+        Returns what was logged.
+        """
+        self.has_ended = True
+        return self.logs
+
+    def keep_lookups(self) -> None:
+        """Let later items of the run know what this one has looked up."""
+        if self.lookups:
+            self.setting.lookup_cache.update(self.lookups)
+
+    def require_use(self) -> None:
+        """Raise ContextMisuse unless the context may be used here and now."""
+        if self.has_ended:
+            raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
+        if threading.get_ident() != self.setting.thread:
+            raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
+        if os.getpid() != self.setting.process:
+            raise ContextMisuse(
+                "an ImportContext can only be used in the process that works its item, not in one that was forked"
+            )
+
+
 class ImportContext:
     """Lives as long as one item (or one hook of the batch) and is refused afterwards.
 
@@ -85,31 +137,26 @@ class ImportContext:
         item_number: the item's number; None in `on_batch_start` and `on_batch_complete`.
     """
 
-    __slots__ = ("_database", "_ended", "_is_hook", "_logs", "_lookups", "_setting", "_source_data", "item_number")
+    __slots__ = ("_state",)
 
-    def __init__(
-        self, setting: Setting, database: ItemDatabase, item_number: int | None, is_hook: bool = False
-    ) -> None:
-        self.item_number = item_number
-        self._setting = setting
-        self._database = database
-        self._logs: list[LogLine] = []
-        self._lookups: dict[tuple[Any, ...], Any] | None = None  # few items look something up
-        self._is_hook = is_hook
-        self._ended = False
-        self._source_data: Any = None
+    def __init__(self, state: ContextState) -> None:
+        self._state = state
 
     @property
     def batch_id(self) -> int:
-        return self._setting.batch_id
+        return self._state.setting.batch_id
 
     @property
     def batch_type(self) -> str:
-        return self._setting.batch_type
+        return self._state.setting.batch_type
 
     @property
     def run_id(self) -> int:
-        return self._setting.run_id
+        return self._state.setting.run_id
+
+    @property
+    def item_number(self) -> int | None:
+        return self._state.item_number
 
     def execute(self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
         """Run one or more statements and return how many rows the last one touched."""
@@ -186,10 +233,10 @@ class ImportContext:
         Forgotten if the item that asked fails. A row that is not there is asked for again the next time, for it may
         have been made meanwhile.
         """
-        self._check()
+        state = self._usable()
         # With the types, for 1 and True are equal in Python.
         name = (table, column, *[(each, type(value), value) for each, value in sorted(key.items())])
-        for known in (self._lookups or {}, self._setting.lookup_cache):
+        for known in (state.lookups or {}, state.setting.lookup_cache):
             if name in known:
                 return known[name]
         # As IS NOT DISTINCT FROM would find it, which no index serves.
@@ -197,12 +244,12 @@ class ImportContext:
             f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
         )
         statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
-        row = self._database.read(
+        row = state.database.read(
             statement, [as_parameter(each) for each in key.values() if each is not None]
         ).fetchone()
         value = None if row is None else row[0]
         if value is not None:
-            self._lookups = {**(self._lookups or {}), name: value}
+            state.lookups = {**(state.lookups or {}), name: value}
         return value
 
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
@@ -214,19 +261,18 @@ class ImportContext:
         Args:
             level: `debug`, `info`, `warning` or `error`.
         """
-        self._check()
+        state = self._usable()
         if level not in LEVELS:
             raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
-        if self._setting.sensitive:
-            message, details = without_secrets([message, details], self._source_data, self._setting.sensitive)
-        self._logs.append(LogLine(level, message, details))
+        if state.setting.sensitive:
+            message, details = without_secrets([message, details], state.source_data, state.setting.sensitive)
+        state.logs.append(LogLine(level, message, details))
         facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
         logger.log(LEVELS[level], message, extra=facts)
 
     def skip(self, reason: str) -> None:
         """End this item as skipped: nothing is to be done, and *reason* says why. What it wrote is undone."""
-        self._check()
-        if self._is_hook:
+        if self._usable().is_hook:
             raise ContextMisuse("only validate_item and process_item can skip an item")
         raise SkipItem(reason)
 
@@ -235,41 +281,16 @@ class ImportContext:
 
         The items that were rejected with the same words and field are one reason, so *words* hold no value of the item.
         """
-        self._check()
-        if self._is_hook:
+        if self._usable().is_hook:
             raise ContextMisuse("only validate_item and process_item can reject an item")
         raise Rejection(words, field)
 
-    def _is_about(self, source_data: Any) -> None:
-        """Let no log line tell what sensitive fields of this item hold."""
-        self._source_data = source_data
-
-    def _end(self) -> list[LogLine]:
-        """Revoke the context, so that a thread that a processor left behind cannot write into the next item.
-
-        Returns what the item has logged.
-        """
-        self._ended = True
-        return self._logs
-
-    def _keep_lookups(self) -> None:
-        """Let later items of the run know what this one has looked up."""
-        if self._lookups:
-            self._setting.lookup_cache.update(self._lookups)
-
-    def _check(self) -> None:
-        if self._ended:
-            raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
-        if threading.get_ident() != self._setting.thread:
-            raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
-        if os.getpid() != self._setting.process:
-            raise ContextMisuse(
-                "an ImportContext can only be used in the process that works its item, not in one that was forked"
-            )
+    def _usable(self) -> ContextState:
+        self._state.require_use()
+        return self._state
 
     def _run(self, statement: str | sql.Composable, params: Any) -> Any:
-        self._check()
-        return self._database.execute(statement, params)
+        return self._usable().database.execute(statement, params)
 
     def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
         cursor = self._run(statement, params)
@@ -278,10 +299,10 @@ class ImportContext:
         return cursor
 
     def _write(self, request: WriteRequest, row: Mapping[str, Any], returning: str | None = None) -> Any:
-        self._check()
+        database = self._usable().database
         if returning is not None:
-            return self._database.write_returning(request, row.values(), returning)
-        self._database.declare(request, row.values())
+            return database.write_returning(request, row.values(), returning)
+        database.declare(request, row.values())
         return None
 
 

@@ -19,7 +19,7 @@ from reliable_imports.errors import (
     ProcessorWarning,
     UnknownBatchType,
 )
-from reliable_imports.items.code_places import remember_sources
+from reliable_imports.items.code.source_files import remember_sources
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of
 

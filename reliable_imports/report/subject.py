@@ -16,7 +16,6 @@ from reliable_imports.postgres.connect import connect, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of
-from reliable_imports.processor.table import TableProcessor
 from reliable_imports.report.words import field_names, in_words
 
 _REPORT = load("report.sql")
@@ -55,10 +54,12 @@ class Showing:
         if processor is None:
             return cls(values=False)
         names: dict[str, Sequence[str]] = {}
-        columns = processor.columns if issubclass(processor, TableProcessor) else {}
         for each in facts_of(processor).source_fields() or ():
-            for name in (each.name, columns.get(each.name, each.name), *each.source_names):
+            for name in (each.name, *each.source_names):
                 names.setdefault(name, each.source_names)
+        spelling = facts_of(processor).spelling
+        for name in spelling.rename.values():
+            names.setdefault(name, spelling.source_names(name))
         return cls(sensitive=facts_of(processor).sensitive_names(), source_names=names)
 
     def in_source(self, name: str) -> str:

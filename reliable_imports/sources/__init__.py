@@ -3,7 +3,15 @@
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.options import Format, SourceOptions
 from reliable_imports.sources.source import Source, open_source
-from reliable_imports.sources.stored.location import FileState, file_name, is_url, locate, shown, state_of_info
+from reliable_imports.sources.stored.location import (
+    FileState,
+    file_name,
+    is_url,
+    locate,
+    locate_partition,
+    shown,
+    state_of_info,
+)
 
 __all__ = [
     "FileState",
@@ -14,6 +22,7 @@ __all__ = [
     "file_name",
     "is_url",
     "locate",
+    "locate_partition",
     "open_source",
     "shown",
     "state_of_info",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reliable_imports.errors import UnusableTarget
 from reliable_imports.items.failure import Named
 from reliable_imports.writes.plan import Plan, WriteRequest
-from reliable_imports.writes.target import Target
+from reliable_imports.writes.target import Target, found_target
 
 _MAX_PLANS = 500
 """Of a source whose items have now these fields and now those, every item may need one of its own."""
@@ -42,11 +41,7 @@ class Plans:
         Raises:
             UnusableTarget: there is no such table.
         """
-        if described is None:
-            raise UnusableTarget(
-                f"there is no table {table}, or this role may not use its schema; create it, or correct its name"
-            )
-        self._targets[table] = Target.of(described)
+        self._targets[table] = found_target(table, described)
 
     def make(self, request: WriteRequest, server_version: int) -> Plan:
         """Make the plan for a request to a known table, and keep it; see `Plan` for what it raises."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reliable_imports.errors import UnusableTarget
 from reliable_imports.writes.values import ColumnType
 
 
@@ -17,6 +18,8 @@ class Column:
         exact_type: with length and domain, as PostgreSQL writes it.
         has_sequence: its default takes a number from a sequence.
         is_always_identity: a value of one's own takes OVERRIDING SYSTEM VALUE.
+        is_not_null: by the column, or by its domain.
+        modifier: the length, or precision and scale, as the catalogue has it; -1 for none. A domain's counts.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Column:
     has_sequence: bool
     is_always_identity: bool
     is_generated: bool
+    is_not_null: bool = False
+    modifier: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Index:
     """A unique index or constraint.
 
     Attributes:
+        is_primary: the primary key.
         is_immediate: checked row by row; a deferrable constraint is not, and ON CONFLICT cannot use it.
         predicate: the condition of a partial index.
         nulls_are_equal: NULLS NOT DISTINCT.
@@ -62,6 +68,7 @@ class Index:
     nulls_are_equal: bool
     parts: tuple[IndexPart, ...]
     reads: frozenset[str]
+    is_primary: bool = False
 
     @property
     def columns(self) -> frozenset[str]:
@@ -139,6 +146,19 @@ class Target:
         )
 
 
+def found_target(table: str, described: Mapping[str, Any] | None) -> Target:
+    """What `describe_target` has said of a table.
+
+    Raises:
+        UnusableTarget: there is no such table.
+    """
+    if described is None:
+        raise UnusableTarget(
+            f"there is no table {table}, or this role may not use its schema; create it, or correct its name"
+        )
+    return Target.of(described)
+
+
 def _column(described: Mapping[str, Any]) -> Column:
     return Column(
         name=described["name"],
@@ -148,6 +168,8 @@ def _column(described: Mapping[str, Any]) -> Column:
         has_sequence=described["has_sequence"],
         is_always_identity=described["is_always_identity"],
         is_generated=described["is_generated"],
+        is_not_null=described["is_not_null"],
+        modifier=described["modifier"],
     )
 
 
@@ -163,4 +185,5 @@ def _index(described: Mapping[str, Any]) -> Index:
             for part in described["parts"]
         ),
         reads=frozenset(described["reads"]),
+        is_primary=described["is_primary"],
     )

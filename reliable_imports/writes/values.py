@@ -47,6 +47,7 @@ class ColumnType(NamedTuple):
             types, or `other`.
         element: of an array.
         attributes: of a composite type: names and types.
+        labels: of an enumeration.
     """
 
     cast: str
@@ -54,6 +55,7 @@ class ColumnType(NamedTuple):
     is_hashable: bool
     element: ColumnType | None
     attributes: tuple[tuple[str, ColumnType], ...]
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> ColumnType:
@@ -63,6 +65,7 @@ class ColumnType(NamedTuple):
             described["is_hashable"],
             None if described["element"] is None else cls.of(described["element"]),
             tuple((name, cls.of(each)) for name, each in described["attributes"] or ()),
+            tuple(described["labels"] or ()),
         )
 
 

@@ -18,7 +18,7 @@ from reliable_imports_dagster.run.importing import (
     import_asset_batches,
     raise_failure_of,
 )
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, WithOptions, asset_specs
 
 

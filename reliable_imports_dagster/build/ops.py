@@ -13,7 +13,7 @@ from reliable_imports_dagster.options import OpOptions, op_arguments
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of, work_and_report
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 

@@ -14,9 +14,10 @@ from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.accept import repeated_runs
 from reliable_imports_dagster.run.config import ImportConfig, import_schema
 from reliable_imports_dagster.run.importing import accept_batch, raise_failure_of, work_and_report
-from reliable_imports_dagster.run.report import FailRunOn, report
+from reliable_imports_dagster.run.report.reporting import report
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.run.tags import BATCH_ID, OUTCOME, tag_run
-from reliable_imports_dagster.run.work import interrupted_tagged, tag_batch
+from reliable_imports_dagster.run.tie import interrupted_tagged, tie_run
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 MAX_WORKERS = 64
@@ -78,7 +79,7 @@ def build_parallel_import_job(
             yield from told.events()
             raise_failure_of([told.summary], fail_run_on)
             return
-        tag_batch(context, manager, batch)
+        tie_run(context, manager, batch)
         for step in steps[:wanted]:
             yield dg.Output(None, step)
 

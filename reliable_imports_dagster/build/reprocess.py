@@ -23,7 +23,7 @@ from reliable_imports_dagster.run.accept import PARTITION, Accepted, delivery_ke
 from reliable_imports_dagster.run.config import ReprocessConfig
 from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.run.step import own_id
 from reliable_imports_dagster.run.trying import tell_of_try
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator

@@ -18,7 +18,7 @@ from reliable_imports_dagster.discovery import discover
 from reliable_imports_dagster.names import RESOURCE
 from reliable_imports_dagster.options import AssetOptions
 from reliable_imports_dagster.resource import ReliableImportsResource
-from reliable_imports_dagster.run.report import FailRunOn
+from reliable_imports_dagster.run.report.run_failure import FailRunOn
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator
 
 

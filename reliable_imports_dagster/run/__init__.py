@@ -2,12 +2,9 @@
 
 importing      one import: accept a batch, work it, tell of it
 trying         a try: the same as a run, rolled back, and what it came to
-report         what Dagster shows of a batch: a materialization or an observation, and the checks
-work           working a batch, tied to the run before the first item is touched
+report/        what Dagster shows of a batch: a materialization or an observation, and the checks
+tie            ties a run to the batch that it works, before the first item is touched
 accept         which batch a run works: one that exists, one of an earlier try, or a new one
-report_page    a batch's page for people, written to a folder and linked
-failed_values  what failed items hold in the fields that they failed for, if it may be shown
-target_table   what the database says of the asset's table: its name, its rows, what its columns refer to
 config         what a run can be told, as the launchpad asks for it
 params         a processor's `Params` as such a config
 refusal        errors that a person can mend, as one line

@@ -16,7 +16,7 @@ from reliable_imports import (
     SourceError,
     SourceUnavailable,
 )
-from reliable_imports.sources import locate, shown
+from reliable_imports.sources import locate, locate_partition, shown
 from reliable_imports_dagster.names import import_name
 from reliable_imports_dagster.run import tags
 from reliable_imports_dagster.run.config import MAX_INLINE_ITEMS, ImportConfig
@@ -129,13 +129,9 @@ def key_of_run(context: dg.OpExecutionContext, run_id: str) -> str:
 
 def source_of(processor: type[BaseProcessor], partition: str | None) -> Path | str | None:
     """The processor's source, with the partition's name in it, and those of its dimensions."""
-    source = processor.source_for(None if partition is None else str(partition))
-    if source is None or not isinstance(partition, dg.MultiPartitionKey):
-        return source
-    filled = str(source)
-    for dimension, name in partition.keys_by_dimension.items():
-        filled = filled.replace(f"{{{dimension}}}", name)
-    return locate(filled)
+    if not isinstance(partition, dg.MultiPartitionKey) or processor.source is None:
+        return processor.source_for(partition)
+    return locate_partition(processor.source, {PARTITION: str(partition), **partition.keys_by_dimension})
 
 
 def repeated_runs(context: dg.OpExecutionContext) -> list[str]:

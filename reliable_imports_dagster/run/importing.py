@@ -12,10 +12,14 @@ from reliable_imports_dagster.options import without_stability_warnings
 from reliable_imports_dagster.run.accept import Accepted, accept
 from reliable_imports_dagster.run.config import FailThisRunOn, ImportConfig
 from reliable_imports_dagster.run.refusal import refusals_explained
-from reliable_imports_dagster.run.report import CHECKS, BatchReport, FailRunOn, ToldBefore, failure_of, report
+from reliable_imports_dagster.run.report.batch_report import BatchReport
+from reliable_imports_dagster.run.report.checks import CHECKS
+from reliable_imports_dagster.run.report.reporting import report
+from reliable_imports_dagster.run.report.run_failure import FailRunOn, failure_of
+from reliable_imports_dagster.run.report.told_before import ToldBefore
 from reliable_imports_dagster.run.step import partitions_of_asset, partitions_of_step
+from reliable_imports_dagster.run.tie import work_batch
 from reliable_imports_dagster.run.trying import tell_of_try, try_import
-from reliable_imports_dagster.run.work import work_batch
 
 _MAX_REFUSALS = 10
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from reliable_imports import BatchManager
 from reliable_imports_dagster.discovery import Packages, discover
-from reliable_imports_dagster.run.report import report_elsewhere
+from reliable_imports_dagster.run.report.reporting import report_elsewhere
 from reliable_imports_dagster.sensors.frame import Decision, build_sensor
 from reliable_imports_dagster.translator import DagsterReliableImportsTranslator, asset_specs
 

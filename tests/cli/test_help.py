@@ -29,11 +29,16 @@ def added_commands(tmp_path: Path) -> Path:
     folder = tmp_path / "installed"
     metadata = folder / "greetings-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: greetings\nVersion: 1.0\n")
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: greetings\nVersion: 1.0\n"
+        "Requires-Dist: click\nProvides-Extra: warm\nProvides-Extra: cold\n"
+        "Requires-Dist: click>=8; extra == 'warm'\nRequires-Dist: no-such-scarf>=1; extra == 'cold'\n"
+    )
     (metadata / "entry_points.txt").write_text(
         "[reliable_imports.commands]\n"
         "hello = greetings:hello\nstatus = greetings:hello\n"
         "broken = greetings_broken:hello\nwrong = greetings:NAME\n"
+        "warm = greetings:hello [warm]\ncold = greetings_broken:hello [warm,cold]\n"
     )
     (folder / "greetings.py").write_text(
         "import os\nimport click\nNAME = 'x'\n"
@@ -86,6 +91,19 @@ def test_an_added_command_that_cannot_be_loaded_is_told(run_without_database: Ru
     wrong = run_without_database("wrong", PYTHONPATH=path)
     assert wrong.status == 2
     assert "is no click command" in wrong.err
+
+
+def test_a_command_whose_extra_is_missing_says_what_to_install(run_without_database: Run, added_commands: Path) -> None:
+    path = f"{Path(__file__).parents[2]}:{added_commands}"
+    assert run_without_database("warm", PYTHONPATH=path).out == "hello None\n"
+
+    to_do = "cold needs no-such-scarf, not installed here: pip install 'greetings[warm,cold]'"
+    refused = run_without_database("cold", "--style", "knitted", PYTHONPATH=path)
+    assert (refused.status, refused.out) == (2, "")
+    assert to_do in refused.err
+    asked = run_without_database("cold", "--help", PYTHONPATH=path)
+    assert (asked.status, asked.err) == (0, "")
+    assert to_do in " ".join(asked.out.split())
 
 
 def test_help_and_errors_do_not_import_dagster(run_without_database: Run, project: Path) -> None:

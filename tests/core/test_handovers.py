@@ -31,7 +31,7 @@ def test_a_run_waits_for_its_old_session_to_let_go(manager: BatchManager) -> Non
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             if item.item_number == 3 and not self.was_cut:
                 self.was_cut = True
-                number = ctx._database.chunk.transaction.connection.fileno()
+                number = ctx._state.database.chunk.transaction.connection.fileno()
                 threading.Timer(0.2, lambda: _cut(number)).start()
                 ctx.execute("SELECT pg_sleep(20)")
             ctx.execute("INSERT INTO writes VALUES (%s, %s)", [item.batch_id, item.item_number])

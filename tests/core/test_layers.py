@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LAYERS = (
-    ("cli",),
+    ("cli", "testing"),
     ("report",),
     ("manager",),
     ("orchestration",),
@@ -44,6 +44,7 @@ PUBLIC = (
     "reliable_imports.report",
     "reliable_imports.settings",
     "reliable_imports.sources",
+    "reliable_imports.testing",
     "reliable_imports.writes",
 )
 """Modules that other packages may import from, each with the names of its `__all__`."""

@@ -303,6 +303,26 @@ def test_a_migration_may_drop_a_view_that_is_in_its_way(
     assert sql("SELECT pg_typeof(process_id) FROM reliable_imports.run_history") == []
 
 
+def test_a_migration_waits_for_its_turn_and_says_so(database: str, sql: Sql, other: OtherRelease) -> None:
+    other.write("migrations/0099_more", "ALTER TABLE reliable_imports.import_batches ADD COLUMN more integer")
+    ((name,),) = sql("SELECT current_database()")
+    sql(f"ALTER DATABASE {name} SET lock_timeout = '1ms'")
+    has_to_wait = threading.Event()
+    applied: list[str] = []
+
+    def wait_and_migrate() -> None:
+        applied.extend(migrate(database, other.program("99"), on_wait=has_to_wait.set))
+
+    waiting = threading.Thread(target=wait_and_migrate)
+    with closing(psycopg2.connect(database)) as holder, holder.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [schema.ADVISORY_LOCK])
+        waiting.start()
+        assert has_to_wait.wait(60)
+        assert applied == []
+    waiting.join()
+    assert applied == ["0099_more"]
+
+
 # Programs of two releases on one database
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,24 @@ def test_the_engine_is_loaded_by_whoever_processes_a_batch(statement: str) -> No
 def test_the_help_of_the_command_line_needs_no_database_driver() -> None:
     loaded = loaded_by("from reliable_imports.cli.main import run; run(['--help'])")
     assert not {name.split(".")[0] for name in loaded} & {"asyncio", "msgspec", "psycopg2", "pydantic", "rich"}
+
+
+def test_the_core_needs_what_it_declares_and_no_dagster() -> None:
+    """Whoever has not installed an extra can use everything but what asks for it."""
+    project = (ROOT / "pyproject.toml").read_text()
+    declared = re.findall(r'^  "([\w-]+)', project.split("\ndependencies = [")[1].split("\n]")[0], re.MULTILINE)
+    of_extras = {"python_calamine", "pyarrow", "backports"}
+    foreign: dict[str, Path] = {}
+    for path in (ROOT / "reliable_imports").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            foreign |= {name.split(".")[0]: path for name in names}
+    packages = {name.replace("-", "_").removesuffix("_binary") for name in declared}
+    known = packages | of_extras | set(sys.stdlib_module_names) | {"reliable_imports", "tomllib"}
+    brought_along = {"pydantic_core", "markupsafe"}  # by pydantic, and by jinja2
+    assert {name: str(path) for name, path in foreign.items() if name not in known | brought_along} == {}
 
 
 def test_everything_public_is_there() -> None:

@@ -114,8 +114,32 @@ def test_an_item_keeps_its_data_as_long_as_its_repeat_is_wanted(
     monkeypatch.setattr(PeopleProcessor, "fixed", True)
     last = people.reprocess_batch(first)
     assert last.completed_items == 1
-    assert people.purge(NINETY_DAYS) == Purge(2, 2, 0)
-    assert with_data(people, last.batch_id) == [1], "it is young"
+    assert people.purge(NINETY_DAYS) == Purge(2, 0, 2), "the last repeat is young, and reads what the first one holds"
+    assert [item.erased_at for item in people.list_items(last.batch_id)] == [None]
+    age(sql, last.batch_id)
+    assert people.purge(NINETY_DAYS) == Purge(3, 3), "all of the chain at once"
+    assert [with_data(people, each) for each in (first, again, last.batch_id)] == [[], [], []]
+    lines = {each: people.list_logs(each)[-1].details for each in (first, again, last.batch_id)}
+    assert [line["items"] for line in lines.values() if line] == [1, 1, 1]
+
+
+def test_a_purge_that_is_interrupted_leaves_no_repeat_without_the_data_that_it_reads(
+    people: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = worked(people, sql, person(do="fail"), somebody(1, do="fail"), somebody(2, do="fail"))
+    monkeypatch.setattr(PeopleProcessor, "fixed", True)
+    again = people.reprocess_batch(first).batch_id
+    age(sql, again)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        people.purge(NINETY_DAYS, on_progress=interrupt)
+    assert (with_data(people, first), with_data(people, again)) == ([3], [3])
+    assert [found for found in people.verify() if found.problems] == []
+    assert ANN not in dump(database), "its lines in the audit log of the repeat are gone, too"
+    assert people.purge(NINETY_DAYS) == Purge(2, 2)
 
 
 def test_an_interrupted_purge_goes_on_where_it_stopped(people: BatchManager, database: str, sql: Sql) -> None:

@@ -16,7 +16,10 @@ from typing import NamedTuple
 
 import pytest
 
+from reliable_imports.engine.recovery.suspects import ANY_ITEM
+from reliable_imports.engine.work.claims import RETRIES
 from reliable_imports.postgres.queries import load
+from tests.core.conftest import Sql
 from tests.running import ROOT
 
 PACKAGES = ("reliable_imports", "reliable_imports_dagster")
@@ -125,3 +128,8 @@ def test_parameters_that_are_written_out_are_those_of_the_query() -> None:
 def test_each_query_has_a_name_of_its_own() -> None:
     names = Counter(name for file in FILES for name in load(file.name))
     assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_numbers_that_stand_for_something_else_are_the_same_on_both_sides(sql: Sql) -> None:
+    numbers = sql("SELECT reliable_imports.retries_range_v1(), reliable_imports.any_item_v1()")
+    assert numbers == [(RETRIES, ANY_ITEM)]

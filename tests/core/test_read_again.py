@@ -123,6 +123,10 @@ def test_a_row_that_still_cannot_be_read_says_what_is_wrong_now(
         b"1,caf\xe9,x",
         again.batch_id,
     ) == [("long-row", True, 2)]
+    links = "SELECT data_batch_id, data_item_number FROM reliable_imports.import_items WHERE batch_id = %s ORDER BY 1"
+    assert sql(links, again.batch_id) == [(None, None), (None, None)], "both are something else now"
+    same = rows.reprocess_batch(first.batch_id)
+    assert (same.failed_items, sql(links, same.batch_id)) == (1, [(again.batch_id, 1)]), "the last that has its own"
     third = reprocessed(rows, first.batch_id, monkeypatch, encoding="cp1252", long_rows="cut")
     assert (third.completed_items, third.failed_items) == (1, 0)
     assert sql("SELECT v FROM rows ORDER BY id") == [("café",), ("é",)]
@@ -135,7 +139,7 @@ def test_bytes_that_are_several_rows_now_stay_one_unreadable_item(
     assert first.failed_items == 1
     again = reprocessed(rows, first.batch_id, monkeypatch, quotechar=None)
     assert (again.total_items, again.failed_items) == (1, 1)
-    assert sql("SELECT DISTINCT read_problem_kind FROM reliable_imports.import_items") == [("long-row",)]
+    assert sql("SELECT DISTINCT read_problem_kind FROM reliable_imports.stored_items") == [("long-row",)]
     assert sql("SELECT count(*) FROM rows") == [(0,)]
 
 
@@ -152,7 +156,7 @@ def test_items_keep_their_order_and_their_links_around_those_that_are_read_again
     assert again.total_items == first.failed_items
     links = sql(
         "SELECT repeats_item_number, origin_item_number, source_line, earlier_attempts "
-        "FROM reliable_imports.import_items WHERE batch_id = %s ORDER BY item_number",
+        "FROM reliable_imports.stored_items WHERE batch_id = %s ORDER BY item_number",
         again.batch_id,
     )
     failed = sql(
@@ -172,7 +176,7 @@ def test_all_items_can_be_run_again_with_those_that_can_be_read_now(
     assert (again.total_items, again.completed_items) == (3, 2)
     assert sql("SELECT v FROM rows ORDER BY id") == [("a",), ("é",)]
     kept = sql(
-        "SELECT source_raw FROM reliable_imports.import_items WHERE batch_id = %s AND item_number = 3", again.batch_id
+        "SELECT source_raw FROM reliable_imports.stored_items WHERE batch_id = %s AND item_number = 3", again.batch_id
     )
     assert bytes(kept[0][0]) == b'{"id":"3","v":"\\u0000"}', "what the server cannot read goes over as it is"
 

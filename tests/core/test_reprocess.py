@@ -62,6 +62,26 @@ def test_exactly_the_failed_items_are_run_again(manager: BatchManager, sql: Sql,
     assert links == [(failed_batch, number) for number in [*range(1, 11), *range(51, 56)]]
 
 
+def test_a_repeat_holds_no_byte_of_the_data_and_shows_all_of_it(
+    manager: BatchManager, sql: Sql, failed_batch: int
+) -> None:
+    repeats = [manager.reprocess_batch(failed_batch, failed_items_only=only).batch_id for only in (True, True, False)]
+    assert [manager.get_summary(batch_id).total_items for batch_id in repeats] == [15, 15, 100]
+
+    rows = sql("SELECT to_jsonb(item) FROM reliable_imports.import_items AS item WHERE batch_id = ANY (%s)", repeats)
+    assert len(rows) == 130
+    assert {type(value) for (row,) in rows for value in row.values()} == {int, type(None)}, "numbers, and nothing else"
+    assert sql(
+        "SELECT DISTINCT data_batch_id, data_item_number = origin_item_number FROM reliable_imports.import_items "
+        "WHERE batch_id = ANY (%s)",
+        repeats,
+    ) == [(failed_batch, True)], "one step to the data, however often an item was repeated"
+    shown = {item.item_number: item.source_data for item in manager.list_items(failed_batch)}
+    assert {item.item_number: item.source_data for item in manager.list_items(repeats[-1])} == shown
+    assert [each.sample_source_data for each in manager.failure_reasons(repeats[0])] == [shown[1], shown[51]]
+    assert sql("SELECT count(*) FROM reliable_imports.failed_items WHERE source_data IS NULL") == [(0,)]
+
+
 def test_the_original_batch_is_not_changed(manager: BatchManager, sql: Sql, failed_batch: int) -> None:
     before = manager.get_summary(failed_batch)
     items = manager.list_items(failed_batch)

@@ -359,7 +359,7 @@ class SpoilsProcessor(BaseProcessor):
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
         if item.source_data["name"] == "spoil":
             ctx.execute("SELECT 1")
-            ctx._database.chunk.transaction.connection.cursor().execute("ROLLBACK")  # type: ignore[attr-defined]
+            ctx._state.database.chunk.transaction.connection.cursor().execute("ROLLBACK")  # type: ignore[attr-defined]
         ctx.upsert("parents", item.source_data, key="name")
 
 

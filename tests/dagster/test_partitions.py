@@ -12,7 +12,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from reliable_imports import BaseProcessor, Batch, BatchManager, ImportBatchItem, ImportContext, ProcessorRegistry
+from reliable_imports import (
+    BaseProcessor,
+    Batch,
+    BatchManager,
+    ConfigurationError,
+    ImportBatchItem,
+    ImportContext,
+    ProcessorRegistry,
+)
 from reliable_imports_dagster import (
     DagsterReliableImportsTranslator,
     ReliableImportsResource,
@@ -291,6 +299,23 @@ def test_a_schedule_by_hand_takes_the_translators_partitions(instance: dg.Dagste
         [request] = schedule(context)
 
     assert request.partition_key == "2024-01-09"
+
+
+def test_a_schedule_needs_an_instance_for_dynamic_partitions_alone() -> None:
+    now = datetime(2024, 3, 1, tzinfo=timezone.utc)
+    ephemeral = dg.DagsterInstance.ephemeral()
+    registry = ProcessorRegistry()
+    registry.register(ShopsProcessor)
+    for partitions_def, expected in ((DAYS, "2024-01-09"), (dg.DynamicPartitionsDefinition(name="customers"), None)):
+        defs = build_reliable_imports_defs(registry, partitions_def=partitions_def)
+        schedule = defs.resolve_schedule_def("import_shops_schedule")
+        with dg.build_schedule_context(instance=ephemeral, scheduled_execution_time=now) as context:
+            if expected is None:
+                with pytest.raises(ConfigurationError, match="give the context one"):
+                    schedule(context)
+            else:
+                [request] = schedule(context)
+                assert request.partition_key == expected
 
 
 def test_a_waiting_batch_is_worked_as_the_partition_that_it_names(

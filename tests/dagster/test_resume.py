@@ -12,7 +12,7 @@ import pytest
 
 from reliable_imports import Batch, ImportContext
 from reliable_imports_dagster import ReliableImportsResource, build_import_op
-from reliable_imports_dagster.run.report import CHECKS
+from reliable_imports_dagster.run.report.checks import CHECKS
 from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, notes, tags_of
 from tests.dagster.doubles import NotesProcessor

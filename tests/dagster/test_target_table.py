@@ -20,7 +20,7 @@ from reliable_imports_dagster import (
     build_report_sensor,
 )
 from reliable_imports_dagster.discovery import discover
-from reliable_imports_dagster.run.target_table import table_metadata
+from reliable_imports_dagster.run.report.target_table import table_metadata
 from tests.dagster.conftest import Query
 from tests.dagster.daemon import Daemon
 from tests.dagster.shop_project import TABLES, CustomersProcessor, DaysProcessor, OrdersProcessor, clerks

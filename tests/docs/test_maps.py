@@ -10,7 +10,16 @@ import pytest
 import reliable_imports
 
 _ROOT = Path(reliable_imports.__file__).parent
-_MAPS = ("engine", "engine/work", "engine/isolation", "engine/recovery", "engine/process")
+_MAPS = (
+    "engine",
+    "engine/work",
+    "engine/isolation",
+    "engine/recovery",
+    "engine/process",
+    "batches/erasing",
+    "items/code",
+    "testing",
+)
 
 
 @pytest.mark.parametrize("folder", _MAPS)

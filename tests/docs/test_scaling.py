@@ -122,7 +122,13 @@ def test_partitions_as_described(
     assert manager.reprocess_batch(done).batch_id == repeated[0].batch_id, "nothing is outstanding"
     found = problems(manager)
     assert found.keys() == {done, half_done, *[summary.batch_id for summary in repeated]}
-    assert found[repeated[0].batch_id] == ("10 items repeat an item that is not there",)
+    assert found[repeated[0].batch_id] == (
+        "10 items repeat an item that is not there",
+        "10 items repeat an item whose data is not there",
+    )
+    assert sql(f"SELECT count(source_data) FROM reliable_imports.import_batch_items WHERE batch_id > {half_done}") == [
+        (0,)
+    ]
     assert set(sql("SELECT batch_id FROM reliable_imports.reconciliation WHERE NOT balanced")) == {(1,), (2,)}
     assert manager.process_batch(manager.create_batch("numbers", numbers(100))).completed_items == 100
 

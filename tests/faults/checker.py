@@ -154,8 +154,8 @@ _CHECKS = {
             END""",
     "items that two later items repeat, or that repeat something else": """
         SELECT item.repeats_batch_id, item.repeats_item_number, count(*)
-        FROM reliable_imports.import_items AS item
-        LEFT JOIN reliable_imports.import_items AS repeated
+        FROM reliable_imports.stored_items AS item
+        LEFT JOIN reliable_imports.stored_items AS repeated
             ON repeated.batch_id = item.repeats_batch_id
             AND repeated.item_number = item.repeats_item_number
         WHERE item.batch_id = %(batch_id)s

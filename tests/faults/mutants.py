@@ -21,7 +21,7 @@ from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
 from reliable_imports.engine.isolation.transaction import ChunkTransaction
 from reliable_imports.engine.recovery import reconnection
-from reliable_imports.engine.work import attempt, chunk, diagnosis, worker
+from reliable_imports.engine.work import attempt, chunk, diagnosis, recorder, worker
 from reliable_imports.engine.work.claims import Claim
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.items import failure
@@ -192,15 +192,13 @@ def _never_close() -> None:
 
 
 def _number_attempts_anew() -> None:
-    sound = attempt.completed_columns
+    sound = recorder._completed_columns
 
     def completed_columns(attempts: Sequence[attempt.Attempt]) -> dict[str, str]:
         columns = sound(attempts)
         return {**columns, "tries": columns["tries"].replace("1", "11")}
 
-    from reliable_imports.engine.work import recorder
-
-    _break_method(recorder, "completed_columns", completed_columns)
+    _break_method(recorder, "_completed_columns", completed_columns)
 
 
 PYTHON_MUTANTS: dict[str, Callable[[], None]] = {

@@ -65,7 +65,7 @@ def test_cut_commits_lose_and_double_nothing(
 @pytest.mark.parametrize("kind", [Cut.BEFORE, Cut.DURING, Cut.AFTER])
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)
 def test_every_single_commit_may_be_the_one_that_is_cut(
-    manager: BatchManager, dsn: str, proxy: Proxy, kind: Cut, batch_type: str
+    manager: BatchManager, dsn: str, sql: Sql, proxy: Proxy, kind: Cut, batch_type: str
 ) -> None:
     for position in range(8):  # those of the run's beginning and end, too
         batch_id = manager.create_batch(batch_type, items(60, first_id=1 + 100 * position))
@@ -78,6 +78,8 @@ def test_every_single_commit_may_be_the_one_that_is_cut(
             proxy.at_commit = at_commit
             word = worker.go().wait()
         assert_sound(dsn, batch_id)
+        runs = sql(f"SELECT count(*) FROM reliable_imports.import_runs WHERE batch_id = {batch_id}")
+        assert runs in ([(0,)], [(1,)]), "a run that did not know whether it had begun stands twice"
         if not word.startswith("finished"):
             # At the very beginning or end of a run; never between its chunks, where it comes back.
             assert "RunInterrupted" in word or "OperationalError" in worker.said, worker.said

@@ -51,9 +51,16 @@ GUARDS = (
     Guard(
         1,
         "constraint import_items_kept_once",
-        "WHEN erased_at IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)",
-        "WHEN erased_at IS NULL THEN true",
+        "WHEN erased_at IS NULL AND data_batch_id IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)",
+        "WHEN erased_at IS NULL AND data_batch_id IS NULL THEN true",
         "tests/promises/test_tables.py::test_an_item_has_its_json_or_its_raw_bytes",
+    ),
+    Guard(
+        1,
+        "constraint import_items_data_of_chain",
+        "data_batch_id IS NULL OR (repeats_batch_id IS NOT NULL AND read_problem_kind IS NULL)",
+        "true",
+        "tests/promises/test_tables.py::test_only_a_repeat_reads_its_data_elsewhere",
     ),
     Guard(
         1,
@@ -219,9 +226,7 @@ GUARDS = (
     Guard(
         6,
         "query work.close_batch",
-        "    AND NOT batch.is_canary\n    AND NOT EXISTS (\n"
-        "        SELECT FROM reliable_imports.import_ranges AS open_range\n"
-        "        WHERE open_range.batch_id = batch.id\n            AND open_range.is_open\n    )",
+        "    AND NOT batch.is_canary\n    AND reliable_imports.nothing_is_open_v1(batch.id)",
         "    AND NOT batch.is_canary",
         "tests/core/test_statuses.py::test_a_batch_with_an_open_range_is_not_closed",
     ),

@@ -43,6 +43,18 @@ def test_an_item_has_its_json_or_its_raw_bytes(constraint_of: Callable[[str], st
     assert constraint_of(f"{ITEMS} VALUES (9, 1, '1', NULL, 'broken')") == "import_items_problem_has_raw"
 
 
+@pytest.mark.promise(1)
+def test_only_a_repeat_reads_its_data_elsewhere(constraint_of: Callable[[str], str | None]) -> None:
+    elsewhere = """
+        INSERT INTO reliable_imports.import_items (
+            batch_id, item_number, source_data, repeats_batch_id, repeats_item_number, data_batch_id, data_item_number
+        )
+    """
+    assert constraint_of(f"{elsewhere} VALUES (9, 1, NULL, NULL, NULL, 1, 1)") == "import_items_data_of_chain"
+    assert constraint_of(f"{elsewhere} VALUES (9, 1, NULL, 1, 1, 1, NULL)") == "import_items_data_of_chain"
+    assert constraint_of(f"{elsewhere} VALUES (9, 1, '1', 1, 1, 1, 1)") == "import_items_kept_once"
+
+
 @pytest.mark.promise(4)
 def test_an_attempt_has_one_outcome(constraint_of: Callable[[str], str | None]) -> None:
     again = f"{ATTEMPTS} VALUES (1, 1, 1, 1, 'completed', true, NULL, NULL, NULL, NULL)"

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from reliable_imports import SourceError, SourceUnavailable
-from reliable_imports.sources import open_source
+from reliable_imports import ConfigurationError, SourceError, SourceUnavailable
+from reliable_imports.sources import locate_partition, open_source
 from reliable_imports.sources.stored.location import file_name, shown
 
 
@@ -72,3 +72,24 @@ def test_a_file_that_a_server_does_not_have_is_missing_for_good(refusing_server:
         open_source(f"{refusing_server}/missing.csv")
 
     assert not isinstance(told.value, SourceUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "place"),
+    [
+        ("in/{partition}.csv", "2024-01-31-05:00", "in/2024-01-31-05:00.csv"),
+        ("in/{partition}/shops.csv", "emea/a..b", "in/emea/a..b/shops.csv"),
+        ("s3://bucket/{partition}.csv", "{partition}", "s3://bucket/{partition}.csv"),
+    ],
+)
+def test_a_partition_names_its_place_in_the_source(source: str, name: str, place: str) -> None:
+    assert str(locate_partition(source, {"partition": name})) == place
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "../shops", "emea/../../shops", "..\\shops", "/etc/passwd", "~root", "s3://x/y"]
+)
+def test_a_partition_that_leads_out_of_the_sources_folder_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="would lead out of the folder of the source"):
+        locate_partition("in/{partition}", {"partition": name})
+    assert str(locate_partition("in/shops.csv", {"partition": name})) == "in/shops.csv"

@@ -22,6 +22,7 @@ from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import Facts
 from reliable_imports.statuses import Runner
 
 _INGEST = load("ingest.sql")
@@ -32,15 +33,17 @@ def create_reprocess_batch(
     connection: Connection,
     batch_id: int,
     request: ReprocessRequest,
-    processor: type[BaseProcessor] | None,
+    facts: Facts | None,
     runner: Runner,
 ) -> int | None:
     """Take the items under the lock of the lineage into a new batch; see `BatchManager.create_reprocess_batch`.
 
     Args:
-        processor: tells the natural key, and how files are read now: rows that could not be read are read again so.
+        facts: of the processor: tell the natural key, and how files are read now: rows that could not be read are read
+            again so.
         runner: who skips items, if they are to be skipped.
     """
+    processor = None if facts is None else facts.processor
     options = None if processor is None else processor.source_options
     with transaction(connection) as cursor:
         first_batch_id, batch_type = lock_lineage(cursor, batch_id)
@@ -96,7 +99,7 @@ def create_reprocess_batch(
             messages = ("items skipped", "failures skipped")
         else:
             cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
-            keying = None if processor is None else Keying.of(processor)
+            keying = None if facts is None else Keying.of(facts)
             if keying is not None:
                 keying.mark_duplicates(cursor, new_batch_id)
             if request.canary is not None:

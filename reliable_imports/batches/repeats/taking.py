@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import new_type, register_type
-
 from reliable_imports.postgres import copy_text
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import SourceOptions
 from reliable_imports.sources.again import read_again
-
-_JSON_AS_TEXT = new_type((114,), "JSON_AS_TEXT", lambda text, cursor: text)
 
 _INGEST = load("ingest.sql")
 _REPROCESS = load("reprocess.sql")
@@ -50,8 +46,7 @@ def take(cursor: Any, chosen: str, parameters: Mapping[str, Any], *, after: int 
         chosen: SQL that chooses them, by `batch_id` and `item_number`, with the `attempts` that count.
         after: the last number that the batch has given already.
     """
-    statement = f"{_REPROCESS['take']}\n{_REPROCESS['repeats'].replace('{chosen}', chosen)}"
-    cursor.execute(statement, _narrowed(parameters, after, limit))
+    cursor.execute(_of_chosen("take", chosen), _narrowed(parameters, after, limit))
     return int(cursor.rowcount)
 
 
@@ -77,23 +72,29 @@ def take_and_read_again(
         return take(cursor, chosen, parameters, after=after, limit=limit), 0
     taken = read = 0
     # What is chosen stays the same from the first page to the last: a cursor of the server has one snapshot.
-    items = _REPROCESS["repeats"].replace("{chosen}", chosen)
-    cursor.execute(f"{_REPROCESS['declare']}\n{items}", _narrowed(parameters, after, limit))
+    cursor.execute(_of_chosen("declare", chosen), _narrowed(parameters, after, limit))
     with cursor.connection.cursor() as pages:
-        register_type(_JSON_AS_TEXT, pages)
         while True:
             pages.execute(_REPROCESS["fetch"])
-            page = [_Chosen(*row) for row in pages.fetchall()]
+            page = [(_Repeat(*row[:9]), _Unread(*row[9:])) for row in pages.fetchall()]
             if not page:
                 pages.execute(_REPROCESS["close"])
                 return taken, read
             lines = []
-            for item in page:
-                repeat = item.read_again(reading[0], options)
-                read += item.read_problem is not None and repeat.read_problem is None
-                lines.append(copy_text.line(*repeat))
+            for repeat, unread in page:
+                data = unread.read_again(reading[0], options)
+                if data is None:
+                    lines.append(copy_text.line(*repeat, *_NO_DATA))
+                else:
+                    read += data.read_problem is None
+                    lines.append(copy_text.line(*repeat.with_data_of_its_own(), *data))
             cursor.copy_expert(_REPROCESS["copy_repeats"], copy_text.BlockReader(lines))
             taken += len(page)
+
+
+def _of_chosen(query: str, chosen: str) -> str:
+    repeats = _REPROCESS["repeats"].replace("{chosen}", chosen)
+    return _REPROCESS[query].replace("{repeats}", repeats)
 
 
 def _narrowed(parameters: Mapping[str, Any], after: int, limit: int | None) -> dict[str, Any]:
@@ -115,32 +116,55 @@ def seal_repeat_batch(cursor: Any, batch_id: int, total_items: int) -> None:
     )
 
 
-class _Chosen(NamedTuple):
-    """A row for import_items."""
+class _Repeat(NamedTuple):
+    """Numbers and links of a row for import_items."""
 
     batch_id: int
     item_number: int
-    source_data: str | None
-    source_raw: memoryview | bytes | None
-    read_problem: str | None
-    read_problem_kind: str | None
-    source_line: int | None
-    source_offset: int | None
     repeats_batch_id: int
     repeats_item_number: int
     origin_batch_id: int
     origin_item_number: int
     earlier_attempts: int
+    data_batch_id: int | None
+    data_item_number: int | None
 
-    def read_again(self, reading: Mapping[str, Any], options: SourceOptions) -> _Chosen:
-        """The row with what its bytes are now, if it could not be read and is something else now."""
+    def with_data_of_its_own(self) -> _Repeat:
+        return self._replace(data_batch_id=None, data_item_number=None)
+
+
+class _Data(NamedTuple):
+    """Data of a row for import_items."""
+
+    source_data: str | None
+    source_raw: bytes | None
+    read_problem: str | None
+    read_problem_kind: str | None
+    source_line: int | None
+    source_offset: int | None
+
+
+_NO_DATA = _Data(None, None, None, None, None, None)
+
+
+class _Unread(NamedTuple):
+    """What is known of an item that could not be read; of others there are no bytes."""
+
+    read_problem: str | None
+    read_problem_kind: str | None
+    source_line: int | None
+    source_offset: int | None
+    source_raw: memoryview | None
+
+    def read_again(self, reading: Mapping[str, Any], options: SourceOptions) -> _Data | None:
+        """What the bytes are now; None if they are what they were."""
         if self.source_raw is None:
-            return self
+            return None
         raw = bytes(self.source_raw)
-        item = None if self.read_problem is None else read_again(raw, reading, options)
+        item = read_again(raw, reading, options)
         if item is None:
-            return self._replace(source_raw=raw)
+            return None
         problem = None if item.problem is None else item.problem.replace("\0", "")
-        return self._replace(
-            source_data=item.text, source_raw=item.raw, read_problem=problem, read_problem_kind=item.kind
-        )
+        if (item.raw, problem, item.kind) == (raw, self.read_problem, self.read_problem_kind):
+            return None
+        return _Data(item.text, item.raw, problem, item.kind, self.source_line, self.source_offset)

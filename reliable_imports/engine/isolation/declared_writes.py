@@ -51,7 +51,7 @@ class WriteError:
     """Why a declared write was refused by the server; for the fields see PostgreSQL's GET STACKED DIAGNOSTICS."""
 
     item: ItemRecord
-    is_not_yet: bool
+    waits_for_others: bool
     """A deferred constraint was not met; another item may still bring what it needs."""
     sqlstate: str
     message: str
@@ -227,7 +227,7 @@ class DeclaredWrites:
         for index, verdict, row_key, *facts, _ in told:
             owner, write = sent[index]
             if verdict in ("refused", "not yet"):
-                self._refuse(waiting[owner], *facts, is_not_yet=verdict == "not yet")
+                self._refuse(waiting[owner], *facts, waits_for_others=verdict == "waits for others")
             else:
                 waiting[owner].note(write, verdict, row_key)
         unsent = list(waiting[sent[tried][0] :]) if tried < len(sent) else []
@@ -261,8 +261,8 @@ class DeclaredWrites:
         for item in items:
             item.written += tuple(item.declared)
 
-    def _refuse(self, item: ItemRecord, *facts: str | None, is_not_yet: bool = False) -> None:
-        error = WriteError(item, is_not_yet, *facts)  # type: ignore[arg-type]  # as the server tells them
+    def _refuse(self, item: ItemRecord, *facts: str | None, waits_for_others: bool = False) -> None:
+        error = WriteError(item, waits_for_others, *facts)  # type: ignore[arg-type]  # as the server tells them
         self._errors.append(error)
         self.refused += 1
         if error.is_of_the_table:

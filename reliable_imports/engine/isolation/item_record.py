@@ -61,7 +61,7 @@ class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
     """The first error of a statement of this item, whatever the processor made of it."""
     refused: tuple[Write, ...] = ()
     """Declared writes that the error is about, if it is about such."""
-    is_not_yet: bool = False
+    waits_for_others: bool = False
     """The error came when its deferred constraints were checked; another item may still bring what it needs."""
 
     def raise_if_ignored(self) -> None:

@@ -125,7 +125,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             try:
                 self._send(self.chunk.check_deferred_sql)
             except psycopg2.Error:
-                self.is_not_yet = True
+                self.waits_for_others = True
                 raise
 
     def undo(self) -> None:

@@ -13,5 +13,5 @@ recorder     what became of a chunk, as one call of the server
 retries      when to look for items that wait for another try
 doubts       items whose chunk was undone: how carefully they are tried again
 tolerance    when failures are too many to go on
-audit_log    the audit log of a run
+audit_log    the audit log: what a run says, and what was said of its items
 """

@@ -1,17 +1,25 @@
-"""The audit log of one run."""
+"""The audit log: what a run says, and what was said of its items."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from json.encoder import encode_basestring
 from typing import Any
 
-from reliable_imports.engine.work.attempt import clean_text, details_json
+from reliable_imports.engine.work.attempt import Attempt
+from reliable_imports.items.json_write import TooLarge, dumps_item
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
 
+_MAX_PRINTED = 2_000
+
 
 class AuditLog:
+    """What one run says of itself and of its batch."""
+
     def __init__(self, batch_id: int, run_id: int) -> None:
         self.batch_id = batch_id
         self.run_id = run_id
@@ -33,3 +41,43 @@ class AuditLog:
                 "details": details_json(details),
             },
         )
+
+
+def log_json(attempt: Attempt) -> Iterator[str]:
+    """The rows of import_logs for one item, as JSON texts: what was said of it, and that it waits for another try.
+
+    That it failed or was skipped, and why, is in its attempt.
+    """
+    lines = [_line_json(line.level, line.message, line.details) for line in attempt.logs]
+    failure, retry = attempt.failure, attempt.retry
+    if failure is not None and retry is not None:
+        details: dict[str, Any] = {"reason": failure.reason, "stage": failure.stage.value}
+        if retry.waits_for_others:
+            lines.append(_line_json("info", f"waits for other items: {failure.title}", details))
+        else:
+            details["pause_seconds"] = round(retry.pause.total_seconds(), 3)
+            lines.append(_line_json("warning", f"tried again: {failure.title}", details))
+    for line in lines:
+        yield f'{{"item_number":{attempt.stored.item_number},{line}'
+
+
+def _line_json(level: str, message: str, details: Mapping[str, Any]) -> str:
+    """A row of import_logs as JSON, from after its item number."""
+    text = encode_basestring(clean_text(message))
+    return f'"level":"{level}","message":{text},"details":{details_json(details) or "null"}}}'
+
+
+def clean_text(text: str) -> str:
+    """What PostgreSQL can store of any text."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def details_json(details: Mapping[str, Any]) -> str | None:
+    """Details as jsonb takes them; those that JSON cannot hold, or that are too large, are kept as they print, cut."""
+    if not details:
+        return None
+    try:
+        text = dumps_item(details).text
+    except TooLarge:
+        text = None
+    return text if text is not None else json.dumps({"details": ascii(details)[:_MAX_PRINTED]})

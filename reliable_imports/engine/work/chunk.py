@@ -11,8 +11,9 @@ from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.observer import Observer
-from reliable_imports.engine.work.attempt import Attempt, Prepared, Retry, StoredItem
+from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
 from reliable_imports.engine.work.diagnosis import Diagnosis
 from reliable_imports.engine.work.row_notes import tell_of_rows
 from reliable_imports.engine.work.tolerance import is_environmental
@@ -22,7 +23,7 @@ from reliable_imports.items.failure import Failure, exception_failure, read_fail
 from reliable_imports.log import logger
 from reliable_imports.models import Batch
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
-from reliable_imports.processor.context import ImportContext, LogLine, Setting, SkipItem
+from reliable_imports.processor.context import ContextState, ImportContext, LogLine, Setting, SkipItem
 from reliable_imports.statuses import Outcome, Stage
 from reliable_imports.writes.plan import Origin
 
@@ -69,7 +70,7 @@ class Chunk:
             if attempt.writes.declared:
                 self.writes.declared.queue(attempt.writes)
 
-    def try_item(self, stored: StoredItem, prepared: Prepared | None) -> None:
+    def try_item(self, stored: StoredItem, prepared: CallResult | None) -> None:
         """Let the processor work on an item, and keep what became of it.
 
         Raises:
@@ -78,27 +79,27 @@ class Chunk:
             BaseException: what stops the run, and is no item's fault.
         """
         writes = ItemWrites(chunk=self.writes, origin=self._origin_of(stored))
-        ctx = ImportContext(self._setting, writes, stored.item_number)
-        attempt = Attempt(stored, writes, logs=ctx._logs)
+        state = ContextState(self._setting, writes, stored.item_number)
+        attempt = Attempt(stored, writes, logs=state.logs)
         try:
-            ended = self._code.process(attempt, ctx, prepared)
+            ended = self._code.process(attempt, state, prepared)
         except SkipItem as skip:
             ended = skip
         except BaseException as raised:  # the one place where the errors of an item's code are caught
             self._code.end_if_forked()
-            ctx._end()
+            state.end()
             error = self._code.named(raised)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             writes.raise_if_not_the_items()
             writes.undo()
-            if writes.is_not_yet and not stored.tries_last:
+            if writes.waits_for_others and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
             return
-        ctx._end()
+        state.end()
         if ended is None:
-            ctx._keep_lookups()
+            state.keep_lookups()
             self._keep(attempt)
             return
         writes.raise_if_not_the_items()
@@ -153,12 +154,12 @@ class Chunk:
     def run_batch_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:
         """Run a hook of the whole batch on this transaction and return what it logged; its errors come through."""
         writes = ItemWrites(chunk=self.writes)
-        ctx = ImportContext(self._setting, writes, None, is_hook=True)
+        state = ContextState(self._setting, writes, None, is_hook=True)
         try:
-            hook(ctx)
+            hook(ImportContext(state))
             self._complete_now(writes)
         finally:
-            logs = ctx._end()
+            logs = state.end()
         self.writes.finish()
         return logs
 
@@ -204,7 +205,7 @@ class Chunk:
         refused = [(by_writes[id(error.item)], error) for error in errors]
         failures = self._diagnosis.of_refused_writes(refused)
         for (attempt, error), failure in zip(refused, failures, strict=True):
-            if error.is_not_yet and not attempt.stored.tries_last:
+            if error.waits_for_others and not attempt.stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
                 attempt.fail(failure, is_environmental=False)
                 continue
@@ -229,10 +230,10 @@ class Chunk:
             return
         number = attempt.stored.item_number
         writes = ItemWrites(chunk=self.writes)
-        ctx = ImportContext(self._setting, writes, number, is_hook=True)
+        state = ContextState(self._setting, writes, number, is_hook=True)
         self._observer.trying(number)  # the hook has as long as an item
         try:
-            self._code.tell_of_failure(attempt, ctx)
+            self._code.tell_of_failure(attempt, state)
             writes.raise_if_not_the_items()
             self._complete_now(writes)
         except BaseException as raised:  # a hook that fails must not hide the failure that it was told of
@@ -245,7 +246,7 @@ class Chunk:
             logger.error("on_item_error failed", extra=facts)
             attempt.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
         finally:
-            attempt.logs.extend(ctx._end())
+            attempt.logs.extend(state.end())
 
     def _complete_now(self, writes: ItemWrites) -> None:
         """Complete what a hook did, its declared writes included: nobody would look at their errors later."""

@@ -90,7 +90,7 @@ class Chunks:
             self._lookup_cache,
             threading.get_ident(),
             os.getpid(),
-            facts_of(type(code.processor)).sensitive_names(),
+            facts_of(code.processor).sensitive_names(),
         )
         self._plans = Plans()
 
@@ -106,7 +106,7 @@ class Chunks:
             MustPause: one of them cannot be written to, so no item could be imported.
         """
         processor = self._code.processor
-        requests = facts_of(type(processor)).write_requests()
+        requests = facts_of(processor).write_requests()
         if not requests:
             return
         with transaction(connection):

@@ -20,7 +20,7 @@ from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.claims import MAX_ITEMS
 from reliable_imports.engine.work.tolerance import MustPause, is_environmental
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.items.code_places import TeamCode
+from reliable_imports.items.code.team import TeamCode
 from reliable_imports.items.failure import Failure, exception_failure
 from reliable_imports.postgres.error_sorting import (
     QUERY_CANCELED,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from reliable_imports.engine.work.attempt import (
-    Attempt,
-    completed_columns,
-    failure_records,
-    log_json,
-    retry_record,
-    skip_record,
-)
+from reliable_imports.engine.work.attempt import Attempt
+from reliable_imports.engine.work.audit_log import clean_text, log_json
 from reliable_imports.engine.work.claims import RETRIES, Claim
-from reliable_imports.items.failure import Failure, Fault
+from reliable_imports.items.failure import Failure
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
-from reliable_imports.models import Batch
+from reliable_imports.models import Batch, Fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
@@ -39,7 +33,7 @@ class Recorder:
         self._run_id = run_id
         self._known_reasons: set[str] = set()
         self._code_version = code_version(type(processor))
-        self._sensitive = facts_of(type(processor)).sensitive_names()
+        self._sensitive = facts_of(processor).sensitive_names()
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
@@ -64,7 +58,7 @@ class Recorder:
             "next_item": attempts[-1].stored.item_number + 1,
             "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
             "completed": len(completed),
-            **completed_columns(completed),
+            **_completed_columns(completed),
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
         keys = keys_written(completed) or _WORK["no_keys"]
@@ -81,16 +75,16 @@ class Recorder:
         failures = [
             {**row, "code_version": self._code_version}
             for attempt in eventful
-            for row in failure_records(attempt, self._retry_after)
+            for row in _failure_records(attempt, self._retry_after)
         ]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         return {
             "failed": len(failed),
             "skipped": len(skipped),
-            "skips": _json(list(map(skip_record, skipped))),
+            "skips": _json(list(map(_skip_record, skipped))),
             "failures": _json(failures),
             "reasons": _json(self._new_reasons(eventful)),
-            "retries": _json(list(map(retry_record, retried))),
+            "retries": _json(list(map(_retry_record, retried))),
             "logs": f"[{','.join(logs)}]" if logs else None,
         }
 
@@ -128,6 +122,79 @@ class Recorder:
 
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:
     return [attempt.stored.item_number for attempt in attempts]
+
+
+def _completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
+    """What `record_chunk` is told of completed items: three arrays, the first two as the server writes them, the last
+    with a line for each item, empty for NULL. No JSON text has a line break or is empty."""
+    return {
+        "numbers": f"{{{','.join([str(each.stored.item_number) for each in attempts])}}}",
+        "tries": f"{{{','.join([str(each.stored.attempt + len(each.earlier_tries)) for each in attempts])}}}",
+        "results": "\n".join([each.result or "" for each in attempts]),
+    }
+
+
+def _skip_record(attempt: Attempt) -> dict[str, Any]:
+    """The row of import_attempts for a skipped item."""
+    return {
+        "item_number": attempt.stored.item_number,
+        "attempt": attempt.number,
+        "skip_reason": clean_text(attempt.skip_reason or ""),
+    }
+
+
+def _retry_record(attempt: Attempt) -> dict[str, Any]:
+    """The row of import_retries for an item that is tried again."""
+    assert attempt.retry is not None
+    return {
+        "item_number": attempt.stored.item_number,
+        "next_attempt": attempt.number + 1,
+        "pause": f"{attempt.retry.pause.total_seconds()} seconds",
+        "waits_for_others": attempt.retry.waits_for_others,
+    }
+
+
+def _failure_records(
+    attempt: Attempt, retry_after: Callable[[Failure, int], timedelta | None]
+) -> Iterator[dict[str, Any]]:
+    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last."""
+    number = attempt.stored.attempt
+    for failure in attempt.earlier_tries:
+        yield _failure_record(attempt, number, failure, is_final=False, retry_after=None)
+        number += 1
+    if attempt.failure is not None:
+        wait = None
+        if attempt.is_final:
+            # Tries within one batch count as one: else a few deadlocks would use up what is left for later runs.
+            wait = retry_after(attempt.failure, attempt.stored.earlier_attempts + 1)
+        yield _failure_record(attempt, number, attempt.failure, is_final=attempt.is_final, retry_after=wait)
+
+
+def _failure_record(
+    attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
+) -> dict[str, Any]:
+    return {
+        "item_number": attempt.stored.item_number,
+        "attempt": number,
+        "is_final": is_final,
+        "stage": failure.stage.value,
+        "error_type": failure.error_type,
+        "sqlstate": failure.sqlstate,
+        "constraint_name": failure.constraint,
+        "field": failure.field and clean_text(failure.field),
+        "message": failure.message,
+        "detail": failure.detail,
+        "missing_key": failure.missing_key,
+        "traceback": failure.traceback,
+        "reason": failure.reason,
+        "reasons": failure.reasons,
+        "faults": [
+            {"reason": each.reason, "field": each.field, "rule": each.rule, "value": each.value}
+            for each in failure.faults
+        ],
+        "retryable": failure.retryable,
+        "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
+    }
 
 
 def keys_written(completed: Sequence[Attempt]) -> str:

@@ -11,14 +11,14 @@
 -- Subtransactions that have written are counted, and before there are more than *room* of them the function stops.
 -- It returns a row for each entry of which there is something to tell, and a last one whose entry_index is the number
 -- of entries that were tried, and which says how many subtransactions have written. An owner that is refused when its
--- deferred constraints are checked is told as 'not yet': another item may still bring what it needs.
+-- deferred constraints are checked is told as 'waits for others': another item may still bring what it needs.
 CREATE OR REPLACE FUNCTION reliable_imports.apply_writes_v1(
-    entries      text[],
-    owners       integer[],
-    return_keys  boolean[],
-    group_ends   integer[],
-    settle       text,       -- checks deferred constraints, so that they hit the owner and not the chunk's COMMIT
-    room         integer
+    entries         text[],
+    owners          integer[],
+    return_keys     boolean[],
+    group_ends      integer[],
+    check_deferred  text,       -- a statement, so that they hit the owner and not the chunk's COMMIT
+    room            integer
 )
 RETURNS TABLE (
     entry_index        integer,
@@ -41,7 +41,7 @@ DECLARE
     last         integer;
     tried        integer;
     following    integer;
-    is_settling  boolean;
+    is_deferred  boolean;
     verdicts     text[] := '{}';
     row_keys     bigint[] := '{}';
     done         record;
@@ -52,7 +52,7 @@ BEGIN
             BEGIN
                 tried := first;
                 WHILE tried <= last LOOP
-                    is_settling := false;
+                    is_deferred := false;
                     following := tried;
                     WHILE following <= last AND owners[following] = owners[tried] LOOP
                         done := reliable_imports.run_write_v1(entries[following], return_keys[following]);
@@ -61,9 +61,9 @@ BEGIN
                         following := following + 1;
                     END LOOP;
                     -- After each owner, and not at the end: what its neighbours bring later does not count.
-                    IF settle IS NOT NULL THEN
-                        is_settling := true;
-                        EXECUTE settle;
+                    IF check_deferred IS NOT NULL THEN
+                        is_deferred := true;
+                        EXECUTE check_deferred;
                     END IF;
                     tried := following;
                 END LOOP;
@@ -89,8 +89,8 @@ BEGIN
                 verdicts[good] := done.verdict;
                 row_keys[good] := done.row_key;
             END LOOP;
-            IF tried > first AND settle IS NOT NULL THEN
-                EXECUTE settle;
+            IF tried > first AND check_deferred IS NOT NULL THEN
+                EXECUTE check_deferred;
             END IF;
             following := tried;
             WHILE following <= last AND owners[following] = owners[tried] LOOP
@@ -98,7 +98,7 @@ BEGIN
                 following := following + 1;
             END LOOP;
             entry_index := tried - 1;
-            verdict := CASE WHEN is_settling THEN 'not yet' ELSE 'refused' END;
+            verdict := CASE WHEN is_deferred THEN 'waits for others' ELSE 'refused' END;
             RETURN NEXT;
             first := following;
         END LOOP;

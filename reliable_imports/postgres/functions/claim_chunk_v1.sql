@@ -109,7 +109,7 @@ BEGIN
         SELECT sum(coalesce(
             pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
         ))
-        FROM reliable_imports.import_items AS stored
+        FROM reliable_imports.stored_items AS stored
         WHERE stored.batch_id = the_batch
             AND stored.item_number BETWEEN from_item AND last_item
     ) > max_bytes THEN
@@ -124,7 +124,7 @@ BEGIN
                     ORDER BY stored.item_number
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                 ) AS bytes_before
-            FROM reliable_imports.import_items AS stored
+            FROM reliable_imports.stored_items AS stored
             WHERE stored.batch_id = the_batch
                 AND stored.item_number BETWEEN from_item AND last_item
         ) AS sized
@@ -149,7 +149,7 @@ BEGIN
         duplicate.duplicate_of,
         duplicate.fails,
         false
-    FROM reliable_imports.import_items AS stored
+    FROM reliable_imports.stored_items AS stored
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
         ON has_duplicates
         AND duplicate.batch_id = the_batch

@@ -80,11 +80,26 @@ BEGIN
                             AND fallback.adnum = of_column.attnum
                     ) IS TRUE,
                     'is_always_identity', of_column.attidentity = 'a',
-                    'is_generated', of_column.attgenerated <> ''
+                    'is_generated', of_column.attgenerated <> '',
+                    'is_not_null', narrowed.is_not_null,
+                    'modifier', narrowed.modifier
                 )
                 ORDER BY of_column.attnum
             )
             FROM pg_catalog.pg_attribute AS of_column
+            CROSS JOIN LATERAL (
+                -- By the column, and by the domains that it is of.
+                WITH RECURSIVE within AS (
+                    SELECT
+                        of_column.atttypid AS id, of_column.attnotnull AS is_not_null, of_column.atttypmod AS modifier
+                    UNION ALL
+                    SELECT domain.typbasetype, domain.typnotnull, domain.typtypmod
+                    FROM within
+                    JOIN pg_catalog.pg_type AS domain ON domain.oid = within.id AND domain.typtype = 'd'
+                )
+                SELECT pg_catalog.bool_or(is_not_null) AS is_not_null, max(modifier) AS modifier
+                FROM within
+            ) AS narrowed
             WHERE of_column.attrelid = target.oid
                 AND of_column.attnum > 0
                 AND NOT of_column.attisdropped
@@ -94,6 +109,7 @@ BEGIN
                 pg_catalog.jsonb_build_object(
                     'name', of_index.relname,
                     'is_constraint', unique_constraint.oid IS NOT NULL,
+                    'is_primary', index.indisprimary,
                     'is_immediate', index.indimmediate,
                     'predicate', pg_catalog.pg_get_expr(index.indpred, index.indrelid),
                     'nulls_are_equal', coalesce((pg_catalog.to_jsonb(index) ->> 'indnullsnotdistinct')::boolean, false),

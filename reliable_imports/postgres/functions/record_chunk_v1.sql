@@ -139,7 +139,7 @@ BEGIN
     END IF;
 
     IF retried IS NOT NULL THEN
-        -- Items whose range has moved on; what became of them is counted apart, in range 0.
+        -- Items whose range has moved on; what became of them is counted apart.
         DELETE FROM reliable_imports.import_retries AS retry
         WHERE retry.batch_id = chunk_batch
             AND retry.item_number = ANY (retried);
@@ -150,7 +150,7 @@ BEGIN
         INSERT INTO reliable_imports.import_ranges AS apart (
             batch_id, range_number, next_item, last_item, is_open, completed, failed, skipped
         )
-        VALUES (chunk_batch, 0, 1, 0, false, completed_n, failed_n, skipped_n)
+        VALUES (chunk_batch, reliable_imports.retries_range_v1(), 1, 0, false, completed_n, failed_n, skipped_n)
         ON CONFLICT (batch_id, range_number) DO UPDATE
         SET completed = apart.completed + excluded.completed,
             failed = apart.failed + excluded.failed,
@@ -197,7 +197,7 @@ BEGIN
     UPDATE reliable_imports.import_runs
     SET heartbeat_at = pg_catalog.clock_timestamp(),
         range_number = CASE
-            WHEN retried IS NOT NULL THEN 0
+            WHEN retried IS NOT NULL THEN reliable_imports.retries_range_v1()
             ELSE (
                 SELECT min(open_range.range_number)
                 FROM reliable_imports.import_ranges AS open_range

@@ -125,14 +125,22 @@ CREATE TABLE reliable_imports.import_items (
     origin_batch_id      bigint,
     origin_item_number   bigint,
     earlier_attempts     integer NOT NULL DEFAULT 0,
+    -- Where a repeat's data stands, unless it has data of its own: in the item where the chain began, or in the last one
+    -- of the chain that has its own. So data is in one place, and found there in one step; the view stored_items does it.
+    data_batch_id        bigint,
+    data_item_number     bigint,
     -- Somebody asked to be forgotten, or the data was old: the row stays for the counts, and holds nothing of the item.
     erased_at            timestamptz,
     PRIMARY KEY (batch_id, item_number),
     CONSTRAINT import_items_kept_once CHECK (
         CASE
-            WHEN erased_at IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)
+            WHEN erased_at IS NULL AND data_batch_id IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)
             ELSE source_data IS NULL AND source_raw IS NULL
         END
+    ),
+    CONSTRAINT import_items_data_of_chain CHECK (
+        (data_batch_id IS NULL) = (data_item_number IS NULL)
+        AND (data_batch_id IS NULL OR (repeats_batch_id IS NOT NULL AND read_problem_kind IS NULL))
     ),
     CONSTRAINT import_items_problem_has_raw CHECK (read_problem IS NULL OR source_raw IS NOT NULL)
 );
@@ -170,6 +178,8 @@ CREATE TABLE reliable_imports.import_duplicates (
 
 CREATE TABLE reliable_imports.import_runs (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Chosen by the run before it begins, so that it stands here once although its COMMIT may have to be said twice.
+    token           uuid UNIQUE,
     batch_id        bigint NOT NULL REFERENCES reliable_imports.import_batches,
     runner          text NOT NULL,
     dagster_run_id  text,
@@ -183,7 +193,7 @@ CREATE TABLE reliable_imports.import_runs (
     -- The session that works for the run: while it is there, the run lives.
     backend_pid     integer,
     backend_start   timestamptz,
-    -- The range that the run works on now; says which items are processing. 0: items that are tried again.
+    -- The range that the run works on now, or retries_range; says which items are processing.
     range_number    integer,
     -- The item that is tried alone now, because a worker died in its range.
     lone_item       bigint,
@@ -220,8 +230,8 @@ CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, no
 -- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
 CREATE TABLE reliable_imports.import_suspects (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    range_number  integer NOT NULL,  -- 0: items that are tried again after their range has moved on
-    item_number   bigint NOT NULL,   -- 0: any of the range
+    range_number  integer NOT NULL,  -- or retries_range
+    item_number   bigint NOT NULL,   -- or any_item
     run_id        bigint NOT NULL,   -- whose word this is
     -- Of the run's child processes, while the item was tried alone; and how the last one died.
     deaths        integer NOT NULL DEFAULT 0,
@@ -402,10 +412,12 @@ CREATE TRIGGER import_items_only_erased AFTER UPDATE ON reliable_imports.import_
         AND NEW.read_problem IS NULL
         AND (
             NEW.batch_id, NEW.item_number, NEW.read_problem_kind, NEW.source_line, NEW.source_offset, NEW.repeats_batch_id,
-            NEW.repeats_item_number, NEW.origin_batch_id, NEW.origin_item_number, NEW.earlier_attempts
+            NEW.repeats_item_number, NEW.origin_batch_id, NEW.origin_item_number, NEW.earlier_attempts, NEW.data_batch_id,
+            NEW.data_item_number
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.read_problem_kind, OLD.source_line, OLD.source_offset, OLD.repeats_batch_id,
-            OLD.repeats_item_number, OLD.origin_batch_id, OLD.origin_item_number, OLD.earlier_attempts
+            OLD.repeats_item_number, OLD.origin_batch_id, OLD.origin_item_number, OLD.earlier_attempts, OLD.data_batch_id,
+            OLD.data_item_number
         ),
         false
     ))

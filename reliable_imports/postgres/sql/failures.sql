@@ -157,7 +157,7 @@ SELECT
             AND repeat.repeats_item_number = failure.item_number
     ) AS is_outstanding
 FROM reliable_imports.import_attempts AS failure
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = failure.batch_id
     AND item.item_number = failure.item_number
 LEFT JOIN LATERAL (

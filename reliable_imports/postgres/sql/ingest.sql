@@ -116,7 +116,7 @@ CROSS JOIN LATERAL pg_catalog.generate_series(
 -- name: unreadable_items
 -- Items whose JSON the server's operators cannot read.
 SELECT item_number, source_raw
-FROM reliable_imports.import_items
+FROM reliable_imports.stored_items
 WHERE batch_id = %(batch_id)s
     AND item_number > %(after)s
     AND source_raw IS NOT NULL
@@ -127,6 +127,9 @@ LIMIT 1000
 -- name: part_of_key
 (item.source_data ->> %s)
 
+-- name: without_white_space
+pg_catalog.btrim({value}, %s)
+
 -- name: without_null_tokens
 CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
 
@@ -134,7 +137,7 @@ CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
 -- Whether two items may have one key: most batches have none, and this is a third of the work of finding them.
 SELECT EXISTS (
     SELECT
-    FROM reliable_imports.import_items AS item
+    FROM reliable_imports.stored_items AS item
     WHERE item.batch_id = %(batch_id)s
         AND item.source_data IS NOT NULL
         AND pg_catalog.json_typeof(item.source_data) = 'object'
@@ -144,7 +147,7 @@ SELECT EXISTS (
 )
 OR EXISTS (
     SELECT
-    FROM reliable_imports.import_items AS item
+    FROM reliable_imports.stored_items AS item
     WHERE item.batch_id = %(batch_id)s
         AND item.source_data IS NULL
         AND item.read_problem IS NULL
@@ -194,7 +197,7 @@ FROM (
         SELECT
             item.item_number,
             ARRAY[{key}] AS natural_key
-        FROM reliable_imports.import_items AS item
+        FROM reliable_imports.stored_items AS item
         WHERE item.batch_id = %(batch_id)s
             AND item.source_data IS NOT NULL
             AND item.read_problem IS NULL

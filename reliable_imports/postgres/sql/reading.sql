@@ -31,7 +31,7 @@ SELECT
     item.source_line AS sample_line,
     counted.first_seen, counted.last_seen
 FROM reliable_imports.failure_reason_counts AS counted
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = counted.batch_id
     AND item.item_number = counted.sample_item_number
 WHERE counted.batch_id = %(batch_id)s
@@ -71,7 +71,7 @@ SELECT
     item.source_data::text AS sample_source_data,
     item.source_raw AS sample_source_raw
 FROM counted
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = counted.batch_id
     AND item.item_number = counted.sample_item_number
 LEFT JOIN reliable_imports.import_attempts AS sample

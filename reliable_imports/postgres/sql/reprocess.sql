@@ -70,15 +70,25 @@ WHERE retry.batch_id = held.batch_id
     AND retry.item_number = held.item_number
 
 -- name: take
--- Followed by what is taken.
+-- Puts what the next query gives into the batch. Nothing of an item's data is copied.
 INSERT INTO reliable_imports.import_items (
-    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
-    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    data_batch_id, data_item_number
 )
+{repeats}
 
 -- name: declare
--- Likewise, where some of the items are read again on their way. What is chosen is the same from first page to last.
+-- Likewise, where some of the items are read again on their way: with the bytes of those that could not be read. What is
+-- chosen is the same from first page to last.
 DECLARE chosen NO SCROLL CURSOR FOR
+SELECT
+    repeat.*, held.read_problem, held.read_problem_kind, held.source_line, held.source_offset,
+    CASE WHEN held.read_problem IS NOT NULL THEN held.source_raw END AS source_raw
+FROM ({repeats}) AS repeat
+JOIN reliable_imports.import_items AS held
+    ON held.batch_id = repeat.data_batch_id
+    AND held.item_number = repeat.data_item_number
+ORDER BY repeat.new_number
 
 -- name: fetch
 FETCH 200 FROM chosen
@@ -88,8 +98,8 @@ CLOSE chosen
 
 -- name: copy_repeats
 COPY reliable_imports.import_items (
-    batch_id, item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset,
-    repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    data_batch_id, data_item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset
 ) FROM STDIN
 
 -- name: lineage_reading
@@ -109,25 +119,34 @@ WHERE first.id = %(first_batch_id)s
     )
 
 -- name: repeats
--- What a reprocess batch keeps of the items that one of the next two queries chooses, in the order in which they came.
+-- What a reprocess batch keeps of the items that one of the next two queries chooses, in the order in which they came:
+-- numbers, and where their data stands.
 SELECT
-    %(new_batch_id)s,
+    %(new_batch_id)s::bigint AS new_batch_id,
     %(after)s + row_number() OVER (
         ORDER BY
             coalesce(item.origin_batch_id, item.batch_id),
             coalesce(item.origin_item_number, item.item_number)
     ) AS new_number,
-    item.source_data, item.source_raw, item.read_problem, item.read_problem_kind, item.source_line, item.source_offset,
-    item.batch_id, item.item_number,
-    coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number),
-    item.earlier_attempts + chosen.attempts
+    item.batch_id AS repeats_batch_id,
+    item.item_number AS repeats_item_number,
+    coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
+    coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
+    item.earlier_attempts + chosen.attempts AS earlier_attempts,
+    coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
+    coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
-
+    -- A partition may have been dropped.
+    AND EXISTS (
+        SELECT FROM reliable_imports.import_items AS held
+        WHERE held.batch_id = coalesce(item.data_batch_id, item.batch_id)
+            AND held.item_number = coalesce(item.data_item_number, item.item_number)
+    )
 ORDER BY new_number
 LIMIT %(limit)s
 
@@ -348,15 +367,7 @@ FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
     AND batch.is_canary
     AND batch.status = 'processing'
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = batch.id
-            AND open_range.is_open
-    )
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_retries AS retry
-        WHERE retry.batch_id = batch.id
-    )
+    AND reliable_imports.nothing_is_open_v1(batch.id)
 
 -- name: canary_outcomes
 -- For each reason: how many were tried, and how many of those have failed for it again.

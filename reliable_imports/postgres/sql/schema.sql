@@ -22,10 +22,10 @@ WHERE EXISTS (
 -- name: encoding
 SELECT pg_catalog.current_database(), pg_catalog.current_setting('server_encoding')
 
--- name: wait_for_turn
+-- name: take_turn
 -- A change of a table that is in use is given up after two seconds, so that nobody queues behind it for longer.
 SET LOCAL lock_timeout = '2s';
-SELECT pg_catalog.pg_advisory_xact_lock(%(lock)s)
+SELECT pg_catalog.pg_try_advisory_xact_lock(%(lock)s)
 
 -- name: make_bookkeeping
 CREATE SCHEMA IF NOT EXISTS reliable_imports;

@@ -66,7 +66,7 @@ WITH failed AS MATERIALIZED (
         coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
         ARRAY[{key}] AS natural_key
     FROM reliable_imports.outstanding_failures AS outstanding
-    JOIN reliable_imports.import_items AS item
+    JOIN reliable_imports.stored_items AS item
         ON item.batch_id = outstanding.batch_id
         AND item.item_number = outstanding.item_number
     WHERE outstanding.batch_id = ANY (%(failed_in)s::bigint[])
@@ -85,7 +85,7 @@ WITH failed AS MATERIALIZED (
         ARRAY[{key}],
         false
     FROM reliable_imports.import_attempts AS ended
-    JOIN reliable_imports.import_items AS item
+    JOIN reliable_imports.stored_items AS item
         ON item.batch_id = ended.batch_id
         AND item.item_number = ended.item_number
     WHERE ended.batch_id = ANY (%(completed_in)s::bigint[])

@@ -35,7 +35,7 @@ BEGIN;
 SET LOCAL synchronous_commit = off;
 UPDATE reliable_imports.import_runs
 SET lone_item = CASE
-        WHEN %(range_number)s > 0 THEN (
+        WHEN %(range_number)s <> reliable_imports.retries_range_v1() THEN (
             SELECT next_item
             FROM reliable_imports.import_ranges
             WHERE batch_id = %(batch_id)s
@@ -44,24 +44,10 @@ SET lone_item = CASE
                 AND (%(until)s::bigint IS NULL OR next_item <= %(until)s)
         )
         ELSE (
-            -- In the order of claim_retries, which is going to claim it.
-            SELECT retry.item_number
-            FROM reliable_imports.import_retries AS retry
-            JOIN reliable_imports.import_items AS item
-                ON item.batch_id = retry.batch_id
-                AND item.item_number = retry.item_number
-            WHERE retry.batch_id = %(batch_id)s
-                AND retry.not_before <= pg_catalog.clock_timestamp()
-            ORDER BY
-                retry.completed_before IS NOT NULL,
-                CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-                CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
-                CASE
-                    WHEN retry.completed_before IS NOT NULL
-                        AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
-                    THEN -retry.item_number
-                    ELSE retry.item_number
-                END
+            -- The one that claim_retries is going to claim.
+            SELECT next.item_number
+            FROM reliable_imports.due_retries_v1(%(batch_id)s) AS next
+            ORDER BY next.place
             LIMIT 1
         )
     END
@@ -76,7 +62,7 @@ WHERE run.batch_id = %(batch_id)s
     AND run.id <> %(run_id)s
     AND run.ended_at IS NULL
     AND CASE
-        WHEN %(range_number)s > 0 THEN EXISTS (
+        WHEN %(range_number)s <> reliable_imports.retries_range_v1() THEN EXISTS (
             SELECT FROM reliable_imports.import_ranges AS held
             WHERE held.batch_id = %(batch_id)s
                 AND held.range_number = %(range_number)s
@@ -93,13 +79,13 @@ WHERE run.batch_id = %(batch_id)s
 -- Until the others are done, with what is known of it.
 SELECT reliable_imports.postpone_item_v1(%(batch_id)s, %(range_number)s, %(item_number)s);
 INSERT INTO reliable_imports.import_suspects (batch_id, range_number, item_number, run_id, deaths, how)
-SELECT batch_id, 0, item_number, run_id, deaths, how
+SELECT batch_id, reliable_imports.retries_range_v1(), item_number, run_id, deaths, how
 FROM reliable_imports.import_suspects
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
     AND item_number = %(item_number)s
 UNION ALL
-SELECT %(batch_id)s, 0, 0, %(run_id)s, 0, NULL
+SELECT %(batch_id)s, reliable_imports.retries_range_v1(), reliable_imports.any_item_v1(), %(run_id)s, 0, NULL
 ON CONFLICT DO NOTHING
 
 -- name: forget_losses
@@ -135,7 +121,7 @@ WITH worked AS (
     SET range_number = NULL
     FROM worked
     WHERE run.batch_id = worked.id
-        AND run.range_number = 0
+        AND run.range_number = reliable_imports.retries_range_v1()
         AND run.ended_at IS NULL
         AND run.id <> %(run_id)s
         AND NOT reliable_imports.run_has_session_v1(run)
@@ -143,7 +129,7 @@ WITH worked AS (
 DELETE FROM reliable_imports.import_suspects AS suspect
 USING worked
 WHERE suspect.batch_id = worked.id
-    AND suspect.range_number = 0
+    AND suspect.range_number = reliable_imports.retries_range_v1()
     AND NOT EXISTS (
         SELECT FROM reliable_imports.import_retries AS retry
         WHERE retry.batch_id = suspect.batch_id
@@ -160,7 +146,7 @@ SELECT range_number
 FROM reliable_imports.import_ranges
 WHERE batch_id = %(batch_id)s
     AND %(item_number)s BETWEEN next_item AND last_item
-    AND range_number > 0
+    AND range_number <> reliable_imports.retries_range_v1()
 
 -- name: published_range
 SELECT range_number

@@ -20,7 +20,7 @@ SELECT
     item.repeats_batch_id,
     item.repeats_item_number,
     failure.reason
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 LEFT JOIN reliable_imports.import_duplicates AS duplicate
     ON duplicate.batch_id = item.batch_id
     AND duplicate.item_number = item.item_number

@@ -19,7 +19,7 @@ WITH batch AS (
         SELECT next_item, 1 + coalesce(lag(last_item) OVER (ORDER BY range_number), 0) AS first_item
         FROM reliable_imports.import_ranges
         WHERE batch_id = %(batch_id)s
-            AND range_number > 0
+            AND range_number <> reliable_imports.retries_range_v1()
     ) AS ranges
 ), found AS (
     -- Everything that names an item, brought together by sorting: no plan for it depends on statistics.
@@ -107,7 +107,21 @@ SELECT
                 WHERE repeated.batch_id = item.repeats_batch_id
                     AND repeated.item_number = item.repeats_item_number
             )
-    ) AS broken_links
+    ) AS broken_links,
+    (
+        SELECT count(*)
+        FROM reliable_imports.import_items AS item
+        WHERE item.batch_id = %(batch_id)s
+            AND item.data_batch_id IS NOT NULL
+            AND item.erased_at IS NULL
+            AND NOT EXISTS (
+                SELECT FROM reliable_imports.import_items AS held
+                WHERE held.batch_id = item.data_batch_id
+                    AND held.item_number = item.data_item_number
+                    AND held.data_batch_id IS NULL
+                    AND held.erased_at IS NULL
+            )
+    ) AS without_data
 FROM batch
 CROSS JOIN counted
 CROSS JOIN ranges

@@ -21,11 +21,15 @@ WHERE batch.id = %(batch_id)s
 
 -- name: start_run
 -- A run that is not the first to work its batch resumes it. range_number is where it is going to begin.
-INSERT INTO reliable_imports.import_runs (
-    batch_id, runner, dagster_run_id, code_version, sensitive, mode, host, process_id, range_number, backend_pid,
+--
+-- Whoever does not know whether this was committed says it again with the same token: the run that is there goes on in this
+-- session then. Of such a row xmax is the transaction that has locked it.
+INSERT INTO reliable_imports.import_runs AS run (
+    token, batch_id, runner, dagster_run_id, code_version, sensitive, mode, host, process_id, range_number, backend_pid,
     backend_start
 )
 SELECT
+    %(token)s::uuid,
     batch.id,
     %(runner)s,
     %(dagster_run_id)s,
@@ -48,7 +52,11 @@ SELECT
     (SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid())
 FROM reliable_imports.import_batches AS batch
 WHERE batch.id = %(batch_id)s
-RETURNING id, mode
+ON CONFLICT (token) DO UPDATE
+SET backend_pid = excluded.backend_pid,
+    backend_start = excluded.backend_start,
+    heartbeat_at = pg_catalog.clock_timestamp()
+RETURNING run.id, run.mode, run.xmax = 0 AS is_new
 
 -- name: move_run
 -- The run goes on in another session: after a lost connection, or in a child process.
@@ -82,62 +90,37 @@ FROM reliable_imports.claim_chunk_v1(
 )
 
 -- name: claim_retries
--- Items whose range has moved on without them; each is locked by this transaction as a range would be.
---
--- Those that wait for others come when nothing else of the batch is left, and to one worker at a time, so that what
--- another one is just about to complete is not missed. They come from the last to the first, then from the first to the
--- last, and so on: a chain in which each row refers to the next is done in one round then, and not in as many as it has
--- rows.
+-- Items whose range has moved on without them; each is locked by this transaction as a range would be. Those that wait for
+-- others go to one worker at a time, so that what another one is just about to complete is not missed.
 WITH others AS MATERIALIZED (
     SELECT
         (SELECT coalesce(sum(completed), 0) FROM reliable_imports.import_ranges WHERE batch_id = %(batch_id)s) AS completed,
-        NOT EXISTS (
-            SELECT FROM reliable_imports.import_ranges AS open_range
-            WHERE open_range.batch_id = %(batch_id)s
-                AND open_range.is_open
-        )
-        AND NOT EXISTS (
-            SELECT FROM reliable_imports.import_retries AS other
-            WHERE other.batch_id = %(batch_id)s
-                AND other.completed_before IS NULL
-        )
-        AND pg_catalog.pg_try_advisory_xact_lock(
-            pg_catalog.hashtextextended('reliable_imports: items that wait for others', %(batch_id)s)
-        ) AS have_ended,
         -- Of those that wait for others: when the one was tried that was tried longest ago.
         (
             SELECT min(waiting.completed_before)
             FROM reliable_imports.import_retries AS waiting
             WHERE waiting.batch_id = %(batch_id)s
         ) AS all_tried_since
+), first AS MATERIALIZED (
+    SELECT next.item_number, next.round, next.place
+    FROM reliable_imports.due_retries_v1(%(batch_id)s) AS next
+    WHERE next.round IS NULL
+        OR (
+            SELECT pg_catalog.pg_try_advisory_xact_lock(
+                pg_catalog.hashtextextended('reliable_imports: items that wait for others', %(batch_id)s)
+            )
+        )
 ), due AS MATERIALIZED (
     SELECT
-        retry.batch_id, retry.item_number, retry.next_attempt,
-        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END AS round,
+        retry.batch_id, retry.item_number, retry.next_attempt, first.round, first.place,
         -- Not before all have been tried since the last one was completed: one of these may bring what it needs.
         retry.completed_before IS NOT NULL AND others.all_tried_since = others.completed AS tries_last
-    FROM reliable_imports.import_retries AS retry
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = retry.batch_id
-        AND item.item_number = retry.item_number
+    FROM first
+    JOIN reliable_imports.import_retries AS retry
+        ON retry.batch_id = %(batch_id)s
+        AND retry.item_number = first.item_number
     CROSS JOIN others
-    WHERE retry.batch_id = %(batch_id)s
-        AND retry.not_before <= pg_catalog.clock_timestamp()
-        AND (retry.completed_before IS NULL OR others.have_ended)
-        AND EXISTS (
-            SELECT FROM reliable_imports.import_batches AS batch
-            WHERE batch.id = %(batch_id)s
-                AND batch.status = 'processing'
-        )
-    ORDER BY
-        retry.completed_before IS NOT NULL,
-        CASE WHEN retry.completed_before IS NULL THEN retry.not_before END,
-        CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END,
-        CASE
-            WHEN retry.completed_before IS NOT NULL AND pg_catalog.mod(retry.next_attempt - item.earlier_attempts, 2) = 0
-            THEN -retry.item_number
-            ELSE retry.item_number
-        END
+    ORDER BY first.place
     LIMIT %(limit)s
     FOR UPDATE OF retry SKIP LOCKED
 )
@@ -146,7 +129,7 @@ SELECT
     EXISTS (
         SELECT FROM reliable_imports.import_runs AS run
         WHERE run.batch_id = %(batch_id)s
-            AND run.range_number = 0
+            AND run.range_number = reliable_imports.retries_range_v1()
             AND run.ended_at IS NULL
             AND run.id <> %(run_id)s
             AND NOT reliable_imports.run_has_session_v1(run)
@@ -154,10 +137,10 @@ SELECT
     OR EXISTS (
         SELECT FROM reliable_imports.import_suspects AS suspect
         WHERE suspect.batch_id = %(batch_id)s
-            AND suspect.range_number = 0
+            AND suspect.range_number = reliable_imports.retries_range_v1()
     ) AS are_suspect,
     (
-        SELECT coalesce(run.range_number = 0, false)
+        SELECT coalesce(run.range_number = reliable_imports.retries_range_v1(), false)
         FROM reliable_imports.import_runs AS run
         WHERE run.id = %(run_id)s
     ) AS are_published,
@@ -176,35 +159,16 @@ SELECT
     NULL::boolean AS fails,
     coalesce(due.tries_last, false) AS tries_last
 FROM due
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = due.batch_id
     AND item.item_number = due.item_number
-ORDER BY
-    due.round,
-    CASE WHEN pg_catalog.mod(due.round, 2) = 0 THEN -item.item_number ELSE item.item_number END
+ORDER BY due.round, due.place[3]
 
 -- name: due_retry
 -- An item that claim_retries would give if nobody else held it.
-SELECT retry.item_number
-FROM reliable_imports.import_retries AS retry
-JOIN reliable_imports.import_batches AS batch ON batch.id = retry.batch_id
-WHERE retry.batch_id = %(batch_id)s
-    AND retry.not_before <= pg_catalog.clock_timestamp()
-    AND batch.status = 'processing'
-    AND (
-        retry.completed_before IS NULL
-        OR NOT EXISTS (
-            SELECT FROM reliable_imports.import_ranges AS open_range
-            WHERE open_range.batch_id = retry.batch_id
-                AND open_range.is_open
-        )
-        AND NOT EXISTS (
-            SELECT FROM reliable_imports.import_retries AS other
-            WHERE other.batch_id = retry.batch_id
-                AND other.completed_before IS NULL
-        )
-    )
-ORDER BY retry.not_before, retry.item_number
+SELECT next.item_number
+FROM reliable_imports.due_retries_v1(%(batch_id)s) AS next
+ORDER BY next.place
 LIMIT 1
 
 -- name: postpone_item
@@ -325,15 +289,7 @@ FROM (
 WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
     AND NOT batch.is_canary
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_ranges AS open_range
-        WHERE open_range.batch_id = batch.id
-            AND open_range.is_open
-    )
-    AND NOT EXISTS (
-        SELECT FROM reliable_imports.import_retries AS retry
-        WHERE retry.batch_id = batch.id
-    )
+    AND reliable_imports.nothing_is_open_v1(batch.id)
 RETURNING batch.status, batch.total_items
 
 -- name: count_batch

@@ -22,7 +22,7 @@ SELECT
     item.erased_at
 FROM reliable_imports.import_attempts AS failure
 JOIN reliable_imports.import_batches AS batch ON batch.id = failure.batch_id
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = failure.batch_id
     AND item.item_number = failure.item_number
 WHERE failure.is_final

@@ -60,7 +60,7 @@ CROSS JOIN LATERAL (
             CASE WHEN NOT held.is_empty THEN CASE WHEN held.is_masked THEN '***' ELSE held.value END END
         FROM failed
         CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
-        JOIN reliable_imports.import_items AS item
+        JOIN reliable_imports.stored_items AS item
             ON item.batch_id = batch.id
             AND item.item_number = failed.item_number
         CROSS JOIN masked

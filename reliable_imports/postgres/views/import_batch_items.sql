@@ -40,7 +40,7 @@ SELECT
     item.repeats_batch_id,
     item.repeats_item_number,
     item.erased_at
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 LEFT JOIN LATERAL (
     SELECT attempt.*
     FROM reliable_imports.import_attempts AS attempt

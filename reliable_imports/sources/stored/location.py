@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from reliable_imports.errors import SourceError, SourceUnavailable
+from reliable_imports.errors import ConfigurationError, SourceError, SourceUnavailable
 
 Location = Path | str
 """A path, or the text of a URL."""
@@ -27,6 +27,8 @@ _USER_AND_PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/]*@")
 """In the URL of a bucket: what stands there without a password may be the name of the bucket, as Azure writes it."""
 _VERSION = re.compile(r"(\?versionid=[^/]*|#\d+)$", re.IGNORECASE)
 """After the name in a bucket: which version of the object. Anything else that stands there is part of the name."""
+_LEADS_OUT = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\~]|^\w+://|\0")
+"""A name that goes up, or begins somewhere else: with a slash, a home or a scheme."""
 _READ_AHEAD = 8 * 1024 * 1024
 _TICK = 20_000_000
 """Nanoseconds in which a file may be written twice and keep its time: the clock of file systems is a coarse one."""
@@ -76,6 +78,23 @@ def locate(given: str | os.PathLike[str]) -> Location:
     if is_url(given):
         return str(given)
     return given if isinstance(given, Path) else Path(given)
+
+
+def locate_partition(source: str | os.PathLike[str], names: Mapping[str, str]) -> Location:
+    """The location of one partition: each name stands in *source* where its key does, in braces.
+
+    Raises:
+        ConfigurationError: a name leads out of the folder that *source* names.
+    """
+
+    def fill_in(place: re.Match[str]) -> str:
+        name = names[place[1]]
+        if _LEADS_OUT.search(name):
+            raise ConfigurationError(f"the partition {name!r} would lead out of the folder of the source, {source}")
+        return name
+
+    keys = "|".join(map(re.escape, names))
+    return locate(re.sub(rf"\{{({keys})\}}", fill_in, str(source)))
 
 
 def file_name(location: Location) -> str:

@@ -1,4 +1,4 @@
-"""Working a batch on behalf of a Dagster run, which is tied to it before the first item is touched."""
+"""Ties a Dagster run to the batch that it works, before the first item is touched: by `import_runs`, and by tags."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def work_batch(context: dg.OpExecutionContext, manager: BatchManager, accepted: 
     batch = manager.get_batch(batch_id)
     if batch.status.is_final:
         return _leave_alone(context, manager, batch, is_unchanged=accepted.is_unchanged)
-    mode = tag_batch(context, manager, batch)
+    mode = tie_run(context, manager, batch)
     if mode is RunMode.RESUME:
         left = manager.get_summary(batch_id).open_items
         context.log.info(f"resuming batch {batch_id}: {left:,} of {batch.total_items:,} {batch.batch_type} are left")
@@ -54,7 +54,7 @@ def _leave_alone(
     return manager.get_summary(batch.id)
 
 
-def tag_batch(context: dg.OpExecutionContext, manager: BatchManager, batch: Batch) -> RunMode:
+def tie_run(context: dg.OpExecutionContext, manager: BatchManager, batch: Batch) -> RunMode:
     """Tie the run to its batch, and say how it is going to work it."""
     mode = RunMode.REPROCESS if batch.reprocess_of is not None else RunMode.IMPORT
     if manager.list_runs(batch_id=batch.id):
