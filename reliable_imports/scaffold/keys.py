@@ -18,6 +18,9 @@ _KEY_NAME = re.compile(
 )
 _BEST_NAME = re.compile(r"id|uuid|guid|key|.*_uuid|rownames|row_name")
 _DATE_NAME = re.compile(r"(?:.*_)?(date|day|datum|tag|time|timestamp|year|month|week|period)")
+_PLACE_NAME = re.compile(
+    r"(?:.*_)?(quarter|hour|minute|second|age|line|position|pos|rank|round|seq|sequence|flight|version)"
+)
 _NO_KEY = re.compile(
     r"(first|last|sur|family|given|middle|vor|nach)_?name|comments?|notes?|description|text|address|street|remarks?|title"
 )
@@ -31,7 +34,7 @@ _LONGEST_ROW = 600
 _MOST_COLUMNS_OF_ALL = 12
 _CANDIDATES = 12
 _MOST_COLUMNS = 4
-_EVIDENCE = 10.0
+_EVIDENCE = 20.0
 """Equal rows that chance alone would have brought, at least, where there is none."""
 _ENOUGH_TEXTS = 30
 
@@ -113,8 +116,11 @@ def _several(guesses: Sequence[Guess], rows: int) -> tuple[Guess, ...] | None:
     remembered = min((len(guess.column.hashes) for guess in guesses), default=0)
     if remembered < rows:
         return None
-    usable = [guess for guess in guesses if _may_be_key(guess) and not guess.has_nulls and guess.column.longest <= 60]
-    usable = usable[:_CANDIDATES]
+    usable = [
+        guess
+        for guess in guesses
+        if _may_be_key(guess) and not guess.has_nulls and guess.column.longest <= 60 and _is_dimension(guess, rows)
+    ][:_CANDIDATES]
     chance = {}
     for guess in usable:
         counts = Counter(guess.column.hashes)
@@ -125,6 +131,16 @@ def _several(guesses: Sequence[Guess], rows: int) -> tuple[Guess, ...] | None:
             if expected >= _EVIDENCE and _are_distinct(chosen):
                 return chosen
     return None
+
+
+def _is_dimension(guess: Guess, rows: int) -> bool:
+    """Whether a column may say what a row is about; a number with many values is more likely what was measured."""
+    if _NO_KEY.fullmatch(guess.name):
+        return False
+    if guess.sql not in ("integer", "bigint", "numeric"):
+        return True
+    is_named = _KEY_NAME.fullmatch(guess.name) or _DATE_NAME.fullmatch(guess.name) or _PLACE_NAME.fullmatch(guess.name)
+    return is_named is not None or len(set(guess.column.hashes)) <= rows**0.5
 
 
 def _with_larger_parts(names: Sequence[str], guesses: Sequence[Guess]) -> tuple[str, ...]:

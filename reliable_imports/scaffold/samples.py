@@ -19,6 +19,7 @@ from reliable_imports.sources.stored.location import Location, shown
 
 _ROWS_AT_ONCE = 5000
 _KEPT_ROWS = 3
+_MAX_ROWS = 1_000_000
 _MAX_COLUMNS = 1500
 """A table of PostgreSQL has at most 1,600."""
 _TRIES = 6
@@ -149,7 +150,7 @@ def _hashable(value: Any) -> Any:
 
 def _rows(source: Source, sample: Sample, reading: _Reading) -> Iterator[dict[str, Any]]:
     for item in source:
-        if source.bytes_read > MAX_READ or source.bytes_read == 0:
+        if source.bytes_read > MAX_READ or sample.rows >= _MAX_ROWS:
             sample.is_whole = False
             return
         if item.problem is not None:
