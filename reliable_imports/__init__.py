@@ -9,9 +9,10 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
     from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
@@ -104,6 +105,7 @@ __all__ = [
     "CommonValue",
     "ConfigurationError",
     "ContextMisuse",
+    "Corrections",
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
@@ -150,6 +152,7 @@ __all__ = [
     "Runner",
     "SchemaNotReady",
     "SchemaTooNew",
+    "SetFields",
     "SetupFailed",
     "Source",
     "SourceChanged",
@@ -179,6 +182,7 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
+    "batches.corrections.edits": ("Corrections",),
     "batches.erasing.erasure": ("Erasure",),
     "batches.purge": (
         "Purge",
@@ -186,6 +190,7 @@ _MODULES = {
     ),
     "batches.repeats.request": (
         "ReprocessRequest",
+        "SetFields",
         "WhichItems",
     ),
     "batches.verify": ("Verification",),

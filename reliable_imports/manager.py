@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -39,6 +40,8 @@ from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
+    from reliable_imports.batches.corrections.export import Exported
     from reliable_imports.batches.deliveries import Offer, SameContent
     from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
@@ -373,6 +376,25 @@ class BatchManager:
         items = [item for report in reports for item in report.items]
         return TryReport(batch_type, sum(report.total_items for report in reports), items)
 
+    def try_corrections(self, corrections: Corrections, *, with_effects: bool = False) -> TryReport:
+        """Say what the corrections of a file would come to, as `try_items` does, and keep nothing.
+
+        Raises:
+            ConfigurationError: one of them cannot be made any more.
+        """
+        from reliable_imports.models import TryReport
+
+        reports = [
+            self.try_reprocess(
+                first_batch_id,
+                ReprocessRequest(corrections=data, corrected_from=corrections.source),
+                with_effects=with_effects,
+            )
+            for first_batch_id, data in corrections.found.to_make.items()
+        ]
+        items = [item for report in reports for item in report.items]
+        return TryReport(corrections.batch_type, sum(report.total_items for report in reports), items)
+
     def _triable(self, batch_type: str, sample: int | None, with_effects: bool) -> type[BaseProcessor]:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
@@ -541,6 +563,74 @@ class BatchManager:
             with self._connection() as connection:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
+
+    # Correcting
+
+    def export_failures(
+        self,
+        path: str | os.PathLike[str],
+        batch_id: int | None = None,
+        *,
+        batch_type: str | None = None,
+        reasons: Sequence[str] = (),
+        with_sensitive: bool = False,
+        plain: bool = False,
+    ) -> Exported:
+        """Write outstanding failures into a file that people edit: what is wrong with each, and its own fields.
+
+        Values come back as they were from every cell that nobody touches. No cell becomes a formula.
+
+        Args:
+            path: a `.csv`, `.jsonl` or `.xlsx` file; one that is there is replaced.
+            batch_id: only those of its lineage.
+            batch_type: only those of this type; needed if failures of several are outstanding.
+            reasons: only those with one of these reasons, by the beginnings of their ids.
+            with_sensitive: also what sensitive fields hold, instead of `***`.
+            plain: the source's own columns alone and as they came, for whoever sent them. Such a file is no correction.
+
+        Raises:
+            UnknownBatch, UnknownReason, AmbiguousReason: as of `failure`.
+            ConfigurationError: nothing is outstanding, or failures of several types are; the file's name says none of
+                the formats; the package for workbooks is not installed, or a workbook is too small.
+        """
+        from reliable_imports.batches.corrections.export import export
+
+        with self._connection() as connection:
+            return export(
+                connection,
+                Path(path),
+                failures.Scope(batch_id, batch_type),
+                reasons,
+                with_sensitive=with_sensitive,
+                plain=plain,
+            )
+
+    def read_corrections(
+        self, path: str | os.PathLike[str], *, batch_id: int | None = None, batch_type: str | None = None
+    ) -> Corrections:
+        """Read an edited file of `export_failures`, and say what was changed; nothing is done yet.
+
+        For each lineage in its `found.to_make`, a `ReprocessRequest` with these `corrections` makes the repeats.
+
+        Args:
+            batch_id: all items have to be of its lineage.
+            batch_type: all items have to be of this type.
+
+        Raises:
+            SourceError: the file cannot be read, something in it was changed that may not be, or it has an item of
+                another batch or type than is given; says where.
+            ConfigurationError: the file's name says none of the formats.
+        """
+        from reliable_imports.batches.corrections.edits import read_corrections
+
+        with self._connection() as connection:
+            scope = failures.Scope(batch_id, batch_type)
+            corrections = read_corrections(connection, Path(path), scope, self.registry)
+            if corrections.found.to_make and corrections.batch_type in self.registry:
+                # What was delivered again since is not corrected.
+                self._settle(connection, corrections.batch_type)
+                corrections = read_corrections(connection, Path(path), scope, self.registry)
+            return corrections
 
     # Taking data out
 

@@ -43,6 +43,8 @@ class Batch:
     Attributes:
         is_held: it waits until a person has it processed, and no sensor begins it.
         is_canary: a few items for each reason are tried; the rest is taken when those have ended.
+        corrected_from: its items have data of their own instead of that of the items that they repeat; where that comes
+            from, such as a file. None for all other batches.
     """
 
     id: int
@@ -57,6 +59,7 @@ class Batch:
     overwrite_newer: bool
     is_held: bool
     is_canary: bool
+    corrected_from: str | None
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]

@@ -12,9 +12,10 @@ from reliable_imports.batches.create import insert_batch, store_items
 from reliable_imports.batches.deliveries import Offer
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.read import read_batch
-from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage
+from reliable_imports.batches.repeats.correcting import corrected_from
+from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage, take_requested
 from reliable_imports.batches.repeats.request import ReprocessRequest
-from reliable_imports.batches.repeats.taking import insert_repeat_batch, take_and_read_again
+from reliable_imports.batches.repeats.taking import insert_repeat_batch
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch
@@ -113,9 +114,14 @@ def stage_reprocess(
             )
             items = _TRYING["sampled"]
             chosen |= {"batches": batches, "items": numbers, "attempts": attempts}
-        new_batch_id = insert_repeat_batch(cursor, batch_id, overwrite_newer=request.overwrite_newer)
+        new_batch_id = insert_repeat_batch(
+            cursor,
+            batch_id,
+            overwrite_newer=request.overwrite_newer,
+            corrected_from=corrected_from(request),
+        )
         chosen["new_batch_id"] = new_batch_id
-        taken, _ = take_and_read_again(cursor, items, chosen, processor.source_options, limit=request.limit)
+        taken, _ = take_requested(cursor, items, chosen, request, processor)
         if taken == 0:
             return None
         facts = read_facts(cursor, processor, may_set_up=may_set_up)

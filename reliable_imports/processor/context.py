@@ -14,9 +14,7 @@ from reliable_imports.items.redaction import without_secrets
 from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
-from reliable_imports.writes.identifiers import quoted, quoted_table
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
-from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -43,8 +41,8 @@ class ItemDatabase(Protocol):
     def execute(self, statement: str | sql.Composable, params: Any = None) -> Any:
         """Run statements of the item and return the cursor."""
 
-    def read(self, statement: str, params: Any) -> Any:
-        """Run a query that writes nothing, and return the cursor."""
+    def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
+        """The column of the row whose columns equal the key; None if there is no row."""
 
     def declare(self, request: WriteRequest, values: Collection[Any]) -> None:
         """Write a row later, together with others."""
@@ -239,15 +237,7 @@ class ImportContext:
         for known in (state.lookups or {}, state.setting.lookup_cache):
             if name in known:
                 return known[name]
-        # As IS NOT DISTINCT FROM would find it, which no index serves.
-        conditions = " AND ".join(
-            f"{_name(each)} IS NULL" if value is None else f"{_name(each)} = %s" for each, value in key.items()
-        )
-        statement = f"SELECT {_name(column)} FROM {_table(table)} WHERE {conditions} LIMIT 1"
-        row = state.database.read(
-            statement, [as_parameter(each) for each in key.values() if each is not None]
-        ).fetchone()
-        value = None if row is None else row[0]
+        value = state.database.look_up(table, key, column)
         if value is not None:
             state.lookups = {**(state.lookups or {}), name: value}
         return value
@@ -316,12 +306,3 @@ def _upsert_of(
     null_keys: NullKeys,
 ) -> WriteRequest:
     return WriteRequest(table, columns, (key,) if isinstance(key, str) else key, existing, never_updated, null_keys)
-
-
-def _table(table: str) -> str:
-    return quoted_table(table).replace("%", "%%")
-
-
-def _name(column: str) -> str:
-    """Quoted for a statement that takes parameters: a `%` would be taken for one."""
-    return quoted(column).replace("%", "%%")

@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from reliable_imports.errors import ConfigurationError, NullInKey
-from reliable_imports.processor.context import ImportContext
 from reliable_imports.writes.plan import WriteRequest
 from reliable_imports.writes.values import as_parameter
 
@@ -32,9 +31,6 @@ class RecordedWrites:
 
     def execute(self, statement: object, params: object = None) -> NoReturn:
         self._refuse(f"the item runs SQL of its own, which only a database can answer: {_begin(statement)}")
-
-    def read(self, statement: object, params: object) -> NoReturn:
-        self.execute(statement, params)
 
     def declare(self, request: WriteRequest, values: Collection[Any]) -> None:
         row = dict(zip(request.columns, values, strict=True))
@@ -84,17 +80,6 @@ class RecordedWrites:
         error = ConfigurationError(f"{problem}; or try the item with database=")
         self.unanswered = self.unanswered or error
         raise error
-
-
-class RecordedContext(ImportContext):
-    """An item's context whose look-ups are answered by declared rows."""
-
-    __slots__ = ()
-
-    def lookup(self, table: str, key: Mapping[str, Any], *, column: str = "id") -> Any:
-        self._check()
-        database: Any = self._database
-        return database.look_up(table, key, column)
 
 
 def _key_of(request: WriteRequest) -> Sequence[str]:

@@ -168,15 +168,15 @@ def _without_database(
     with_effects: bool,
 ) -> Tried:
     from reliable_imports.engine.work.attempt import Attempt, StoredItem
-    from reliable_imports.engine.work.preparation import Preparer
+    from reliable_imports.engine.work.preparation import NOTHING, is_prepared, preparing_calls
     from reliable_imports.engine.work.user_code import UserCode
     from reliable_imports.items.failure import Failure, exception_failure, read_failure
     from reliable_imports.items.json_write import dumps_item
     from reliable_imports.postgres.error_sorting import is_item_fault
-    from reliable_imports.processor.context import Setting, SkipItem
+    from reliable_imports.processor.context import ContextState, Setting, SkipItem
     from reliable_imports.processor.facts import facts_of, require_no_effects
     from reliable_imports.processor.params import read_params, with_params
-    from reliable_imports.testing.recorded import RecordedContext, RecordedWrites
+    from reliable_imports.testing.recorded import RecordedWrites
 
     if not with_effects:
         require_no_effects(processor)
@@ -199,20 +199,19 @@ def _without_database(
         return failed(read_failure(processor.batch_type, given.kind or "unreadable", given.problem))
     code = UserCode(instance, _NO_BATCH, processor.batch_type)
     stored = StoredItem(1, given.text, given.raw, None, None, None, None, 0, None, None, 1, None, None)
-    preparer = Preparer(instance, is_stopped=lambda: False)
-    made = None
-    if preparer.is_wanted:
+    made = NOTHING
+    if is_prepared(instance):
+        calls = preparing_calls(instance, is_stopped=lambda: False)
         try:
-            outcomes = preparer.prepare([stored.given(_NO_BATCH, code.read(stored).data)], tick=lambda: None)
-            made = outcomes[0] if outcomes else None
+            [made] = calls.call([stored.given(_NO_BATCH, code.read(stored).data)], tick=lambda: None) or [NOTHING]
         finally:
-            preparer.close()
+            calls.close()
     writes = RecordedWrites(rows)
     setting = Setting(_NO_BATCH, processor.batch_type, 0, {}, threading.get_ident(), os.getpid(), sensitive)
-    ctx = RecordedContext(setting, cast(Any, writes), 1)
+    state = ContextState(setting, writes, 1)
     attempt = Attempt(stored, cast(Any, writes))
     try:
-        ended: object = code.process(attempt, ctx, made)
+        ended: object = code.process(attempt, state, made)
     except SkipItem as skip:
         ended = skip
     except BaseException as raised:
@@ -229,7 +228,7 @@ def _without_database(
             retryable=isinstance(error, instance.transient_errors),
         )
     finally:
-        ctx._end()
+        state.end()
     writes.raise_if_not_the_items()
     if isinstance(ended, SkipItem):
         return Tried(TryOutcome.SKIPPED, words=ended.reason)

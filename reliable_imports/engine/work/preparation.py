@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from reliable_imports.engine.process.concurrent_calls import CallResult, ConcurrentCalls
 from reliable_imports.engine.process.observer import Observer
@@ -18,6 +18,24 @@ _MAX_PREPARED = 50
 NOTHING = CallResult(None, None)
 
 
+def is_prepared(processor: BaseProcessor) -> bool:
+    """Whether the processor has a `prepare_item`."""
+    return type(processor).prepare_item is not BaseProcessor.prepare_item
+
+
+def preparing_calls(processor: BaseProcessor, *, is_stopped: Callable[[], bool]) -> ConcurrentCalls:
+    """Calls of `prepare_item`, as many at once and each as long as the processor says."""
+    limit = processor.item_timeout
+    seconds = 0 if limit is None else limit.total_seconds()
+    return ConcurrentCalls(
+        processor.prepare_item,
+        at_once=max(1, processor.prepare_concurrency),
+        longest=limit,
+        too_late=f"prepare_item took longer than item_timeout, {seconds:g} seconds",
+        is_stopped=is_stopped,
+    )
+
+
 class PreparedItems:
     """What `prepare_item` gave for the next items of a range.
 
@@ -26,17 +44,8 @@ class PreparedItems:
     """
 
     def __init__(self, code: UserCode, batch_id: int, doubts: Doubts, stop: StopSignal, observer: Observer) -> None:
-        processor = code.processor
-        self.are_wanted = type(processor).prepare_item is not BaseProcessor.prepare_item
-        limit = processor.item_timeout
-        seconds = 0 if limit is None else limit.total_seconds()
-        self._calls = ConcurrentCalls(
-            processor.prepare_item,
-            at_once=max(1, processor.prepare_concurrency),
-            longest=limit,
-            too_late=f"prepare_item took longer than item_timeout, {seconds:g} seconds",
-            is_stopped=lambda: stop.received is not None,
-        )
+        self.are_wanted = is_prepared(code.processor)
+        self._calls = preparing_calls(code.processor, is_stopped=lambda: stop.received is not None)
         self._code = code
         self._batch_id = batch_id
         self._doubts = doubts

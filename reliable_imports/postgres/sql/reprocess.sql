@@ -10,11 +10,12 @@ FOR NO KEY UPDATE OF first
 
 -- name: insert_reprocess_batch
 INSERT INTO reliable_imports.import_batches (
-    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, requested_by, note, metadata
+    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, corrected_from, requested_by, note,
+    metadata
 )
 SELECT
     named.batch_type, named.source, %(idempotency_key)s, named.id, named.first_batch_id,
-    %(overwrite_newer)s, %(is_held)s, %(requested_by)s, %(note)s, named.metadata
+    %(overwrite_newer)s, %(is_held)s, %(corrected_from)s, %(requested_by)s, %(note)s, named.metadata
 FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
@@ -84,6 +85,18 @@ DECLARE chosen NO SCROLL CURSOR FOR
 SELECT
     repeat.*, held.read_problem, held.read_problem_kind, held.source_line, held.source_offset,
     CASE WHEN held.read_problem IS NOT NULL THEN held.source_raw END AS source_raw
+FROM ({repeats}) AS repeat
+JOIN reliable_imports.import_items AS held
+    ON held.batch_id = repeat.data_batch_id
+    AND held.item_number = repeat.data_item_number
+ORDER BY repeat.new_number
+
+-- name: declare_with_data
+-- Likewise, where items get data of their own: with what they have now.
+DECLARE chosen NO SCROLL CURSOR FOR
+SELECT
+    repeat.*, held.source_data::text AS source_data, held.source_raw, held.read_problem IS NULL AS is_read, held.source_line,
+    held.source_offset
 FROM ({repeats}) AS repeat
 JOIN reliable_imports.import_items AS held
     ON held.batch_id = repeat.data_batch_id
