@@ -48,5 +48,5 @@ def preflight(
             yield from types.check_target(connection, processor)
         yield from dagster.check_settings()
         yield from dagster.check_storage(connection)
-    if file is not None and batch_type is not None:
-        yield from types.check_file(manager, batch_type, file, may_try=is_there)
+        if file is not None and batch_type is not None:
+            yield from types.check_file(connection, manager, batch_type, file, may_try=is_there)

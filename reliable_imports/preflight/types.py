@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
 
 from reliable_imports.batches.column_check import ColumnCheck
-from reliable_imports.errors import ItemError, SourceError
+from reliable_imports.errors import ConfigurationError, ItemError, SourceError
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.queries import load
 from reliable_imports.preflight.finding import Finding, fine, problem, warning
 from reliable_imports.preflight.questions import ask
-from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.table_reading import read_facts
+from reliable_imports.writes.identifiers import quoted_table
 from reliable_imports.writes.plans import Plans
 
 if TYPE_CHECKING:
@@ -30,28 +33,37 @@ def check_target(connection: Connection, processor: type[BaseProcessor]) -> Iter
     if table is None:
         yield fine(subject, "its tables are named in its code, and were not looked at")
         return
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITES["describe_target"], {"table": table})
-        [(described,)] = cursor.fetchall()
+    described = _described(connection, table)
     if described is None and processor.setup_sql is not None:
         yield fine(subject, f"the first run makes {table}, by {processor.setup_sql.name}")
         return
-    if described is not None and (missing := ask(connection, "rights_on_table", {"table": table})):
+    if described is not None and (missing := ask(connection, "rights_on_table", {"table": quoted_table(table)})):
         rights = ", ".join(privilege for (privilege,) in missing)
         yield problem(subject, f"this role lacks {rights} on {table}", f"GRANT {rights} ON {table} TO its role")
         return
-    plans = Plans()
     try:
+        plans = Plans()
         plans.learn(table, described)
-        for request in facts_of(processor).write_requests():
+        with connection.cursor() as cursor:
+            facts = read_facts(cursor, processor)
+        for request in facts.write_requests():
             plans.make(request, connection.server_version)
-    except ItemError as error:
+    except (ItemError, ConfigurationError) as error:
         yield problem(subject, str(error), "alter the table, or what the processor declares of it")
         return
     yield fine(subject, f"{table} takes what the processor writes")
 
 
-def check_file(manager: BatchManager, batch_type: str, file: str, *, may_try: bool) -> Iterator[Finding]:
+def _described(connection: Connection, table: str) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITES["describe_target"], {"table": quoted_table(table)})
+        [(described,)] = cursor.fetchall()
+    return described
+
+
+def check_file(
+    connection: Connection, manager: BatchManager, batch_type: str, file: str, *, may_try: bool
+) -> Iterator[Finding]:
     """Whether a file can be read, and has the fields that the processor asks for; its first items are tried.
 
     Args:
@@ -60,7 +72,7 @@ def check_file(manager: BatchManager, batch_type: str, file: str, *, may_try: bo
     processor = manager.registry.get(batch_type)
     try:
         source = manager.open_source(batch_type, file)
-        check = ColumnCheck.of(processor)
+        check = _column_check(connection, processor)
         first = list(islice(iter(source) if check is None else check.begin(source), _FIRST_ITEMS))
     except SourceError as error:
         yield problem("file", str(error), "correct the file, or the processor's source_options")
@@ -83,3 +95,12 @@ def check_file(manager: BatchManager, batch_type: str, file: str, *, may_try: bo
         )
     if not failed:
         yield fine("file", f"its first {len(first):,} items would go in")
+
+
+def _column_check(connection: Connection, processor: type[BaseProcessor]) -> ColumnCheck | None:
+    """None where nobody can say which columns a file should have: there is no model, and no table yet."""
+    try:
+        with connection.cursor() as cursor:
+            return ColumnCheck.of(read_facts(cursor, processor))
+    except (ConfigurationError, psycopg2.Error):  # of a table that is not there, in a schema that is not there
+        return None

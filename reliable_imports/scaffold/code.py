@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from reliable_imports.processor.base import batch_type_of
 from reliable_imports.scaffold import kinds
 from reliable_imports.scaffold.columns import Guess
 from reliable_imports.scaffold.draft import Draft
@@ -67,6 +68,8 @@ def processor_code(draft: Draft, sql_file: str | None) -> str:
 
 
 def _attributes(draft: Draft, sql_file: str | None) -> Iterable[str]:
+    if batch_type_of(draft.class_name) != draft.batch_type:
+        yield f"batch_type = {python(draft.batch_type)}"
     if sql_file is not None:
         yield f"setup_sql = Path(__file__).with_name({python(sql_file)})"
     if draft.options != SourceOptions():
@@ -179,7 +182,7 @@ def table_sql(draft: Draft) -> str:
     )
 
 
-def test_code(draft: Draft, module: str) -> str:
+def test_code(draft: Draft) -> str:
     """A test of the first rows, for pytest."""
     chosen = [row for row in draft.first if all(len(str(value)) <= _TEST_CELL for value in row.values())]
     chosen = chosen or list(draft.first[:1])
@@ -192,8 +195,6 @@ def test_code(draft: Draft, module: str) -> str:
             file=_in_docstring(draft.file or "the sample"),
             datetime_names=", ".join(_used(rows)),
             has_decimals=any(isinstance(value, Decimal) for row in [*rows, *chosen] for value in _leaves(row)),
-            module=module,
-            name=draft.class_name,
             batch_type=draft.batch_type,
             items=[[f"{python(name)}: {python(value)}" for name, value in row.items()] for row in chosen],
             rows=[[f"{python(name)}: {python(value)}" for name, value in row.items()] for row in rows],

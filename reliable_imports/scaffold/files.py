@@ -99,8 +99,7 @@ def files_of(draft: Draft, place: Place) -> list[NewFile]:
     if draft.key is not None:
         found.append(NewFile(place.folder / f"{name}.sql", table_sql(draft)))
         if draft.first:
-            test = test_code(draft, f"{place.package}.{name}")
-            found.append(NewFile(place.project / "tests" / f"test_{name}.py", test))
+            found.append(NewFile(place.project / "tests" / f"test_{name}.py", test_code(draft)))
     found += _packages(place)
     found += _settings(place)
     return found

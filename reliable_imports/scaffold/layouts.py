@@ -29,6 +29,10 @@ _MOSTLY = 0.9
 _TOTAL = re.compile(
     r"(grand |sub)?totals?|sum|summe|gesamt|insgesamt|gesamtsumme|average|mean|total général", re.IGNORECASE
 )
+_NOTE = re.compile(
+    r"(sources?|notes?|footnotes?|quellen?|hinweise?|stand|created|downloaded|generated|exported|erstellt)\b|[*\u00a9]",
+    re.IGNORECASE,
+)
 _YEAR = re.compile("(18|19|20)[0-9]{2}")
 
 
@@ -294,6 +298,8 @@ def _header_place(rows: Sequence[_Row], width: int) -> int:
         if len(row.cells) in (width, width - 1, width + 1) and filled * 2 >= width:
             if row.cells[0].lstrip().startswith("#") and place + 1 < len(rows) and filled < width:
                 continue
+            if len(row.cells) < min(2, width):
+                continue
             if len(row.cells) != width and place + 1 < len(rows) and len(rows[place + 1].cells) != width:
                 continue  # a sentence with a comma in it
             return place
@@ -354,23 +360,22 @@ def _footer(seen: texts.Glimpse, delimiter: str, width: int) -> str | None:
         return None
     parsed = [next(csv.reader([line], delimiter=delimiter), []) for line in lines[-_FOOTER_LINES - 1 :]]
     place = len(parsed)
+    if _TOTAL.fullmatch(parsed[-1][0].strip()) and all(len(kinds.kinds_of(row[0])) > 1 for row in parsed[1:-1] if row):
+        place -= 1  # a word beneath numbers or dates
     while place > 1 and _is_after_rows(parsed[place - 1], width):
         place -= 1
     if place == len(parsed) or place == 1:
         return None
     first = lines[-_FOOTER_LINES - 1 :][place]
-    if any(
-        delimiter in line and not _is_after_rows(cells, width)
-        for line, cells in zip(lines[-_FOOTER_LINES - 1 :][place:], parsed[place:], strict=True)
-    ):
-        return None
     beginning = re.match(r"[^\d]{0,30}", first)
     text = beginning[0].rstrip() if beginning else ""
     return re.escape(text).replace("\\ ", " ") if len(text) > 2 else None
 
 
 def _is_after_rows(cells: Sequence[str], width: int) -> bool:
-    filled = [cell for cell in cells if cell.strip()]
-    if len(cells) == 1 or len(filled) == 1:
-        return width > 2 or len(cells) == 1
-    return bool(filled) and bool(_TOTAL.fullmatch(filled[0].strip().rstrip(":"))) and (len(filled) < width)
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    if len(cells) == 1:
+        return True
+    if len(filled) == 1:  # it may be a row with gaps
+        return len(cells) < width or _NOTE.match(filled[0]) is not None
+    return bool(filled) and _TOTAL.fullmatch(filled[0].rstrip(":")) is not None and len(filled) < width

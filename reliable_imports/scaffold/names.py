@@ -8,7 +8,6 @@ import unicodedata
 from collections.abc import Iterable
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.processor.base import batch_type_of
 
 _LONGEST = 60
 """PostgreSQL cuts a name at 63 bytes; a number may follow."""
@@ -26,6 +25,7 @@ _SQL_WORDS = """
 """
 _RESERVED = frozenset(_SQL_WORDS.split())
 """Words that SQL keeps for itself, and the columns that every table has already."""
+_TYPE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _PLAIN = re.compile(r"[^\W\d]\w*")
 
 
@@ -86,21 +86,16 @@ def class_name(batch_type: str) -> str:
     """`customer_data` is `CustomerDataProcessor`.
 
     Raises:
-        ConfigurationError: no class has this batch type; the message names the nearest one that can be.
+        ConfigurationError: this cannot be a batch type; the message names the nearest that can.
     """
     words = [word for word in re.split(r"[\W_]+", batch_type) if word]
     name = "".join(word[0].upper() + word[1:] for word in words) + "Processor"
-    if (
-        re.fullmatch(r"[a-z][a-z0-9_]*", batch_type)
-        and batch_type_of(name) == batch_type
-        and not keyword.iskeyword(batch_type)
-        and batch_type not in _DAGSTERS_OWN
-    ):
+    if _TYPE.fullmatch(batch_type) and not keyword.iskeyword(batch_type) and batch_type not in _DAGSTERS_OWN:
         return name
-    nearest = batch_type_of("".join(word[0].upper() + word[1:] for word in _column_name(batch_type).split("_") if word))
+    nearest = _column_name(batch_type)
     if keyword.iskeyword(nearest) or nearest in _DAGSTERS_OWN:
         nearest = f"{nearest}_rows"
-    is_name = nearest[:1].isalpha() and nearest.isascii() and nearest != batch_type
+    is_name = _TYPE.fullmatch(nearest) and nearest != batch_type
     hint = f"; did you mean {nearest}?" if is_name else ""
     raise ConfigurationError(
         f"{batch_type!r} cannot be a batch type: use lower-case letters, digits and single underscores between words, "
