@@ -19,6 +19,8 @@ from reliable_imports.sources.hints import plain_name
 from reliable_imports.sources.stored.location import file_name
 
 _CODES = re.compile(r"[A-Z]{2}")
+_PART = re.compile(r'"((?:[^"\0]|"")+)"|([^\s".\\{}\0]+)')
+_TABLE = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))?")
 _FEWEST_CODES = 10
 _PADDED_EVERYWHERE = 0.9
 
@@ -118,10 +120,9 @@ def table_name(text: str) -> str:
     Raises:
         ConfigurationError: it is none.
     """
-    parts = re.findall(r'"((?:[^"]|"")+)"|([^".]+)', text)
-    names = [in_quotes.replace('""', '"') or plain for in_quotes, plain in parts]
-    if not 1 <= len(names) <= 2 or any(not name.strip() or "\0" in name for name in names):
+    if not _TABLE.fullmatch(text):
         raise ConfigurationError(f"{text!r} is no name of a table; give one like orders or shop.orders")
+    names = [inside.replace('""', '"') or plain for inside, plain in _PART.findall(text)]
     return ".".join(map(quoted, names))
 
 

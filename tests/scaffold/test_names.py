@@ -70,7 +70,7 @@ def test_a_table_is_named_as_sql_does(text: str, name: str) -> None:
     assert table_name(text) == name
 
 
-@pytest.mark.parametrize("text", ["", "a.b.c", "."])
+@pytest.mark.parametrize("text", ["", "a.b.c", ".", '"; DROP', "{name}", "a b"])
 def test_what_is_no_name_of_a_table_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError):
         table_name(text)
