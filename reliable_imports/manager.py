@@ -756,6 +756,20 @@ class BatchManager:
         with self._connection() as connection:
             return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
 
+    def newest_batch(self, batch_type: str) -> int:
+        """The id of the batch of a type that was made last, whether it repeats another one or not.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        require_texts(batch_type=batch_type)
+        found = self.list_batches(batch_type=batch_type, limit=1)
+        if not found:
+            raise ConfigurationError(
+                f"there is no batch of type {batch_type!r}; `reliable-imports batches` lists those that exist"
+            )
+        return found[0].batch_id
+
     def sensitive_fields(self, batch_id: int) -> frozenset[str]:
         """The fields that the processors of the batch's lineage called sensitive when they worked it.
 

@@ -14,13 +14,16 @@ import click
 
 from reliable_imports.cli.commands.batches import batches
 from reliable_imports.cli.commands.cancel import cancel
+from reliable_imports.cli.commands.check import check
 from reliable_imports.cli.commands.create import create
 from reliable_imports.cli.commands.db import db
 from reliable_imports.cli.commands.erase import erase
 from reliable_imports.cli.commands.failures import failures
 from reliable_imports.cli.commands.import_ import import_
+from reliable_imports.cli.commands.init import init
 from reliable_imports.cli.commands.logs import logs
 from reliable_imports.cli.commands.migrate import migrate
+from reliable_imports.cli.commands.new import new
 from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
@@ -75,13 +78,16 @@ def cli_group() -> CommandGroup:
 for command in (
     batches,
     cancel,
+    check,
     create,
     db,
     erase,
     failures,
     import_,
+    init,
     logs,
     migrate,
+    new,
     pause,
     process,
     processors,
