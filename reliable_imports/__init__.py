@@ -9,9 +9,10 @@ import logging as _logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
     from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeRequest
-    from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
+    from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
     from reliable_imports.batches.verify import Verification
     from reliable_imports.errors import (
         AlreadyImported,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         InvalidParams,
         InvalidProcessor,
         InvalidRow,
+        InvalidTarget,
         ItemError,
         ItemsInUse,
         ItemTimeout,
@@ -60,7 +62,6 @@ if TYPE_CHECKING:
         Delivery,
         FailedSample,
         FailureReason,
-        ImportBatchItem,
         ItemRecord,
         LogEntry,
         OutstandingReason,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
@@ -104,6 +106,7 @@ __all__ = [
     "CommonValue",
     "ConfigurationError",
     "ContextMisuse",
+    "Corrections",
     "DatabaseError",
     "Delivery",
     "DiscoveryError",
@@ -121,6 +124,7 @@ __all__ = [
     "InvalidParams",
     "InvalidProcessor",
     "InvalidRow",
+    "InvalidTarget",
     "ItemError",
     "ItemRecord",
     "ItemStatus",
@@ -149,6 +153,7 @@ __all__ = [
     "Runner",
     "SchemaNotReady",
     "SchemaTooNew",
+    "SetFields",
     "SetupFailed",
     "Source",
     "SourceChanged",
@@ -178,6 +183,7 @@ __all__ = [
 
 # The modules of these names; the imports above, which a type checker reads, say the same.
 _MODULES = {
+    "batches.corrections.edits": ("Corrections",),
     "batches.erasing.erasure": ("Erasure",),
     "batches.purge": (
         "Purge",
@@ -185,6 +191,7 @@ _MODULES = {
     ),
     "batches.repeats.request": (
         "ReprocessRequest",
+        "SetFields",
         "WhichItems",
     ),
     "batches.verify": ("Verification",),
@@ -203,6 +210,7 @@ _MODULES = {
         "InvalidDsn",
         "InvalidParams",
         "InvalidProcessor",
+        "InvalidTarget",
         "InvalidRow",
         "ItemError",
         "ItemTimeout",
@@ -235,7 +243,6 @@ _MODULES = {
         "Delivery",
         "FailedSample",
         "FailureReason",
-        "ImportBatchItem",
         "ItemRecord",
         "LogEntry",
         "OutstandingReason",
@@ -254,6 +261,7 @@ _MODULES = {
         "batch_type_of",
     ),
     "processor.context": ("ImportContext",),
+    "processor.item": ("ImportBatchItem",),
     "processor.registry": ("ProcessorRegistry",),
     "processor.table": ("TableProcessor",),
     "sources": (

@@ -13,6 +13,7 @@
     │   ├── IdempotencyKeyTaken
     │   ├── DuplicateBatchType
     │   ├── InvalidProcessor
+    │   ├── InvalidTarget
     │   ├── DiscoveryError
     │   ├── InvalidDsn
     │   └── UnsupportedDatabase
@@ -181,6 +182,16 @@ class ProcessorWarning(UserWarning):
     """A processor can be used, and declares what may be a mistake."""
 
 
+class InvalidTarget(ConfigurationError):
+    """The table of a processor that leaves its columns or its key to it is not there, or does not tell them; no item
+    was touched."""
+
+    def __init__(self, processor: str, problem: str) -> None:
+        self.processor = processor
+        self.problem = problem
+        super().__init__(f"processor {processor} cannot be used: {problem}")
+
+
 class DiscoveryError(ConfigurationError):
     """A module that should hold processors cannot be imported."""
 
@@ -296,14 +307,22 @@ class RunInterrupted(DatabaseError):
 class SetupFailed(DatabaseError):
     """A processor's `setup_sql` cannot be read or run; no item was touched."""
 
-    def __init__(self, path: str, problem: str, batch_id: int) -> None:
+    def __init__(self, path: str, problem: str, batch_id: int | None) -> None:
+        """
+        Args:
+            batch_id: None if there is no batch yet.
+        """
         self.path = path
         self.problem = problem
         self.batch_id = batch_id
+        what_now = (
+            "no batch was made"
+            if batch_id is None
+            else f"batch {batch_id} stays pending: once that is repaired, `reliable-imports process {batch_id}`"
+        )
         super().__init__(
-            f"the set-up of the target tables, {path}, failed: {problem}; batch {batch_id} stays pending: once that is "
-            f"repaired, `reliable-imports process {batch_id}`; where the tables are made otherwise, use migrate=False "
-            "or RELIABLE_IMPORTS_MIGRATE=no"
+            f"the set-up of the target tables, {path}, failed: {problem}; {what_now}; where the tables are made "
+            "otherwise, use migrate=False or RELIABLE_IMPORTS_MIGRATE=no"
         )
 
 
@@ -341,6 +360,18 @@ class InvalidRow(ItemError):
         self.kinds = dict(kinds)
         self.faults: tuple[Any, ...] = ()  # with what a model says besides, which is not for the message
         super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems.items()))
+
+    @classmethod
+    def of(cls, faults: Sequence[Any]) -> InvalidRow:
+        """Of all that is wrong, as `ModelFault`s."""
+        problems: dict[str, str] = {}
+        kinds: dict[str, str] = {}
+        for fault in faults:
+            problems.setdefault(fault.field, fault.problem)
+            kinds.setdefault(fault.field, fault.kind)
+        row = cls(problems, kinds)
+        row.faults = tuple(faults)
+        return row
 
 
 class ContextMisuse(ItemError):

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -14,7 +16,7 @@ import psycopg2
 from reliable_imports.batches import control, failures, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
-from reliable_imports.errors import ConfigurationError, UnknownReason
+from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFailed, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.models import (
@@ -30,15 +32,14 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, connect
-from reliable_imports.processor.facts import require_no_effects
-from reliable_imports.processor.params import processor_for, with_params
-from reliable_imports.processor.registry import ProcessorRegistry
+from reliable_imports.postgres.connect import Connection, connect, discard_session, transaction
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
 # What takes long to load is imported by those methods that need it: most calls are questions.
 if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
+    from reliable_imports.batches.corrections.export import Exported
     from reliable_imports.batches.deliveries import Offer, SameContent
     from reliable_imports.batches.erasing.erasure import Erasure
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from reliable_imports.models import TryReport
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
+    from reliable_imports.processor.facts import Facts
+    from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
 
 
@@ -73,13 +76,22 @@ class BatchManager:
                 With False a schema that is not up to date raises SchemaNotReady.
             runner: who makes the calls; noted in `import_runs`.
         """
-        self.registry = registry if registry is not None else ProcessorRegistry()
+        if registry is not None:
+            self.registry = registry
         self._given_dsn = dsn
         self._migrate = migrate
         self._runner = Runner(runner)
         self._dsn: str | None = None
+        self._shared = threading.local()
         self._preparing = threading.Lock()
         self._prepared = False
+
+    @cached_property
+    def registry(self) -> ProcessorRegistry:
+        """The processors that this manager knows."""
+        from reliable_imports.processor.registry import ProcessorRegistry
+
+        return ProcessorRegistry()
 
     @property
     def dsn(self) -> str:
@@ -152,6 +164,8 @@ class BatchManager:
             SourceError: the source cannot be split into items, changed while it was read, or has a header without any
                 field of the processor's model; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
+            InvalidTarget: the processor leaves its columns or its key to a table that is not there, or that does not
+                tell which is the key.
         """
         return self.deliver(
             batch_type,
@@ -196,13 +210,37 @@ class BatchManager:
         )
         processor = self.registry.get(batch_type)
         with self._connection() as connection:
+            facts = self._read_facts(connection, processor, may_set_up=self._migrate)
             return create_batch(
                 connection,
                 offer,
-                keying=Keying.of(processor),
-                check=ColumnCheck.of(processor),
+                keying=Keying.of(facts),
+                check=ColumnCheck.of(facts),
                 max_items=processor.source_options.max_items,
             )
+
+    def _read_facts(self, connection: Connection, processor: type[BaseProcessor], *, may_set_up: bool = False) -> Facts:
+        """With what the processor's table says, where it leaves something to it; raises InvalidTarget, SetupFailed."""
+        from reliable_imports.processor.facts import facts_of
+        from reliable_imports.processor.table_reading import read_facts
+
+        if facts_of(processor).table_to_read() is None:
+            return facts_of(processor)
+        with transaction(connection) as cursor:
+            facts = read_facts(cursor, processor, may_set_up=may_set_up)
+        if may_set_up:
+            discard_session(connection)
+        return facts
+
+    def _known_facts(self, connection: Connection, batch_type: str) -> Facts:
+        """With what the table says, if it says it."""
+        processor = self.registry.get(batch_type)
+        try:
+            return self._read_facts(connection, processor)
+        except InvalidTarget:
+            from reliable_imports.processor.facts import facts_of
+
+            return facts_of(processor)
 
     def _offer(
         self,
@@ -219,6 +257,7 @@ class BatchManager:
     ) -> Offer:
         """What is to be stored, once it was looked at; raises as `create_batch`."""
         from reliable_imports.batches.deliveries import Offer
+        from reliable_imports.processor.params import with_params
         from reliable_imports.sources import Source
 
         processor = self.registry.get(batch_type)
@@ -274,6 +313,7 @@ class BatchManager:
         Raises:
             UnknownBatch, UnknownBatchType, InvalidParams, SourceError: as of `create_batch` and `process_batch`.
             ConfigurationError: the processor has effects outside the database.
+            InvalidTarget: as of `create_batch`.
             TryEnded: the database has trouble of its own.
         """
         from reliable_imports.batches.staging import stage_batch, stage_delivery
@@ -284,11 +324,11 @@ class BatchManager:
             if batch.batch_type != batch_type:
                 raise ConfigurationError(f"batch {batch.id} is of {batch.batch_type}, not of {batch_type}")
             with self._connection() as connection:
-                staged = stage_batch(connection, items_or_batch, sample)
+                staged = stage_batch(connection, items_or_batch, processor, sample, may_set_up=self._migrate)
         else:
             offer = self._offer(batch_type, items_or_batch, params=params, partition=partition, same_content="warn")
             with self._connection() as connection:
-                staged = stage_delivery(connection, offer, processor, sample)
+                staged = stage_delivery(connection, offer, processor, sample, may_set_up=self._migrate)
         return self._try(staged)
 
     def try_reprocess(
@@ -316,7 +356,9 @@ class BatchManager:
         batch_type = self.get_batch(batch_id).batch_type
         processor = self._triable(batch_type, sample, with_effects)
         with self._connection() as connection:
-            staged = stage_reprocess(connection, batch_id, request or ReprocessRequest(), processor, sample)
+            staged = stage_reprocess(
+                connection, batch_id, request or ReprocessRequest(), processor, sample, may_set_up=self._migrate
+            )
         return TryReport(batch_type, 0, ()) if staged is None else self._try(staged)
 
     def try_failures(
@@ -346,18 +388,41 @@ class BatchManager:
         items = [item for report in reports for item in report.items]
         return TryReport(batch_type, sum(report.total_items for report in reports), items)
 
+    def try_corrections(self, corrections: Corrections, *, with_effects: bool = False) -> TryReport:
+        """Say what the corrections of a file would come to, as `try_items` does, and keep nothing.
+
+        Raises:
+            ConfigurationError: one of them cannot be made any more.
+        """
+        from reliable_imports.models import TryReport
+
+        reports = [
+            self.try_reprocess(
+                first_batch_id,
+                ReprocessRequest(corrections=data, corrected_from=corrections.source),
+                with_effects=with_effects,
+            )
+            for first_batch_id, data in corrections.found.to_make.items()
+        ]
+        items = [item for report in reports for item in report.items]
+        return TryReport(corrections.batch_type, sum(report.total_items for report in reports), items)
+
     def _triable(self, batch_type: str, sample: int | None, with_effects: bool) -> type[BaseProcessor]:
         if sample is not None and sample < 1:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
         if not with_effects:
+            from reliable_imports.processor.facts import require_no_effects
+
             require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
         from reliable_imports.engine.trial import try_staged
+        from reliable_imports.processor.params import processor_for
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
+        processor._facts = staged.facts
         return try_staged(self.dsn, staged, processor, may_set_up=self._migrate)
 
     # Processing
@@ -389,14 +454,18 @@ class BatchManager:
             from reliable_imports.batches.repeats.canary import take_rest
 
             with self._connection() as connection:
-                goes_on = take_rest(connection, batch_id, processor)
+                goes_on = take_rest(connection, batch_id, self._read_facts(connection, processor))
             if goes_on:
                 return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
         if summary.status.is_final:
             try:
                 with self._connection() as connection:
                     self._settle(connection, batch.batch_type)
-            except psycopg2.Error as error:  # the batch is done; who comes next looks again
+            except (
+                psycopg2.Error,
+                InvalidTarget,
+                SetupFailed,
+            ) as error:  # the batch is done; who comes next looks again
                 facts = {"batch_id": batch_id, "error_type": type(error).__name__}
                 logger.warning("what the batch settles could not be looked for", extra=facts)
         return summary
@@ -405,6 +474,7 @@ class BatchManager:
         """Work a batch once, until nothing is left to claim."""
         from reliable_imports.engine.begin import Identity
         from reliable_imports.engine.run import execute
+        from reliable_imports.processor.params import processor_for
 
         return execute(
             self.dsn,
@@ -420,7 +490,8 @@ class BatchManager:
         from reliable_imports.batches.duplicates import Keying
         from reliable_imports.batches.repeats.settling import settle
 
-        settle(connection, batch_type, Keying.of(self.registry.get(batch_type)), self._runner)
+        facts = self._read_facts(connection, self.registry.get(batch_type))
+        settle(connection, batch_type, Keying.of(facts), self._runner)
 
     def pause_batch(self, batch_id: int, *, reason: str | None = None) -> BatchSummary:
         """Stop all work on the batch after the chunks that are under way; `process_batch` resumes it.
@@ -469,9 +540,11 @@ class BatchManager:
         with self._connection() as connection:
             batch_type = read.get_batch(connection, batch_id).batch_type
             processor = self.registry.get(batch_type) if batch_type in self.registry else None
+            facts = None
             if processor is not None:
                 self._settle(connection, batch_type)
-            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), processor, self._runner)
+                facts = self._read_facts(connection, processor)
+            return create_reprocess_batch(connection, batch_id, request or ReprocessRequest(), facts, self._runner)
 
     def reprocess_batch(
         self,
@@ -507,6 +580,74 @@ class BatchManager:
                 return read.get_summary(connection, last_of_lineage(connection, batch_id))
         return self.process_batch(new_batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
 
+    # Correcting
+
+    def export_failures(
+        self,
+        path: str | os.PathLike[str],
+        batch_id: int | None = None,
+        *,
+        batch_type: str | None = None,
+        reasons: Sequence[str] = (),
+        with_sensitive: bool = False,
+        plain: bool = False,
+    ) -> Exported:
+        """Write outstanding failures into a file that people edit: what is wrong with each, and its own fields.
+
+        Values come back as they were from every cell that nobody touches. No cell becomes a formula.
+
+        Args:
+            path: a `.csv`, `.jsonl` or `.xlsx` file; one that is there is replaced.
+            batch_id: only those of its lineage.
+            batch_type: only those of this type; needed if failures of several are outstanding.
+            reasons: only those with one of these reasons, by the beginnings of their ids.
+            with_sensitive: also what sensitive fields hold, instead of `***`.
+            plain: the source's own columns alone and as they came, for whoever sent them. Such a file is no correction.
+
+        Raises:
+            UnknownBatch, UnknownReason, AmbiguousReason: as of `failure`.
+            ConfigurationError: nothing is outstanding, or failures of several types are; the file's name says none of
+                the formats; the package for workbooks is not installed, or a workbook is too small.
+        """
+        from reliable_imports.batches.corrections.export import export
+
+        with self._connection() as connection:
+            return export(
+                connection,
+                Path(path),
+                failures.Scope(batch_id, batch_type),
+                reasons,
+                with_sensitive=with_sensitive,
+                plain=plain,
+            )
+
+    def read_corrections(
+        self, path: str | os.PathLike[str], *, batch_id: int | None = None, batch_type: str | None = None
+    ) -> Corrections:
+        """Read an edited file of `export_failures`, and say what was changed; nothing is done yet.
+
+        For each lineage in its `found.to_make`, a `ReprocessRequest` with these `corrections` makes the repeats.
+
+        Args:
+            batch_id: all items have to be of its lineage.
+            batch_type: all items have to be of this type.
+
+        Raises:
+            SourceError: the file cannot be read, something in it was changed that may not be, or it has an item of
+                another batch or type than is given; says where.
+            ConfigurationError: the file's name says none of the formats.
+        """
+        from reliable_imports.batches.corrections.edits import read_corrections
+
+        with self._connection() as connection:
+            scope = failures.Scope(batch_id, batch_type)
+            corrections = read_corrections(connection, Path(path), scope, self.registry)
+            if corrections.found.to_make and corrections.batch_type in self.registry:
+                # What was delivered again since is not corrected.
+                self._settle(connection, corrections.batch_type)
+                corrections = read_corrections(connection, Path(path), scope, self.registry)
+            return corrections
+
     # Taking data out
 
     def erase(
@@ -539,17 +680,24 @@ class BatchManager:
         from reliable_imports.batches.erasing.erasure import ErasureKey
 
         require_texts(requested_by=requested_by, note=note)
-        wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
+            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
             return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+
+    def names_to_erase_by(self, batch_type: str) -> Mapping[str, Sequence[str]]:
+        """What a key of `erase` can name, each with its names in a source; empty where it can name any field."""
+        from reliable_imports.batches.erasing.erasure import ErasureKey
+
+        with self._connection() as connection:
+            return ErasureKey.names(self._known_facts(connection, batch_type))
 
     def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
         """What `erase` would take, and nothing is changed."""
         from reliable_imports.batches.erasing.erase import find
         from reliable_imports.batches.erasing.erasure import ErasureKey
 
-        wanted = ErasureKey.of(self.registry.get(batch_type), key)
         with self._connection() as connection:
+            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
             return find(connection, batch_type, wanted, alike=alike)
 
     def count_erased(self, batch_id: int) -> int:
@@ -607,6 +755,20 @@ class BatchManager:
         """The newest batches first."""
         with self._connection() as connection:
             return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
+
+    def newest_batch(self, batch_type: str) -> int:
+        """The id of the batch of a type that was made last, whether it repeats another one or not.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        require_texts(batch_type=batch_type)
+        found = self.list_batches(batch_type=batch_type, limit=1)
+        if not found:
+            raise ConfigurationError(
+                f"there is no batch of type {batch_type!r}; `reliable-imports batches` lists those that exist"
+            )
+        return found[0].batch_id
 
     def sensitive_fields(self, batch_id: int) -> frozenset[str]:
         """The fields that the processors of the batch's lineage called sensitive when they worked it.
@@ -769,7 +931,24 @@ class BatchManager:
             return verify.verify(connection, batch_id)
 
     @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let the questions that this thread asks within the block share one connection.
+
+        Processing has connections of its own in any case.
+        """
+        with self._connection() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                del self._shared.connection
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         with self._preparing:
             if not self._prepared:
                 if self._migrate:

@@ -8,31 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-import msgspec
-
 from reliable_imports.statuses import BatchStatus, ItemStatus, ReasonState, Stage, TryOutcome
-
-
-class ImportBatchItem(msgspec.Struct, frozen=True):
-    """One item of a batch, as a processor gets it.
-
-    Attributes:
-        batch_id: the batch it belongs to.
-        item_number: its number within the batch, from 1, in the order of the source.
-        source_data: the stored item, parsed; in a mapping, the processor's `null_tokens` are None already.
-        line: 1-based line in the source file where the item begins, or None.
-        offset: 0-based byte offset of that in the decompressed file, or None.
-        attempt: 1 for the first try; counts on across reprocessing.
-        prepared: what the processor's `prepare_item` returned for this item; None without one.
-    """
-
-    batch_id: int
-    item_number: int
-    source_data: Any
-    line: int | None = None
-    offset: int | None = None
-    attempt: int = 1
-    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +18,8 @@ class Batch:
     Attributes:
         is_held: it waits until a person has it processed, and no sensor begins it.
         is_canary: a few items for each reason are tried; the rest is taken when those have ended.
+        corrected_from: its items have data of their own instead of that of the items that they repeat; where that comes
+            from, such as a file. None for all other batches.
     """
 
     id: int
@@ -56,6 +34,7 @@ class Batch:
     overwrite_newer: bool
     is_held: bool
     is_canary: bool
+    corrected_from: str | None
     requested_by: str | None
     note: str | None
     metadata: Mapping[str, Any]

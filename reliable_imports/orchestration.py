@@ -19,6 +19,7 @@ from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.code_version import code_version, source_of
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.table import TableFacts
 
 __all__ = [
     "MASKED",
@@ -27,6 +28,7 @@ __all__ = [
     "FailuresPage",
     "LineageActivity",
     "Orchestration",
+    "TableFacts",
     "WaitingBatch",
     "code_version",
     "facts_of",

@@ -13,7 +13,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
 from pydantic import AliasChoices, AliasPath, AwareDatetime, NaiveDatetime
 
 from reliable_imports import BaseProcessor, InvalidProcessor, ProcessorRegistry, TableProcessor
-from reliable_imports.orchestration import code_version, source_of
+from reliable_imports.orchestration import TableFacts, code_version, facts_of, source_of
 from reliable_imports_dagster.discovery import Packages, discover
 from reliable_imports_dagster.freshness import freshness_of
 from reliable_imports_dagster.names import GROUP
@@ -113,7 +113,8 @@ def _metadata(processor: type[BaseProcessor]) -> dict[str, Any]:
         metadata["source"] = dg.MetadataValue.path(str(processor.source))
     if issubclass(processor, TableProcessor):
         metadata["dagster/table_name"] = processor.table
-        columns = list(_columns(processor))
+        # What is left to the table is told when a run has read it.
+        columns = list(_columns(processor)) if processor.model is not None else []
         if columns:
             metadata["dagster/column_schema"] = dg.TableSchema(columns=columns)
     return metadata
@@ -135,16 +136,20 @@ def _code_references(processor: type[BaseProcessor]) -> dict[str, Any]:
 
 def _columns(processor: type[TableProcessor]) -> Iterator[dg.TableColumn]:
     """Those of the table, each by its own name, with the names that its value has in the source where these differ."""
-    model, key = processor.model, processor.key_columns()
+    model, facts = processor.model, facts_of(processor)
+    key = facts.key_columns() if isinstance(facts, TableFacts) else ()
+
+    def renamed(sources: Sequence[str]) -> list[str]:
+        return [name for source in sources for name in facts.spelling.told_names(source)]
+
     if dataclasses.is_dataclass(model):
         for field in dataclasses.fields(model):
-            yield _column(processor.columns.get(field.name, field.name), field.type, [field.name], None, key, [])
+            yield _column(field.name, field.type, renamed([field.name]), None, key, [])
         return
     for name, info in getattr(model, "model_fields", {}).items():
         if not info.exclude:
-            column = processor.columns.get(name, name)
-            sources = list(_aliases(info.validation_alias)) or [name]
-            yield _column(column, info.annotation, sources, info.description, key, bounds_of(info))
+            sources = renamed(list(_aliases(info.validation_alias)) or [name])
+            yield _column(name, info.annotation, sources, info.description, key, bounds_of(info))
 
 
 def _aliases(alias: Any) -> Iterator[str]:

@@ -11,10 +11,9 @@ from itertools import chain, islice
 from reliable_imports.errors import SourceError
 from reliable_imports.items.json_check import shortened
 from reliable_imports.items.json_read import loads
-from reliable_imports.items.model_fields import ModelField, OtherColumns
+from reliable_imports.items.model_fields import ModelField
 from reliable_imports.items.source_item import SourceItem
-from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.facts import Facts
 from reliable_imports.sources import Source
 from reliable_imports.sources.hints import plain_name
 
@@ -34,13 +33,16 @@ class ColumnCheck:
     """
 
     @classmethod
-    def of(cls, processor: type[BaseProcessor]) -> ColumnCheck | None:
-        fields = facts_of(processor).source_fields()
-        return cls(fields, facts_of(processor).other_columns()) if fields else None
+    def of(cls, facts: Facts) -> ColumnCheck | None:
+        fields = facts.source_fields()
+        return cls(fields, facts) if fields else None
 
-    def __init__(self, fields: Sequence[ModelField], others: OtherColumns) -> None:
+    def __init__(self, fields: Sequence[ModelField], facts: Facts) -> None:
         self._fields = fields
-        self._others = others
+        self._facts = facts
+        self._others = facts.other_columns()
+        self._said_by = facts.said_by()
+        self._their_names = "the model's fields" if self._said_by == "the model" else f"the columns of {self._said_by}"
         self._known = {name for field in fields for name in field.source_names}
         self._has_header = False
         self._names: dict[str, None] = {}
@@ -53,6 +55,7 @@ class ColumnCheck:
 
         Raises:
             SourceError: they have a header, and it has no field of the model.
+            InvalidTarget: the items have another key than the one that was chosen.
         """
         iterator = iter(items)
         first = list(islice(iterator, 1))  # a header is read before it
@@ -76,9 +79,11 @@ class ColumnCheck:
         """What people should know, a sentence each; to be asked for when all items have been read."""
         if not self._names:
             return []
+        if not self._has_header:
+            self._facts.check_names(self._names)
         if not self._has_header and self._known.isdisjoint(self._names):
             # Such names may be data: they are not shown.
-            return [f"none of the first items has a field of the model ({_listed(self._first_names())})"]
+            return [f"none of the first items has one of {self._their_names} ({_listed(self._first_names())})"]
         unknown = [name for name in self._names if name not in self._known]
         missing = [field for field in self._unseen if self._names.keys().isdisjoint(field.source_names)]
         likely = _likely_names(missing, unknown)
@@ -93,7 +98,7 @@ class ColumnCheck:
             found.append(f"{has_none} for {_listed(told)}")
         if unknown:
             what = "columns" if self._has_header else "names"
-            found.append(f"the model has no field for the {what} {_listed(map(shortened, unknown))}")
+            found.append(f"{self._said_by} has no field for the {what} {_listed(map(shortened, unknown))}")
         return found
 
     def _noted(self, items: Iterator[object]) -> Iterator[object]:
@@ -103,11 +108,12 @@ class ColumnCheck:
 
     def _judge(self, source: Source, columns: Sequence[str]) -> None:
         self._names = dict.fromkeys(columns)
+        self._facts.check_names(columns)
         if not self._known.isdisjoint(columns):
             return
         looks_like_data = any(_LIKE_DATA.fullmatch(name) for name in columns)
         shown = f"of {len(columns)} columns" if looks_like_data else shortened(", ".join(columns))
-        problem = f"the header {shown} has none of the model's fields {_listed(self._first_names())}"
+        problem = f"the header {shown} has none of {self._their_names} {_listed(self._first_names())}"
         hint = source.better_options(self._known)
         if hint is None and (likely := _likely_names(self._fields, columns)) and not looks_like_data:
             hint = f"{_listed(f'{shortened(name)} looks like {field}' for field, name in likely.items())}"

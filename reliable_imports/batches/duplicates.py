@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from psycopg2.extras import Json
 
+from reliable_imports.items.cells import WHITE_SPACE
 from reliable_imports.items.json_check import is_utf8
 from reliable_imports.postgres.queries import load
-from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.facts import Facts
 
 _INGEST = load("ingest.sql")
 
@@ -41,6 +41,7 @@ class SeenKeys:
         self.may_repeat = False
         self._parts = keying.fields
         self._null_tokens = keying.null_tokens
+        self._strip = keying.strip
         self._now: set[int] = set()
         self._before: list[array[int]] = []
         fields = [(f"field_{number}", Any, None) for number in range(len(names))]
@@ -72,7 +73,7 @@ class SeenKeys:
         """Take note of the keys of some items."""
         if self.may_repeat:
             return
-        if not _ONLY_STR.issuperset(map(type, keys)) or not self._null_tokens.isdisjoint(keys):
+        if self._strip or not _ONLY_STR.issuperset(map(type, keys)) or not self._null_tokens.isdisjoint(keys):
             keys = [key for each in keys if (key := self._whole(each)) is not None]
         before = len(self._now)
         self._now.update(map(hash, keys))
@@ -96,6 +97,8 @@ class SeenKeys:
         """A key with its values as the server shows them; None if one of them is missing."""
         parts = []
         for value in key if type(key) is list else [key]:
+            if self._strip and type(value) is str:
+                value = value.strip()
             if value is None or (type(value) is str and value in self._null_tokens):
                 return None
             if type(value) is not str and type(value) is not int:
@@ -120,16 +123,18 @@ class Keying:
     """For each part of the key its names in the source."""
     duplicates: str
     null_tokens: frozenset[str]
+    strip: bool = False
     declared_by: str | None = None
     """The class, if it names fields that only the items can tell to be there: no model does."""
 
     @classmethod
-    def of(cls, processor: type[BaseProcessor]) -> Keying | None:
-        names = facts_of(processor).natural_key_names()
+    def of(cls, facts: Facts) -> Keying | None:
+        names = facts.natural_key_names()
         if not names:
             return None
-        declared_by = processor.__qualname__ if facts_of(processor).source_fields() is None else None
-        return cls(names, processor.duplicates, processor.null_tokens, declared_by)
+        processor = facts.processor
+        declared_by = processor.__qualname__ if facts.source_fields() is None else None
+        return cls(names, processor.duplicates, processor.null_tokens, processor.strip, declared_by)
 
     def warnings(self, cursor: Any, batch_id: int) -> list[str]:
         """Fields of the key that no item has: they are misspelt, or the source has changed."""
@@ -170,6 +175,9 @@ class Keying:
         """For each part of the key, SQL that gives it as a text, or NULL, of a row `item` of `stored_items`."""
         parts = [[cursor.mogrify(_INGEST["part_of_key"], [name]).decode() for name in names] for names in self.fields]
         values = [part[0] if len(part) == 1 else f"coalesce({', '.join(part)})" for part in parts]
+        if self.strip:
+            without = cursor.mogrify(_INGEST["without_white_space"], [WHITE_SPACE]).decode()
+            values = [without.replace("{value}", value) for value in values]
         if not self.null_tokens:
             return values
         without = _INGEST["without_null_tokens"]
@@ -197,6 +205,7 @@ class Keying:
 
     def _text(self, value: object) -> str | None:
         text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        text = text.strip() if self.strip else text
         if value is None or text in self.null_tokens:
             return None
         # What no text of the server can hold is written so that it equals itself and nothing else.

@@ -12,15 +12,18 @@ from reliable_imports.batches.create import insert_batch, store_items
 from reliable_imports.batches.deliveries import Offer
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.read import read_batch
-from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage
+from reliable_imports.batches.repeats.correcting import corrected_from
+from reliable_imports.batches.repeats.reprocess import chosen_by, items_of, lock_lineage, take_requested
 from reliable_imports.batches.repeats.request import ReprocessRequest
-from reliable_imports.batches.repeats.taking import insert_repeat_batch, take_and_read_again
+from reliable_imports.batches.repeats.taking import insert_repeat_batch
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import Facts
+from reliable_imports.processor.table_reading import read_facts
 
 _TRYING = load("trying.sql")
 
@@ -45,34 +48,43 @@ class Staged:
 
     Attributes:
         batch: it may have been rolled back already.
+        facts: of the processor, with what its table says.
         total_items: how many items there are, of which these may be a sample.
         warnings: what people should know of them, a sentence each.
     """
 
     batch: Batch
+    facts: Facts
     total_items: int
     items: Sequence[StagedItem]
     warnings: Sequence[str]
 
 
-def stage_delivery(connection: Connection, offer: Offer, processor: type[BaseProcessor], sample: int | None) -> Staged:
+def stage_delivery(
+    connection: Connection, offer: Offer, processor: type[BaseProcessor], sample: int | None, *, may_set_up: bool
+) -> Staged:
     """Items that are in no batch: a list, or a file.
 
     Raises:
         SourceError: the source cannot be split into items.
+        InvalidTarget: the processor leaves something to its table that the table does not tell.
     """
     with _rolled_back(connection) as cursor:
         batch_id = insert_batch(cursor, offer)
         assert batch_id is not None  # a try has no idempotency key
-        keying, check = Keying.of(processor), ColumnCheck.of(processor)
+        facts = read_facts(cursor, processor, may_set_up=may_set_up)
+        keying, check = Keying.of(facts), ColumnCheck.of(facts)
         total, warnings = store_items(cursor, batch_id, offer, keying, check, processor.source_options.max_items)
-        return _read(cursor, batch_id, total, warnings, sample)
+        return _read(cursor, facts, batch_id, total, warnings, sample)
 
 
-def stage_batch(connection: Connection, batch_id: int, sample: int | None) -> Staged:
-    """All items of a batch that is there. Raises UnknownBatch."""
+def stage_batch(
+    connection: Connection, batch_id: int, processor: type[BaseProcessor], sample: int | None, *, may_set_up: bool
+) -> Staged:
+    """All items of a batch that is there. Raises UnknownBatch, InvalidTarget."""
     with _rolled_back(connection) as cursor:
-        return _read(cursor, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
+        facts = read_facts(cursor, processor, may_set_up=may_set_up)
+        return _read(cursor, facts, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
 
 
 def stage_reprocess(
@@ -81,6 +93,8 @@ def stage_reprocess(
     request: ReprocessRequest,
     processor: type[BaseProcessor],
     sample: int | None,
+    *,
+    may_set_up: bool,
 ) -> Staged | None:
     """Items of a lineage that a request names, so many for each reason; None if there are none."""
     given = [name for name in ("canary", "hold", "skip") if getattr(request, name)]
@@ -100,18 +114,24 @@ def stage_reprocess(
             )
             items = _TRYING["sampled"]
             chosen |= {"batches": batches, "items": numbers, "attempts": attempts}
-        new_batch_id = insert_repeat_batch(cursor, batch_id, overwrite_newer=request.overwrite_newer)
+        new_batch_id = insert_repeat_batch(
+            cursor,
+            batch_id,
+            overwrite_newer=request.overwrite_newer,
+            corrected_from=corrected_from(request),
+        )
         chosen["new_batch_id"] = new_batch_id
-        taken, _ = take_and_read_again(cursor, items, chosen, processor.source_options, limit=request.limit)
+        taken, _ = take_requested(cursor, items, chosen, request, processor)
         if taken == 0:
             return None
-        keying = Keying.of(processor)
+        facts = read_facts(cursor, processor, may_set_up=may_set_up)
+        keying = Keying.of(facts)
         if keying is not None:
             keying.mark_duplicates(cursor, new_batch_id)
-        return _read(cursor, new_batch_id, taken if total is None else total, (), None)
+        return _read(cursor, facts, new_batch_id, taken if total is None else total, (), None)
 
 
-def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
+def _read(cursor: Any, facts: Facts, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
     wanted = sample if sample is not None and sample < total else None
     cursor.execute(_TRYING["sample_items"], {"batch_id": batch_id, "total": total, "sample": wanted})
     items = []
@@ -121,7 +141,7 @@ def _read(cursor: Any, batch_id: int, total: int, warnings: Sequence[str], sampl
         if stored.raw is not None:
             stored = stored._replace(raw=bytes(stored.raw))
         items.append(StagedItem(stored, repeats_batch, repeats_item, failed_before))
-    return Staged(read_batch(cursor, batch_id), total, items, warnings)
+    return Staged(read_batch(cursor, batch_id), facts, total, items, warnings)
 
 
 @contextmanager

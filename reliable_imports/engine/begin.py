@@ -15,7 +15,7 @@ import psycopg2
 from reliable_imports.engine.recovery.connection import RunConnection, deadline
 from reliable_imports.engine.recovery.reconnection import first_line
 from reliable_imports.engine.work.audit_log import AuditLog
-from reliable_imports.errors import SetupFailed
+from reliable_imports.errors import InvalidTarget, SetupFailed
 from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import Connection, discard_session, transaction
 from reliable_imports.postgres.error_sorting import Fault, fault_of
@@ -24,6 +24,7 @@ from reliable_imports.postgres.schema import ADVISORY_LOCK
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.table_reading import read_facts
 from reliable_imports.statuses import Runner
 
 _SUSPECTS = load("suspects.sql")
@@ -45,11 +46,13 @@ class Begun:
     Attributes:
         check_deferred_sql: checks deferred constraints at once, and defers them again; None in a database without any.
         has_killers: items of the batch are known to kill their worker.
+        cannot_write: why no item can be imported, if none can: the table is not what the processor relies on.
     """
 
     audit_log: AuditLog
     check_deferred_sql: str | None
     has_killers: bool
+    cannot_write: str | None = None
 
 
 def begin(
@@ -58,6 +61,8 @@ def begin(
     """Write down that a run begins, once more if the connection is lost meanwhile or another transaction met it.
 
     It is one row of `import_runs` in any case.
+
+    What the processor leaves to its table is read, and the instance knows it from then on.
     """
     until = deadline()
     token = str(uuid4())
@@ -77,7 +82,12 @@ def begin(
 
 
 def _start(connection: Connection, token: str, batch: Batch, processor: BaseProcessor, identity: Identity) -> Begun:
+    cannot_write = None
     with transaction(connection) as cursor:
+        try:
+            processor._facts = read_facts(cursor, type(processor))
+        except InvalidTarget as error:
+            cannot_write = f"{type(processor).__qualname__} cannot write: {error.problem}"
         cursor.execute(_WORK["start_batch"], {"batch_id": batch.id})
         cursor.execute(
             _WORK["start_run"],
@@ -87,7 +97,7 @@ def _start(connection: Connection, token: str, batch: Batch, processor: BaseProc
                 "runner": identity.runner.value,
                 "dagster_run_id": identity.dagster_run_id,
                 "code_version": code_version(type(processor)),
-                "sensitive": sorted(facts_of(type(processor)).sensitive_names()),
+                "sensitive": sorted(facts_of(processor).sensitive_names()),
                 "host": socket.gethostname(),
                 "process_id": os.getpid(),
             },
@@ -101,7 +111,7 @@ def _start(connection: Connection, token: str, batch: Batch, processor: BaseProc
         audit_log = AuditLog(batch.id, run_id)
         if is_new:
             audit_log.say(cursor, "info", "run started", {"mode": mode, "runner": identity.runner.value})
-    return Begun(audit_log, check_deferred_sql, has_killers)
+    return Begun(audit_log, check_deferred_sql, has_killers, cannot_write)
 
 
 def _set_up(connection: Connection, path: Path, batch_id: int) -> None:

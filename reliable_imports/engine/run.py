@@ -88,6 +88,7 @@ class Run:
         self._processor = processor
         self._connection = connection
         self._audit_log = begun.audit_log
+        self._cannot_write = begun.cannot_write
         self._wait_seconds = _SHORTEST_WAIT_SECONDS
         stop = connection.stop
         child = ChildProcess(item_timeout=processor.item_timeout, stop_received=lambda: stop.received is not None)
@@ -142,6 +143,8 @@ class Run:
         """Work wherever it takes, here, in a child, or item by item, until nothing is left or a signal says so."""
         run_step = self._reconnector.run_step
         try:
+            if self._cannot_write is not None:
+                raise MustPause(self._cannot_write)
             run_step(self._worker.check_targets)
             while self._connection.stop.received is None:
                 if self._killer_search.is_wanted:

@@ -62,7 +62,7 @@ def try_staged(dsn: str, staged: Staged, processor: BaseProcessor, *, may_set_up
     """
     of_number = {item.stored.item_number: item for item in staged.items}
     tried: dict[int, TriedItem] = {}
-    sensitive = facts_of(type(processor)).sensitive_names()
+    sensitive = facts_of(processor).sensitive_names()
 
     def keep(attempt: Attempt, images: Sequence[RowImage], lacks_rows: bool) -> None:
         number = attempt.stored.item_number

@@ -16,8 +16,12 @@ from reliable_imports.items.message_values import without_values
 _QUOTED_INPUT = re.compile(r"(?<=Input tag ').*(?=' found using)|(?<=found `).*(?=` at )", re.DOTALL)
 
 
+CellKind = Literal["int", "float", "decimal", "date", "datetime", "time"]
+"""What a field is, as far as the way in which a source may write it depends on it."""
+
+
 class ModelField(NamedTuple):
-    """One field of a model.
+    """One field of a model, or one column of a table that items are checked against.
 
     Attributes:
         source_names: the names under which a source may give it, the likeliest first; an alias counts, and where the
@@ -26,6 +30,7 @@ class ModelField(NamedTuple):
         wants_decimal: somewhere in its type is a `Decimal`.
         is_path: its value stands inside another one (AliasPath).
         is_dumped: it is part of the model's dump.
+        kind: None for what is neither a number nor a date or time, or may be something else as well.
     """
 
     name: str
@@ -34,6 +39,7 @@ class ModelField(NamedTuple):
     wants_decimal: bool
     is_path: bool = False
     is_dumped: bool = True
+    kind: CellKind | None = None
 
 
 OtherColumns = Literal["unread", "perhaps", "taken", "rewritten"]
@@ -108,7 +114,25 @@ def _field(
         wants_decimal,
         is_path=isinstance(alias, list),
         is_dumped=not field.get("serialization_exclude"),
+        kind=_cell_kind(field["schema"], definitions),
     )
+
+
+_WRAPPERS = frozenset({"default", "nullable", "function-before", "function-after", "function-wrap", "definitions"})
+
+
+def _cell_kind(schema: Mapping[str, Any], definitions: Mapping[str, Mapping[str, Any]]) -> CellKind | None:
+    """What a text for the field has to be, if it can be one thing only."""
+    while schema["type"] in _WRAPPERS or schema["type"] == "definition-ref":
+        schema = definitions.get(schema["schema_ref"], {"type": "any"}) if "schema_ref" in schema else schema["schema"]
+    if schema["type"] == "chain":
+        return _cell_kind(schema["steps"][0], definitions)
+    if schema["type"] == "union":
+        choices = [each[0] if isinstance(each, tuple) else each for each in schema["choices"]]
+        kinds = {_cell_kind(each, definitions) for each in choices if each["type"] != "none"}
+        return kinds.pop() if len(kinds) == 1 else None
+    kind: CellKind | None = schema["type"] if schema["type"] in get_args(CellKind) else None
+    return kind
 
 
 def _outer_names(alias: Any) -> Iterator[str]:
@@ -153,8 +177,6 @@ def invalid_row(error: Any, core_schema: Mapping[str, Any] | None = None) -> Inv
     Args:
         core_schema: of the model, which says what of a path are its fields and what are keys of the item.
     """
-    problems: dict[str, str] = {}
-    kinds: dict[str, str] = {}
     found: dict[tuple[str, str], ModelFault] = {}
     schema = core_schema if core_schema is not None else _schema_by_title(error.title)
     for entry in error.errors(include_url=False):
@@ -164,8 +186,6 @@ def invalid_row(error: Any, core_schema: Mapping[str, Any] | None = None) -> Inv
         field = ".".join(path) or "row"
         kind = "union" if is_union else _KINDS_AS_ONE.get(entry["type"], entry["type"])
         problem = _problem(entry, field)
-        problems.setdefault(field, problem)
-        kinds.setdefault(field, kind)
         raised = (entry.get("ctx") or {}).get("error")
         fault = ModelFault(
             field, kind, problem, raised if isinstance(raised, BaseException) else None, entry["type"] == "missing",
@@ -173,9 +193,7 @@ def invalid_row(error: Any, core_schema: Mapping[str, Any] | None = None) -> Inv
         )  # fmt: skip
         # Two rules of one validator are of one kind.
         found.setdefault((field, kind if fault.raised is None else f"{kind} {len(found)}"), fault)
-    row = InvalidRow(problems, kinds)
-    row.faults = tuple(found.values())
-    return row
+    return InvalidRow.of(tuple(found.values()))
 
 
 class ModelFault(NamedTuple):

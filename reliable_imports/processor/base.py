@@ -16,8 +16,9 @@ from reliable_imports.sources.stored.location import locate_partition
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure
-    from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
+    from reliable_imports.models import Batch, BatchSummary
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
 
 
 PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")
@@ -45,9 +46,25 @@ class BaseProcessor(ABC):
     """Store no file whose content an earlier batch has. Once a file of the same name has brought other content, the old
     content counts as new again. If this is False, such a file is stored, and the batch's warnings say so."""
 
+    rename: ClassVar[Mapping[str, str]] = {}
+    """Fields that have another name in the source: `{"Order No.": "order_no"}`. `source_data` has the new name, and so
+    have models, keys and `sensitive`. Several names may become one, for files that differ."""
+
+    strip: ClassVar[bool] = False
+    """Take white space off both ends of texts, before anything else looks at them."""
+
     null_tokens: ClassVar[frozenset[str]] = frozenset()
     """Strings that mean "no value", such as `""` and `"NA"`. `source_data` has None for them; the stored item keeps
     them."""
+
+    decimal_comma: ClassVar[bool | Collection[str]] = False
+    """Numbers are written `1.234,56`, with a point, a blank or nothing between thousands. True: in all fields that are
+    numbers by the table or the model; or the names of fields. `source_data` has `1234.56`."""
+
+    dates: ClassVar[str | Sequence[str] | Mapping[str, str | Sequence[str]]] = ()
+    """How dates are written, with or without a time, if not like `2024-01-31`: a format of `strptime`, such as
+    `%d.%m.%Y`, or several, of which the first that fits counts. In all fields that are dates by the table or the model;
+    or a mapping of fields to formats. `source_data` has `2024-01-31`."""
 
     sensitive: ClassVar[Collection[str]] = ()
     """Fields whose values are shown nowhere: not by the command line, in reports, in logs or in Dagster. A field of a
@@ -124,7 +141,8 @@ class BaseProcessor(ABC):
     partition of the asset, with a batch of its own."""
 
     _kind_of_facts: ClassVar[type[Facts]] = Facts
-    _facts: ClassVar[Facts]
+    _facts: Facts
+    """Of the class; an instance that works a batch may have one of its own, which knows the table."""
 
     params: Any = None
     """The values that the batch was told, an instance of `Params`."""

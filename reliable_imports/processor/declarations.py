@@ -8,8 +8,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import date, timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -57,7 +57,25 @@ def _are_texts(value: Any) -> bool:
 
 
 def _is_renaming(value: Any) -> bool:
-    return isinstance(value, Mapping) and _are_names(list(value)) and _are_names(list(value.values()))
+    return isinstance(value, Mapping) and _are_texts(list(value)) and _are_names(list(value.values()))
+
+
+def _is_date_format(value: Any) -> bool:
+    if not isinstance(value, str) or "%" not in value or "\0" in value:
+        return False
+    try:
+        datetime.strptime(datetime(2001, 2, 3, 4, 5, 6).strftime(value), value)
+    except ValueError:
+        return False
+    return True
+
+
+def _are_date_formats(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return _are_names(list(value)) and all(bool(each) and _are_date_formats(each) for each in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return all(map(_is_date_format, value))
+    return _is_date_format(value)
 
 
 def _are_errors(value: Any) -> bool:
@@ -123,7 +141,20 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
             "by the file's name, UTF-8",
         ),
         Attribute("skip_unchanged", lambda value: isinstance(value, bool), "True or False"),
+        Attribute("rename", _is_renaming, 'a mapping of source names to names, such as {"Order No.": "order_no"}'),
+        Attribute("strip", lambda value: isinstance(value, bool), "True or False"),
         Attribute("null_tokens", _are_texts, 'a set of texts, such as frozenset({"NA"})'),
+        Attribute(
+            "decimal_comma",
+            lambda value: isinstance(value, bool) or _are_names(value),
+            'True, False, or a collection of field names, such as ("price",)',
+        ),
+        Attribute(
+            "dates",
+            _are_date_formats,
+            'a format of strptime, a sequence of them, or a mapping of fields to them, such as "%d.%m.%Y"',
+            "ISO 8601",
+        ),
         Attribute("sensitive", _are_names, 'a collection of field names, such as ("iban",)'),
         Attribute("decimals", lambda value: isinstance(value, bool), "True or False"),
         Attribute("setup_sql", _or_none(lambda value: isinstance(value, Path)), "a pathlib.Path"),
@@ -160,18 +191,15 @@ ATTRIBUTES: Mapping[type, tuple[Attribute, ...]] = {
         Attribute("table", _is_name, 'the name of a table, such as "shop.orders"', "it must be given"),
         Attribute(
             "key",
-            lambda value: isinstance(value, UniqueIndex) or _is_name(value) or _are_names(value),
+            _or_none(lambda value: isinstance(value, UniqueIndex) or _is_name(value) or _are_names(value)),
             'a UniqueIndex, or a sequence of columns, such as ("id",)',
-            "it must be given",
+            "the table's own",
         ),
         Attribute(
-            "model", lambda value: isinstance(value, type), "a pydantic model or a dataclass", "it must be given"
-        ),
-        Attribute(
-            "columns",
-            _is_renaming,
-            'a mapping of fields to columns, such as {"order_no": "Order No."}',
-            "the names of the fields",
+            "model",
+            _or_none(lambda value: isinstance(value, type)),
+            "a pydantic model or a dataclass",
+            "the table's columns",
         ),
         Attribute("existing", lambda value: value in get_args(Existing), f"one of {', '.join(get_args(Existing))}"),
         Attribute("never_updated", _are_names, 'a sequence of columns, such as ("created_at",)'),
@@ -189,7 +217,12 @@ def mistakes_of(processor: type[BaseProcessor]) -> list[str]:
         if not each.is_valid(value := getattr(processor, each.name)):
             found.append(f"{each.name} is {_shown(value)}; it must be {each.words}")
     # What follows relies on what was checked above.
-    return found or [*_unknown_key_fields(processor), *_rejecting_validation(processor)]
+    return found or [
+        *_unknown_key_fields(processor),
+        *_unnamed_fields(processor),
+        *_renamed_away(processor),
+        *_rejecting_validation(processor),
+    ]
 
 
 def _never_run(processor: type[BaseProcessor]) -> Iterator[str]:
@@ -229,7 +262,7 @@ def misspellings_of(processor: type[BaseProcessor]) -> list[str]:
         for name in vars(base)
         if not name.startswith("_")
     }
-    missing = facts_of(processor).missing_parts()
+    missing = [*facts_of(processor).missing_parts(), *facts_of(processor).parts_left_open()]
     found = []
     for name, base in own.items():
         if name in known:
@@ -275,6 +308,30 @@ def _unknown_key_fields(processor: type[BaseProcessor]) -> Iterator[str]:
             yield f"natural_key names {name!r}, which the model does not read; " + (
                 f"did you mean {hint!r}?" if hint else f"it reads {', '.join(sorted(names))}"
             )
+
+
+def _unnamed_fields(processor: type[BaseProcessor]) -> Iterator[str]:
+    """Ways of writing numbers and dates of which nothing says in which fields they are."""
+    if issubclass(processor, TableProcessor):
+        return
+    if processor.decimal_comma is True:
+        yield 'decimal_comma is True, and no model says which fields are numbers; name them, as in ("price",)'
+    if processor.dates and not isinstance(processor.dates, Mapping):
+        yield 'dates names no fields, and no model says which are dates; name them, as in {"day": "%d.%m.%Y"}'
+
+
+def _renamed_away(processor: type[BaseProcessor]) -> Iterator[str]:
+    """Fields that are named as the source names them, though they have another name by then."""
+    new = set(processor.rename.values())
+    named = {
+        "natural_key": processor.natural_key,
+        "decimal_comma": () if isinstance(processor.decimal_comma, bool) else processor.decimal_comma,
+        "dates": processor.dates if isinstance(processor.dates, Mapping) else (),
+    }
+    for attribute, names in named.items():
+        for name in names:
+            if name in processor.rename and name not in new:
+                yield f"{attribute} names {name!r}, which rename calls {processor.rename[name]!r}"
 
 
 def _rejecting_validation(processor: type[BaseProcessor]) -> Iterator[str]:

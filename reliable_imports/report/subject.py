@@ -16,7 +16,6 @@ from reliable_imports.postgres.connect import connect, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of
-from reliable_imports.processor.table import TableProcessor
 from reliable_imports.report.words import field_names, in_words
 
 _REPORT = load("report.sql")
@@ -55,10 +54,12 @@ class Showing:
         if processor is None:
             return cls(values=False)
         names: dict[str, Sequence[str]] = {}
-        columns = processor.columns if issubclass(processor, TableProcessor) else {}
         for each in facts_of(processor).source_fields() or ():
-            for name in (each.name, columns.get(each.name, each.name), *each.source_names):
+            for name in (each.name, *each.source_names):
                 names.setdefault(name, each.source_names)
+        spelling = facts_of(processor).spelling
+        for name in spelling.rename.values():
+            names.setdefault(name, spelling.source_names(name))
         return cls(sensitive=facts_of(processor).sensitive_names(), source_names=names)
 
     def in_source(self, name: str) -> str:
@@ -182,7 +183,7 @@ def report_on_batch(manager: BatchManager, batch_id: int, showing: Showing) -> S
             "open": summary.open_items,
         },
         outstanding=manager.count_outstanding(batch_id),
-        repaired=sum(fate.repaired for fate in fates.values()),
+        repaired=fates[None].repaired if None in fates else 0,  # an item may have several reasons
         causes=causes,
         more_causes=len(failures) - len(causes),
         # What a processor says of a skip may name the item.
@@ -223,7 +224,8 @@ def report_on_type(manager: BatchManager, batch_type: str, showing: Showing) -> 
         more_causes=len(failures) - len(causes),
         skips=[],
         lineage=[
-            {name: getattr(each, name) for name in each.__dataclass_fields__} | {"note": None, "requested_by": None}
+            {name: getattr(each, name) for name in each.__dataclass_fields__}
+            | {"note": None, "requested_by": None, "corrected_from": None}
             for each in newest
         ],
         runs=[],

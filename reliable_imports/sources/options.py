@@ -46,7 +46,8 @@ class SourceOptions:
         quotechar: what a cell may be put in, and is doubled within it; None where quotes are ordinary characters.
         escapechar: takes its meaning from the quote, delimiter, line end or escape character that follows it; None
             where it is an ordinary character.
-        header: the names of the columns, for files whose first line is a row already.
+        header: the names of the columns, for files whose first line is a row already. In a workbook the rows then
+            begin at `header_row`.
         skip_lines: lines before the header, such as a report's title.
         footer: a regular expression for the beginning of the line that follows the rows, such as `Total|Created by`.
             It and the lines after it are no items. A row after it refuses the source, unless it fits too.

@@ -106,8 +106,9 @@ def try_item(
 
     Raises:
         InvalidProcessor, InvalidParams: as of a run.
-        ConfigurationError: without a database, the item asks for what no row says; or the processor has effects
-            outside the database.
+        ConfigurationError: without a database, the item asks for what no row says, or the processor leaves its columns
+            or its key to the table; or it has effects outside the database.
+        InvalidTarget: the table is not there, or does not tell its key.
         TryEnded: the database has trouble of its own.
     """
     from reliable_imports.processor.registry import ProcessorRegistry
@@ -179,6 +180,11 @@ def _without_database(
 
     if not with_effects:
         require_no_effects(processor)
+    if (table := facts_of(processor).table_to_read()) is not None:
+        raise ConfigurationError(
+            f"{processor.__qualname__} leaves its columns or its key to table {table}, and only a database can tell "
+            "them; pass database=, or declare model and key"
+        )
     with_params(processor, None, params, partition)
     instance = processor()
     instance.params, instance.partition = read_params(processor, params), partition
@@ -197,7 +203,7 @@ def _without_database(
     if is_prepared(instance):
         calls = preparing_calls(instance, is_stopped=lambda: False)
         try:
-            [made] = calls.call([stored.given(_NO_BATCH, code.parse(stored))], tick=lambda: None) or [NOTHING]
+            [made] = calls.call([stored.given(_NO_BATCH, code.read(stored).data)], tick=lambda: None) or [NOTHING]
         finally:
             calls.close()
     writes = RecordedWrites(rows)

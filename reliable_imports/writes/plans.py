@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reliable_imports.errors import UnusableTarget
 from reliable_imports.items.failure import Named
+from reliable_imports.log import logger
 from reliable_imports.writes.plan import Plan, WriteRequest
-from reliable_imports.writes.target import Target
+from reliable_imports.writes.target import Target, found_target
 
 _MAX_PLANS = 500
 """Of a source whose items have now these fields and now those, every item may need one of its own."""
@@ -23,6 +23,7 @@ class Plans:
         self._last: tuple[WriteRequest, Plan] | None = None
         self.names: dict[tuple[str | None, ...], Named] = {}
         """What tables and constraints of errors are called; by schema, table and constraint as the server says."""
+        self._said: set[tuple[str, str]] = set()
 
     def find(self, request: WriteRequest) -> Plan | None:
         # Most rows ask for what the one before has asked for, and comparing requests is dear.
@@ -42,11 +43,7 @@ class Plans:
         Raises:
             UnusableTarget: there is no such table.
         """
-        if described is None:
-            raise UnusableTarget(
-                f"there is no table {table}, or this role may not use its schema; create it, or correct its name"
-            )
-        self._targets[table] = Target.of(described)
+        self._targets[table] = found_target(table, described)
 
     def make(self, request: WriteRequest, server_version: int) -> Plan:
         """Make the plan for a request to a known table, and keep it; see `Plan` for what it raises."""
@@ -55,6 +52,12 @@ class Plans:
         plan = Plan(request, self._targets[request.table], server_version=server_version)
         self._plans[request] = plan
         return plan
+
+    def say_once(self, table: str, why: str) -> None:
+        """Tell at debug level why rows for a table do not go as columns; each reason once a run."""
+        if (table, why) not in self._said:
+            self._said.add((table, why))
+            logger.debug("rows do not go as columns", extra={"table": table, "why": why})
 
     def forget(self) -> None:
         """Ask again: a table was altered, or what was read of it was never committed."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reliable_imports.errors import UnusableTarget
 from reliable_imports.writes.values import ColumnType
 
 
@@ -17,6 +18,8 @@ class Column:
         exact_type: with length and domain, as PostgreSQL writes it.
         has_sequence: its default takes a number from a sequence.
         is_always_identity: a value of one's own takes OVERRIDING SYSTEM VALUE.
+        is_not_null: by the column, or by its domain.
+        modifier: the length, or precision and scale, as the catalogue has it; -1 for none. A domain's counts.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Column:
     has_sequence: bool
     is_always_identity: bool
     is_generated: bool
+    is_not_null: bool = False
+    modifier: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Index:
     """A unique index or constraint.
 
     Attributes:
+        is_primary: the primary key.
         is_immediate: checked row by row; a deferrable constraint is not, and ON CONFLICT cannot use it.
         predicate: the condition of a partial index.
         nulls_are_equal: NULLS NOT DISTINCT.
@@ -62,6 +68,7 @@ class Index:
     nulls_are_equal: bool
     parts: tuple[IndexPart, ...]
     reads: frozenset[str]
+    is_primary: bool = False
 
     @property
     def columns(self) -> frozenset[str]:
@@ -81,6 +88,39 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferencePair:
+    """A column that refers to one of the parent's, and the operator that finds them equal, with its schema."""
+
+    column: str
+    parent_column: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key whose parents this role can see.
+
+    Attributes:
+        parent: schema and name, quoted.
+        is_full: MATCH FULL, so that either all of its columns are NULL or none.
+    """
+
+    name: str
+    parent: str
+    is_full: bool
+    pairs: tuple[ReferencePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A CHECK of the table; *sql* has the columns unqualified."""
+
+    name: str
+    sql: str
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A table or view that rows are written to.
 
@@ -90,8 +130,8 @@ class Target:
         version: changes when somebody alters the table.
         has_exclusions: exclusion constraints.
         has_triggers: of the team's own, which may change or leave out rows.
-        needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
-            row level security, references of the table to itself, functions that may look at the table.
+        single_rows_for: what makes it possible that rows which arrive in one statement are not what single statements
+            would leave, in words; empty if nothing does.
         has_deferrable: constraints that may be checked later.
         takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
     """
@@ -103,8 +143,10 @@ class Target:
     is_view: bool
     columns: Mapping[str, Column]
     indexes: Sequence[Index]
+    references: Sequence[Reference]
+    checks: Sequence[Check]
     has_exclusions: bool
-    needs_single_rows: bool
+    single_rows_for: tuple[str, ...]
     has_triggers: bool
     has_deferrable: bool
     takes_plain_inserts: bool
@@ -115,13 +157,15 @@ class Target:
         """From what `describe_target` answers."""
         columns = [_column(each) for each in described["columns"] or ()]
         plain_only = described["has_instead_triggers"] or (described["has_rules"] and not described["is_view"])
-        looks_around = (
-            described["has_row_triggers"]
-            or described["has_row_security"]
-            or described["refers_to_itself"]
-            or described["calls_functions"]
-            or described["is_view"]
-        )
+        looks_around = {
+            "triggers for each row": described["has_row_triggers"],
+            "row level security": described["has_row_security"],
+            "a reference of the table to itself": described["refers_to_itself"],
+            "functions in constraints, defaults or indexes": described["calls_functions"],
+            "a view": described["is_view"],
+            "deferrable constraints": described["has_deferrable"],
+            "rules": plain_only,
+        }
         return cls(
             oid=described["oid"],
             name=described["name"],
@@ -130,13 +174,28 @@ class Target:
             is_view=described["is_view"],
             columns={column.name: column for column in columns},
             indexes=[_index(each) for each in described["indexes"]],
+            references=[_reference(each) for each in described["references"]],
+            checks=[Check(each["name"], each["sql"], frozenset(each["reads"] or ())) for each in described["checks"]],
             has_exclusions=described["has_exclusions"],
             has_triggers=described["has_row_triggers"],
-            needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
+            single_rows_for=tuple(words for words, is_there in looks_around.items() if is_there),
             has_deferrable=described["has_deferrable"],
             takes_plain_inserts=plain_only,
             has_rules=plain_only and not described["has_instead_triggers"],
         )
+
+
+def found_target(table: str, described: Mapping[str, Any] | None) -> Target:
+    """What `describe_target` has said of a table.
+
+    Raises:
+        UnusableTarget: there is no such table.
+    """
+    if described is None:
+        raise UnusableTarget(
+            f"there is no table {table}, or this role may not use its schema; create it, or correct its name"
+        )
+    return Target.of(described)
 
 
 def _column(described: Mapping[str, Any]) -> Column:
@@ -148,7 +207,14 @@ def _column(described: Mapping[str, Any]) -> Column:
         has_sequence=described["has_sequence"],
         is_always_identity=described["is_always_identity"],
         is_generated=described["is_generated"],
+        is_not_null=described["is_not_null"],
+        modifier=described["modifier"],
     )
+
+
+def _reference(described: Mapping[str, Any]) -> Reference:
+    pairs = tuple(ReferencePair(**pair) for pair in described["pairs"])
+    return Reference(described["name"], described["parent"], described["is_full"], pairs)
 
 
 def _index(described: Mapping[str, Any]) -> Index:
@@ -163,4 +229,5 @@ def _index(described: Mapping[str, Any]) -> Index:
             for part in described["parts"]
         ),
         reads=frozenset(described["reads"]),
+        is_primary=described["is_primary"],
     )

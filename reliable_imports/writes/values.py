@@ -47,6 +47,7 @@ class ColumnType(NamedTuple):
             types, or `other`.
         element: of an array.
         attributes: of a composite type: names and types.
+        labels: of an enumeration.
     """
 
     cast: str
@@ -54,6 +55,7 @@ class ColumnType(NamedTuple):
     is_hashable: bool
     element: ColumnType | None
     attributes: tuple[tuple[str, ColumnType], ...]
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> ColumnType:
@@ -63,6 +65,7 @@ class ColumnType(NamedTuple):
             described["is_hashable"],
             None if described["element"] is None else cls.of(described["element"]),
             tuple((name, cls.of(each)) for name, each in described["attributes"] or ()),
+            tuple(described["labels"] or ()),
         )
 
 
@@ -124,6 +127,18 @@ def writer_for(column_type: ColumnType) -> Writer:
             return _boolean
         case _:
             return _text
+
+
+def simple_writers_for(column_type: ColumnType) -> Mapping[type, Callable[[Any], str]]:
+    """What writes values of exactly these types as `writer_for` would, in one call of the interpreter's own.
+
+    It raises ValueError for a number that is longer than Python prints.
+    """
+    kind = column_type.kind
+    if kind in _TIMES:
+        simple: dict[type, Callable[[Any], str]] = {date: date.isoformat, time: time.isoformat}
+        return simple if kind in _WITHOUT_ZONE else {**simple, datetime: datetime.isoformat}
+    return {int: int.__repr__} if kind in _NUMBERS or kind in ("text", "varchar") else {}
 
 
 # Each begins with the types that nearly all values have.

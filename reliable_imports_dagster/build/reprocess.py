@@ -11,6 +11,7 @@ from reliable_imports import (
     BatchManager,
     BatchSummary,
     ConfigurationError,
+    Corrections,
     DatabaseError,
     ProcessorRegistry,
     WhichItems,
@@ -21,6 +22,7 @@ from reliable_imports_dagster.options import JobOptions, OpOptions, job_argument
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.accept import PARTITION, Accepted, delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.run.config import ReprocessConfig
+from reliable_imports_dagster.run.correcting import corrected_lineages, read_corrections, request_of
 from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report.run_failure import FailRunOn
@@ -149,7 +151,17 @@ class _Reprocess:
     ) -> Iterator[Any]:
         manager = resource.manager(self._registry)
         with refusals_explained():
-            lineages = _lineages(context, manager, self._registry, self._batch_type, config)
+            corrections = read_corrections(context, manager, config, self._batch_type)
+            if corrections is not None:
+                lineages = corrected_lineages(manager, corrections)
+            else:
+                lineages = _lineages(context, manager, self._registry, self._batch_type, config)
+        if config.only_try and corrections is not None:
+            with refusals_explained():
+                tried = manager.try_corrections(corrections, with_effects=config.with_effects)
+            yield from tell_of_try(context, tried, self._keys[corrections.batch_type], None)
+            yield dg.Output([])
+            return
         if config.only_try:
             for lineage in lineages:
                 yield from self._try(context, manager, lineage, config)
@@ -164,7 +176,7 @@ class _Reprocess:
                     of_lineage = config if config.batch_id is not None else _with_its_reasons(manager, lineage, config)
                     if of_lineage is None:
                         continue
-                    batch_id = _take(context, manager, lineage, self._batch_type, of_lineage)
+                    batch_id = _take(context, manager, lineage, self._batch_type, of_lineage, corrections)
                 if batch_id is None:
                     continue
                 if config.hold:
@@ -184,7 +196,7 @@ class _Reprocess:
                 broken.append(lineage)
         if not summaries and not broken and not held:
             context.log.info(_nothing_said(self._batch_type, config))
-        if config.batch_id is None and self._batch_type is None:
+        if config.batch_id is None and self._batch_type is None and corrections is None:
             _tell_of_others(context, manager, self._registry)
         if broken:
             raise dg.Failure(
@@ -205,6 +217,8 @@ class _Reprocess:
 
 
 def _nothing_said(batch_type: str | None, config: ReprocessConfig) -> str:
+    if config.corrections is not None:
+        return f"no correction of {config.corrections} is left to be made: nothing to do"
     if config.batch_id is not None:
         return f"nothing that was asked for is outstanding in the lineage of batch {config.batch_id}: nothing to do"
     if batch_type is not None:
@@ -280,14 +294,24 @@ def _with_its_reasons(manager: BatchManager, lineage: int, config: ReprocessConf
 
 
 def _take(
-    context: dg.OpExecutionContext, manager: BatchManager, lineage: int, batch_type: str | None, config: ReprocessConfig
+    context: dg.OpExecutionContext,
+    manager: BatchManager,
+    lineage: int,
+    batch_type: str | None,
+    config: ReprocessConfig,
+    corrections: Corrections | None,
 ) -> int | None:
     """The reprocess batch to work for one lineage; None if nothing of it is outstanding."""
 
     def create(key: str) -> int | None:
-        return manager.create_reprocess_batch(lineage, config.request(batch_type, idempotency_key=f"{key}:{lineage}"))
+        key = f"{key}:{lineage}"
+        if corrections is not None:
+            return manager.create_reprocess_batch(lineage, request_of(corrections, lineage, config, key))
+        return manager.create_reprocess_batch(lineage, config.request(batch_type, idempotency_key=key))
 
     batch_id = create(delivery_key(context))
+    if corrections is not None:
+        return batch_id
     is_of_failures = config.which_items(batch_type) is not WhichItems.ALL
     if batch_id is None or not is_of_failures or not manager.get_batch(batch_id).status.is_final:
         return batch_id

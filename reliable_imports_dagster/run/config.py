@@ -5,7 +5,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
-from reliable_imports import BaseProcessor, ConfigurationError, ReprocessRequest, WhichItems
+from reliable_imports import BaseProcessor, ConfigurationError, ReprocessRequest, SetFields, WhichItems
 from reliable_imports_dagster.run.params import params_field
 
 MAX_INLINE_ITEMS = 100
@@ -110,6 +110,17 @@ class ReprocessConfig(dg.Config):
     skip: str | None = Field(
         default=None, description="Why the items are given up: they are not processed, and outstanding no more."
     )
+    corrections: str | None = Field(
+        default=None,
+        description="An edited file of `reliable-imports failures --to`, as the code location sees it: only what was "
+        "changed in it is run again, with the data that it has there. Goes with nothing else that says which items.",
+    )
+    set_fields: list[str] = Field(
+        default=[],
+        alias="set",
+        description="FIELD=VALUE, of which the value is JSON or a text: the items have these when they are run again. "
+        "Needs reasons.",
+    )
     only_try: bool = Field(
         default=False,
         alias="try",
@@ -124,6 +135,24 @@ class ReprocessConfig(dg.Config):
         description="When the run fails, and `dagster job execute` exits with 1: `failed`, if none of a batch's items "
         "was completed; `any_failure`; `never`. `as_defined` leaves it to the code.",
     )
+
+    @property
+    def other_choices(self) -> list[str]:
+        """What beside `corrections` says which items are meant, or what becomes of them."""
+        said = {
+            "reasons": bool(self.chosen_reasons),
+            "exclude_reasons": bool(self.exclude_reasons),
+            "which": self.which not in ("as_launched", "outstanding", "failed"),
+            "failed_items_only": not self.failed_items_only,
+            "from_item": self.from_item is not None,
+            "to_item": self.to_item is not None,
+            "max_attempts": self.max_attempts is not None,
+            "canary": self.canary is not None,
+            "skip": self.skip is not None,
+            "set": bool(self.set_fields),
+            "sample": self.sample is not None,
+        }
+        return [name for name, is_said in said.items() if is_said]
 
     @property
     def chosen_reasons(self) -> list[str]:
@@ -152,7 +181,12 @@ class ReprocessConfig(dg.Config):
         Raises:
             ConfigurationError: it contradicts itself.
         """
+        set_fields = SetFields.of(self.set_fields) if self.set_fields else None
+        if set_fields is not None and not self.chosen_reasons:
+            raise ConfigurationError("set needs reasons, which say for which failures")
         return ReprocessRequest(
+            corrections=set_fields,
+            corrected_from=None if set_fields is None else str(set_fields),
             which=self.which_items(batch_type),
             reasons=self.chosen_reasons or None,
             exclude_reasons=self.exclude_reasons,

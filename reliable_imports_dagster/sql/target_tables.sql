@@ -7,6 +7,34 @@ FROM pg_catalog.pg_class AS table_of
 JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = table_of.relnamespace
 WHERE table_of.oid = pg_catalog.to_regclass(%(table)s)
 
+-- name: columns
+-- As the database declares them; unique where a value can be in one row only.
+SELECT
+    of_column.attname AS name,
+    pg_catalog.format_type(of_column.atttypid, of_column.atttypmod) AS type,
+    pg_catalog.col_description(of_column.attrelid, of_column.attnum) AS description,
+    NOT of_column.attnotnull AS is_nullable,
+    EXISTS (
+        SELECT FROM pg_catalog.pg_index AS index
+        WHERE index.indrelid = of_column.attrelid
+            AND index.indisunique
+            AND index.indpred IS NULL
+            AND index.indnkeyatts = 1
+            AND index.indkey[0] = of_column.attnum
+    ) AS is_unique,
+    EXISTS (
+        SELECT FROM pg_catalog.pg_index AS index
+        WHERE index.indrelid = of_column.attrelid
+            AND index.indisprimary
+            AND index.indnkeyatts > 1
+            AND of_column.attnum = ANY (index.indkey)
+    ) AS is_part_of_key
+FROM pg_catalog.pg_attribute AS of_column
+WHERE of_column.attrelid = pg_catalog.to_regclass(%(table)s)
+    AND of_column.attnum > 0
+    AND NOT of_column.attisdropped
+ORDER BY of_column.attnum
+
 -- name: references
 -- The columns that refer to another table by a foreign key, each with the column that it refers to.
 SELECT

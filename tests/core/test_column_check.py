@@ -171,7 +171,7 @@ def test_names_beyond_ascii_are_seen_however_they_are_written(people: BatchManag
 
 def test_names_of_items_that_have_nothing_of_the_model_are_not_shown(people: BatchManager) -> None:
     assert told(people, [{"ann@example.com": 1}]) == [
-        "none of the first items has a field of the model (id, name, phone, Joined On)"
+        "none of the first items has one of the model's fields (id, name, phone, Joined On)"
     ]
     assert told(people, [["ann"], 1, "x", {"a", 1}]) == []
 

@@ -74,7 +74,13 @@ def test_a_value_that_cannot_be_meant_is_refused_with_class_and_attribute(name: 
         ({"existing": "ignore"}, "existing is 'ignore'; it must be one of update, rewrite, keep"),
         ({"null_keys": "skip"}, "null_keys is 'skip'; it must be one of fail, insert"),
         ({"never_updated": "created_at"}, "never_updated is 'created_at'; it must be a sequence of columns"),
-        ({"columns": ["id"]}, "columns is of type list; it must be a mapping of fields to columns"),
+        ({"rename": ["id"]}, "rename is of type list; it must be a mapping of source names to names"),
+        (
+            {"decimal_comma": "price"},
+            "decimal_comma is 'price'; it must be True, False, or a collection of field names",
+        ),
+        ({"dates": "dd.mm.yyyy"}, "dates is 'dd.mm.yyyy'; it must be a format of strptime"),
+        ({"dates": {"day": "%d.%Q"}}, "dates is of type dict; it must be a format of strptime"),
         ({"schedule": "every day"}, "schedule is 'every day'; it must be a cron expression of five fields"),
         ({"schedule": "0 25 * * *"}, "schedule is '0 25 * * *'"),
         ({"schedule": "0 0 6 * * *"}, "schedule is '0 0 6 * * *'"),
@@ -265,3 +271,24 @@ def test_a_validation_that_can_accept_nothing_is_refused(processor: type[BasePro
 def test_a_validation_that_can_accept_or_says_why_not_is_taken(processor: type[BaseProcessor]) -> None:
     assert inspect.getsource(processor.validate_item)
     ProcessorRegistry().register(processor)
+
+
+def own_processor(**attributes: object) -> type[BaseProcessor]:
+    return with_attributes(BaseProcessor, process_item=lambda self, item, ctx: None, **attributes)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"decimal_comma": True}, "decimal_comma is True, and no model says which fields are numbers; name them"),
+        ({"dates": "%d.%m.%Y"}, "dates names no fields, and no model says which are dates; name them"),
+        ({"natural_key": ("Nr.",), "rename": {"Nr.": "id"}}, "natural_key names 'Nr.', which rename calls 'id'"),
+        ({"dates": {"Tag": "%d.%m.%Y"}, "rename": {"Tag": "day"}}, "dates names 'Tag', which rename calls 'day'"),
+    ],
+)
+def test_fields_whose_writing_is_declared_are_known(attributes: dict[str, object], words: str) -> None:
+    assert words in refusal(own_processor(**attributes))
+
+
+def test_a_swap_of_two_names_is_no_mistake() -> None:
+    ProcessorRegistry().register(own_processor(natural_key=("a",), rename={"a": "b", "b": "a"}))

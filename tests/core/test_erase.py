@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import pytest
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, field_validator
 
 from reliable_imports import (
     BaseProcessor,
@@ -272,7 +272,7 @@ def test_lines_that_could_not_be_read_are_found_by_their_bytes(
 
 class Order(BaseModel):
     customer: str
-    number: int = Field(alias="Order No.")
+    order_no: int
     note: str | None = None
 
     @field_validator("customer")
@@ -285,7 +285,7 @@ class OrdersProcessor(TableProcessor):
     table = "orders"
     key = ("customer", "order_no")
     model = Order
-    columns = {"number": "order_no"}  # noqa: RUF012 - as people write it
+    rename = {"Order No.": "order_no"}  # noqa: RUF012 - as people write it
 
 
 def test_a_key_of_several_fields_by_any_of_their_names_whole_or_in_part(people: BatchManager, sql: Sql) -> None:
@@ -303,7 +303,7 @@ def test_a_key_of_several_fields_by_any_of_their_names_whole_or_in_part(people: 
         with_key = people.find_to_erase("orders", key)
         return list(with_key.items.values())
 
-    assert found(customer="ann", order_no=2) == found(customer="ann", number=2) == [1]
+    assert found(customer="ann", order_no=2) == [1]
     assert found(**{"customer": "ann", "Order No.": 1}) == [1], "by the key that was written"
     assert found(customer="ben") == [1]
     assert found(customer="nobody") == []

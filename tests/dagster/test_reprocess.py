@@ -294,3 +294,32 @@ def test_a_canary_leaves_alone_what_is_not_repaired(launch: Launch, manager: Bat
     (tmp_path / "mended").touch()
     assert launch("reprocess_failed_items", batch_id=batch_id, canary=1).success
     assert manager.count_outstanding(batch_id) == 0
+
+
+def test_an_edited_file_is_run_again(launch: Launch, manager: BatchManager, query: Query, tmp_path: Path) -> None:
+    batch_id = _half_done_batch(manager, tmp_path / "never")
+    (tmp_path / "mended").touch()
+    file = tmp_path / "failed.jsonl"
+    manager.export_failures(file)
+    first, *others = file.read_text().splitlines()
+    file.write_text("\n".join([first.replace("never", "mended"), *others]))
+
+    tried = launch("reprocess_failed_items", corrections=str(file), **{"try": True})
+    assert tried.success
+    assert _batches(query) == [(None, "completed_with_failures", 4)]
+    assert launch("reprocess_failed_items", corrections=str(file)).success
+    assert _batches(query)[1:] == [(batch_id, "completed", 1)]
+    assert launch("reprocess_notes", corrections=str(file)).success
+    assert len(_batches(query)) == 2, "the same file twice does nothing"
+    assert query("SELECT corrected_from FROM reliable_imports.import_batches WHERE id > 1")[0][0].startswith("failed")
+    refused = launch("reprocess_failed_items", corrections=str(file), skip="why")
+    assert "corrections says which items are run again; leave out skip" in problem(refused)
+
+
+def test_a_constant_is_set(launch: Launch, manager: BatchManager, query: Query, tmp_path: Path) -> None:
+    batch_id = _half_done_batch(manager, tmp_path / "never")
+    [reason] = [each.reason for each in manager.failures(batch_id)]
+    assert launch("reprocess_failed_items", batch_id=batch_id, reason=reason, set=[f"until={tmp_path}"]).success
+    assert _batches(query)[1:] == [(batch_id, "completed", 2)]
+    refused = launch("reprocess_failed_items", batch_id=batch_id, set=[f"until={tmp_path}"])
+    assert "set needs reasons" in problem(refused)

@@ -173,7 +173,7 @@ def test_a_column_of_a_unique_index_may_have_any_name(
 ) -> None:
     sql(f"CREATE TABLE people ({column} integer, name text CHECK (name <> 'n30'), phone text)")
     sql(f"CREATE UNIQUE INDEX ON people ({column})")
-    register(_derive(columns={"id": column}, key=(column,)))
+    register(_derive(rename={"id": column}, key=(column,), model=None))
 
     for _ in range(2):
         summary = _import(manager, _ids(range(60)))
@@ -250,12 +250,8 @@ def test_what_the_file_itself_replaces_is_skipped_and_named(manager: BatchManage
 def test_what_the_file_replaces_is_found_where_the_key_has_other_names(
     manager: BatchManager, register: Register, sql: Sql
 ) -> None:
-    class Renamed(pydantic.BaseModel):
-        id: int = pydantic.Field(alias="Person No")
-        name: str | None = None
-
     sql('CREATE TABLE people ("Id" integer PRIMARY KEY, name text)')
-    register(_derive(model=Renamed, columns={"id": "Id"}, key=("Id",)))
+    register(_derive(rename={"Person No": "Id"}, model=None))
     items = [{"Person No": str(number % 50), "name": f"n{number}"} for number in range(100)]
 
     summary = _import(manager, items)
@@ -461,8 +457,8 @@ def test_an_identity_that_is_always_generated_is_written(manager: BatchManager, 
 
 def test_columns_that_python_cannot_spell_are_named(manager: BatchManager, register: Register, sql: Sql) -> None:
     sql('CREATE TABLE people ("Person №" integer PRIMARY KEY, "full ""name"" %" text, phone text)')
-    columns = {"id": "Person №", "name": 'full "name" %'}
-    register(_derive(columns=columns, key=("Person №",)))
+    rename = {"id": "Person №", "name": 'full "name" %'}
+    register(_derive(rename=rename, key=("Person №",), model=None))
 
     assert _import(manager, _ids(range(60))).completed_items == 60
 
@@ -473,7 +469,8 @@ def test_a_key_and_what_is_never_updated_may_be_named_by_their_columns(
     manager: BatchManager, register: Register, sql: Sql
 ) -> None:
     sql('CREATE TABLE people ("Id" integer PRIMARY KEY, "Name" text, phone text)')
-    register(_derive(columns={"id": "Id", "name": "Name"}, key=("Id",), never_updated=("Name",)))
+    rename = {"id": "Id", "name": "Name"}
+    register(_derive(rename=rename, key=("Id",), never_updated=("Name",), model=None))
 
     _import(manager, [{"id": 1, "name": "a", "phone": "1"}])
     _import(manager, [{"id": 1, "name": "b", "phone": "2"}])

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.json_check import is_utf8
-from reliable_imports.processor.base import BaseProcessor
-from reliable_imports.processor.facts import facts_of
-from reliable_imports.processor.table import TableProcessor
+from reliable_imports.processor.facts import Facts
+from reliable_imports.processor.table import TableFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class ErasureKey:
     """The target whose rows have this key, where it is whole; a result names it."""
 
     @classmethod
-    def of(cls, processor: type[BaseProcessor], key: str | Mapping[str, Any]) -> ErasureKey:
-        """Read *key* as the processor declares keys: the value of a key of one field, or values by field.
+    def of(cls, facts: Facts, key: str | Mapping[str, Any]) -> ErasureKey:
+        """Read *key* as the processor or its table declares keys: the value of a key of one field, or values by field.
 
         A name may be that of a field, of a column of the target, or of the source. A part of a key finds all items that
         have it; where no key is declared, any field of the items can be named.
@@ -59,9 +58,10 @@ class ErasureKey:
         Raises:
             ConfigurationError: the processor has no such field, or no key that a bare value could be of.
         """
-        known = cls.names(processor)
-        declared = facts_of(processor).natural_key_names()
-        columns = processor.key_columns() if issubclass(processor, TableProcessor) else ()
+        processor = facts.processor
+        known = cls.names(facts)
+        declared = facts.natural_key_names()
+        columns = facts.key_columns() if isinstance(facts, TableFacts) else ()
         if isinstance(key, str):
             only = declared or tuple(known[column] for column in columns if column in known)
             if len(only) != 1:
@@ -89,18 +89,17 @@ class ErasureKey:
         )
         ordered = [part for column in columns for part in given if part.names == known.get(column)]
         table = None
-        if is_whole and len(ordered) == len(columns) and issubclass(processor, TableProcessor):
+        if is_whole and len(ordered) == len(columns):
             table = processor.table
         return cls(tuple(ordered if table else given), table)
 
     @staticmethod
-    def names(processor: type[BaseProcessor]) -> dict[str, tuple[str, ...]]:
+    def names(facts: Facts) -> dict[str, tuple[str, ...]]:
         """What can be named, with the names that it has in a source; empty where any field can."""
         known: dict[str, tuple[str, ...]] = {}
-        for part in facts_of(processor).natural_key_names():
+        for part in facts.natural_key_names():
             known.update(dict.fromkeys(part, part))
-        columns = processor.columns if issubclass(processor, TableProcessor) else {}
-        for each in facts_of(processor).source_fields() or ():
-            for name in (each.name, columns.get(each.name, each.name), *each.source_names):
+        for each in facts.source_fields() or ():
+            for name in (each.name, *each.source_names):
                 known.setdefault(name, each.source_names)
         return known

@@ -17,7 +17,7 @@ from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.taking import take_and_read_again
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
-from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.facts import Facts
 
 _INGEST = load("ingest.sql")
 _REPROCESS = load("reprocess.sql")
@@ -42,7 +42,7 @@ def begin_canary(cursor: Any, batch_id: int, chosen: Mapping[str, Any], limit: i
     cursor.execute(_REPROCESS["begin_canary"], {"batch_id": batch_id, "canary": Json(kept)})
 
 
-def take_rest(connection: Connection, batch_id: int, processor: type[BaseProcessor]) -> bool:
+def take_rest(connection: Connection, batch_id: int, facts: Facts) -> bool:
     """Take the rest of the batch's items, once the first few have ended, but for reasons that are not repaired.
 
     Returns whether the batch is to be worked again: it has more items, or is to be closed. Safe to repeat.
@@ -64,7 +64,7 @@ def take_rest(connection: Connection, batch_id: int, processor: type[BaseProcess
             cursor,
             _REPROCESS["outstanding_items"],
             {**asked, "exclude_reasons": excluded, "new_batch_id": batch_id},
-            processor.source_options,
+            facts.processor.source_options,
             after=tried,
             limit=None if asked["limit"] is None else max(0, asked["limit"] - tried),
         )
@@ -76,7 +76,7 @@ def take_rest(connection: Connection, batch_id: int, processor: type[BaseProcess
         ]
         cursor.execute(_REPROCESS["end_canary"], {"batch_id": batch_id, "total_items": total, "warnings": warnings})
         cursor.execute(_INGEST["make_ranges"], {"batch_id": batch_id, "total_items": total})
-        keying = Keying.of(processor)
+        keying = Keying.of(facts)
         if keying is not None and taken:
             keying.mark_duplicates(cursor, batch_id)
         log(cursor, batch_id, "info", "canary ended", {"tried": tried, "taken": taken})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.canary import begin_canary
+from reliable_imports.batches.repeats.correcting import correct_items, corrected_from
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.repeats.skipping import skip_repeats
 from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take_and_read_again
@@ -22,6 +23,7 @@ from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
+from reliable_imports.processor.facts import Facts
 from reliable_imports.statuses import Runner
 
 _INGEST = load("ingest.sql")
@@ -32,16 +34,17 @@ def create_reprocess_batch(
     connection: Connection,
     batch_id: int,
     request: ReprocessRequest,
-    processor: type[BaseProcessor] | None,
+    facts: Facts | None,
     runner: Runner,
 ) -> int | None:
     """Take the items under the lock of the lineage into a new batch; see `BatchManager.create_reprocess_batch`.
 
     Args:
-        processor: tells the natural key, and how files are read now: rows that could not be read are read again so.
+        facts: of the processor: tell the natural key, and how files are read now: rows that could not be read are read
+            again so.
         runner: who skips items, if they are to be skipped.
     """
-    options = None if processor is None else processor.source_options
+    processor = None if facts is None else facts.processor
     with transaction(connection) as cursor:
         first_batch_id, batch_type = lock_lineage(cursor, batch_id)
         if request.idempotency_key is not None:
@@ -61,6 +64,7 @@ def create_reprocess_batch(
             batch_id,
             overwrite_newer=request.overwrite_newer,
             is_held=request.hold,
+            corrected_from=corrected_from(request),
             idempotency_key=request.idempotency_key,
             requested_by=request.requested_by,
             note=request.note,
@@ -71,12 +75,10 @@ def create_reprocess_batch(
         items = items_of(request)
         if request.canary is not None:
             items = _REPROCESS["canary_items"].replace("{chosen}", items)
-        taken, read_again = take_and_read_again(
-            cursor, items, {**chosen, "new_batch_id": new_batch_id}, options, limit=request.limit
-        )
+        taken, read_again = take_requested(cursor, items, {**chosen, "new_batch_id": new_batch_id}, request, processor)
         if taken == 0:
             cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
-            if request.skip is not None:
+            if request.skip is not None or request.corrections is not None:
                 return None  # what others have begun is theirs
             return _find_open(cursor, chosen)
         seal_repeat_batch(cursor, new_batch_id, taken)
@@ -89,6 +91,8 @@ def create_reprocess_batch(
         }
         if read_again:
             details["items_read_again"] = read_again
+        if request.corrections is not None:
+            details["corrected_from"] = corrected_from(request)
         if request.skip is not None:
             by = "skipped" if request.requested_by is None else f"skipped by {request.requested_by}"
             skip_repeats(cursor, new_batch_id, runner, "skip_items", {"skip_reason": f"{by}: {request.skip}"})
@@ -96,15 +100,35 @@ def create_reprocess_batch(
             messages = ("items skipped", "failures skipped")
         else:
             cursor.execute(_INGEST["make_ranges"], {"batch_id": new_batch_id, "total_items": taken})
-            keying = None if processor is None else Keying.of(processor)
+            keying = None if facts is None else Keying.of(facts)
             if keying is not None:
                 keying.mark_duplicates(cursor, new_batch_id)
             if request.canary is not None:
                 begin_canary(cursor, new_batch_id, chosen, request.limit)
             messages = ("reprocess batch created", "reprocess requested")
+            if request.corrections is not None:
+                messages = ("batch of corrections created", "corrections requested")
         for logged_in, message in zip((new_batch_id, batch_id), messages, strict=True):
             log(cursor, logged_in, "info", message, details)
         return new_batch_id
+
+
+def take_requested(
+    cursor: Any,
+    items: str,
+    chosen: Mapping[str, Any],
+    request: ReprocessRequest,
+    processor: type[BaseProcessor] | None,
+) -> tuple[int, int]:
+    """Put what the request asks for into a new batch; of how many items, and how many of them can be read now.
+
+    Args:
+        items: SQL that chooses them, with the parameters *chosen*.
+    """
+    if request.corrections is not None:
+        return correct_items(cursor, items, chosen, request, processor), 0
+    options = None if processor is None else processor.source_options
+    return take_and_read_again(cursor, items, chosen, options, limit=request.limit)
 
 
 def _find_open(cursor: Any, chosen: dict[str, Any], *, only_canary: bool = False) -> int | None:

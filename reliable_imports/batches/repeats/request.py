@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import require_idempotency_key, require_texts
+from reliable_imports.items.json_check import shortened
 from reliable_imports.statuses import Word
+
+Correct: TypeAlias = Callable[[Any], Any]
+"""Takes an item's data, and returns the data that it should have; None leaves it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFields:
+    """Corrects items by constants: a `Correct` for `ReprocessRequest.corrections`.
+
+    Attributes:
+        fields: values by the names of fields; an item that is no object is left alone.
+    """
+
+    fields: Mapping[str, Any]
+
+    exact = True
+    """It is given numbers as they are stored, and gives them back so."""
+
+    @classmethod
+    def of(cls, given: Sequence[str]) -> SetFields:
+        """From texts such as `country=DE`; a value is JSON, or else a text.
+
+        Raises:
+            ConfigurationError: one of them sets nothing, or a field twice.
+        """
+        from reliable_imports.items.json_read import loads  # who makes no request does without it
+
+        fields: dict[str, Any] = {}
+        for each in given:
+            name, equals, text = each.partition("=")
+            if not equals or not name or name in fields:
+                what = "sets a field twice" if name in fields else "sets nothing; write FIELD=VALUE"
+                raise ConfigurationError(f"{each!r} {what}")
+            try:
+                fields[name] = loads(text, decimals=True)
+            except ValueError:
+                fields[name] = text
+        return cls(fields)
+
+    def __str__(self) -> str:
+        """The names alone: the values may be anybody's."""
+        return f"constants for {', '.join(map(shortened, self.fields))}"
+
+    def __call__(self, data: Any) -> Any:
+        return {**data, **self.fields} if isinstance(data, dict) else None
 
 
 class WhichItems(Word):
@@ -56,6 +103,11 @@ class ReprocessRequest:
         hold: the new batch waits: only `process_batch` begins it, and no sensor does.
         skip: why the items are given up. They are not processed: the new batch skips them for this reason and is closed
             at once, and they are outstanding no more.
+        corrections: what the items should hold. A mapping by item, as `(batch_id, item_number)` or `"4/17"`, says which
+            ones are taken: all of them, or none. A callable is given the data of each item that was asked for, and
+            returns what it should be, or None. Only what is changed by it is taken. The items that failed stay as they
+            are; their repeats have the data.
+        corrected_from: where the corrections come from, such as a file; kept with the new batch.
         idempotency_key: names the request: a second one with the same key gets the batch of the first. It is needed
             with `WhichItems.ALL` alone, which otherwise repeats as often as it is asked.
         requested_by: who asks; kept with the new batch.
@@ -75,6 +127,8 @@ class ReprocessRequest:
     canary: int | None = None
     hold: bool = False
     skip: str | None = None
+    corrections: Mapping[Any, Any] | Correct | None = field(default=None, repr=False)
+    corrected_from: str | None = None
     idempotency_key: str | None = None
     requested_by: str | None = None
     note: str | None = None
@@ -102,6 +156,7 @@ class ReprocessRequest:
         for reason in self.exclude_reasons:
             require_texts(exclude_reasons=reason)
         require_texts(requested_by=self.requested_by, note=self.note, skip=self.skip)
+        require_texts(corrected_from=self.corrected_from)
         require_idempotency_key(self.idempotency_key)
         for name in ("from_item", "to_item"):
             number = getattr(self, name)
@@ -123,8 +178,39 @@ class ReprocessRequest:
             raise ConfigurationError("canary and skip exclude each other: what is skipped is not processed")
         if self.skip is not None and self.hold:
             raise ConfigurationError("hold and skip exclude each other: what is skipped is done at once")
+        self._check_corrections()
         if self.which is WhichItems.ALL:
             self._refuse_what_chooses_failures()
+
+    def _check_corrections(self) -> None:
+        if self.corrections is None:
+            if self.corrected_from is not None:
+                raise ConfigurationError("corrected_from says where corrections come from, and there are none")
+            return
+        if not isinstance(self.corrections, Mapping) and not callable(self.corrections):
+            raise ConfigurationError(
+                f"corrections is a {type(self.corrections).__name__}; give a mapping of items to data, or a callable"
+            )
+        refused = {
+            "canary": self.canary is not None,
+            "skip": self.skip is not None,
+            "which": self.which is WhichItems.ALL,
+        }
+        if isinstance(self.corrections, Mapping):
+            # They say which items are meant.
+            refused |= {
+                "reasons": self.reasons is not None,
+                "exclude_reasons": bool(self.exclude_reasons),
+                "max_attempts": self.max_attempts is not None,
+                "since": self.since is not None,
+                "changed": self.changed,
+                "limit": self.limit is not None,
+                "from_item": self.from_item is not None,
+                "to_item": self.to_item is not None,
+                "which": self.which not in (WhichItems.OUTSTANDING, WhichItems.FAILED),
+            }
+        if given := [name for name, is_given in refused.items() if is_given]:
+            raise ConfigurationError(f"corrections and {' and '.join(given)} exclude each other")
 
     def _refuse_what_chooses_failures(self) -> None:
         narrowed = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from reliable_imports.batches.corrections.sorting import ItemId
+from reliable_imports.items.source_item import SourceItem
 from reliable_imports.postgres import copy_text
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import SourceOptions
@@ -20,6 +22,7 @@ def insert_repeat_batch(
     *,
     overwrite_newer: bool = False,
     is_held: bool = False,
+    corrected_from: str | None = None,
     idempotency_key: str | None = None,
     requested_by: str | None = None,
     note: str | None = None,
@@ -31,6 +34,7 @@ def insert_repeat_batch(
             "batch_id": batch_id,
             "overwrite_newer": overwrite_newer,
             "is_held": is_held,
+            "corrected_from": corrected_from,
             "idempotency_key": idempotency_key,
             "requested_by": requested_by,
             "note": note,
@@ -114,6 +118,44 @@ def seal_repeat_batch(cursor: Any, batch_id: int, total_items: int) -> None:
             "warnings": [],
         },
     )
+
+
+def take_corrected(
+    cursor: Any,
+    chosen: str,
+    parameters: Mapping[str, Any],
+    correct: Callable[[ItemId, str | bytes, bool], SourceItem | None],
+    *,
+    limit: int | None = None,
+) -> int:
+    """Put items into a new batch with data of their own; how many there are.
+
+    Args:
+        correct: given an item, its stored data, and whether that could be read, gives what its repeat has; None leaves
+            the item alone.
+    """
+    taken = 0
+    cursor.execute(_of_chosen("declare_with_data", chosen), _narrowed(parameters, 0, None))
+    with cursor.connection.cursor() as pages:
+        while limit is None or taken < limit:
+            pages.execute(_REPROCESS["fetch"])
+            page = [(_Repeat(*row[:9]), *row[9:]) for row in pages.fetchall()]
+            if not page:
+                break
+            lines = []
+            for repeat, text, raw, is_read, line, offset in page:
+                item = ItemId(repeat.repeats_batch_id, repeat.repeats_item_number)
+                new = correct(item, text if raw is None else bytes(raw), is_read)
+                if new is None:
+                    continue
+                taken += 1
+                own = repeat.with_data_of_its_own()._replace(item_number=taken)
+                lines.append(copy_text.line(*own, *_Data(new.text, new.raw, None, None, line, offset)))
+                if taken == limit:
+                    break
+            cursor.copy_expert(_REPROCESS["copy_repeats"], copy_text.BlockReader(lines))
+        pages.execute(_REPROCESS["close"])
+    return taken
 
 
 class _Repeat(NamedTuple):

@@ -51,11 +51,9 @@ def erase(
     The items stay as rows that say "data erased", so that all counts still balance. Your own tables are not touched.
     Items that are pending or being processed are refused by name, and nothing is erased then. Safe to repeat.
     """
-    from reliable_imports.batches.erasing.erasure import ErasureKey
-
     output = invocation.output
     manager = invocation.manager_with_processors()
-    key = key_of(keys, ErasureKey.names(manager.registry.get(batch_type)))
+    key = key_of(keys, manager.names_to_erase_by(batch_type))
     if not yes:
         found = manager.find_to_erase(batch_type, key, alike=alike)
         if found.total_items:

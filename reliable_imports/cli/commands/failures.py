@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,7 +68,20 @@ _DAYS = 14
     help="With --reason: print a file for pytest that fails now, and passes once the cause is gone. Others of the same "
     "shape stand for sensitive values.",
 )
-@click.option("--with-sensitive", is_flag=True, help="With --as-test: leave sensitive values as they are.")
+@click.option(
+    "--to",
+    "file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all outstanding failures into a .csv, .jsonl or .xlsx, with what is wrong, to be corrected there; "
+    "`reprocess --from` takes it.",
+)
+@click.option("--plain", is_flag=True, help="With --to: only the columns of the source, as they came, for its sender.")
+@click.option(
+    "--with-sensitive",
+    is_flag=True,
+    help="With --as-test and --to: sensitive values as they are; else `***` with --to.",
+)
 @processor_options
 @shared_options
 @pass_invocation
@@ -83,6 +97,8 @@ def failures(
     until: datetime | None,
     end_ignore: bool,
     as_test: bool,
+    file: Path | None,
+    plain: bool,
     with_sensitive: bool,
 ) -> None:
     """Show why items failed and wait: each cause over all batches, or those of BATCH or TYPE.
@@ -109,8 +125,15 @@ def failures(
             raise click.UsageError("--as-test writes down one --reason")
         _write_test(invocation, reasons[0], batch_id, batch_type, with_sensitive=with_sensitive)
         return
+    if file is not None:
+        if any(words) or with_closed or limit is not None:
+            raise click.UsageError("--to writes all that is outstanding, and goes with BATCH, --as and --reason alone")
+        _write_file(invocation, file, batch_id, batch_type, reasons, plain=plain, with_sensitive=with_sensitive)
+        return
+    if plain:
+        raise click.UsageError("--plain belongs to --to")
     if with_sensitive:
-        raise click.UsageError("--with-sensitive belongs to --as-test")
+        raise click.UsageError("--with-sensitive belongs to --as-test and --to")
     manager = invocation.manager()
     if any(words):
         _say(output, manager, reasons[0], note=note, ignore_why=ignore_why, until=until)
@@ -160,6 +183,33 @@ def _write_test(
     invocation.output.document({"reason": details.summary.reason, "test": text})
     for line in text.splitlines():
         invocation.output.verbatim(line)
+
+
+def _write_file(
+    invocation: Invocation,
+    file: Path,
+    batch_id: int | None,
+    batch_type: str | None,
+    reasons: tuple[str, ...],
+    *,
+    plain: bool,
+    with_sensitive: bool,
+) -> None:
+    output = invocation.output
+    written = invocation.manager().export_failures(
+        file, batch_id, batch_type=batch_type, reasons=reasons, plain=plain, with_sensitive=with_sensitive
+    )
+    output.document({"file": str(file), **as_json_value(written)})
+    output.say(f"{count(written.items, 'failed item')} of {written.batch_type} written to {file}")
+    if written.masked:
+        output.say(f"{', '.join(written.masked)} masked as ***; --with-sensitive writes the values")
+    if not plain:
+        output.commands(
+            [
+                (f"reliable-imports reprocess --from {file} --try", "see what your corrections would come to"),
+                (f"reliable-imports reprocess --from {file}", "run what you have changed again"),
+            ]
+        )
 
 
 def _show_open(

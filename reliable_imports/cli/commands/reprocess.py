@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from reliable_imports.cli.correcting import of_batches, reprocess_file
 from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.invocation import (
     Invocation,
@@ -21,7 +22,7 @@ from reliable_imports.cli.invocation import (
 from reliable_imports.cli.outcome import outcome_line, tell_outcome
 from reliable_imports.cli.output import Output, as_json_value
 from reliable_imports.cli.progress import process_with_progress
-from reliable_imports.cli.text import count, number
+from reliable_imports.cli.text import count
 from reliable_imports.cli.trying import tell_try, try_options
 from reliable_imports.statuses import BatchStatus
 
@@ -41,12 +42,27 @@ if TYPE_CHECKING:
 )
 @click.option("--since", metavar="TIME", help="Only what failed at this time or later: 2026-01-31, or with 14:30.")
 @click.option("--changed", is_flag=True, help="Only what failed under other code of the processor than there is now.")
+@click.option("--due", is_flag=True, help="Only what failed for want of a row that is there now.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many items of each lineage, the first ones.")
 @click.option("--all", "all_items", is_flag=True, help="All items that have ended, completed ones too.")
 @click.option(
     "--overwrite-newer",
     is_flag=True,
     help="Let an old item overwrite a row that a newer item has written; else that row is left as it is.",
+)
+@click.option(
+    "--from",
+    "file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Only what was changed in this file, which `failures --to` has written, with the data that it has there.",
+)
+@click.option(
+    "--set",
+    "fields",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="With --reason: give the items this value first, JSON or a text; may be repeated.",
 )
 @try_options
 @click.option(
@@ -71,9 +87,12 @@ def reprocess(
     reasons: tuple[str, ...],
     since: str | None,
     all_items: bool,
+    due: bool,
     only_try: bool,
     sample: int | None,
     with_effects: bool,
+    file: Path | None,
+    fields: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Take the outstanding failures of BATCH and of its lineage into a new batch and process it.
@@ -86,7 +105,24 @@ def reprocess(
     With --try the items are worked under today's code and rolled back: it says what would come of it. --all --try tells
     what would come out differently for items that were completed.
     """
+    if file is not None:
+        narrowed = [due, reasons, since, all_items, fields, sample]
+        if any(narrowed) or any(options[name] for name in ("changed", "limit", "canary", "skip")):
+            raise click.UsageError(
+                "--from says which items are meant, and goes with BATCH, --as, --try, --with-effects, --hold, "
+                "--overwrite-newer and --note alone"
+            )
+        if batch_id is not None and batch_type is not None:
+            raise click.UsageError("give a BATCH, or --as TYPE, not both")
+        reprocess_file(
+            invocation, file, batch_id, batch_type, only_try=only_try, with_effects=with_effects, options=options
+        )
+        return
     require_one_of_both(batch_id, batch_type)
+    if fields and not reasons:
+        raise click.UsageError("--set needs a --reason, which says for which failures")
+    if all_items and due:
+        raise click.UsageError("--all and --due exclude each other")
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
     if all_items and batch_id is None:
@@ -94,10 +130,11 @@ def reprocess(
     from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 
     request = ReprocessRequest(
-        which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
+        which=WhichItems.ALL if all_items else WhichItems.RESOLVED_REFERENCES if due else WhichItems.OUTSTANDING,
         reasons=reasons or None,
         since=None if since is None else _moment(since),
         requested_by=requester(),
+        **(_corrections(fields) if fields else {}),
         **options,
     )
     manager = invocation.manager_with_processors()
@@ -127,6 +164,14 @@ def _try(
     elif batch_type is not None:
         report = manager.try_failures(batch_type, request, sample=sample, with_effects=with_effects)
         tell_try(output, manager, report, "across all lineages")
+
+
+def _corrections(given: tuple[str, ...]) -> dict[str, Any]:
+    """`--set` as corrections."""
+    from reliable_imports.batches.repeats.request import SetFields  # `--help` does without it
+
+    fields = SetFields.of(given)
+    return {"corrections": fields, "corrected_from": str(fields)}
 
 
 def _moment(text: str) -> datetime:
@@ -159,7 +204,7 @@ def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, reque
             output.say(f"{count(erased, 'failed item')} of it cannot be repeated: data erased")
         return
     repeated = manager.repeated_items(new_batch_id)
-    output.say(f"batch {new_batch_id} {_verb(request)} {_of_batches(repeated)}")
+    output.say(f"batch {new_batch_id} {_verb(request)} {of_batches(repeated)}")
     if request.hold:
         output.document({**as_json_value(manager.get_summary(new_batch_id)), "is_held": True, "repeats": repeated})
         output.commands(
@@ -185,7 +230,7 @@ def _reprocess_type(output: Output, manager: BatchManager, batch_type: str, requ
             continue
         if new_batch_id is None:
             continue
-        output.say(f"batch {new_batch_id} {_verb(request)} {_of_batches(manager.repeated_items(new_batch_id))}")
+        output.say(f"batch {new_batch_id} {_verb(request)} {of_batches(manager.repeated_items(new_batch_id))}")
         if request.hold:
             summaries.append(manager.get_summary(new_batch_id))
             continue
@@ -207,12 +252,6 @@ def _reprocess_type(output: Output, manager: BatchManager, batch_type: str, requ
 def _verb(request: ReprocessRequest) -> str:
     if request.skip is not None:
         return "skips"
+    if request.corrections is not None:
+        return "corrects and holds back" if request.hold else "corrects"
     return "holds back" if request.hold else "repeats"
-
-
-def _of_batches(repeated: Mapping[int, int]) -> str:
-    """`5 items of batch 1`, or `5 items: 3 of batch 1, 2 of batch 8`."""
-    items = count(sum(repeated.values()), "item")
-    if len(repeated) == 1:
-        return f"{items} of batch {next(iter(repeated))}"
-    return f"{items}: {', '.join(f'{number(each)} of batch {batch_id}' for batch_id, each in repeated.items())}"

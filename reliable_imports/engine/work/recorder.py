@@ -33,7 +33,7 @@ class Recorder:
         self._run_id = run_id
         self._known_reasons: set[str] = set()
         self._code_version = code_version(type(processor))
-        self._sensitive = facts_of(type(processor)).sensitive_names()
+        self._sensitive = facts_of(processor).sensitive_names()
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""

@@ -16,14 +16,15 @@ from reliable_imports.engine.process.concurrent_calls import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
+from reliable_imports.items.cells import CellReader, Cells
 from reliable_imports.items.code.team import team_code
 from reliable_imports.items.failure import Failure, rejection
 from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.items.rejection import why_rejected
-from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ContextState, ImportContext, SkipItem
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.item import ImportBatchItem
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Stage
 
@@ -35,14 +36,14 @@ class UserCode:
 
     Attributes:
         processor: whose hooks are called.
-        parse: from the stored text or bytes of an item to what the processor wants.
+        read: from the stored text or bytes of an item to what the processor wants.
         has_error_hook: whether the processor wants to be told of failed items.
         team: which code is that of the processor's team.
     """
 
     def __init__(self, processor: BaseProcessor, batch_id: int, batch_type: str) -> None:
         self.processor = processor
-        self.parse = _parser(processor)
+        self.read = _reader(processor)
         self.has_error_hook = type(processor).on_item_error is not BaseProcessor.on_item_error
         self.team = team_code(type(processor))
         self._batch_id = batch_id
@@ -59,8 +60,11 @@ class UserCode:
 
         Returns None if it has completed, and otherwise how it has ended. Whatever user code raises comes through.
         """
-        attempt.item = item = self._read(attempt, prepared)
+        cells = self.read(attempt.stored)
+        attempt.item = item = self._item(attempt, cells.data, prepared)
         state.source_data = item.source_data
+        if cells.faults:
+            raise facts_of(self.processor).refusal_of(cells)
         if prepared is not None and prepared.error is not None:
             attempt.stage = Stage.PREPARE
             raise prepared.error
@@ -121,12 +125,10 @@ class UserCode:
             rejected = rejected._replace(words=words)
         return rejection(self._batch_type, rejected, item.source_data)
 
-    def _read(self, attempt: Attempt, prepared: CallResult | None) -> Any:
-        stored = attempt.stored
-        data = self.parse(stored)
+    def _item(self, attempt: Attempt, data: Any, prepared: CallResult | None) -> ImportBatchItem:
         if self.processor.natural_key:
             attempt.natural_key = _declared_key(self._batch_type, data, self.processor.natural_key)
-        return stored.given(self._batch_id, data, None if prepared is None else prepared.value)
+        return attempt.stored.given(self._batch_id, data, None if prepared is None else prepared.value)
 
 
 def _declared_key(batch_type: str, data: Any, fields: Sequence[str]) -> int | None:
@@ -142,18 +144,18 @@ def hash_of_values(batch_type: str, values: Sequence[Any]) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def _parser(processor: BaseProcessor) -> Callable[[StoredItem], Any]:
-    tokens = processor.null_tokens
-    exact = frozenset() if processor.decimals else facts_of(type(processor)).exact_numbers()
+def _reader(processor: BaseProcessor) -> Callable[[StoredItem], Cells]:
+    facts = facts_of(processor)
+    exact = frozenset() if processor.decimals else facts.exact_numbers()
+    exact = frozenset(name for each in exact for name in facts.spelling.source_names(each))
     decimals = processor.decimals or bool(exact)
+    read_cells = CellReader(facts.spelling, facts.cell_kinds()).read
 
-    def parse(stored: StoredItem) -> Any:
+    def read(stored: StoredItem) -> Cells:
         text = stored.text
         value = loads(bytes(stored.raw or b"") if text is None else text, decimals=decimals)
         if exact and isinstance(value, dict) and not _NO_NUMBERS_WITHIN.issuperset(map(type, value.values())):
             value = {name: each if name in exact else with_floats(each) for name, each in value.items()}
-        if tokens and isinstance(value, dict):
-            return {name: None if type(cell) is str and cell in tokens else cell for name, cell in value.items()}
-        return value
+        return read_cells(value)
 
-    return parse
+    return read

@@ -66,6 +66,11 @@ BEGIN
                 AND attribute.attrelid = kind.typrelid
                 AND attribute.attnum > 0
                 AND NOT attribute.attisdropped
+        ),
+        'labels', (
+            SELECT pg_catalog.jsonb_agg(label.enumlabel ORDER BY label.enumsortorder)
+            FROM pg_catalog.pg_enum AS label
+            WHERE label.enumtypid = kind.oid
         )
     );
 END

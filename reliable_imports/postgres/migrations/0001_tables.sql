@@ -21,6 +21,8 @@ CREATE TABLE reliable_imports.import_batches (
     overwrite_newer     boolean NOT NULL DEFAULT false,
     -- A reprocess batch that waits until a person has it processed.
     is_held             boolean NOT NULL DEFAULT false,
+    -- Of a reprocess batch whose items have data of their own instead of what they repeat: where that comes from.
+    corrected_from      text,
     -- Of a reprocess batch that tries a few items for each reason first: what was asked for, and whether it is at those.
     canary              jsonb,
     is_canary           boolean NOT NULL DEFAULT false,

@@ -127,6 +127,9 @@ LIMIT 1000
 -- name: part_of_key
 (item.source_data ->> %s)
 
+-- name: without_white_space
+pg_catalog.btrim({value}, %s)
+
 -- name: without_null_tokens
 CASE WHEN {value} <> ALL (%s::text[]) THEN {value} END
 

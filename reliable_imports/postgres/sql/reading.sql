@@ -3,7 +3,7 @@
 -- name: batch
 SELECT
     id, batch_type, status, source, source_sha256, source_bytes, idempotency_key, reprocess_of, first_batch_id,
-    overwrite_newer, is_held, is_canary, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
+    overwrite_newer, is_held, is_canary, corrected_from, requested_by, note, metadata, warnings, total_items, created_at, started_at, finished_at
 FROM reliable_imports.import_batches
 WHERE id = %(batch_id)s
 

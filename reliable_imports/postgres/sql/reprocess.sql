@@ -10,11 +10,12 @@ FOR NO KEY UPDATE OF first
 
 -- name: insert_reprocess_batch
 INSERT INTO reliable_imports.import_batches (
-    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, requested_by, note, metadata
+    batch_type, source, idempotency_key, reprocess_of, first_batch_id, overwrite_newer, is_held, corrected_from, requested_by, note,
+    metadata
 )
 SELECT
     named.batch_type, named.source, %(idempotency_key)s, named.id, named.first_batch_id,
-    %(overwrite_newer)s, %(is_held)s, %(requested_by)s, %(note)s, named.metadata
+    %(overwrite_newer)s, %(is_held)s, %(corrected_from)s, %(requested_by)s, %(note)s, named.metadata
 FROM reliable_imports.import_batches AS named
 WHERE named.id = %(batch_id)s
 RETURNING id
@@ -90,6 +91,18 @@ JOIN reliable_imports.import_items AS held
     AND held.item_number = repeat.data_item_number
 ORDER BY repeat.new_number
 
+-- name: declare_with_data
+-- Likewise, where items get data of their own: with what they have now.
+DECLARE chosen NO SCROLL CURSOR FOR
+SELECT
+    repeat.*, held.source_data::text AS source_data, held.source_raw, held.read_problem IS NULL AS is_read, held.source_line,
+    held.source_offset
+FROM ({repeats}) AS repeat
+JOIN reliable_imports.import_items AS held
+    ON held.batch_id = repeat.data_batch_id
+    AND held.item_number = repeat.data_item_number
+ORDER BY repeat.new_number
+
 -- name: fetch
 FETCH 200 FROM chosen
 
@@ -151,18 +164,19 @@ ORDER BY new_number
 LIMIT %(limit)s
 
 -- name: canary_items
--- The first few for each reason, of those that another query chooses.
-SELECT placed.batch_id, placed.item_number, placed.attempts
+-- The first few for each reason, of those that another query chooses; an item counts for each that it has.
+SELECT DISTINCT placed.batch_id, placed.item_number, placed.attempts
 FROM (
     SELECT
-        chosen.*,
+        chosen.batch_id, chosen.item_number, chosen.attempts,
         row_number() OVER (
-            PARTITION BY chosen.reason
+            PARTITION BY cause.reason
             ORDER BY
                 coalesce(item.origin_batch_id, item.batch_id),
                 coalesce(item.origin_item_number, item.item_number)
         ) AS place
     FROM ({chosen}) AS chosen
+    LEFT JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason) ON true
     JOIN reliable_imports.import_items AS item
         ON item.batch_id = chosen.batch_id
         AND item.item_number = chosen.item_number
@@ -178,7 +192,7 @@ SELECT
     outstanding.batch_id,
     outstanding.item_number,
     CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END AS attempts,
-    outstanding.reason
+    outstanding.reasons
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 WHERE outstanding.first_batch_id = %(first_batch_id)s
@@ -351,14 +365,15 @@ SELECT EXISTS (
 
 -- name: count_left
 -- Likewise, how many for each reason.
-SELECT chosen.reason, count(*)
+SELECT cause.reason, count(*)
 FROM ({chosen}) AS chosen
+CROSS JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason)
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
-GROUP BY chosen.reason
+GROUP BY cause.reason
 
 -- name: find_canary
 -- The first few have ended, and nobody has taken the rest yet; under the locks of the lineage and of the batch.
@@ -372,22 +387,22 @@ WHERE batch.id = %(batch_id)s
 -- name: canary_outcomes
 -- For each reason: how many were tried, and how many of those have failed for it again.
 SELECT
-    failure.reason,
+    cause.reason,
     count(*),
-    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.reason = failure.reason)
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND cause.reason = ANY (ended.reasons))
 FROM reliable_imports.import_items AS item
 JOIN reliable_imports.import_attempts AS failure
     ON failure.batch_id = item.repeats_batch_id
     AND failure.item_number = item.repeats_item_number
     AND failure.is_final
+CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
 JOIN reliable_imports.import_attempts AS ended
     ON ended.batch_id = item.batch_id
     AND ended.item_number = item.item_number
     AND ended.is_final
 WHERE item.batch_id = %(batch_id)s
-    AND failure.reason IS NOT NULL
-GROUP BY failure.reason
-ORDER BY failure.reason
+GROUP BY cause.reason
+ORDER BY cause.reason
 
 -- name: end_canary
 UPDATE reliable_imports.import_batches

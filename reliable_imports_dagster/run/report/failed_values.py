@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports import BaseProcessor, BatchManager, TableProcessor
+from reliable_imports import BaseProcessor, BatchManager
 from reliable_imports.orchestration import MASKED, facts_of
 from reliable_imports.postgres import connect, load, rows, transaction
 
@@ -67,18 +67,7 @@ def _fields_asked(processor: type[BaseProcessor], failures: Sequence[Mapping[str
     for failure in failures:
         named = [name.strip() for name in (failure["key_columns"] or failure["field"] or "").split(",")]
         for name in [name for name in named if name and "." not in name][:_MAX_FIELDS]:
-            yield failure["reason"], next(iter(_names(processor, name)), name)
-
-
-def _names(processor: type[BaseProcessor], name: str) -> Sequence[str]:
-    """All names of a field, given any: of it, of its column, and in the source; the likeliest in the source first."""
-    if not issubclass(processor, TableProcessor):
-        return [name]
-    for field in facts_of(processor).source_fields() or ():
-        own = [*field.source_names, field.name, processor.columns.get(field.name, field.name)]
-        if name in own:
-            return own
-    return [name]
+            yield failure["reason"], facts_of(processor).source_names(name)[0]
 
 
 def _shown(value: str | None) -> str:

@@ -9,6 +9,7 @@ import psycopg2
 from psycopg2 import sql
 
 from reliable_imports import BatchManager, ContextMisuse, TableProcessor
+from reliable_imports.orchestration import facts_of
 from reliable_imports.postgres import Connection, connect, load, rows, transaction
 from reliable_imports.writes import quoted, quoted_table
 
@@ -25,7 +26,8 @@ def table_metadata(
     partition: str | None,
     tables: Mapping[dg.AssetKey, str],
 ) -> dict[str, Any]:
-    """The table's full name, how many rows it has, and which of its columns refer to other assets' tables.
+    """The table's full name, how many rows it has, and which of its columns refer to other assets' tables; and which
+    columns it has, where no model says them.
 
     Nothing if the processor names no table. What the database refuses to say, or takes longer than a second for, is
     left out: it is an extra, and no reason to fail a batch that is done.
@@ -51,6 +53,8 @@ def table_metadata(
         with connect(manager.dsn) as connection:
             others = {key: name for key, name in tables.items() if key != asset_key}
             ask(lambda cursor: {**_name(cursor, table), **_lineage(cursor, table, others)})
+            if processor.model is None:
+                ask(lambda cursor: _columns(cursor, table, processor))
             ask(lambda cursor: _row_count(cursor, table))
             if partition is not None:
                 ask(lambda cursor: _partition_row_count(cursor, batch_type, partition))
@@ -70,6 +74,23 @@ def _name(cursor: Any, table: str) -> Mapping[str, Any]:
     cursor.execute(_TABLES["table_name"], {"table": table})
     found = cursor.fetchone()
     return {} if found is None else {TABLE_NAME: ".".join(found)}
+
+
+def _columns(cursor: Any, table: str, processor: type[TableProcessor]) -> Mapping[str, Any]:
+    cursor.execute(_TABLES["columns"], {"table": table})
+    told_names = facts_of(processor).spelling.told_names
+    columns = []
+    for row in rows(cursor):
+        sources = told_names(row["name"])
+        origin = "" if sources == (row["name"],) else f"Read from {' or '.join(sources)}."
+        constraints = dg.TableColumnConstraints(
+            nullable=row["is_nullable"],
+            unique=row["is_unique"],
+            other=["part of the key"] if row["is_part_of_key"] else [],
+        )
+        told = " ".join(filter(None, [row["description"], origin])) or None
+        columns.append(dg.TableColumn(row["name"], row["type"], description=told, constraints=constraints))
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)} if columns else {}
 
 
 def _row_count(cursor: Any, table: str) -> Mapping[str, Any]:

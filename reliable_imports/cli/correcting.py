@@ -1,0 +1,122 @@
+"""`reprocess --from`: the corrections of an edited file, made and told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reliable_imports.cli.exit_status import ExitStatus
+from reliable_imports.cli.invocation import Invocation, requester
+from reliable_imports.cli.outcome import outcome_line
+from reliable_imports.cli.output import Output, as_json_value
+from reliable_imports.cli.progress import process_with_progress
+from reliable_imports.cli.text import count, number
+from reliable_imports.cli.trying import tell_try
+from reliable_imports.statuses import BatchStatus
+
+if TYPE_CHECKING:
+    from reliable_imports.batches.corrections.edits import Corrections
+
+_SHORTLY = 20
+
+
+def reprocess_file(
+    invocation: Invocation,
+    file: Path,
+    batch_id: int | None,
+    batch_type: str | None,
+    *,
+    only_try: bool,
+    with_effects: bool,
+    options: Mapping[str, Any],
+) -> None:
+    """Make the corrections of a file, or only try them.
+
+    Args:
+        batch_id: all items have to be of its lineage.
+        batch_type: they have to be of this type.
+        options: others of a request.
+    """
+    from reliable_imports.batches.repeats.request import ReprocessRequest  # `--help` does without it
+
+    output = invocation.output
+    manager = invocation.manager_with_processors()
+    corrections = manager.read_corrections(file, batch_id=batch_id, batch_type=batch_type)
+    manager.registry.get(corrections.batch_type)
+    _tell(output, corrections, file)
+    refused = corrections.found.refused
+    if only_try and corrections.found.to_make:
+        report = manager.try_corrections(corrections, with_effects=with_effects)
+        tell_try(output, manager, report, "as corrected")
+        _end(refused=bool(refused), failed=False, stopped=False)
+        return
+    summaries = []
+    for data in corrections.found.to_make.values():
+        request = ReprocessRequest(
+            corrections=data, corrected_from=corrections.source, requested_by=requester(), **options
+        )
+        new_batch_id = manager.create_reprocess_batch(max(item.batch_id for item in data), request)
+        if new_batch_id is None:  # another process has just made the same
+            continue
+        verb = "corrects and holds back" if request.hold else "corrects"
+        output.say(f"batch {new_batch_id} {verb} {of_batches(manager.repeated_items(new_batch_id))}")
+        if request.hold:
+            summaries.append(manager.get_summary(new_batch_id))
+            continue
+        summaries.append(process_with_progress(manager, new_batch_id))
+        output.say(outcome_line(summaries[-1]))
+    output.document(
+        {
+            "file": str(file),
+            "batch_type": corrections.batch_type,
+            "rows": corrections.rows,
+            "unchanged": corrections.unchanged,
+            "corrected": sum(map(len, corrections.found.to_make.values())),
+            "corrected_before": {str(item): str(by) for item, by in corrections.found.made.items()},
+            "refused": {str(item): why for item, why in refused.items()},
+            "batches": [as_json_value(summary) for summary in summaries],
+        }
+    )
+    failing = [summary for summary in summaries if summary.failed_items]
+    output.commands(
+        [(f"reliable-imports failures {summary.batch_id}", "see why items failed again") for summary in failing]
+    )
+    _end(
+        refused=bool(refused),
+        failed=bool(failing),
+        stopped=any(summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED) for summary in summaries),
+    )
+
+
+def _tell(output: Output, corrections: Corrections, file: Path) -> None:
+    found = corrections.found
+    to_make = sum(map(len, found.to_make.values()))
+    counts = [f"{number(to_make)} of {count(corrections.rows, 'item')} corrected in {file}"]
+    if found.made:
+        counts.append(f"{number(len(found.made))} corrected so before")
+    output.say("; ".join(counts))
+    for item, why in list(found.refused.items())[:_SHORTLY]:
+        output.say(f"refused: item {item} {why}")
+    if len(found.refused) > _SHORTLY:
+        output.say(f"and {count(len(found.refused) - _SHORTLY, 'more item')} refused; --json has all")
+    if not to_make:
+        output.say("nothing to reprocess: no correction is left to be made")
+
+
+def _end(*, refused: bool, failed: bool, stopped: bool) -> None:
+    """End the command with the status that tells the same."""
+    if refused or failed:
+        raise click.exceptions.Exit(ExitStatus.DONE_WITH_FAILURES)
+    if stopped:
+        raise click.exceptions.Exit(ExitStatus.COULD_NOT)
+
+
+def of_batches(repeated: Mapping[int, int]) -> str:
+    """`5 items of batch 1`, or `5 items: 3 of batch 1, 2 of batch 8`."""
+    items = count(sum(repeated.values()), "item")
+    if len(repeated) == 1:
+        return f"{items} of batch {next(iter(repeated))}"
+    return f"{items}: {', '.join(f'{number(each)} of batch {batch_id}' for batch_id, each in repeated.items())}"

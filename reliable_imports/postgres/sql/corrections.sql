@@ -1,0 +1,144 @@
+-- Failed items as a file, and what becomes of them when it comes back.
+
+-- name: read_only
+-- Read twice, and the same both times.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
+
+-- name: types
+-- Of what is outstanding.
+SELECT DISTINCT outstanding.batch_type
+FROM reliable_imports.outstanding_failures AS outstanding
+WHERE outstanding.reason IS NOT NULL
+    AND (%(first_batch_id)s::bigint IS NULL OR outstanding.first_batch_id = %(first_batch_id)s)
+    AND (%(batch_type)s::text IS NULL OR outstanding.batch_type = %(batch_type)s)
+    AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
+ORDER BY outstanding.batch_type
+
+-- name: declare
+DECLARE failed NO SCROLL CURSOR FOR
+
+-- name: fetch
+FETCH 500 FROM failed
+
+-- name: close
+CLOSE failed
+
+-- name: failed_items
+-- Failed items that no item repeats, each with what was wrong.
+SELECT
+    outstanding.batch_id,
+    outstanding.item_number,
+    outstanding.first_batch_id,
+    item.source_line,
+    item.source_data::text AS source_data,
+    item.source_raw,
+    item.read_problem IS NOT NULL AS is_unread,
+    failure.faults,
+    ARRAY(
+        SELECT known.title
+        FROM pg_catalog.unnest(failure.reasons) WITH ORDINALITY AS cause (reason, place)
+        JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = cause.reason
+        ORDER BY cause.place
+    ) AS titles
+FROM reliable_imports.outstanding_failures AS outstanding
+JOIN reliable_imports.stored_items AS item
+    ON item.batch_id = outstanding.batch_id
+    AND item.item_number = outstanding.item_number
+JOIN reliable_imports.import_attempts AS failure
+    ON failure.batch_id = outstanding.batch_id
+    AND failure.item_number = outstanding.item_number
+    AND failure.is_final
+WHERE outstanding.reason IS NOT NULL
+    AND outstanding.batch_type = %(batch_type)s
+    AND (%(first_batch_id)s::bigint IS NULL OR outstanding.first_batch_id = %(first_batch_id)s)
+    AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
+ORDER BY outstanding.batch_id, outstanding.item_number
+
+-- name: named_items
+-- Items by their numbers: what was wrong with them, whether they were repeated meanwhile, and by what.
+SELECT
+    wanted.batch_id,
+    wanted.item_number,
+    batch.batch_type,
+    batch.first_batch_id,
+    item.source_line,
+    item.source_data::text AS source_data,
+    item.source_raw,
+    item.read_problem IS NOT NULL AS is_unread,
+    item.erased_at IS NOT NULL AS is_erased,
+    item.batch_id IS NOT NULL AS is_known,
+    failure.outcome,
+    batch.reprocess_of IS NULL OR batch.finished_at IS NOT NULL AS is_free,
+    failure.faults,
+    ARRAY(
+        SELECT known.title
+        FROM pg_catalog.unnest(failure.reasons) WITH ORDINALITY AS cause (reason, place)
+        JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = cause.reason
+        ORDER BY cause.place
+    ) AS titles,
+    repeat.batch_id AS repeated_by_batch,
+    repeat.item_number AS repeated_by_item,
+    repeat.source_data::text AS repeated_data,
+    repeat.source_raw AS repeated_raw,
+    repeated_in.corrected_from IS NOT NULL AS is_corrected,
+    ended.outcome AS repeated_outcome
+FROM (
+    SELECT
+        pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
+        pg_catalog.unnest(%(items)s::bigint[]) AS item_number
+) AS wanted
+LEFT JOIN reliable_imports.stored_items AS item
+    ON item.batch_id = wanted.batch_id
+    AND item.item_number = wanted.item_number
+LEFT JOIN reliable_imports.import_batches AS batch ON batch.id = wanted.batch_id
+LEFT JOIN reliable_imports.import_attempts AS failure
+    ON failure.batch_id = wanted.batch_id
+    AND failure.item_number = wanted.item_number
+    AND failure.is_final
+LEFT JOIN reliable_imports.stored_items AS repeat
+    ON repeat.repeats_batch_id = wanted.batch_id
+    AND repeat.repeats_item_number = wanted.item_number
+LEFT JOIN reliable_imports.import_batches AS repeated_in ON repeated_in.id = repeat.batch_id
+LEFT JOIN reliable_imports.import_attempts AS ended
+    ON ended.batch_id = repeat.batch_id
+    AND ended.item_number = repeat.item_number
+    AND ended.is_final
+
+-- name: header
+-- Of the file that a lineage began with.
+SELECT first.source_reading -> 'header'
+FROM reliable_imports.import_batches AS first
+WHERE first.id = %(first_batch_id)s
+
+-- name: fields_of_items
+-- Which names are those of fields of other items; the first items of a batch tell.
+SELECT DISTINCT wanted.name
+FROM pg_catalog.unnest(%(names)s::text[]) AS wanted (name)
+JOIN reliable_imports.import_items AS item
+    ON item.batch_id = ANY (%(batches)s::bigint[])
+    AND item.item_number <= 1000
+WHERE item.source_data IS NOT NULL
+    AND CASE
+        WHEN pg_catalog.json_typeof(item.source_data) = 'object' THEN item.source_data -> wanted.name IS NOT NULL
+        ELSE false
+    END
+
+-- name: sensitive_fields
+-- As the processors of the type have called them.
+SELECT DISTINCT name.field
+FROM reliable_imports.import_batches AS batch
+JOIN reliable_imports.import_runs AS run ON run.batch_id = batch.id
+CROSS JOIN LATERAL pg_catalog.unnest(run.sensitive) AS name (field)
+WHERE batch.batch_type = %(batch_type)s
+
+-- name: corrected_items
+-- Of those that another query chooses, the ones that have a correction.
+SELECT chosen.*
+FROM ({chosen}) AS chosen
+JOIN (
+    SELECT
+        pg_catalog.unnest(%(corrected_batches)s::bigint[]) AS batch_id,
+        pg_catalog.unnest(%(corrected_items)s::bigint[]) AS item_number
+) AS corrected
+    ON corrected.batch_id = chosen.batch_id
+    AND corrected.item_number = chosen.item_number

@@ -1,0 +1,72 @@
+"""Which of a table's unique indexes says which row an item is about, where a processor does not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from reliable_imports.errors import UnusableTarget
+from reliable_imports.writes.target import Index, Target
+
+
+def choose_key(table: str, target: Target) -> tuple[str, ...]:
+    """The primary key; or, where the database makes that up (an identity, a sequence, another default), the one other
+    unique index; or the primary key all the same, if there is no other, and then every item must have it.
+
+    Indexes that are partial, deferrable or over expressions are never chosen.
+
+    Args:
+        table: as the processor calls it.
+
+    Raises:
+        UnusableTarget: there is none, or there are several; the message says what to declare.
+    """
+    usable = [index for index in target.indexes if index.is_plain and index.is_immediate]
+    primary = next((index for index in usable if index.is_primary), None)
+    if primary is not None and not _is_made_up(primary, target):
+        return _columns(primary)
+    others = list(dict.fromkeys(_columns(each) for each in usable if not _is_made_up(each, target)))
+    if len(others) == 1:
+        return others[0]
+    if others:
+        named = " or ".join(f"key = {_as_declared(each)}" for each in others)
+        raise UnusableTarget(f"table {table} has several unique indexes that could be its key; declare {named}")
+    if primary is not None:
+        return _columns(primary)
+    if target.is_view:
+        what, advice = "view", "declare the columns that are unique in the table below it, as in key = (...)"
+    else:
+        what, advice = "table", "make one, or declare the key, as in key = (...)"
+    raise UnusableTarget(
+        f"{what} {table} has no unique index that could be its key, and a file that is imported twice would add its "
+        f"rows twice; {advice}, or declare key = () to insert every row"
+    )
+
+
+def check_rivals(table: str, target: Target, key: Sequence[str], names: Collection[str]) -> None:
+    """See that a key which was chosen is the only one that items with fields of these *names* have.
+
+    Raises:
+        UnusableTarget: they also have the primary key that the database makes up elsewhere.
+    """
+    for index in target.indexes:
+        primary = _columns(index)
+        if index.is_primary and index.is_plain and primary != tuple(key) and set(primary) <= set(names):
+            raise UnusableTarget(
+                f"the items have both {' and '.join(primary)}, the primary key of table {table}, and "
+                f"{' and '.join(key)}, which is unique; declare key = {_as_declared(primary)} or "
+                f"key = {_as_declared(key)}"
+            )
+
+
+def _is_made_up(index: Index, target: Target) -> bool:
+    columns = [target.columns[name] for name in _columns(index)]
+    return any(column.has_sequence for column in columns) or all(column.has_default for column in columns)
+
+
+def _columns(index: Index) -> tuple[str, ...]:
+    return tuple(part.column for part in index.parts if part.column is not None)
+
+
+def _as_declared(columns: Sequence[str]) -> str:
+    inner = ", ".join(f'"{name}"' for name in columns)
+    return f"({inner},)" if len(columns) == 1 else f"({inner})"
