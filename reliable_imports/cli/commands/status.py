@@ -28,14 +28,15 @@ def status(invocation: Invocation, which: str | None, batch_type: str | None) ->
     if (which is None) == (batch_type is None):
         raise click.UsageError("give a BATCH, or a TYPE")
     manager = invocation.manager()
-    if which is not None and which.isdecimal():
-        batch_id = batch_number(which)
-    else:
-        batch_id = manager.newest_batch(batch_type or which or "")
-    summary = manager.get_summary(batch_id)
-    batch = manager.get_batch(batch_id)
-    runs = manager.list_runs(batch_id=batch_id)
-    outstanding = manager.count_outstanding(batch_id)
+    with manager.connected():
+        if which is not None and which.isdecimal():
+            batch_id = batch_number(which)
+        else:
+            batch_id = manager.newest_batch(batch_type or which or "")
+        summary = manager.get_summary(batch_id)
+        batch = manager.get_batch(batch_id)
+        runs = manager.list_runs(batch_id=batch_id)
+        outstanding = manager.count_outstanding(batch_id)
     is_worked = any(run.state == "running" for run in runs)
     output.document(
         {

@@ -73,7 +73,7 @@ WHERE retry.batch_id = held.batch_id
 -- name: take
 -- Puts what the next query gives into the batch. Nothing of an item's data is copied.
 INSERT INTO reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number
 )
 {repeats}
@@ -111,7 +111,7 @@ CLOSE chosen
 
 -- name: copy_repeats
 COPY reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset
 ) FROM STDIN
 
@@ -145,11 +145,11 @@ SELECT
     item.item_number AS repeats_item_number,
     coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
     coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
-    item.earlier_attempts + chosen.attempts AS earlier_attempts,
+    item.earlier_attempts + chosen.attempts AS repeats_attempts,
     coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
     coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
@@ -304,7 +304,7 @@ INSERT INTO reliable_imports.import_attempts (
     batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
 )
 SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true, %(skip_reason)s
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 WHERE item.batch_id = %(batch_id)s
 
 -- name: skip_settled_items
@@ -315,7 +315,7 @@ INSERT INTO reliable_imports.import_attempts (
 SELECT
     item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true,
     pg_catalog.format('settled by item %%s of batch %%s', settled.by_item, settled.by_batch)
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 JOIN (
     SELECT
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
