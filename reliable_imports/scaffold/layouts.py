@@ -24,6 +24,7 @@ _UNLIKELY = frozenset(": ")
 """What stands in times and texts, and delimits only where nothing else does."""
 _RECORDS = 1000
 _FOOTER_LINES = 15
+_FEWEST_OF_MAP = 3
 _SHEET_ROWS = 200
 _MOSTLY = 0.9
 _TOTAL = re.compile(
@@ -138,11 +139,24 @@ def _longest_array(stored: StoredFile, encoding: str) -> _Array | None:
         document = json.loads(b"".join(stored.blocks()).decode(encoding).removeprefix("\ufeff"))
     except (ValueError, RecursionError):  # several objects one after another, or no JSON
         return None
+    if _is_map(document):
+        return None
     found = sorted(_arrays(document, "", 4), reverse=True)
     if not found:
         return None
     at_top = [pointer for _, pointer in found if pointer.count("/") == 1]
     return _Array(found[0][1], is_alone=len(at_top) == 1)
+
+
+def _is_map(document: Any) -> bool:
+    """Whether the members of an object are what it is about, each under a name of its own; no array in it is all."""
+    if not isinstance(document, dict) or len(document) < _FEWEST_OF_MAP:
+        return False
+    members = list(document.values())
+    if not all(isinstance(member, dict) for member in members):
+        return False
+    shared = set(members[0]).intersection(*members[1:_FEWEST_OF_MAP])
+    return 2 * len(shared) >= len(members[0]) > 0
 
 
 def _arrays(value: Any, place: str, levels: int) -> Iterator[tuple[int, str]]:

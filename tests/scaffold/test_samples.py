@@ -16,6 +16,8 @@ from reliable_imports.errors import SourceError
 from reliable_imports.scaffold.code import stored_value
 from reliable_imports.scaffold.draft import Draft, draft_from_file
 
+_MAP = json.dumps({code: {"name": code, "cities": [{"id": 1}, {"id": 2}]} for code in ("DE", "FR", "IT")})
+
 
 def drafted(folder: Path, content: str | bytes, name: str = "sample.csv") -> Draft:
     file = folder / name
@@ -202,6 +204,13 @@ def test_a_key_has_a_value_in_every_row(tmp_path: Path) -> None:
     assert key.columns == ("id",)
 
 
+def test_a_field_that_some_items_lack_is_in_no_key(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, json.dumps([{"x": 1, "y": "a"}, {"x": 1}, {"x": 2, "y": "a"}]), "sample.json")
+
+    assert draft.key is not None
+    assert draft.key.basis == "place"
+
+
 @pytest.mark.parametrize(
     ("document", "pointer", "columns"),
     [
@@ -238,6 +247,6 @@ def test_a_workbook_with_a_title_and_two_columns_of_one_name(tmp_path: Path) -> 
 
 
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", "")):
+    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _MAP)):
         with pytest.raises(SourceError):
             drafted(tmp_path, content, name)
