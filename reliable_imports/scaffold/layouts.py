@@ -41,11 +41,13 @@ _YEAR = re.compile("(18|19|20)[0-9]{2}")
 class Layout:
     """
     Attributes:
+        format: what the file is.
         options: those that differ from the defaults.
         remarks: what was guessed, for people: a name and what.
         is_whole: all of the file was looked at.
     """
 
+    format: Format
     options: SourceOptions
     remarks: tuple[tuple[str, str], ...]
     is_whole: bool = True
@@ -60,7 +62,7 @@ def find_layout(location: Location, source: str) -> Layout:
     form = given or _format_by_content(source, location)
     named = SourceOptions() if given is not None else SourceOptions(format=form)
     if form == "parquet":
-        return Layout(named, (("format", "Parquet"),))
+        return Layout(form, named, (("format", "Parquet"),))
     if form == "xlsx":
         return _sheet(source, _stored(source, location), named)
     seen = texts.glimpse(_stored(source, location).blocks())
@@ -85,9 +87,7 @@ def _format_by_name(location: Location, source: str) -> Format | None:
         return found
     from reliable_imports.sources import open_source
 
-    archive = open_source(location)
-    next(iter(archive), None)
-    return archive.format
+    return open_source(location)._format_of_member()
 
 
 def _stored(source: str, location: Location) -> StoredFile:
@@ -124,7 +124,7 @@ def _json_layout(source: str, location: Location, form: Format, options: SourceO
         if found is not None and not (found.is_alone and found.pointer.count("/") == 1):
             remarks.append(("items", f"the array at {found.pointer}"))
             options = replace(options, pointer=found.pointer)
-    return Layout(options, tuple(remarks), seen.is_whole)
+    return Layout(form, options, tuple(remarks), seen.is_whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _sheet(source: str, stored: StoredFile, options: SourceOptions) -> Layout:
     elif place:
         options = replace(options, header_row=place + 1)
         remarks.append(("header", f"row {place + 1}"))
-    return Layout(options, tuple(remarks))
+    return Layout("xlsx", options, tuple(remarks))
 
 
 def _width(row: Sequence[Any]) -> int:
@@ -255,7 +255,7 @@ def _delimited(source: str, form: Format, options: SourceOptions, seen: texts.Gl
     if footer is not None:
         options = replace(options, footer=footer)
         remarks.append(("footer", f"from the line on that fits {footer}"))
-    return Layout(options, tuple(remarks), seen.is_whole)
+    return Layout(form, options, tuple(remarks), seen.is_whole)
 
 
 def _rows(text: str, delimiter: str, limit: int = _RECORDS) -> list[_Row]:

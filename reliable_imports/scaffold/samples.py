@@ -93,7 +93,7 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
     reading = _Reading(source)
     rows_seen: set[int] = set()
     columns: dict[str, Column] = {}
-    has_own_types = source.format not in ("csv", "tsv")
+    has_own_types = layout.format not in ("csv", "tsv")
     block: list[dict[str, Any]] = []
 
     def look() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,18 @@ def test_a_workbook_with_a_title_and_two_columns_of_one_name(tmp_path: Path) -> 
     assert types_of(draft) == {"region": "text", "sales": "integer", "sales_2": "numeric"}
     assert draft.sample is not None
     assert draft.sample.rows == 5
+
+
+@pytest.mark.parametrize("name", ["sample.zip", "sample.txt.gz", "sample.dat"])
+def test_a_file_whose_name_says_little(tmp_path: Path, name: str) -> None:
+    content = "id;näme;x\n1;Müller;1,5\n2;x;2,5\n".encode("cp1252")
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("inner.csv", content)
+        content = (tmp_path / name).read_bytes()
+    draft = drafted(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
+
+    assert types_of(draft) == {"id": "integer", "naeme": "text", "x": "numeric"}
 
 
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
