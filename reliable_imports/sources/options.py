@@ -9,7 +9,7 @@ from typing import Literal
 
 from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.items.source_item import MAX_ITEM_BYTES
-from reliable_imports.sources.limits import MAX_CONTENT_BYTES, MAX_FIELDS, MAX_ITEMS, MAX_RATIO
+from reliable_imports.sources.limits import LARGEST_NUMBER, MAX_CONTENT_BYTES, MAX_FIELDS, MAX_ITEMS, MAX_RATIO
 from reliable_imports.sources.stored.compression import ENDINGS
 from reliable_imports.sources.stored.location import Location, file_name, shown
 from reliable_imports.sources.stored.signs import foreign_name
@@ -125,6 +125,8 @@ class SourceOptions:
         for name in sorted(counted):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be a whole number from 1, not {getattr(self, name)}")
+        if self.max_items > LARGEST_NUMBER:
+            raise ConfigurationError(f"max_items must be 1 to {LARGEST_NUMBER}, for that is how far items are numbered")
 
     def _check_characters(self) -> None:
         characters = {"delimiter": self.delimiter, "quotechar": self.quotechar, "escapechar": self.escapechar}
