@@ -3,8 +3,8 @@
 CREATE SCHEMA IF NOT EXISTS example;
 
 CREATE TABLE IF NOT EXISTS example.airlines (
-    carrier text PRIMARY KEY,
-    name text NOT NULL
+    carrier text PRIMARY KEY CHECK (carrier ~ '^[A-Z0-9]{2}$'),
+    name text NOT NULL CHECK (name <> '')
 );
 
 CREATE TABLE IF NOT EXISTS example.airports (

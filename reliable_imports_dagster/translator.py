@@ -140,7 +140,7 @@ def _columns(processor: type[TableProcessor]) -> Iterator[dg.TableColumn]:
     key = facts.key_columns() if isinstance(facts, TableFacts) else ()
 
     def renamed(sources: Sequence[str]) -> list[str]:
-        return [name for source in sources for name in facts.spelling.source_names(source)]
+        return [name for source in sources for name in facts.spelling.told_names(source)]
 
     if dataclasses.is_dataclass(model):
         for field in dataclasses.fields(model):

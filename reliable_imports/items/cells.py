@@ -54,6 +54,10 @@ class Spelling(NamedTuple):
         renamed = tuple(source for source, new in self.rename.items() if new == name)
         return renamed if name in self.rename else (*renamed, name)
 
+    def told_names(self, name: str) -> tuple[str, ...]:
+        """The names that a field is declared to have in the source; its own where none is declared."""
+        return tuple(source for source in self.source_names(name) if source != name) or (name,)
+
 
 class Cells(NamedTuple):
     """An item's cells.

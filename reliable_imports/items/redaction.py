@@ -9,9 +9,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from reliable_imports.items.json_read import loads
-from reliable_imports.items.json_write import dumps_item
-
 MASKED = "***"
 _SHORTEST = 3
 
@@ -32,6 +29,9 @@ def shown_text(text: str, sensitive: Collection[str]) -> str:
     """An item as it is stored, for a person; one that is no JSON is masked whole, for nobody knows its fields."""
     if not sensitive:
         return text
+    from reliable_imports.items.json_read import loads  # most questions show no item
+    from reliable_imports.items.json_write import dumps_item
+
     try:
         masked = dumps_item(shown(loads(text, decimals=True), sensitive)).text
     except (ValueError, RecursionError):
@@ -43,6 +43,9 @@ def with_field_first(text: str, field: str | None) -> str:
     """An item's JSON text with the field that is asked about before the others; as it stands where it has none."""
     if field is None:
         return text
+    from reliable_imports.items.json_read import loads
+    from reliable_imports.items.json_write import dumps_item
+
     first = field.split(".")[0]
     try:
         item = loads(text, decimals=True)

@@ -28,7 +28,7 @@ LAYERS = (
     ("postgres",),
     ("items",),
     ("models",),
-    ("errors", "statuses", "log"),
+    ("errors", "statuses", "log", "release"),
 )
 """From above to below; what stands together in a layer does not import one another."""
 

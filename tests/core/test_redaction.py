@@ -35,10 +35,10 @@ CREATE TRIGGER refuse_payment BEFORE INSERT ON payments FOR EACH ROW EXECUTE FUN
 
 class Payment(BaseModel):
     id: int
-    iban: str = Field(validation_alias="IBAN")
+    iban_no: str = Field(validation_alias="IBAN")
     note: str = ""
 
-    @field_validator("iban")
+    @field_validator("iban_no")
     @classmethod
     def _known(cls, value: str) -> str:
         if "X" in value:
@@ -50,8 +50,7 @@ class PaymentsProcessor(TableProcessor):
     table = "payments"
     key = ("id",)
     model = Payment
-    columns: ClassVar[dict[str, str]] = {"iban": "iban_no"}
-    sensitive: ClassVar[Collection[str]] = ("iban",)
+    sensitive: ClassVar[Collection[str]] = ("iban_no",)
 
 
 class TransfersProcessor(BaseProcessor):

@@ -13,12 +13,13 @@ TABLES = """
 CREATE SCHEMA shop;
 CREATE TABLE shop.customers (number integer PRIMARY KEY, city text);
 CREATE TABLE shop."Orders.2024" (
-    "Order No." integer PRIMARY KEY,
+    order_no integer PRIMARY KEY,
     customer integer REFERENCES shop.customers,
     follows integer REFERENCES shop."Orders.2024",
     clerk integer
 );
 CREATE TABLE days (id integer PRIMARY KEY, day text);
+COMMENT ON COLUMN days.day IS 'As in the calendar.';
 CREATE TABLE clerks (number integer PRIMARY KEY);
 ALTER TABLE shop."Orders.2024" ADD FOREIGN KEY (clerk) REFERENCES clerks;
 """
@@ -44,21 +45,14 @@ class Order(BaseModel):
 
 class OrdersProcessor(TableProcessor):
     table = 'shop."Orders.2024"'
-    key = ("Order No.",)
-    columns: ClassVar[Mapping[str, str]] = {"order_no": "Order No."}
+    key = ("order_no",)
     model = Order
     depends_on = ("customers",)
 
 
-class Day(BaseModel):
-    id: int
-    day: str
-
-
 class DaysProcessor(TableProcessor):
     table = "days"
-    key = ("id",)
-    model = Day
+    rename: ClassVar[Mapping[str, str]] = {"Day": "day"}
     partitions = "daily from 2024-01-01"
 
 

@@ -13,7 +13,7 @@ from tests.dagster.conftest import Query
 
 TABLES = """
 CREATE TABLE towns (name text PRIMARY KEY);
-CREATE TABLE accounts (number integer PRIMARY KEY, "Town" text REFERENCES towns, iban text, size smallint);
+CREATE TABLE accounts (number integer PRIMARY KEY, town text REFERENCES towns, iban text, size smallint);
 INSERT INTO towns VALUES ('Ulm');
 """
 
@@ -29,13 +29,14 @@ class AccountsProcessor(TableProcessor):
     table = "accounts"
     key = ("number",)
     model = Account
-    columns: ClassVar[Mapping[str, str]] = {"town": "Town"}
     sensitive: ClassVar[Sequence[str]] = ()
 
 
 class PayersProcessor(BaseProcessor):
+    rename: ClassVar[Mapping[str, str]] = {"Town": "town"}
+
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
-        ctx.insert("accounts", {"number": item.source_data["id"], "Town": item.source_data["Town"]})
+        ctx.insert("accounts", {"number": item.source_data["id"], "town": item.source_data["town"]})
 
 
 def _account(number: int, **others: object) -> dict[str, object]:
@@ -111,7 +112,7 @@ def test_the_commonest_values_of_the_field_at_fault_are_shown_where_the_team_wan
 def test_what_is_sensitive_is_masked_by_whichever_of_its_names(
     assets: Any, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for names in (["iban", "Town"], ["account", "city"], ["iban", "town"]):
+    for names in (["account", "city"], ["iban", "town"]):
         monkeypatch.setattr(AccountsProcessor, "sensitive", names)
         with dg.instance_for_test() as another:
             shown = _import(assets, another, [GOOD, *BAD], show_failed_values=True)

@@ -177,9 +177,31 @@ def test_columns_are_the_tables_and_tell_where_in_the_source_their_value_stands(
     schema: dg.TableSchema = spec.metadata["dagster/column_schema"]
 
     assert [(column.name, column.description, column.constraints.unique) for column in schema.columns] == [
-        ("Order No.", "As printed. Read from OrderNo.", True),
+        ("order_no", "As printed. Read from OrderNo.", True),
         ("customer", "Read from buyer or parties.buyer.", False),
         ("follows", None, False),
+    ]
+
+
+def test_columns_that_are_left_to_the_table_are_told_by_the_run_that_has_read_them(
+    shop: str, instance: dg.DagsterInstance
+) -> None:
+    asset = build_import_asset(DaysProcessor)
+    assert "dagster/column_schema" not in asset.specs_by_key[dg.AssetKey("days")].metadata
+
+    config = {"ops": {"days": {"config": {"items": [{"id": "1", "Day": "Monday"}]}}}}
+    result = dg.materialize(
+        [asset], instance=instance, resources=RESOURCES, run_config=config, partition_key="2024-01-01"
+    )
+
+    schema = _metadata(result, "days")["dagster/column_schema"]
+    assert [(each.name, each.type, each.description) for each in schema.columns] == [
+        ("id", "integer", None),
+        ("day", "text", "As in the calendar. Read from Day."),
+    ]
+    assert [(each.constraints.nullable, each.constraints.unique) for each in schema.columns] == [
+        (False, True),
+        (True, False),
     ]
 
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def shell(empty_database: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def shell(empty_database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs a command as a reader would in a clone, on an empty database."""
     environment: Mapping[str, str] = {
         **os.environ,
@@ -35,7 +35,8 @@ def shell(empty_database: str, tmp_path: Path) -> Callable[..., subprocess.Compl
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
 
-    return run
+    yield run
+    (ROOT / "failed.csv").unlink(missing_ok=True)
 
 
 def without_times(text: str) -> list[str]:

@@ -16,7 +16,6 @@ import pytest
 
 from example_repo import DATA
 from example_repo.flights_of_2013 import flights_of_2013, full_year_path
-from example_repo.processors.airlines import AirlinesProcessor
 from example_repo.processors.airports import AirportsProcessor
 from example_repo.processors.customer_data import CustomerDataProcessor
 from example_repo.processors.flights import FlightsProcessor, clock_time
@@ -85,7 +84,6 @@ def faults(flights: Iterable[Mapping[str, str]]) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("processor", "file", "count"),
     [
-        (AirlinesProcessor(), "airlines.csv", 16),
         (AirportsProcessor(), "airports.csv", 1458),
         (AirportsProcessor(), "missing_airports.csv", 4),
         (PlanesProcessor(), "planes.csv", 3322),

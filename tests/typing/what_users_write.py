@@ -37,6 +37,14 @@ class AirlinesProcessor(TableProcessor):
     schedule = "0 6 * * *"
 
 
+class OrdersProcessor(TableProcessor):
+    table = "shop.orders"
+    rename = {"Order No.": "order_no"}
+    strip = True
+    decimal_comma = True
+    dates = "%d.%m.%Y"
+
+
 class PricesProcessor(BaseProcessor):
     class Params(BaseModel):
         since: date

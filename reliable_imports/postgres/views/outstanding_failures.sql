@@ -62,7 +62,7 @@ CROSS JOIN LATERAL (
     ) AS undone
     WHERE undone.first_item <= undone.last_item
 ) AS undone
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = batch.id
     AND item.item_number BETWEEN undone.first_item AND undone.last_item
 WHERE batch.status = 'cancelled'

@@ -78,10 +78,10 @@ def _name(cursor: Any, table: str) -> Mapping[str, Any]:
 
 def _columns(cursor: Any, table: str, processor: type[TableProcessor]) -> Mapping[str, Any]:
     cursor.execute(_TABLES["columns"], {"table": table})
-    source_names = facts_of(processor).spelling.source_names
+    told_names = facts_of(processor).spelling.told_names
     columns = []
     for row in rows(cursor):
-        sources = source_names(row["name"])
+        sources = told_names(row["name"])
         origin = "" if sources == (row["name"],) else f"Read from {' or '.join(sources)}."
         constraints = dg.TableColumnConstraints(
             nullable=row["is_nullable"],
