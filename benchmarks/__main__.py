@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from benchmarks.databases import Databases, private_server
+from benchmarks.measuring import Figure, Words
 from benchmarks.report import Report, facts_of
 from benchmarks.scenarios import SCENARIOS, Bench
 from benchmarks.ways import all_ways
@@ -50,11 +51,16 @@ def measure(bench: Bench, scenarios: Sequence[str]) -> Report:
     Raises:
         WrongResult: a way has not done what it was timed for.
     """
-    figures = [figure for name in scenarios for figure in SCENARIOS[name](bench)]
+    found = [each for name in scenarios for each in SCENARIOS[name](bench)]
+    figures = [each for each in found if isinstance(each, Figure)]
     if bench.quick:
         figures = [replace(figure, goal=None, reached=None) for figure in figures]
     versions = _versions() if bench.with_products else {}
-    return Report(facts_of(bench.databases.facts(), rounds=bench.rounds, versions=versions), figures)
+    return Report(
+        facts_of(bench.databases.facts(), rounds=bench.rounds, versions=versions),
+        figures,
+        [each for each in found if isinstance(each, Words)],
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -51,6 +51,7 @@ class Figure:
         ratio: to the scenario's yardstick, of which `base` is the name.
         goal: what is aimed at, in words; `reached` says whether it was.
         more: further figures of the same line, by name.
+        shown: those of them that are columns of the report as well, in this order.
     """
 
     scenario: str
@@ -65,6 +66,16 @@ class Figure:
     reached: bool | None = None
     note: str = ""
     more: Mapping[str, float] = field(default_factory=dict)
+    shown: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A table of the report that was not measured."""
+
+    scenario: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def interleaved(rounds: int, works: Sequence[Callable[[], Mapping[str, float]]]) -> list[dict[str, Spread]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from benchmarks.rows import UPSERT
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
+
+_RETURNING = f"{UPSERT} RETURNING code"
 
 
 class Row(BaseModel):
@@ -41,6 +45,13 @@ class OwnStatementProcessor(BaseProcessor):
         ctx.execute(UPSERT, item.source_data)
 
 
+class ReturningStatementProcessor(BaseProcessor):
+    """The same with RETURNING, as whoever needs the id of a new row writes it."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
+        return {"target_table": "bench.target", "target_id": ctx.fetch_value(_RETURNING, item.source_data)}
+
+
 class NothingProcessor(BaseProcessor):
     """The cost of tracking alone."""
 
@@ -62,6 +73,7 @@ PROCESSORS: tuple[type[BaseProcessor], ...] = (
     DeclaredTableProcessor,
     DeclaredUpsertProcessor,
     OwnStatementProcessor,
+    ReturningStatementProcessor,
     NothingProcessor,
 )
 

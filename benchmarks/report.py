@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measuring import Figure
+from benchmarks.measuring import Figure, Words
 from benchmarks.picture import picture
 
 _COLUMNS = ("way", "setting", "items", "median", "min..max", "ratio", "goal", "reached", "notes")
@@ -28,6 +28,7 @@ class Report:
 
     facts: Mapping[str, str]
     figures: Sequence[Figure]
+    words: Sequence[Words] = ()
 
     @property
     def missed(self) -> list[Figure]:
@@ -79,7 +80,13 @@ class Report:
             columns[5] = f"to {base}" if base else "ratio"
             if both:
                 columns[6:6] = [_PROCESSING, f"to {base}", "to hand-written"]
-            yield scenario, columns, [_row(figure, with_both=both) for figure in figures]
+            shown = list(dict.fromkeys(name for figure in figures for name in figure.shown))
+            columns[-3:-3] = shown
+            rows = [_row(figure, shown, with_both=both) for figure in figures]
+            used = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+            yield scenario, [columns[place] for place in used], [[row[place] for place in used] for row in rows]
+        for words in self.words:
+            yield words.scenario, list(words.columns), [list(row) for row in words.rows]
 
     def _goals(self) -> Iterable[str]:
         goals = [figure for figure in self.figures if figure.reached is not None]
@@ -116,7 +123,7 @@ def number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _row(figure: Figure, *, with_both: bool) -> list[str]:
+def _row(figure: Figure, shown: Sequence[str], *, with_both: bool) -> list[str]:
     spread = figure.spread
     row = [
         figure.name,
@@ -132,6 +139,7 @@ def _row(figure: Figure, *, with_both: bool) -> list[str]:
             _ratio(figure.more[f"{_PROCESSING} ratio"]),
             _ratio(figure.more["to hand-written"]),
         ]
+    row += [number(figure.more[name]) if name in figure.more else "" for name in shown]
     reached = "" if figure.reached is None else "reached" if figure.reached else "NOT reached"
     return [*row, figure.goal or "", reached, figure.note]
 

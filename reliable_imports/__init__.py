@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         InvalidParams,
         InvalidProcessor,
         InvalidRow,
+        InvalidTarget,
         ItemError,
         ItemsInUse,
         ItemTimeout,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         Delivery,
         FailedSample,
         FailureReason,
-        ImportBatchItem,
         ItemRecord,
         LogEntry,
         OutstandingReason,
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.processor.table import TableProcessor
     from reliable_imports.sources import Source, SourceOptions, open_source
@@ -242,7 +243,6 @@ _MODULES = {
         "Delivery",
         "FailedSample",
         "FailureReason",
-        "ImportBatchItem",
         "ItemRecord",
         "LogEntry",
         "OutstandingReason",
@@ -261,6 +261,7 @@ _MODULES = {
         "batch_type_of",
     ),
     "processor.context": ("ImportContext",),
+    "processor.item": ("ImportBatchItem",),
     "processor.registry": ("ProcessorRegistry",),
     "processor.table": ("TableProcessor",),
     "sources": (

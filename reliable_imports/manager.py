@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,6 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, connect, discard_session, transaction
-from reliable_imports.processor.facts import facts_of, require_no_effects
-from reliable_imports.processor.params import processor_for, with_params
-from reliable_imports.processor.registry import ProcessorRegistry
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
     from reliable_imports.processor.facts import Facts
+    from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
 
 
@@ -77,13 +76,22 @@ class BatchManager:
                 With False a schema that is not up to date raises SchemaNotReady.
             runner: who makes the calls; noted in `import_runs`.
         """
-        self.registry = registry if registry is not None else ProcessorRegistry()
+        if registry is not None:
+            self.registry = registry
         self._given_dsn = dsn
         self._migrate = migrate
         self._runner = Runner(runner)
         self._dsn: str | None = None
+        self._shared = threading.local()
         self._preparing = threading.Lock()
         self._prepared = False
+
+    @cached_property
+    def registry(self) -> ProcessorRegistry:
+        """The processors that this manager knows."""
+        from reliable_imports.processor.registry import ProcessorRegistry
+
+        return ProcessorRegistry()
 
     @property
     def dsn(self) -> str:
@@ -213,6 +221,7 @@ class BatchManager:
 
     def _read_facts(self, connection: Connection, processor: type[BaseProcessor], *, may_set_up: bool = False) -> Facts:
         """With what the processor's table says, where it leaves something to it; raises InvalidTarget, SetupFailed."""
+        from reliable_imports.processor.facts import facts_of
         from reliable_imports.processor.table_reading import read_facts
 
         if facts_of(processor).table_to_read() is None:
@@ -245,6 +254,7 @@ class BatchManager:
     ) -> Offer:
         """What is to be stored, once it was looked at; raises as `create_batch`."""
         from reliable_imports.batches.deliveries import Offer
+        from reliable_imports.processor.params import with_params
         from reliable_imports.sources import Source
 
         processor = self.registry.get(batch_type)
@@ -399,11 +409,14 @@ class BatchManager:
             raise ConfigurationError(f"sample is {sample}; try at least one item")
         processor = self.registry.get(batch_type)
         if not with_effects:
+            from reliable_imports.processor.facts import require_no_effects
+
             require_no_effects(processor)
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
         from reliable_imports.engine.trial import try_staged
+        from reliable_imports.processor.params import processor_for
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
         processor._facts = staged.facts
@@ -458,6 +471,7 @@ class BatchManager:
         """Work a batch once, until nothing is left to claim."""
         from reliable_imports.engine.begin import Identity
         from reliable_imports.engine.run import execute
+        from reliable_imports.processor.params import processor_for
 
         return execute(
             self.dsn,
@@ -739,6 +753,20 @@ class BatchManager:
         with self._connection() as connection:
             return read.list_summaries(connection, batch_type=batch_type, status=status, limit=limit)
 
+    def newest_batch(self, batch_type: str) -> int:
+        """The id of the batch of a type that was made last, whether it repeats another one or not.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        require_texts(batch_type=batch_type)
+        found = self.list_batches(batch_type=batch_type, limit=1)
+        if not found:
+            raise ConfigurationError(
+                f"there is no batch of type {batch_type!r}; `reliable-imports batches` lists those that exist"
+            )
+        return found[0].batch_id
+
     def sensitive_fields(self, batch_id: int) -> frozenset[str]:
         """The fields that the processors of the batch's lineage called sensitive when they worked it.
 
@@ -900,7 +928,24 @@ class BatchManager:
             return verify.verify(connection, batch_id)
 
     @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let the questions that this thread asks within the block share one connection.
+
+        Processing has connections of its own in any case.
+        """
+        with self._connection() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                del self._shared.connection
+
+    @contextmanager
     def _connection(self) -> Iterator[Connection]:
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         with self._preparing:
             if not self._prepared:
                 if self._migrate:

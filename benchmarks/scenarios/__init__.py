@@ -2,6 +2,7 @@
 
 from benchmarks.scenarios import (
     csv_file,
+    dirty,
     failures,
     flights,
     growth,
@@ -27,6 +28,7 @@ SCENARIOS: dict[str, Scenario] = {
     "memory": memory.run,
     "bytes": stored_bytes.run,
     "flights": flights.run,
+    "dirty": dirty.run,
 }
 
 __all__ = ["SCENARIOS", "Bench", "Scenario"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from benchmarks.databases import Databases
-from benchmarks.measuring import Figure
+from benchmarks.measuring import Figure, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,4 @@ class Bench:
         return min(usual, 400) if self.quick else usual
 
 
-Scenario = Callable[[Bench], Iterable[Figure]]
+Scenario = Callable[[Bench], Iterable[Figure | Words]]

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import date, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 
 import psycopg2
@@ -39,12 +39,12 @@ _REJECTS = "CREATE TABLE bench.rejects (item_id bigint NOT NULL, data jsonb NOT 
 
 
 def run(bench: Bench) -> Iterator[Figure]:
-    rows = list(islice(_flights(), bench.size(_FLIGHTS)))
+    rows = list(islice(flights_of_the_year(), bench.size(_FLIGHTS)))
     every = 1 if bench.large or bench.quick else _EVERY
     works = [partial(_once, bench, rows[::every], _by_hand), partial(_once, bench, rows, _ours)]
     hand, ours = interleaved(min(bench.rounds, 3), works)
     ratio = ours["rate"].median / hand["rate"].median
-    share = 1 - len(_expected(rows)) / len(rows)
+    share = 1 - len(expected_flights(rows)) / len(rows)
     yield Figure(
         scenario="flights",
         name="hand-written, three commits an item, rejects table",
@@ -73,18 +73,18 @@ def run(bench: Bench) -> Iterator[Figure]:
 
 def _once(bench: Bench, rows: list[Row], way: Way) -> Mapping[str, float]:
     bench.say(f"flights: {len(rows):,}")
-    expected = _expected(rows)
+    expected = expected_flights(rows)
     clock = Clock()
     with bench.databases.fresh() as dsn:
         manager = BatchManager(dsn)
         manager.registry.discover("example_repo.processors")
-        _load_what_flights_refer_to(dsn)
+        load_what_flights_refer_to(dsn)
         way(manager, rows, clock, (len(expected), len(rows) - len(expected)))
-        _check_flights(dsn, expected)
+        check_flights(dsn, expected)
     return {"rate": len(rows) / sum(clock.seconds.values())}
 
 
-def _load_what_flights_refer_to(dsn: str) -> None:
+def load_what_flights_refer_to(dsn: str) -> None:
     """The example's tables, with its airlines, airports and planes in them."""
     with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(TABLES_SQL.read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def _upsert() -> str:
 _UPSERT = _upsert()
 
 
-def _flights() -> Iterator[Row]:
+def flights_of_the_year() -> Iterator[Row]:
     """The flights of the whole year if they are installed; else the week that is here, repeated on later days."""
     if full_year_path() is not None:
         yield from flights_of_2013()
@@ -161,16 +161,24 @@ def _later(row: Row, by: timedelta) -> Row:
     return {**row, **parts, "time_hour": hour.isoformat()}
 
 
-def _expected(rows: Iterable[Row]) -> list[str]:
+def expected_flights(rows: Iterable[Row]) -> list[str]:
     """One line for each flight whose aircraft (if it names one) and destination are known."""
-    planes = {row["tailnum"] for row in _read("planes.csv")} | {"NA", ""}
-    airports = {row["faa"] for row in _read("airports.csv")}
     return [
         f"{row['year']}-{row['month']:0>2}-{row['day']:0>2}|"
         f"{row['carrier']}|{row['flight']}|{row['origin']}|{row['dest']}|{row['distance']}"
         for row in rows
-        if row["tailnum"] in planes and row["dest"] in airports
+        if row["tailnum"] in _planes() and row["dest"] in _airports()
     ]
+
+
+@cache
+def _planes() -> set[str]:
+    return {row["tailnum"] for row in _read("planes.csv")} | {"NA", ""}
+
+
+@cache
+def _airports() -> set[str]:
+    return {row["faa"] for row in _read("airports.csv")}
 
 
 def _read(name: str) -> list[Row]:
@@ -178,7 +186,7 @@ def _read(name: str) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-def _check_flights(dsn: str, expected: list[str]) -> None:
+def check_flights(dsn: str, expected: list[str]) -> None:
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(
             """

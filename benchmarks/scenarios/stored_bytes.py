@@ -19,7 +19,7 @@ from benchmarks.processors import NothingProcessor, RefusingProcessor, manager_o
 from benchmarks.rows import Item, check_counts, items_of
 from benchmarks.scenarios.bench import Bench
 
-_ITEMS = 20_000
+_ITEMS = 100_000
 _GOAL = 200.0
 _SIZES = """
 SELECT

@@ -1,7 +1,7 @@
 """The yardstick: one INSERT ... ON CONFLICT DO UPDATE for each row, all in one transaction, by psycopg2.
 
-Nothing is tracked. Without bad rows there are no savepoints. With bad rows, each upsert is sent between SAVEPOINT and
-RELEASE in the same string, so that it still is one round trip; a refused row is rolled back to its savepoint and
+Nothing is tracked. Without bad rows there are no savepoints. With bad rows, each upsert is sent behind a SAVEPOINT, and
+the RELEASE of the one before, in the same string, so that it is one round trip; a refused row is rolled back and
 forgotten.
 """
 
@@ -15,28 +15,48 @@ from benchmarks.measuring import Clock
 from benchmarks.rows import UPSERT, Item, is_good
 from benchmarks.ways.way import Way
 
-_ISOLATED = f"SAVEPOINT item; {UPSERT}; RELEASE item"
-
 
 def run(dsn: str, items: list[Item], clock: Clock) -> None:
-    work = _with_savepoints if any(not is_good(item) for item in items) else _without
+    upsert_all(dsn, items, clock, savepoints=any(not is_good(item) for item in items))
+
+
+def upsert_all(dsn: str, items: list[Item], clock: Clock, *, savepoints: bool, returning: bool = False) -> None:
+    """All items in one transaction.
+
+    Args:
+        savepoints: one around each, so that bad ones can be among them.
+        returning: a column of each row is asked for, and fetched.
+    """
+    statement = f"{UPSERT} RETURNING code" if returning else UPSERT
     with closing(psycopg2.connect(dsn)) as connection, clock.timing("process"):
         with connection.cursor() as cursor:
-            work(cursor, items)
+            if savepoints:
+                _with_savepoints(cursor, statement, items, returning)
+            else:
+                _without(cursor, statement, items, returning)
         connection.commit()
 
 
-def _without(cursor: psycopg2.extensions.cursor, items: list[Item]) -> None:
+def _without(cursor: psycopg2.extensions.cursor, statement: str, items: list[Item], returning: bool) -> None:
     for item in items:
-        cursor.execute(UPSERT, item)
+        cursor.execute(statement, item)
+        if returning:
+            cursor.fetchone()
 
 
-def _with_savepoints(cursor: psycopg2.extensions.cursor, items: list[Item]) -> None:
+def _with_savepoints(cursor: psycopg2.extensions.cursor, statement: str, items: list[Item], returning: bool) -> None:
+    # psycopg2 has the rows of the last statement of a message, so RELEASE of the one before comes first.
+    first, isolated = f"SAVEPOINT item; {statement}", f"RELEASE item; SAVEPOINT item; {statement}"
+    message = first
     for item in items:
         try:
-            cursor.execute(_ISOLATED, item)
+            cursor.execute(message, item)
         except psycopg2.IntegrityError:
             cursor.execute("ROLLBACK TO item")
+        else:
+            if returning:
+                cursor.fetchone()
+        message = isolated
 
 
 WAYS = [

@@ -32,7 +32,7 @@ from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.sources import Source
 from reliable_imports.sources.again import reading_of
-from reliable_imports.sources.limits import too_many_items
+from reliable_imports.sources.limits import LARGEST_NUMBER, too_many_items
 
 _COPY_BYTES = 64 * 1024
 _BLOCK_LENGTH = 32 * 1024
@@ -246,9 +246,11 @@ def _stored(number: int, value: object) -> SourceItem:
 
 
 def _line(batch_id: int, number: int, item: SourceItem) -> str:
+    # A later line has its offset alone.
+    line = None if item.line is None or item.line > LARGEST_NUMBER else item.line
     if item.text is None:
         problem = None if item.problem is None else item.problem.replace("\0", "")
-        return copy_text.line(batch_id, number, None, item.raw, problem, item.kind, item.line, item.offset)
-    line = copy_text.NULL if item.line is None else item.line
+        return copy_text.line(batch_id, number, None, item.raw, problem, item.kind, line, item.offset)
     offset = copy_text.NULL if item.offset is None else item.offset
-    return f"{batch_id}\t{number}\t{copy_text.escape(item.text)}\t\\N\t\\N\t\\N\t{line}\t{offset}\n"
+    shown_line = copy_text.NULL if line is None else line
+    return f"{batch_id}\t{number}\t{copy_text.escape(item.text)}\t\\N\t\\N\t\\N\t{shown_line}\t{offset}\n"

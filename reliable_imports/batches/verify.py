@@ -63,4 +63,7 @@ _PROBLEMS = {
     "open_in_finished": "{} items of the finished batch are open",
     "broken_links": "{} items repeat an item that is not there",
     "without_data": "{} items repeat an item whose data is not there",
+    "wrong_failure_counts": "the kept counts of failures differ for {} reasons",
+    "wrong_repeat_counts": "the kept counts of what is repeated differ for {} reasons",
+    "wrong_erased": "the count of erased items is off by {}",
 }

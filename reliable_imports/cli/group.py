@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from reliable_imports.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from click.shell_completion import CompletionItem
 
 ENTRY_POINTS = "reliable_imports.commands"
 """The entry point group by which a package adds commands: each names a click command, and the extras that it needs."""
@@ -40,24 +44,39 @@ class CommandGroup(click.Group):
         return name in self.commands
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(self._short_helps(ctx))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        named = [each for each in self._short_helps(ctx) if each[0].startswith(incomplete)]
+        commands = [CompletionItem(name, help=told) for name, told in named]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    def _short_helps(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Each command with a line about it; none is loaded for that."""
         added = _added()
-        rows = []
+        helps = []
         for name in self.list_commands(ctx):
             own = self.commands.get(name)
             if own is not None:
-                rows.append((name, own.get_short_help_str(limit=200)))
+                helps.append((name, own.get_short_help_str(limit=200)))
             else:
-                rows.append((name, _KNOWN.get(name) or f"From {_distribution(added[name])}."))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+                helps.append((name, _KNOWN.get(name) or f"From {_distribution(added[name])}."))
+        return helps
 
 
 def _added() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # our own commands do without: it takes a while to load
+
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
 def _missing(entry: EntryPoint) -> list[str]:
     """The distributions that the command's extras ask for, and that are not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     wanted = [] if entry.dist is None else entry.dist.requires or []
     missing = []
     for requirement in wanted:

@@ -6,7 +6,6 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -15,13 +14,16 @@ import click
 
 from reliable_imports.cli.commands.batches import batches
 from reliable_imports.cli.commands.cancel import cancel
+from reliable_imports.cli.commands.check import check
 from reliable_imports.cli.commands.create import create
 from reliable_imports.cli.commands.db import db
 from reliable_imports.cli.commands.erase import erase
 from reliable_imports.cli.commands.failures import failures
 from reliable_imports.cli.commands.import_ import import_
+from reliable_imports.cli.commands.init import init
 from reliable_imports.cli.commands.logs import logs
 from reliable_imports.cli.commands.migrate import migrate
+from reliable_imports.cli.commands.new import new
 from reliable_imports.cli.commands.pause import pause
 from reliable_imports.cli.commands.process import process
 from reliable_imports.cli.commands.processors import processors
@@ -36,10 +38,17 @@ from reliable_imports.cli.invocation import Invocation, make_importable, process
 from reliable_imports.cli.problems import Interrupted, explain
 from reliable_imports.cli.text import escaped
 from reliable_imports.errors import InvalidDsn
+from reliable_imports.release import __version__
 from reliable_imports.settings import Settings
 
 
-@click.group(cls=CommandGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog='Completion in bash: eval "$(_RELIABLE_IMPORTS_COMPLETE=bash_source reliable-imports)"; in zsh and fish '
+    "likewise, with zsh_source and fish_source.",
+)
 @click.option("--version", "show_version", is_flag=True, help="Print the version.")
 @processor_options
 @shared_options
@@ -50,7 +59,7 @@ def cli(context: click.Context, show_version: bool) -> None:
     Exit status: 0 done; 1 done, and items failed; 2 wrong use; 3 not done, as without a database; 130 interrupted.
     """
     if show_version:
-        click.echo(f"reliable-imports {_version()}")
+        click.echo(f"reliable-imports {__version__}")
     elif context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ExitStatus.WRONG_USE)
@@ -69,13 +78,16 @@ def cli_group() -> CommandGroup:
 for command in (
     batches,
     cancel,
+    check,
     create,
     db,
     erase,
     failures,
     import_,
+    init,
     logs,
     migrate,
+    new,
     pause,
     process,
     processors,
@@ -134,10 +146,3 @@ def _dsn_of_environment() -> str | None:
 
 def _print_error(text: str) -> None:
     click.echo(text.rstrip("\n"), err=True)
-
-
-def _version() -> str:
-    try:
-        return version("reliable-imports")
-    except PackageNotFoundError:  # run from a source tree
-        return "(not installed)"

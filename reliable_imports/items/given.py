@@ -7,7 +7,6 @@ from typing import Any
 
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.json_check import is_utf8
-from reliable_imports.items.json_write import TooLarge, dumps_item, place_of_nan
 
 _MAX_IDEMPOTENCY_KEY = 500
 
@@ -44,6 +43,8 @@ def json_object(name: str, values: Mapping[str, Any]) -> str:
     Raises:
         ConfigurationError: JSON, or PostgreSQL's jsonb, cannot hold one of them; says which.
     """
+    from reliable_imports.items.json_write import TooLarge, dumps_item, place_of_nan  # most calls give none
+
     try:
         stored = dumps_item(dict(values))
     except TooLarge as error:

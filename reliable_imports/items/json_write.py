@@ -42,6 +42,7 @@ from reliable_imports.items.source_item import MAX_ITEM_BYTES, SourceItem
 _MAX_PLAIN = 64 * 1024
 _NO_FLOATS = frozenset({str, int, bool, type(None)})
 _SCALARS = _NO_FLOATS | {float}
+_SIMPLE = _NO_FLOATS | {date}
 _ONLY_STR = frozenset({str})
 _encode = msgspec.json.Encoder().encode
 _NOT_ENCODED = (ValueError, OverflowError, msgspec.MsgspecError)
@@ -52,12 +53,17 @@ class TooLarge(ValueError):
 
 
 def plain_object(value: object) -> str | None:
-    """What `dumps_item` would give as text, for a flat object of scalars, as most are; None for all others."""
+    """What `dumps_item` would give as text, for an object of scalars and of lists of such, as most are; None for all
+    others."""
     if type(value) is not dict:
         return None
     for key, each in value.items():
         kind = type(each)
-        if type(key) is not str or (kind not in _NO_FLOATS and (kind is not float or math.isinf(each))):
+        if type(key) is not str:
+            return None
+        if kind in _SIMPLE or (kind is float and not math.isinf(each)):
+            continue
+        if kind is not list or not _SIMPLE.issuperset(map(type, each)):
             return None
     try:
         text = _encode(value).decode()

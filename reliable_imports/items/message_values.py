@@ -121,9 +121,11 @@ def without_values(message: str, source_data: object, names: Collection[str | No
         source_data: the item, as JSON is parsed.
         names: tables, columns and constraints that the error itself says it is about; these stay.
     """
+    known = _known(message)
+    if known is not None and not _may_hold_values(known, names):
+        return message
     found = {(value, field) for value, field in _values(source_data, "item") if value in message}
     fields = dict(sorted(found, reverse=True))  # of several fields with one value the first by name
-    known = _known(message)
     if known is not None:
         return _fill(message, known, fields, names)
     # Whole words, the longest first and all in one pass: what was put in is not looked at again.
@@ -131,6 +133,11 @@ def without_values(message: str, source_data: object, names: Collection[str | No
     if not words:
         return message
     return re.sub(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", lambda word: f"{{{fields[word[0]]}}}", message)
+
+
+def _may_hold_values(known: re.Match[str], names: Collection[str | None]) -> bool:
+    """Whether a message whose template is known has a place that *names* do not explain."""
+    return any(group.startswith(("value", "name")) and text not in names for group, text in known.groupdict().items())
 
 
 def _fill(message: str, known: re.Match[str], fields: dict[str, str], names: Collection[str | None]) -> str:

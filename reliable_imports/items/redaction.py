@@ -9,9 +9,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from reliable_imports.items.json_read import loads
-from reliable_imports.items.json_write import dumps_item
-
 MASKED = "***"
 _SHORTEST = 3
 
@@ -32,6 +29,9 @@ def shown_text(text: str, sensitive: Collection[str]) -> str:
     """An item as it is stored, for a person; one that is no JSON is masked whole, for nobody knows its fields."""
     if not sensitive:
         return text
+    from reliable_imports.items.json_read import loads  # most questions show no item
+    from reliable_imports.items.json_write import dumps_item
+
     try:
         masked = dumps_item(shown(loads(text, decimals=True), sensitive)).text
     except (ValueError, RecursionError):
@@ -43,6 +43,9 @@ def with_field_first(text: str, field: str | None) -> str:
     """An item's JSON text with the field that is asked about before the others; as it stands where it has none."""
     if field is None:
         return text
+    from reliable_imports.items.json_read import loads
+    from reliable_imports.items.json_write import dumps_item
+
     first = field.split(".")[0]
     try:
         item = loads(text, decimals=True)
@@ -89,6 +92,34 @@ def may_keep(field: str | None, value: str | None, source_data: Any, sensitive: 
     told = value.casefold()
     secrets = _secrets(source_data, sensitive)
     return not any(each in told or (len(told) >= _SHORTEST and told in each) for each in secrets)
+
+
+def is_secret_key(key: str, source_data: Any, sensitive: frozenset[str]) -> bool:
+    """Whether a key, of which the parts stand with a comma and a space between them, is told by a sensitive field."""
+    if not may_keep("", key, source_data, sensitive):
+        return True
+    parts = {key, *key.split(", ")}
+    return isinstance(source_data, Mapping) and any(
+        name in sensitive and _text_of(value) in parts for name, value in source_data.items()
+    )
+
+
+def fields_that_hold(key: str, source_data: Any, sensitive: frozenset[str]) -> tuple[str, ...] | None:
+    """The item's fields of which the parts of a key are the values; None if one of them is the value of none."""
+    if not isinstance(source_data, Mapping):
+        return None
+    holders: dict[str, str] = {}
+    # A sensitive one rather than another that happens to hold the same.
+    for name in sorted(source_data, key=lambda name: name not in sensitive):
+        text = _text_of(source_data[name])
+        if text is not None:
+            holders.setdefault(text, name)
+    parts = [key] if key in holders else key.split(", ")
+    return tuple(holders[part] for part in parts) if all(part in holders for part in parts) else None
+
+
+def _text_of(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def _secrets(value: Any, sensitive: frozenset[str], *, is_secret: bool = False) -> list[str]:

@@ -34,6 +34,15 @@ BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 def connect(dsn: str) -> Iterator[Connection]:
     """A connection that is closed at the end of the block; what was not committed is rolled back.
 
+    Raises as `open_connection`.
+    """
+    with closing(open_connection(dsn)) as connection:
+        yield connection
+
+
+def open_connection(dsn: str) -> Connection:
+    """A connection that somebody else closes.
+
     Raises:
         InvalidDsn: *dsn* cannot be read; its text is not in the message.
         psycopg2.OperationalError: the server cannot be reached, or refuses; says which and why.
@@ -41,10 +50,10 @@ def connect(dsn: str) -> Iterator[Connection]:
     given = parse_dsn(dsn)
     defaults = {name: value for name, value in _LIVENESS.items() if name not in given}
     defaults["client_encoding"] = "UTF8"  # whatever the DSN says: text is written so
-    with closing(psycopg2.connect(dsn, **defaults)) as connection:  # type: ignore[call-overload]
-        # The driver begins nothing by itself: BEGIN and COMMIT travel with the statements of their transaction.
-        connection.autocommit = True
-        yield connection
+    connection: Connection = psycopg2.connect(dsn, **defaults)  # type: ignore[call-overload]
+    # The driver begins nothing by itself: BEGIN and COMMIT travel with the statements of their transaction.
+    connection.autocommit = True
+    return connection
 
 
 @contextmanager

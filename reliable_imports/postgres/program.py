@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from reliable_imports.release import __version__
 
 _NEEDS = re.compile(r"^-- needs release (\S+)$", re.MULTILINE)
 _NAMED = re.compile(r"\breliable_imports\.(\w+)")
@@ -53,7 +54,7 @@ class Program:
 
 @cache
 def this_program() -> Program:
-    return read_program(Path(__file__).parent, _installed_release())
+    return read_program(Path(__file__).parent, __version__)
 
 
 def read_program(folder: Path, release: str) -> Program:
@@ -70,13 +71,6 @@ def release_order(release: str) -> tuple[int, ...]:
     """What releases are compared by: the numbers that their names begin with."""
     numbers = re.match(r"\d+(?:\.\d+)*", release)
     return tuple(int(number) for number in re.sub(r"(\.0+)+$", "", numbers[0]).split(".")) if numbers else ()
-
-
-def _installed_release() -> str:
-    try:
-        return version("reliable-imports")
-    except PackageNotFoundError:  # run from a folder of sources
-        return "0"
 
 
 def _scripts(folder: Path) -> list[tuple[str, str]]:

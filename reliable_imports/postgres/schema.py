@@ -76,6 +76,15 @@ def require_migrated(dsn: str, program: Program | None = None) -> None:
         raise SchemaNotReady(missing if applied.migrations else None)
 
 
+def pending(connection: Connection) -> Changes:
+    """What this release would change in the schema.
+
+    Raises:
+        SchemaTooNew: a later release has migrated the database, and this one cannot work with it.
+    """
+    return _applied(connection).changes_for(this_program())
+
+
 @dataclass(frozen=True)
 class Changes:
     """What a program has to change in a schema."""

@@ -46,9 +46,13 @@ def transaction_command(sql: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def is_blind_write(sql: str) -> bool:
-    """Whether *sql* tells nothing but how many rows it touched, so that the server can repeat it unnoticed."""
-    return not _RETURNING.search(sql) and all(first in _WRITES for first, _ in _commands(sql))
+def is_blind_write(sql: str, *, hides_rows: bool) -> bool:
+    """Whether *sql* tells nothing but how many rows it touched, so that the server can repeat it unnoticed.
+
+    Args:
+        hides_rows: nobody sees the rows that it may return.
+    """
+    return (hides_rows or not _RETURNING.search(sql)) and all(first in _WRITES for first, _ in _commands(sql))
 
 
 @lru_cache(maxsize=1024)

@@ -16,8 +16,9 @@ from reliable_imports.sources.stored.location import locate_partition
 
 if TYPE_CHECKING:
     from reliable_imports.items.failure import Failure
-    from reliable_imports.models import Batch, BatchSummary, ImportBatchItem
+    from reliable_imports.models import Batch, BatchSummary
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
 
 
 PARTITIONS = re.compile(r"(hourly|daily|weekly|monthly) from (\d{4}-\d{2}-\d{2})")

@@ -38,8 +38,12 @@ class LogLine:
 class ItemDatabase(Protocol):
     """What an item may do to the database. The engine keeps it apart from what other items do."""
 
-    def execute(self, statement: str | sql.Composable, params: Any = None) -> Any:
-        """Run statements of the item and return the cursor."""
+    def execute(self, statement: str | sql.Composable, params: Any = None, *, hides_rows: bool = False) -> Any:
+        """Run statements of the item and return the cursor.
+
+        Args:
+            hides_rows: of what the statements return, the item gets nothing but how many rows there are.
+        """
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
         """The column of the row whose columns equal the key; None if there is no row."""
@@ -158,7 +162,7 @@ class ImportContext:
 
     def execute(self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:
         """Run one or more statements and return how many rows the last one touched."""
-        return int(self._run(statement, params).rowcount)
+        return int(self._usable().database.execute(statement, params, hides_rows=True).rowcount)
 
     def fetch_one(
         self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None
@@ -279,11 +283,8 @@ class ImportContext:
         self._state.require_use()
         return self._state
 
-    def _run(self, statement: str | sql.Composable, params: Any) -> Any:
-        return self._usable().database.execute(statement, params)
-
     def _returning(self, statement: str | sql.Composable, params: Any) -> Any:
-        cursor = self._run(statement, params)
+        cursor = self._usable().database.execute(statement, params)
         if cursor.description is None:
             raise ContextMisuse("the statement returns no rows; use execute() or add RETURNING")
         return cursor

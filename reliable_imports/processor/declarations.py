@@ -57,7 +57,7 @@ def _are_texts(value: Any) -> bool:
 
 
 def _is_renaming(value: Any) -> bool:
-    return isinstance(value, Mapping) and _are_names(list(value)) and _are_names(list(value.values()))
+    return isinstance(value, Mapping) and _are_texts(list(value)) and _are_names(list(value.values()))
 
 
 def _is_date_format(value: Any) -> bool:

@@ -25,8 +25,8 @@ from reliable_imports.writes.target import Target
 from reliable_imports.writes.values import as_parameter
 
 if TYPE_CHECKING:
-    from reliable_imports.models import ImportBatchItem
     from reliable_imports.processor.context import ImportContext
+    from reliable_imports.processor.item import ImportBatchItem
 
 
 _MAX_REQUESTS = 500

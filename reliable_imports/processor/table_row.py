@@ -10,7 +10,8 @@ they stand in files.
     boolean             true, false, yes, no, on, off, 1, 0 and their first letters
     text, varchar       as long as the column lets it be; a number is its digits
     date                `2024-01-31` or `20240131`, or a time at midnight
-    timestamp           ISO 8601, with as many digits of a second as the column keeps; of `timestamp` without a zone
+    timestamp           ISO 8601, with as many digits of a second as the column keeps and zeros after them, and of
+                        `timestamp` without a zone; `+02` is a zone too
     time                `12:30:00`
     uuid, inet          as PostgreSQL prints them
     enumerations        one of the labels
@@ -55,6 +56,8 @@ _KINDS: dict[str, CellKind] = {
 _COMPACT_DATE = re.compile(r"\s*(\d{4})(\d{2})(\d{2})\s*", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?\d*\.?\d*\s*", re.ASCII)
 _ENDLESS = frozenset({"infinity", "-infinity"})
+_ZEROS_AT_END = re.compile(r"(:\d\d\.\d{6})0+(?=\D|$)", re.ASCII)
+_HOURS_OF_ZONE = re.compile(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", re.ASCII)
 
 
 def row_schema(target: Target, required: Collection[str] | None) -> core_schema.CoreSchema:
@@ -206,6 +209,9 @@ def _timestamp(*, has_zone: bool, modifier: int) -> core_schema.CoreSchema:
                 raise PydanticKnownError("datetime_parsing", {"error": "a number is no date"})
             elif value.strip().lower() in _ENDLESS:
                 return value
+            elif len(value) > len("2024-01-31 12:00:00"):
+                # Nanoseconds of Parquet, and a zone as PostgreSQL prints it.
+                value = _HOURS_OF_ZONE.sub(r"\1:00", _ZEROS_AT_END.sub(r"\1", value.strip()))
         elif not isinstance(value, date):
             raise PydanticKnownError("datetime_type")
         instant: datetime = handler(value)

@@ -183,7 +183,7 @@ def report_on_batch(manager: BatchManager, batch_id: int, showing: Showing) -> S
             "open": summary.open_items,
         },
         outstanding=manager.count_outstanding(batch_id),
-        repaired=sum(fate.repaired for fate in fates.values()),
+        repaired=fates[None].repaired if None in fates else 0,  # an item may have several reasons
         causes=causes,
         more_causes=len(failures) - len(causes),
         # What a processor says of a skip may name the item.
@@ -224,7 +224,8 @@ def report_on_type(manager: BatchManager, batch_type: str, showing: Showing) -> 
         more_causes=len(failures) - len(causes),
         skips=[],
         lineage=[
-            {name: getattr(each, name) for name in each.__dataclass_fields__} | {"note": None, "requested_by": None}
+            {name: getattr(each, name) for name in each.__dataclass_fields__}
+            | {"note": None, "requested_by": None, "corrected_from": None}
             for each in newest
         ],
         runs=[],

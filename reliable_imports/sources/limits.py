@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from reliable_imports.errors import SourceError
 
 MAX_ITEMS = 100_000_000
+LARGEST_NUMBER = 2**31 - 2
+"""Of an item in its batch: its row holds the number in 32 bits, and a range also that of the item after its last."""
 MAX_CONTENT_BYTES = 100 * 1024**3
 MAX_RATIO = 250
 MAX_FIELDS = 100_000

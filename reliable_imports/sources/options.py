@@ -9,7 +9,7 @@ from typing import Literal
 
 from reliable_imports.errors import ConfigurationError, SourceError
 from reliable_imports.items.source_item import MAX_ITEM_BYTES
-from reliable_imports.sources.limits import MAX_CONTENT_BYTES, MAX_FIELDS, MAX_ITEMS, MAX_RATIO
+from reliable_imports.sources.limits import LARGEST_NUMBER, MAX_CONTENT_BYTES, MAX_FIELDS, MAX_ITEMS, MAX_RATIO
 from reliable_imports.sources.stored.compression import ENDINGS
 from reliable_imports.sources.stored.location import Location, file_name, shown
 from reliable_imports.sources.stored.signs import foreign_name
@@ -46,7 +46,8 @@ class SourceOptions:
         quotechar: what a cell may be put in, and is doubled within it; None where quotes are ordinary characters.
         escapechar: takes its meaning from the quote, delimiter, line end or escape character that follows it; None
             where it is an ordinary character.
-        header: the names of the columns, for files whose first line is a row already.
+        header: the names of the columns, for files whose first line is a row already. In a workbook the rows then
+            begin at `header_row`.
         skip_lines: lines before the header, such as a report's title.
         footer: a regular expression for the beginning of the line that follows the rows, such as `Total|Created by`.
             It and the lines after it are no items. A row after it refuses the source, unless it fits too.
@@ -124,6 +125,8 @@ class SourceOptions:
         for name in sorted(counted):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be a whole number from 1, not {getattr(self, name)}")
+        if self.max_items > LARGEST_NUMBER:
+            raise ConfigurationError(f"max_items must be 1 to {LARGEST_NUMBER}, for that is how far items are numbered")
 
     def _check_characters(self) -> None:
         characters = {"delimiter": self.delimiter, "quotechar": self.quotechar, "escapechar": self.escapechar}

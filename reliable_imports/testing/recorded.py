@@ -29,7 +29,7 @@ class RecordedWrites:
 
     # What the processor does
 
-    def execute(self, statement: object, params: object = None) -> NoReturn:
+    def execute(self, statement: object, params: object = None, *, hides_rows: bool = False) -> NoReturn:
         self._refuse(f"the item runs SQL of its own, which only a database can answer: {_begin(statement)}")
 
     def declare(self, request: WriteRequest, values: Collection[Any]) -> None:

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple
 from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
+from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, Written, writer_for
+from reliable_imports.writes.values import Expression, Written, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -93,9 +94,10 @@ class Plan:
     """How rows with some columns are written to a table.
 
     Attributes:
-        needs_single_rows: each row takes a statement of its own, which tells what became of it.
+        single_rows_for: why each row takes a statement of its own, which tells what became of it; empty if none does.
         knows_keys: a row has all columns that its key is made of.
         has_deferrable: constraints of the table may be checked later, and are checked after each item.
+        prediction: which rows the server will likely refuse.
         minds_order: another unique index or exclusion constraint than that of the key reads what is written, so rows
             with different keys may get in each other's way.
     """
@@ -116,6 +118,7 @@ class Plan:
         columns = [_known_column(target, name) for name in self.columns]
         self._columns = columns
         self._writers = tuple(writer_for(column.type) for column in columns)
+        self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
@@ -138,14 +141,15 @@ class Plan:
         self.has_key = bool(self._parts)
         # A text is read as the fields of `interval day` say only where it is a constant.
         has_fields = any(_HAS_FIELDS.match(column.exact_type) for column in columns)
-        self.needs_single_rows = (
-            target.needs_single_rows
-            or request.existing == "keep"
-            or has_fields
-            or not self.knows_keys
-            # Only the stored row tells whether it is one of those that a partial index is over.
-            or (self._index is not None and self._index.predicate is not None)
-        )
+        own_reasons = {
+            "rows that are there are to be kept": request.existing == "keep",
+            "an interval of certain fields": has_fields,
+            "rows that lack a part of the key": not self.knows_keys,
+            # Only the stored row tells whether it is one of those that it is over.
+            "a partial index": self._index is not None and self._index.predicate is not None,
+        }
+        self.single_rows_for = (*target.single_rows_for, *[words for words, is_so in own_reasons.items() if is_so])
+        self.needs_single_rows = bool(self.single_rows_for)
         self.has_deferrable = target.has_deferrable
         self.returns_key = self.has_key and not target.has_rules
         self._tells_moves = self.returns_key and self.knows_keys and target.has_triggers
@@ -175,6 +179,7 @@ class Plan:
         self.minds_order = target.has_exclusions or any(
             index is not self._index and (index.reads | index.columns) & written for index in target.indexes
         )
+        self.prediction = Prediction(target, columns, server_version, minds_order=self.minds_order)
         self.head = f"{self._into}VALUES "
         self.tail = self._on_conflict(self._where_it_differs()) if self._is_upsert else ""
 
@@ -191,15 +196,25 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            # Most values are text in ASCII, which needs no writer.
-            written = [
-                value if takes_text and type(value) is str and value.isascii() and "\0" not in value else write(value)
-                for value, takes_text, write in zip(values, self._take_text, self._writers, strict=True)
-            ]
+            written = self._written(values)
         except ContextMisuse:
             self._name_the_column(values)
             raise
         return self._write_of(written)
+
+    def _written(self, values: Collection[Any]) -> list[Written]:
+        try:
+            # Most values are NULL or text in ASCII, which need no writer.
+            return [
+                value
+                if value is None or (takes_text and type(value) is str and value.isascii() and "\0" not in value)
+                else simple.get(type(value), write)(value)
+                for value, takes_text, simple, write in zip(
+                    values, self._take_text, self._simple_writers, self._writers, strict=True
+                )
+            ]
+        except ValueError:
+            return [write(value) for write, value in zip(self._writers, values, strict=True)]
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -261,9 +276,10 @@ class Plan:
 
     # Statements for one row
 
-    def statement(self, write: Write) -> str:
-        """The plain INSERT of one row, which tells nothing but how many rows it touched."""
-        return f"{self.head}{self.values(write)}{self.tail}"
+    def statement(self, write: Write, returning: str | None = None) -> str:
+        """The plain INSERT of one row, which tells how many rows it touched, and the column that is asked for."""
+        answer = "" if returning is None else f" RETURNING stands.{quoted(returning)}"
+        return f"{self.head}{self.values(write)}{self.tail}{answer}"
 
     def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
         """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
@@ -356,21 +372,23 @@ class Plan:
 
     # Statements for many rows
 
-    def loop_statement(self, writes: Sequence[Write], *, together: int, room: int) -> str | None:
-        """A block that writes row after row and tells which are refused; None if a text holds a separator.
+    def block(self, writes: Sequence[Write], *, told: str, together: int, as_one: bool) -> str | None:
+        """A block that writes the rows and tells which are refused; None if a text holds a separator.
 
-        All *writes* have the same expressions. See `write_row_by_row`.
+        All *writes* have the same expressions. Nobody may have altered the table since the plan was made: the block
+        raises RI002 then. See `write_rows`.
 
         Args:
-            together: how many rows share a subtransaction at most.
-            room: how many subtransactions may write.
+            told: the name of the setting that holds the answer afterwards.
+            together: how many of the rows that do not go as one statement share a subtransaction at most.
+            as_one: try the rows as one statement first, but for those that will likely be refused.
         """
         texts = columns_of_texts([write.texts for write in writes])
         if texts is None:
             return None
         cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
         row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
-        return _WRITES["write_row_by_row"].format(
+        return _WRITES["write_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
             cells="\n    ".join(
                 f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
@@ -378,9 +396,50 @@ class Plan:
             rows=len(writes),
             table=self.target.name,
             unaltered=self._unaltered(),
-            room=room,
             together=together,
+            as_one=_WRITES["write_as_one"].format(insert=self._insert_of_all(cells, writes)) if as_one else "",
             insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
+            told=literal(told),
+        )
+
+    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write]) -> str:
+        """A statement that inserts all rows but those that are suspected, and returns the numbers of these as an array.
+
+        Args:
+            cells: SQL for an array of texts for each column.
+        """
+        names = [quoted(name) for name in self.columns]
+        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
+        texts = [f"c{number}" for number in range(1, len(cells) + 1)]
+        cut = [f"pg_catalog.unnest({cell}) AS {text}" for cell, text in zip(cells, texts, strict=True)]
+        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
+        expressions = writes[0].expressions
+        typed = zip(self._typed(texts, expressions), names, strict=True)
+        unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
+        suspects = self.prediction.suspects(place)
+        parts = [f"texts AS MATERIALIZED (SELECT {', '.join(cut)})"]
+        readable = ""
+        if unreadable is not None:
+            parts.append(f"unreadable AS MATERIALIZED (SELECT {place} FROM texts WHERE {unreadable})")
+            readable = f" WHERE {place} NOT IN (SELECT {place} FROM unreadable)"
+            suspects.append(f"SELECT {place} FROM unreadable")
+        parts.append(
+            f"given AS MATERIALIZED "
+            f"(SELECT {', '.join(f'{each} AS {name}' for each, name in typed)}, {place} FROM texts{readable})"
+        )
+        conditions = []
+        if suspects:
+            parts.append(f"suspect AS MATERIALIZED ({' UNION '.join(suspects)})")
+            conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
+        if self._spares_sequence:
+            conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        parts.append(
+            f"written AS ({self._into}SELECT {', '.join(names)} FROM given{where} ORDER BY given.{place}{self.tail})"
+        )
+        found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
+        return (
+            f"WITH {', '.join(parts)} SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
         )
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
@@ -397,30 +456,6 @@ class Plan:
     def spares_sequence(self) -> bool:
         """Whether rows that are there already must not take numbers from a sequence."""
         return self._spares_sequence
-
-    def columns_statement(self, writes: Sequence[Write]) -> str | None:
-        """One INSERT of all rows, whose columns travel as texts; None if a text holds a separator.
-
-        Nobody may have altered the table since the plan was made: the statement raises RI002 then.
-        """
-        texts = columns_of_texts([write.texts for write in writes])
-        if texts is None:
-            return None
-        cut = [f"pg_catalog.unnest({_cut(literal(text))}) AS c{number}" for number, text in enumerate(texts, 1)]
-        selected = self._typed([f"c{place + 1}" for place in range(len(texts))], writes[0].expressions)
-        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {self._unaltered()}"
-        if not self._spares_sequence:
-            return f"{self._into}SELECT {', '.join(selected)} FROM {source}{self.tail}"
-        names = [quoted(name) for name in self.columns]
-        given = ", ".join(f"{each} AS {name}" for each, name in zip(selected, names, strict=True))
-        # What joins the rows to those that are there need not keep their order.
-        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
-        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
-        source = f"(SELECT {', '.join(cut)}) AS texts WHERE {self._unaltered()}"
-        return (
-            f"{self._into}SELECT {', '.join(names)} FROM (SELECT {given}, {place} FROM {source}) AS given "
-            f"WHERE NOT EXISTS ({self._unchanged_row()}) ORDER BY given.{place}{self.tail}"
-        )
 
     def _unchanged_row(self) -> str:
         keys = " AND ".join(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.items.failure import Named
+from reliable_imports.log import logger
 from reliable_imports.writes.plan import Plan, WriteRequest
 from reliable_imports.writes.target import Target, found_target
 
@@ -22,6 +23,7 @@ class Plans:
         self._last: tuple[WriteRequest, Plan] | None = None
         self.names: dict[tuple[str | None, ...], Named] = {}
         """What tables and constraints of errors are called; by schema, table and constraint as the server says."""
+        self._said: set[tuple[str, str]] = set()
 
     def find(self, request: WriteRequest) -> Plan | None:
         # Most rows ask for what the one before has asked for, and comparing requests is dear.
@@ -50,6 +52,12 @@ class Plans:
         plan = Plan(request, self._targets[request.table], server_version=server_version)
         self._plans[request] = plan
         return plan
+
+    def say_once(self, table: str, why: str) -> None:
+        """Tell at debug level why rows for a table do not go as columns; each reason once a run."""
+        if (table, why) not in self._said:
+            self._said.add((table, why))
+            logger.debug("rows do not go as columns", extra={"table": table, "why": why})
 
     def forget(self) -> None:
         """Ask again: a table was altered, or what was read of it was never committed."""

@@ -88,6 +88,39 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferencePair:
+    """A column that refers to one of the parent's, and the operator that finds them equal, with its schema."""
+
+    column: str
+    parent_column: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A foreign key whose parents this role can see.
+
+    Attributes:
+        parent: schema and name, quoted.
+        is_full: MATCH FULL, so that either all of its columns are NULL or none.
+    """
+
+    name: str
+    parent: str
+    is_full: bool
+    pairs: tuple[ReferencePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A CHECK of the table; *sql* has the columns unqualified."""
+
+    name: str
+    sql: str
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """A table or view that rows are written to.
 
@@ -97,8 +130,8 @@ class Target:
         version: changes when somebody alters the table.
         has_exclusions: exclusion constraints.
         has_triggers: of the team's own, which may change or leave out rows.
-        needs_single_rows: rows that arrive in one statement may not be what single statements would leave: triggers,
-            row level security, references of the table to itself, functions that may look at the table.
+        single_rows_for: what makes it possible that rows which arrive in one statement are not what single statements
+            would leave, in words; empty if nothing does.
         has_deferrable: constraints that may be checked later.
         takes_plain_inserts: ON CONFLICT is not for it: a view with triggers, a table with rules.
     """
@@ -110,8 +143,10 @@ class Target:
     is_view: bool
     columns: Mapping[str, Column]
     indexes: Sequence[Index]
+    references: Sequence[Reference]
+    checks: Sequence[Check]
     has_exclusions: bool
-    needs_single_rows: bool
+    single_rows_for: tuple[str, ...]
     has_triggers: bool
     has_deferrable: bool
     takes_plain_inserts: bool
@@ -122,13 +157,15 @@ class Target:
         """From what `describe_target` answers."""
         columns = [_column(each) for each in described["columns"] or ()]
         plain_only = described["has_instead_triggers"] or (described["has_rules"] and not described["is_view"])
-        looks_around = (
-            described["has_row_triggers"]
-            or described["has_row_security"]
-            or described["refers_to_itself"]
-            or described["calls_functions"]
-            or described["is_view"]
-        )
+        looks_around = {
+            "triggers for each row": described["has_row_triggers"],
+            "row level security": described["has_row_security"],
+            "a reference of the table to itself": described["refers_to_itself"],
+            "functions in constraints, defaults or indexes": described["calls_functions"],
+            "a view": described["is_view"],
+            "deferrable constraints": described["has_deferrable"],
+            "rules": plain_only,
+        }
         return cls(
             oid=described["oid"],
             name=described["name"],
@@ -137,9 +174,11 @@ class Target:
             is_view=described["is_view"],
             columns={column.name: column for column in columns},
             indexes=[_index(each) for each in described["indexes"]],
+            references=[_reference(each) for each in described["references"]],
+            checks=[Check(each["name"], each["sql"], frozenset(each["reads"] or ())) for each in described["checks"]],
             has_exclusions=described["has_exclusions"],
             has_triggers=described["has_row_triggers"],
-            needs_single_rows=looks_around or described["has_deferrable"] or plain_only,
+            single_rows_for=tuple(words for words, is_there in looks_around.items() if is_there),
             has_deferrable=described["has_deferrable"],
             takes_plain_inserts=plain_only,
             has_rules=plain_only and not described["has_instead_triggers"],
@@ -171,6 +210,11 @@ def _column(described: Mapping[str, Any]) -> Column:
         is_not_null=described["is_not_null"],
         modifier=described["modifier"],
     )
+
+
+def _reference(described: Mapping[str, Any]) -> Reference:
+    pairs = tuple(ReferencePair(**pair) for pair in described["pairs"])
+    return Reference(described["name"], described["parent"], described["is_full"], pairs)
 
 
 def _index(described: Mapping[str, Any]) -> Index:

@@ -8,7 +8,8 @@ import dagster as dg
 from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
 from pydantic import BaseModel, ConfigDict, Field
 
-from reliable_imports import batch_type_of
+from reliable_imports import ReliableImportsError, batch_type_of
+from reliable_imports.scaffold import NewFile, draft_for_table, draft_from_file, processor_and_table, write_files
 
 _PROCESSOR = '''\
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext
@@ -22,25 +23,6 @@ class {name}Processor(BaseProcessor):
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict:
         raise NotImplementedError("write the item to its table with ctx.upsert")
-'''
-_TABLE_PROCESSOR = '''\
-from pydantic import BaseModel
-
-from reliable_imports import TableProcessor
-
-
-class {name}Row(BaseModel):
-    """One item: its fields are columns of {table}."""
-
-    id: int
-
-
-class {name}Processor(TableProcessor):
-    """What {table} holds, and where it comes from."""
-
-    table = "{table}"
-    key = ("id",)
-    model = {name}Row
 '''
 
 
@@ -57,10 +39,14 @@ class ScaffoldParams(BaseModel):
         default=None,
         description="A table that the items go to, such as shop.orders: the processor that is written is for it.",
     )
+    sample: str | None = Field(
+        default=None,
+        description="A file like those that are to be imported: the processor and its table are guessed from it.",
+    )
 
 
 class ReliableImportsScaffolder(dg.Scaffolder[ScaffoldParams]):
-    """Writes a defs.yaml that loads, and beside it a processor to fill in, named after the folder."""
+    """Writes a defs.yaml that loads, and beside it a processor, named after the folder, perhaps from a sample."""
 
     @classmethod
     def get_scaffold_params(cls) -> type[ScaffoldParams]:
@@ -71,31 +57,38 @@ class ReliableImportsScaffolder(dg.Scaffolder[ScaffoldParams]):
 
         Raises:
             click.ClickException: there is a processors.py already, or no class can have the folder's name, or the
-                params do not go together.
+                params do not go together, or the sample cannot be read.
         """
         params = request.params or ScaffoldParams()
         if params.packages is None:
             packages = [".processors"]
-            _write_processor(request.target_path, params.table)
-        elif params.table is None:
+            _write(request.target_path, params)
+        elif params.table is None and params.sample is None:
             packages = list(params.packages)
         else:
-            raise click.ClickException("a table is for a processor that is written, and packages hold their own")
+            raise click.ClickException("table and sample are for a processor that is written; packages hold their own")
         dg.scaffold_component(request, {"packages": packages})
 
 
-def _write_processor(folder: Path, table: str | None) -> None:
+def _write(folder: Path, params: ScaffoldParams) -> None:
     name = _class_name(folder.name)
-    if table is not None and not re.fullmatch(r"[^\s\"\\{}]+", table):
-        raise click.ClickException(f"{table!r} is no name of a table; give one like orders or shop.orders")
     module = folder / "processors.py"
-    try:
-        with module.open("x", encoding="utf-8") as file:
-            file.write((_PROCESSOR if table is None else _TABLE_PROCESSOR).format(name=name, table=table))
-    except FileExistsError:
+    if module.exists():
         raise click.ClickException(
             f"{module} exists and was left as it is; name another folder, or write a defs.yaml beside it by hand"
-        ) from None
+        )
+    try:
+        if params.sample is not None:
+            draft = draft_from_file(batch_type_of(f"{name}Processor"), params.sample, params.table)
+            files = processor_and_table(draft, module)
+        elif params.table is not None:
+            draft = draft_for_table(batch_type_of(f"{name}Processor"), params.table, ())
+            files = processor_and_table(draft, module)
+        else:
+            files = [NewFile(module, _PROCESSOR.format(name=name))]
+        write_files(files)
+    except ReliableImportsError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _class_name(folder: str) -> str:

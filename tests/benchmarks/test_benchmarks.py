@@ -15,6 +15,10 @@ import pytest
 
 from benchmarks.__main__ import measure
 from benchmarks.databases import Databases
+from benchmarks.dirty.files import FAULTS, check_orders, check_rejects, write_orders
+from benchmarks.dirty.process import run_program
+from benchmarks.dirty.shapes import NARROW, tables_sql
+from benchmarks.dirty.ways import STAGING
 from benchmarks.measuring import Clock, interleaved
 from benchmarks.placement import placements
 from benchmarks.processors import NothingProcessor, manager_of
@@ -38,7 +42,7 @@ def test_all_scenarios_run_and_check_their_results(bench: Bench, tmp_path: Path)
     written = report.write(tmp_path)
     found = json.loads((tmp_path / "figures.json").read_text())
     expected = set(SCENARIOS) if placements(bench.databases.server_dsn) else set(SCENARIOS) - {"placement"}
-    assert {figure["scenario"] for figure in found["figures"]} == expected
+    assert {figure["scenario"].partition(":")[0] for figure in found["figures"]} == expected
     assert all(value > 0 for figure in found["figures"] for value in figure["spread"]["values"])
     assert report.missed == []  # a quick run judges nothing
     assert written == ["figures.json", "report.md", "processing.svg"]
@@ -77,6 +81,27 @@ def test_a_way_whose_rows_are_wrong_fails_the_benchmark(
     monkeypatch.setattr(processing, "all_ways", lambda: [Way("careless", run, isolates=True, tracks="nothing")])
     with pytest.raises(WrongResult, match="the target holds"):
         list(processing.run(bench))
+
+
+def test_a_program_that_loses_a_row_or_a_reject_is_found_out(bench: Bench, tmp_path: Path) -> None:
+    file = write_orders(tmp_path / "orders.csv", NARROW, 100, 0.05)
+    assert sorted(set(file.rejects.values())) == sorted(FAULTS)
+    line, *_ = file.rejects
+    with bench.databases.fresh() as dsn:
+        execute(dsn, tables_sql(NARROW))
+        run_program(STAGING.command(dsn, file.path, NARROW), tmp_path)
+        query = STAGING.rejects or ""
+        check_orders(dsn, file)
+        check_rejects(dsn, query, file.rejects)
+        execute(dsn, "UPDATE public.rejects SET reason = 'bad' WHERE line = %s", line)
+        with pytest.raises(WrongResult, match=f"line {line} is bad by"):
+            check_rejects(dsn, query, file.rejects)
+        execute(dsn, "DELETE FROM public.rejects WHERE line = %s", line)
+        with pytest.raises(WrongResult, match="rejects: lines missing"):
+            check_rejects(dsn, query, file.rejects)
+        execute(dsn, "DELETE FROM shop.orders WHERE order_no = 'O00000000'")
+        with pytest.raises(WrongResult, match="orders holds"):
+            check_orders(dsn, file)
 
 
 def test_a_lost_stored_item_is_found(bench: Bench) -> None:

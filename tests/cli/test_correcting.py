@@ -88,6 +88,13 @@ def test_a_workbook_is_written_and_read(run: Run, failed: Path) -> None:
     assert (document["corrected"], document["batches"][0]["completed_items"]) == (3, 2)
 
 
+def test_the_newest_batch_of_a_type_is_shown(run: Run, failed: Path) -> None:
+    run("reprocess", "1")
+    for arguments in (("people",), ("--as", "people")):
+        assert run("status", *arguments, "--json").document["batch_id"] == 2
+    assert run("status").status == 2
+
+
 def test_a_constant_is_set(run: Run, failed: Path, sql: Callable[..., Any]) -> None:
     reason = next(
         each["reason"] for each in run("failures", "--json").document["reasons"] if "LookupError" in each["title"]

@@ -106,6 +106,36 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(run_without_datab
     assert to_do in " ".join(asked.out.split())
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("reliable-imports st", ["plain,status"]),
+        ("reliable-imports de", ["plain,demo", "plain,dev"]),
+        ("reliable-imports brok", ["plain,broken"]),
+        ("reliable-imports db s", ["plain,start", "plain,status", "plain,stop"]),
+        ("reliable-imports reprocess --can", ["plain,--canary"]),
+    ],
+)
+def test_a_shell_completes_commands_and_options_and_loads_no_added_command(
+    run_without_database: Run, added_commands: Path, typed: str, offered: list[str]
+) -> None:
+    answer = run_without_database(
+        PYTHONPATH=f"{Path(__file__).parents[2]}:{added_commands}",
+        _RELIABLE_IMPORTS_COMPLETE="bash_complete",
+        COMP_WORDS=typed,
+        COMP_CWORD=str(len(typed.split()) - 1),
+    )
+    assert (answer.status, answer.out.splitlines()) == (0, offered)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_help_says_how_a_shell_learns_to_complete(run_without_database: Run, shell: str) -> None:
+    assert f"{shell}_source" in run_without_database("--help").out
+    source = run_without_database(_RELIABLE_IMPORTS_COMPLETE=f"{shell}_source")
+    assert source.status == 0
+    assert f"_RELIABLE_IMPORTS_COMPLETE={shell}_complete" in source.out
+
+
 def test_help_and_errors_do_not_import_dagster(run_without_database: Run, project: Path) -> None:
     (project / "probe.py").write_text(
         "import sys\n"

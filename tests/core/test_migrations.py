@@ -496,7 +496,6 @@ ORDER BY 1, 2, 3
     ("constraint", "words"),
     [
         ("import_batches_status_known", BatchStatus),
-        ("import_attempts_outcome_known", Outcome),
         ("import_attempts_stage_known", Stage),
         ("import_runs_runner_known", Runner),
         ("import_runs_mode_known", RunMode),
@@ -512,6 +511,14 @@ def test_the_tables_know_the_same_words_as_python(database: str, constraint: str
         known = {word for ((word,),) in cursor.fetchall()}
     connection.close()
     assert known == {word.value for word in words}
+
+
+def test_the_type_of_outcomes_knows_those_of_python(database: str) -> None:
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT unnest(enum_range(NULL::reliable_imports.outcome))::text")
+        assert [word for (word,) in cursor.fetchall()] == [outcome.value for outcome in Outcome]
+    connection.close()
 
 
 def test_every_status_has_its_moves() -> None:

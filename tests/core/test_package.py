@@ -71,11 +71,24 @@ def test_the_core_needs_what_it_declares_and_no_dagster() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
-            foreign |= {name.split(".")[0]: path for name in names}
+            if path.parent.name != "testing":  # which pytest loads, and Dagster's tests with it
+                foreign |= {name.split(".")[0]: path for name in names}
     packages = {name.replace("-", "_").removesuffix("_binary") for name in declared}
     known = packages | of_extras | set(sys.stdlib_module_names) | {"reliable_imports", "tomllib"}
-    brought_along = {"pydantic_core", "markupsafe"}  # by pydantic, and by jinja2
+    brought_along = {"pydantic_core", "typing_extensions", "markupsafe"}  # by pydantic, and by jinja2
     assert {name: str(path) for name, path in foreign.items() if name not in known | brought_along} == {}
+
+
+def test_a_question_of_the_command_line_loads_no_more_than_it_takes_to_ask_the_database() -> None:
+    loaded = loaded_by(
+        "from reliable_imports.cli.main import run; run(['status', '1', '--dsn', 'postgresql://127.0.0.1:1/nowhere'])"
+    )
+    assert "reliable_imports.batches.read" in loaded
+    assert not loaded & {"asyncio", "fsspec", "importlib.metadata", "msgspec", "pydantic", "rich"}
+    rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("reliable_imports.")}
+    assert not rooms & {f"reliable_imports.{room}" for room in ("engine", "processor", "report", "sources", "writes")}
+    # Each costs time, of Python's too: one more is no fault, and fifty more are a second glance worth.
+    assert len(loaded) < 230
 
 
 def test_everything_public_is_there() -> None:

@@ -284,6 +284,10 @@ def test_verify_finds_what_does_not_add_up(manager: BatchManager, sql: Sql) -> N
     assert "1 items are still to be done, and have an outcome" in problems
     assert "the counts of the finished batch differ from those of its ranges" in problems
 
+    sql("UPDATE reliable_imports.import_failure_counts SET items = 2 WHERE batch_id = %s", batch_id)
+    assert manager.verify()[0].problems == ("the kept counts of failures differ for 1 reasons",)
+    sql("UPDATE reliable_imports.import_failure_counts SET items = 1 WHERE batch_id = %s", batch_id)
+
 
 def test_a_finished_batch_is_neither_paused_nor_cancelled(manager: BatchManager) -> None:
     batch_id = manager.create_batch("limited", [{}])

@@ -187,7 +187,7 @@ def test_partitions_are_purged_and_erased_as_plain_tables_are(people: BatchManag
 def guardian(database: str, sql: Sql) -> Iterator[Callable[[], BatchManager]]:
     """A manager as the role that docs/personal-data.md describes; it has the rights that stand there, and no other."""
     page = (ROOT / "docs" / "personal-data.md").read_text()
-    (grants,) = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (grants,) = re.findall(r"^```sql\n(GRANT .*?)^```", page, re.MULTILINE | re.DOTALL)
     role = f"guardian_{os.getpid()}"
     sql(f"CREATE ROLE {role} LOGIN")
 

@@ -7,13 +7,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from reliable_imports import (
     AmbiguousReason,
     BatchManager,
     BatchStatus,
     ConfigurationError,
+    ProcessorRegistry,
     ReprocessRequest,
+    TableProcessor,
     UnknownReason,
     WhichItems,
 )
@@ -55,6 +58,28 @@ def reasons_of(manager: BatchManager, batch_id: int) -> dict[str, str]:
 
 def assert_balanced(manager: BatchManager) -> None:
     assert [each for each in manager.verify() if each.problems] == []
+
+
+class StrictNote(BaseModel):
+    id: int
+    text: str
+    place: int
+
+
+class StrictNotes(TableProcessor):
+    batch_type = "strict_notes"
+    table = "strict_notes"
+    key = ("id",)
+    model = StrictNote
+
+
+class LenientNote(StrictNote):
+    text: Any
+
+
+class LenientNotes(StrictNotes):
+    batch_type = "strict_notes"
+    model = LenientNote
 
 
 class TestSkipping:
@@ -313,6 +338,20 @@ class TestCanary:
         sql("ALTER TABLE notes RENAME CONSTRAINT notes_text_not_bad TO another_rule")
         summary = manager.reprocess_batch(failures, ReprocessRequest(canary=3))
         assert (summary.total_items, summary.failed_items) == (43, 43)
+
+    def test_an_item_counts_for_each_of_its_reasons(self, database: str, sql: Sql) -> None:
+        manager = BatchManager(database)
+        manager.registry.register(StrictNotes)
+        sql("CREATE TABLE strict_notes (id integer PRIMARY KEY, text text, place integer)")
+        items = [{"id": number, "text": 1, "place": "x"} for number in range(20)]
+        items += [{"id": number, "text": "ok", "place": "x"} for number in range(20, 40)]
+        batch_id = manager.process_batch(manager.create_batch("strict_notes", items)).batch_id
+        manager.registry = ProcessorRegistry()
+        manager.registry.register(LenientNotes)  # takes any text, and no place yet
+        summary = manager.reprocess_batch(batch_id, ReprocessRequest(canary=3))
+        reason = next(each.reason for each in manager.failures(batch_id) if each.field == "place")
+        assert summary.warnings == [f"{reason} is not repaired: 3 of 3 the same, 37 left alone"]
+        assert_balanced(manager)
 
     def test_a_few_are_all_that_there_is(self, manager: BatchManager, failures: int) -> None:
         batch_id = manager.create_reprocess_batch(failures, ReprocessRequest(canary=40))

@@ -45,6 +45,8 @@ class SharedProcessor(BaseProcessor):
                 raise ValueError("after its write")
             case "comment":
                 ctx.execute(f"{_OWN}; -- and a remark at the end", list(row.values()))
+            case "unseen":
+                ctx.execute(f"{_OWN} RETURNING id", list(row.values()))
             case "several":
                 ctx.execute(_OWN, list(row.values()))
                 ctx.execute("UPDATE shared SET text = 'changed' WHERE item = %s", [item.item_number])
@@ -92,7 +94,7 @@ def _run(manager: BatchManager, items: list[dict[str, Any]]) -> BatchSummary:
 
 
 @pytest.mark.parametrize("failure", [{"text": "bad"}, {"how": "raise"}])
-@pytest.mark.parametrize("others", ["own", "comment", "several"])
+@pytest.mark.parametrize("others", ["own", "unseen", "comment", "several"])
 @pytest.mark.parametrize("bad", [1, 2, 30, 60])
 def test_neighbours_of_a_failure_keep_their_writes(
     shared: BatchManager, sql: Sql, failure: dict[str, str], others: str, bad: int
@@ -140,7 +142,7 @@ def test_declared_writes_between_own_statements(shared: BatchManager, sql: Sql) 
     assert [row[0] for row in sql("SELECT item FROM shared ORDER BY item")] == expected
 
 
-@pytest.mark.parametrize("how", ["own", "declared", "returning"])
+@pytest.mark.parametrize("how", ["own", "unseen", "declared", "returning"])
 @pytest.mark.parametrize("every", [3, 10, 100_000])
 def test_a_transaction_has_at_most_50_subtransactions(shared: BatchManager, sql: Sql, how: str, every: int) -> None:
     items = [{"how": how, "text": "bad" if number % every == 2 else "ok"} for number in range(1, 601)]

@@ -120,7 +120,7 @@ def test_the_shell_and_python_blocks_run(empty_database: str, tmp_path: Path) ->
     assert re.search(r"^INFO run started batch=2 run=2$", told, re.MULTILINE)
 
 
-MESSAGES = set(re.findall(r"^\| `(.+?)` \| (?:info|warning|error)", PAGE, re.MULTILINE))
+MESSAGES = set(re.findall(r"^\| `(.+?)` \| (?:debug|info|warning|error)", PAGE, re.MULTILINE))
 
 
 def test_every_message_is_documented_and_every_documented_one_is_logged() -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def shell(empty_database: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def shell(empty_database: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs a command as a reader would in a clone, on an empty database."""
     environment: Mapping[str, str] = {
         **os.environ,
@@ -35,7 +35,8 @@ def shell(empty_database: str, tmp_path: Path) -> Callable[..., subprocess.Compl
     def run(command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True)
 
-    return run
+    yield run
+    (ROOT / "failed.csv").unlink(missing_ok=True)
 
 
 def without_times(text: str) -> list[str]:
@@ -75,8 +76,15 @@ def counts(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", [block for block in blocks("bash") if ".venv" not in block])
-def test_the_shell_blocks_run(shell: Callable[..., subprocess.CompletedProcess[str]], block: str) -> None:
-    result = shell(f"set -e\n{block}")
+def test_the_shell_blocks_run(
+    shell: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, block: str
+) -> None:
+    (tmp_path / "clone").mkdir()  # in which a block may make files
+    (tmp_path / "clone" / "example_repo").symlink_to(ROOT / "example_repo")
+    begin = f"cd {tmp_path / 'clone'}\n" if " init " in block else ""
+
+    result = shell(f"set -e\n{begin}{block}")
+
     assert result.returncode == 0, result.stderr[-2000:]
 
 

@@ -117,7 +117,7 @@ _CHECKS = {
         SELECT
             item.item_number, item.earlier_attempts, pg_catalog.array_agg(attempt.attempt ORDER BY attempt.attempt),
             pg_catalog.array_agg(attempt.is_final ORDER BY attempt.attempt)
-        FROM reliable_imports.import_items AS item
+        FROM reliable_imports.stored_items AS item
         JOIN reliable_imports.import_batch_items AS shown
             ON shown.batch_id = item.batch_id
             AND shown.item_number = item.item_number

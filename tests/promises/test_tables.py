@@ -13,7 +13,7 @@ from tests.conftest import Sql
 ITEMS = "INSERT INTO reliable_imports.import_items (batch_id, item_number, source_data, source_raw, read_problem)"
 REPEATS = """
     INSERT INTO reliable_imports.import_items (
-        batch_id, item_number, source_data, repeats_batch_id, repeats_item_number
+        batch_id, item_number, source_data, repeats_batch_id, repeats_item_number, repeats_attempts
     )
 """
 ATTEMPTS = """
@@ -71,4 +71,4 @@ def test_an_outcome_that_is_no_completion_says_why(constraint_of: Callable[[str]
 
 @pytest.mark.promise(8)
 def test_an_item_is_repeated_once(constraint_of: Callable[[str], str | None]) -> None:
-    assert constraint_of(f"{REPEATS} VALUES (9, 1, '1', 1, 1), (9, 2, '1', 1, 1)") == "import_items_repeated_once"
+    assert constraint_of(f"{REPEATS} VALUES (9, 1, '1', 1, 1, 1), (9, 2, '1', 1, 1, 1)") == "import_items_repeated_once"

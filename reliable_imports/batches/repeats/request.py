@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.given import require_idempotency_key, require_texts
 from reliable_imports.items.json_check import shortened
-from reliable_imports.items.json_read import loads
 from reliable_imports.statuses import Word
 
 Correct: TypeAlias = Callable[[Any], Any]
@@ -37,6 +36,8 @@ class SetFields:
         Raises:
             ConfigurationError: one of them sets nothing, or a field twice.
         """
+        from reliable_imports.items.json_read import loads  # who makes no request does without it
+
         fields: dict[str, Any] = {}
         for each in given:
             name, equals, text = each.partition("=")

@@ -167,7 +167,7 @@ class _Repeat(NamedTuple):
     repeats_item_number: int
     origin_batch_id: int
     origin_item_number: int
-    earlier_attempts: int
+    repeats_attempts: int
     data_batch_id: int | None
     data_item_number: int | None
 

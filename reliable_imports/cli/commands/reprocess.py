@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--since", metavar="TIME", help="Only what failed at this time or later: 2026-01-31, or with 14:30.")
 @click.option("--changed", is_flag=True, help="Only what failed under other code of the processor than there is now.")
+@click.option("--due", is_flag=True, help="Only what failed for want of a row that is there now.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many items of each lineage, the first ones.")
 @click.option("--all", "all_items", is_flag=True, help="All items that have ended, completed ones too.")
 @click.option(
@@ -86,6 +87,7 @@ def reprocess(
     reasons: tuple[str, ...],
     since: str | None,
     all_items: bool,
+    due: bool,
     only_try: bool,
     sample: int | None,
     with_effects: bool,
@@ -104,7 +106,7 @@ def reprocess(
     what would come out differently for items that were completed.
     """
     if file is not None:
-        narrowed = [reasons, since, all_items, fields, sample]
+        narrowed = [due, reasons, since, all_items, fields, sample]
         if any(narrowed) or any(options[name] for name in ("changed", "limit", "canary", "skip")):
             raise click.UsageError(
                 "--from says which items are meant, and goes with BATCH, --as, --try, --with-effects, --hold, "
@@ -119,6 +121,8 @@ def reprocess(
     require_one_of_both(batch_id, batch_type)
     if fields and not reasons:
         raise click.UsageError("--set needs a --reason, which says for which failures")
+    if all_items and due:
+        raise click.UsageError("--all and --due exclude each other")
     if all_items and reasons:
         raise click.UsageError("--all and --reason exclude each other")
     if all_items and batch_id is None:
@@ -126,7 +130,7 @@ def reprocess(
     from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 
     request = ReprocessRequest(
-        which=WhichItems.ALL if all_items else WhichItems.OUTSTANDING,
+        which=WhichItems.ALL if all_items else WhichItems.RESOLVED_REFERENCES if due else WhichItems.OUTSTANDING,
         reasons=reasons or None,
         since=None if since is None else _moment(since),
         requested_by=requester(),

@@ -11,22 +11,32 @@ from reliable_imports.cli.text import count, duration, moment, number, optional
 
 
 @click.command(short_help="Show where a batch stands.")
-@click.argument("batch_id", metavar="BATCH", type=batch_number)
+@click.argument("which", metavar="[BATCH|TYPE]", required=False)
+@click.option("--as", "batch_type", metavar="TYPE", help="Instead of BATCH: the newest batch of this type.")
 @shared_options
 @pass_invocation
-def status(invocation: Invocation, batch_id: int) -> None:
+def status(invocation: Invocation, which: str | None, batch_type: str | None) -> None:
     """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
+
+    BATCH|TYPE is a batch, or a batch type, which stands for its newest batch.
 
     A batch's lineage is the first batch and all batches that repeat items of it.
 
     The exit status is 0 even if items failed: the question was answered.
     """
     output = invocation.output
+    if (which is None) == (batch_type is None):
+        raise click.UsageError("give a BATCH, or a TYPE")
     manager = invocation.manager()
-    summary = manager.get_summary(batch_id)
-    batch = manager.get_batch(batch_id)
-    runs = manager.list_runs(batch_id=batch_id)
-    outstanding = manager.count_outstanding(batch_id)
+    with manager.connected():
+        if which is not None and which.isdecimal():
+            batch_id = batch_number(which)
+        else:
+            batch_id = manager.newest_batch(batch_type or which or "")
+        summary = manager.get_summary(batch_id)
+        batch = manager.get_batch(batch_id)
+        runs = manager.list_runs(batch_id=batch_id)
+        outstanding = manager.count_outstanding(batch_id)
     is_worked = any(run.state == "running" for run in runs)
     output.document(
         {

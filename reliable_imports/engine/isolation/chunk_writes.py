@@ -21,13 +21,13 @@ class Isolation:
         one_by_one: the chunk has one item, and every error must be pinned on it.
         is_timed: an item, or each of its statements, has only so much time.
         check_deferred_sql: checks an item's deferred constraints at once; None in a database without any.
-        tries_columns: few declared writes have been refused of late, so all are tried as columns first.
+        as_one: few declared writes have been refused of late that nothing foresees, so rows are tried as one statement.
     """
 
     one_by_one: bool
     is_timed: bool
     check_deferred_sql: str | None
-    tries_columns: bool
+    as_one: bool
 
 
 class ChunkWrites:
@@ -54,7 +54,7 @@ class ChunkWrites:
             self.transaction,
             plans,
             check_deferred_sql=isolation.check_deferred_sql,
-            tries_columns=isolation.tries_columns,
+            as_one=isolation.as_one,
             images=self.images,
         )
 

@@ -1,9 +1,9 @@
 """Writes that items have only declared: sent together when the chunk ends or somebody reads, isolated on the server.
 
-There are three ways to send them, from the fastest to the one that always works:
+There are two ways to send them:
 
-- as columns: one INSERT for each kind of row. If it is refused, nothing has happened.
-- row by row: a block on the server tries the rows of one kind, and tells which were refused.
+- by a block on the server for each kind of row. It tries the rows as one INSERT, without those that will likely be
+  refused, and these, or all, one by one.
 - as statements: each write is a statement of its own, which also tells what became of it.
 """
 
@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import psycopg2
 
@@ -29,20 +30,25 @@ from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.plan import Plan, Write
 from reliable_imports.writes.plans import Plans
+from reliable_imports.writes.prediction import Foresight
 
 _WRITES = load("writes.sql")
 
 _FEWEST_ROWS = 10
-"""That are worth a statement from columns."""
+"""That are worth a statement for all."""
 
 _ROWS_TOGETHER = 50
 """That go one by one, and share a subtransaction until the server refuses one of them."""
+
+_IN_VAIN = 0.01
+"""The share of rows that counts as unforeseen where the one statement was sent in vain, and nothing was learned."""
 
 _ITEMS_TOGETHER = 20
 """Likewise, of items whose writes are a statement each."""
 
 _MAX_KINDS = 8
 _ALTERED = "RI002"
+_LEFT_OUT_FOR_NOTHING = "RI003"
 _INSUFFICIENT_PRIVILEGE = "42501"
 
 
@@ -74,6 +80,7 @@ class DeclaredWrites:
     Attributes:
         sent: how many items' writes were sent.
         refused: how many of them the server refused.
+        unforeseen: how many of these, about, nothing could have told beforehand.
         lost: set while writes are sent. It stays if the item whose statement sent them was interrupted meanwhile, or
             was told that there was no room for some: its processor may have caught that.
     """
@@ -84,23 +91,24 @@ class DeclaredWrites:
         plans: Plans,
         *,
         check_deferred_sql: str | None,
-        tries_columns: bool,
+        as_one: bool,
         images: RowImages | None,
     ) -> None:
         """
         Args:
             plans: what is known of the tables that are written to.
             check_deferred_sql: checks an item's deferred constraints at once; None where the database has none.
-            tries_columns: few writes have been refused of late, so all are tried as columns first.
+            as_one: few writes have been refused of late that nothing foresees, so rows are tried as one statement.
             images: keeps what the rows are before and after; None if nobody asks.
         """
         self.sent = 0
         self.refused = 0
+        self.unforeseen = 0.0
         self.lost: ChunkSpoiled | ChunkTooLarge | None = None
         self._transaction = transaction
         self._plans = plans
         self._check_deferred_sql = check_deferred_sql
-        self._tries_columns = tries_columns
+        self._as_one = as_one
         self._images = images
         self._waiting: list[ItemRecord] = []
         self._errors: list[WriteError] = []
@@ -122,9 +130,8 @@ class DeclaredWrites:
         unsent: list[ItemRecord] = []
         if self._images is not None:
             self._images.before([(item, write) for item in waiting for write in item.declared])
-        if not self._send_as_columns(waiting):
-            rest = self._send_row_by_row(waiting)
-            unsent = self._send_as_statements(waiting) if rest is None else rest
+        if not self._send_as_blocks(waiting):
+            unsent = self._send_as_statements(waiting)
         if self._images is not None:
             self._images.after()
         self.lost = ChunkTooLarge() if unsent else None
@@ -162,49 +169,56 @@ class DeclaredWrites:
         self._transaction.send_for_all(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
         return error
 
-    # Three ways to send them
+    # Two ways to send them
 
-    def _send_as_columns(self, waiting: Sequence[ItemRecord]) -> bool:
-        """Try one statement for each kind of row; False if the writes are not of that sort, or were refused."""
-        if not self._tries_columns or self._transaction.room <= 0:
+    def _send_as_blocks(self, waiting: Sequence[ItemRecord]) -> bool:
+        """Send a block for each kind of row; False if the writes are not of that sort, or there is no room."""
+        why_not, kinds = _kinds(waiting)
+        are_distinct = _have_distinct_keys(kinds)
+        if not why_not and len(kinds) > 1 and (not are_distinct or any(kind.plan.minds_order for kind in kinds)):
+            why_not = "rows of several kinds may meet each other"
+        if why_not:
+            self._plans.say_once(waiting[0].declared[0].plan.target.name, why_not)
             return False
-        kinds = _kinds(waiting)
-        if kinds is None or not _have_distinct_keys(kinds):
-            return False
-        plan = next(iter(kinds))[0]
-        if len(kinds) > 1 and any(each.minds_order for each, _ in kinds):
-            return False
-        if len(waiting) < _FEWEST_ROWS and not plan.spares_sequence:
-            return False
-        statements = [plan.columns_statement(writes) for (plan, _), writes in kinds.items()]
-        if None in statements or not self._is_accepted("; ".join(filter(None, statements))):
-            return False
+        is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.spares_sequence
+        if self._as_one and are_distinct and is_worth_it:
+            sqlstate = self._send_blocks(waiting, kinds, as_one=True)
+            if sqlstate != _LEFT_OUT_FOR_NOTHING:
+                return sqlstate is None
+            self.unforeseen += _IN_VAIN * len(waiting)
+        elif is_worth_it:
+            surprises = "many were refused of late for what cannot be foreseen"
+            self._plans.say_once(kinds[0].plan.target.name, surprises if are_distinct else "rows have equal keys")
+        return self._send_blocks(waiting, kinds, as_one=False) is None
+
+    def _send_blocks(self, waiting: Sequence[ItemRecord], kinds: Sequence[_Kind], *, as_one: bool) -> str | None:
+        """Returns None if it was done, and else an SQLSTATE, which may be empty: then nothing has happened."""
+        needed = sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds)
+        names = [f"reliable_imports.told_{number}" for number in range(len(kinds))]
+        blocks = [
+            kind.plan.block(kind.writes, told=name, together=_ROWS_TOGETHER, as_one=as_one)
+            for kind, name in zip(kinds, names, strict=True)
+        ]
+        if needed > self._transaction.room or None in blocks:
+            return ""
+        answers = ", ".join(f"pg_catalog.current_setting('{name}')" for name in names)
+        # A block may be refused as a whole: the table was altered, say.
+        sqlstate = self._sqlstate_of("; ".join([*filter(None, blocks), f"SELECT {answers}"]))
+        if sqlstate is not None:
+            return sqlstate
+        ((*told,),) = self._transaction.cursor.fetchall()
         self._transaction.subtransactions += 1
-        self._take(waiting)
-        return True
-
-    def _send_row_by_row(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord] | None:
-        """Send rows of one kind to a block that tries one after the other; None where they are of several.
-
-        Returns the items whose writes found no room.
-        """
-        kinds = _kinds(waiting)
-        if kinds is None or len(kinds) != 1:
-            return None
-        (((plan, _), writes),) = kinds.items()
-        statement = plan.loop_statement(writes, together=_ROWS_TOGETHER, room=self._transaction.room)
-        # The block may be refused as a whole: the table was altered, say.
-        if statement is None or not self._is_accepted(statement):
-            return None
-        ((told,),) = self._transaction.cursor.fetchall()
-        tried, used, refused = json.loads(told)
-        failed = {place: facts for place, *facts in refused}
-        for place, facts in failed.items():
-            self._refuse(waiting[place], *facts)
-        self._transaction.subtransactions += used + 1
-        self._take([item for place, item in enumerate(waiting[:tried]) if place not in failed])
+        failed: set[int] = set()
+        for kind, text in zip(kinds, told, strict=True):
+            is_one, used, refused = json.loads(text)
+            self._transaction.subtransactions += used
+            errors = [self._refuse(waiting[kind.places[number]], *facts) for number, *facts in refused]
+            failed.update(kind.places[number] for number, *_ in refused)
+            if errors and not is_one:
+                self.unforeseen += _unforeseen(kind, errors, as_one=as_one)
         self.sent += len(failed)
-        return list(waiting[tried:])
+        self._take([item for place, item in enumerate(waiting) if place not in failed])
+        return None
 
     def _send_as_statements(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord]:
         """Send each write as a statement that tells what became of it; return the items whose writes found no room."""
@@ -226,7 +240,7 @@ class DeclaredWrites:
         *told, (tried, *_, subtransactions) = cursor.fetchall()
         for index, verdict, row_key, *facts, _ in told:
             owner, write = sent[index]
-            if verdict in ("refused", "not yet"):
+            if verdict in ("refused", "waits for others"):
                 self._refuse(waiting[owner], *facts, waits_for_others=verdict == "waits for others")
             else:
                 waiting[owner].note(write, verdict, row_key)
@@ -235,8 +249,8 @@ class DeclaredWrites:
         transaction.subtransactions += subtransactions
         return unsent
 
-    def _is_accepted(self, text: str) -> bool:
-        """Whether the server took a statement for several items; if not, it is as if it had not been sent."""
+    def _sqlstate_of(self, text: str) -> str | None:
+        """Send a statement for several items: None if the server took it, else why not; then nothing was sent."""
         transaction = self._transaction
         transaction.send_for_all()
         savepoint = transaction.new_savepoint()
@@ -251,9 +265,9 @@ class DeclaredWrites:
             if error.pgcode == _ALTERED:
                 self._plans.forget()
             transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-            return False
+            return error.pgcode or ""
         transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
-        return True
+        return None
 
     def _take(self, items: Sequence[ItemRecord]) -> None:
         """The writes of these items were taken as they are."""
@@ -261,51 +275,73 @@ class DeclaredWrites:
         for item in items:
             item.written += tuple(item.declared)
 
-    def _refuse(self, item: ItemRecord, *facts: str | None, waits_for_others: bool = False) -> None:
+    def _refuse(self, item: ItemRecord, *facts: str | None, waits_for_others: bool = False) -> WriteError:
         error = WriteError(item, waits_for_others, *facts)  # type: ignore[arg-type]  # as the server tells them
         self._errors.append(error)
         self.refused += 1
         if error.is_of_the_table:
             self._plans.forget()
+        return error
 
 
-_Kinds = dict[tuple[Plan, tuple[tuple[int, str], ...]], list[Write]]
+class _Kind(NamedTuple):
+    """Rows that one statement can write; *places* are those of their items among all that wait."""
+
+    plan: Plan
+    writes: list[Write]
+    places: list[int]
 
 
-def _kinds(waiting: Sequence[ItemRecord]) -> _Kinds | None:
-    """The writes of items that have declared one each, to one table, by kind of row; None if there are others."""
-    kinds: _Kinds = {}
-    for item in waiting:
-        if len(item.declared) != 1 or item.origin is not None:
-            return None
+def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
+    """The writes of items that have declared one each, to one table, by kind of row; or why they cannot be sent so."""
+    kinds: dict[tuple[Plan, tuple[tuple[int, str], ...]], _Kind] = {}
+    for place, item in enumerate(waiting):
+        if len(item.declared) != 1:
+            return "an item has several", ()
         write = item.declared[0]
+        if item.origin is not None:
+            return "items are repeated, and newer data has to be left", ()
         if write.needs_telling:
-            return None
-        kind = (write.plan, write.expressions)
-        known = kinds.get(kind)
-        if known is None:
+            return ", ".join(write.plan.single_rows_for) or "only the server can tell the key", ()
+        key = (write.plan, write.expressions)
+        kind = kinds.get(key)
+        if kind is None:
             if len(kinds) == _MAX_KINDS:
-                return None
-            kinds[kind] = known = []
-        known.append(write)
-    return kinds if len({plan.target.name for plan, _ in kinds}) == 1 else None
+                return "they are of too many kinds", ()
+            kinds[key] = kind = _Kind(write.plan, [], [])
+        kind.writes.append(write)
+        kind.places.append(place)
+    found = list(kinds.values())
+    if len({kind.plan.target.name for kind in found}) > 1:
+        return "neighbours write to another table", ()
+    return "", found
 
 
-def _have_distinct_keys(kinds: _Kinds) -> bool:
+def _have_distinct_keys(kinds: Sequence[_Kind]) -> bool:
     """Whether no row would meet another one: one INSERT cannot touch a row twice.
 
     The server refuses to, should different texts be one key to it. But it does not notice where rows of several kinds
     have a statement each, or where rows that change nothing are left out.
     """
-    keys = [write.key for writes in kinds.values() for write in writes if write.key is not None]
+    keys = [write.key for kind in kinds for write in kind.writes if write.key is not None]
     if len(keys) != len(set(keys)):
         return False
-    if len(kinds) == 1 and not next(iter(kinds))[0].spares_sequence:
+    if len(kinds) == 1 and not kinds[0].plan.spares_sequence:
         return True
     return all(
-        plan.show_equal_keys([write.key for write in writes if write.key is not None])
-        for (plan, _), writes in kinds.items()
+        kind.plan.show_equal_keys([write.key for write in kind.writes if write.key is not None]) for kind in kinds
     )
+
+
+def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, as_one: bool) -> float:
+    """How many rows were refused, about, of which the next ones like them will not be foreseen either."""
+    learn = kind.plan.prediction.learn
+    lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+    unforeseen = float(lessons.count(Foresight.NONE))
+    # What was suspected was suspected wrongly.
+    if as_one and not unforeseen and Foresight.NEW not in lessons:
+        return _IN_VAIN * len(kind.writes)
+    return unforeseen
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:

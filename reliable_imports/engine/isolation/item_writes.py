@@ -28,8 +28,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
 
     # What the processor does
 
-    def execute(self, statement: str | sql.Composable, params: Any = None) -> Any:
+    def execute(self, statement: str | sql.Composable, params: Any = None, *, hides_rows: bool = False) -> Any:
         """Run a statement of the item and return the cursor; what the item has declared before goes first.
+
+        Args:
+            hides_rows: of what it returns, the item gets nothing but how many rows there are.
 
         Raises:
             ContextMisuse: the statement would end the transaction that the item shares with others.
@@ -43,7 +46,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             )
         self.changed_session = self.changed_session or changes_session(text)
         self.ran_statements = True
-        is_blind = is_blind_write(text)
+        is_blind = is_blind_write(text, hides_rows=hides_rows)
         # Before anything is sent: what cannot be adapted or encoded is then an error of Python alone.
         if params is not None:
             text = transaction.mogrify(text, params)
@@ -73,10 +76,13 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         """Write a row at once, and return a column of it as it stands then; of a row that was left, as it stood."""
         plan = self.plan(request)
         write = plan.write(values)
-        told = write.needs_telling or self.origin is not None
-        text = plan.telling_statement(write, self.origin, returning)
+        # What the client cannot know of the row, the server has to tell.
+        told = write.needs_telling or self.origin is not None or (plan.has_key and write.key is None)
         if told:
+            text = plan.telling_statement(write, self.origin, returning)
             text = f"{_WRITES['forget_what_was_met']}; {text}"
+        else:
+            text = plan.statement(write, returning)
         images = self.chunk.images
         if images is not None:
             self._run("SELECT", is_blind=False)  # what was declared before goes first
@@ -88,12 +94,17 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             raise
         if images is not None:
             images.after()
-        if row is not None:
+        if not told:
+            self.written += (write,)
+        elif row is not None:
             *keys, value = row
             self.note(write, "moved" if False in keys[1:] else "written", keys[0] if keys else None)
             return value
-        ((met,),) = self._send(_WRITES["what_was_met"]).fetchall()
-        self.note(write, met or "left out", None)
+        else:
+            ((met,),) = self._send(_WRITES["what_was_met"]).fetchall()
+            self.note(write, met or "left out", None)
+        if row is not None:
+            return row[0]
         if not plan.has_key or not plan.knows_keys:
             return None
         row = self._send(plan.standing_row(write, returning)).fetchone()
@@ -208,7 +219,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         if self.declared:
             self._send_declared()
         cursor = self._send(text)
-        self.was_answered = self.was_answered or cursor.description is not None
+        self.was_answered = self.was_answered or (cursor.description is not None and not is_blind)
         return cursor
 
     def _send(self, text: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import psycopg2
 
@@ -27,8 +27,6 @@ ANY_ITEM = 0
 _LOCK_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 _TOUCH_SECONDS = 60.0
 _LAST_ITEM = 2**63 - 1
-
-T = TypeVar("T")
 
 
 class LoneDeaths(NamedTuple):
@@ -75,11 +73,11 @@ class Suspects:
     @contextlib.contextmanager
     def search_lock(self, range_number: int) -> Iterator[SearchLock | None]:
         """Keep other workers from looking for a killer in this range; None if one of them does so already."""
-        if not self._fetch("take_search_lock", self._of(range_number))[0][0]:  # taken for the moment of asking
+        if not self._ask(_SUSPECTS["take_search_lock"], self._of(range_number))[0][0]:  # taken for the moment of asking
             yield None
             return
         stop = self._reconnector.connection.stop
-        with connect_patiently(self._dsn, self._audit_log.batch_id, stop) as own:
+        with contextlib.closing(connect_patiently(self._dsn, self._audit_log.batch_id, stop)) as own:
             cursor = own.cursor()
             try:
                 cursor.execute(f"BEGIN; {_LOCK_SETTING}; {_SUSPECTS['take_search_lock']}", self._of(range_number))
@@ -94,24 +92,18 @@ class Suspects:
         Both at once: until then the run looks dead to others, which makes the range suspect as well.
         """
         known = {**self._of(range_number), "item_number": item_number, "deaths": deaths, "how": how}
-
-        def add() -> None:
-            with transaction(self._reconnector.connection.current) as cursor:
-                cursor.execute(_SUSPECTS["suspect"], known)
-                cursor.execute(_WORK["move_run"], known)
-
-        self._reconnector.run_step(add)
+        self._ask(f"{_SUSPECTS['suspect']}; {_WORK['move_run']}", known)
 
     def lone_deaths(self, range_number: int) -> list[LoneDeaths]:
         """What all that have looked for the killer have seen."""
-        return [LoneDeaths._make(row) for row in self._fetch("lone_deaths", self._of(range_number))]
+        return [LoneDeaths._make(row) for row in self._ask(_SUSPECTS["lone_deaths"], self._of(range_number))]
 
     def losses(self, range_number: int) -> dict[int, int]:
         """How many workers were lost while an item of the range was tried alone, by the item's number."""
-        found = self._fetch("losses", self._of(range_number))
+        found = self._ask(_SUSPECTS["losses"], self._of(range_number))
         if any(lives for _, lives in found):
             time.sleep(DEATH_SECONDS)  # nobody else tries them alone while we hold the search lock
-            found = self._fetch("losses", self._of(range_number))
+            found = self._ask(_SUSPECTS["losses"], self._of(range_number))
         return dict(sorted(Counter(item_number for item_number, lives in found if not lives).items()))
 
     def postpone(self, range_number: int, item_number: int) -> None:
@@ -128,38 +120,34 @@ class Suspects:
 
     def forget_losses(self, item_numbers: Sequence[int]) -> None:
         """Begin to count the workers that are lost with these items anew."""
-        self._run("forget_losses", {"batch_id": self._audit_log.batch_id, "items": list(item_numbers)})
+        self._ask(_SUSPECTS["forget_losses"], {"batch_id": self._audit_log.batch_id, "items": list(item_numbers)})
 
     def clear(self, range_number: int, until: int | None) -> None:
         """All items of the range, or all up to *until*, have been tried, if nobody has paused the batch meanwhile."""
         if range_number == RETRIES:
-            self._run("clear_retries", self._of(RETRIES))
+            self._ask(_SUSPECTS["clear_retries"], self._of(RETRIES))
         else:
-            self._run("clear_range", {**self._of(range_number), "until": until or _LAST_ITEM})
+            self._ask(_SUSPECTS["clear_range"], {**self._of(range_number), "until": until or _LAST_ITEM})
 
     def range_of(self, item_number: int) -> int:
         """The open range that holds the item; RETRIES if the item waits for another try."""
-        found = self._fetch("range_of", {"batch_id": self._audit_log.batch_id, "item_number": item_number})
+        found = self._ask(_SUSPECTS["range_of"], {"batch_id": self._audit_log.batch_id, "item_number": item_number})
         return int(found[0][0]) if found else RETRIES
 
     def published_range(self) -> int | None:
         """The range that the run has said it works on."""
-        ((range_number,),) = self._fetch("published_range", {"run_id": self._audit_log.run_id})
+        ((range_number,),) = self._ask(_SUSPECTS["published_range"], {"run_id": self._audit_log.run_id})
         return None if range_number is None else int(range_number)
 
-    def _fetch(self, name: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
-        return self._execute(name, parameters, lambda cursor: cursor.fetchall())
+    def _ask(self, statements: str, parameters: dict[str, object]) -> list[tuple[Any, ...]]:
+        """Run statements as one transaction, and return the rows of the last, if it gives any."""
 
-    def _run(self, name: str, parameters: dict[str, object]) -> None:
-        self._execute(name, parameters, lambda cursor: None)
-
-    def _execute(self, name: str, parameters: dict[str, object], read: Callable[[Any], T]) -> T:
-        def execute() -> T:
+        def ask() -> list[tuple[Any, ...]]:
             with self._reconnector.connection.current.cursor() as cursor:
-                cursor.execute(_SUSPECTS[name], parameters)
-                return read(cursor)
+                cursor.execute(statements, parameters)
+                return cursor.fetchall() if cursor.description is not None else []
 
-        return self._reconnector.run_step(execute)
+        return self._reconnector.run_step(ask)
 
     def _of(self, range_number: int) -> dict[str, object]:
         return {

@@ -13,8 +13,8 @@ import msgspec
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.items.failure import Failure
 from reliable_imports.items.redaction import without_secrets
-from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.context import LogLine
+from reliable_imports.processor.item import ImportBatchItem
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 

@@ -23,8 +23,9 @@ from reliable_imports.writes.plans import Plans
 
 _MAX_REMEMBERED = 100_000
 
-_FEW_REFUSALS = 0.0016
-"""Of all declared writes: with more, most chunks hold one, and trying them as one statement first is in vain."""
+_FEW_SURPRISES = 0.0016
+"""Refusals that nothing foresees, of all declared writes: with more, most chunks hold one, and trying their rows as one
+statement first is in vain."""
 
 _WEIGHT = 0.3
 """Of the last chunk, against those before it."""
@@ -34,14 +35,14 @@ class Pace:
     """How the next chunk is made, by what became of the last ones."""
 
     def __init__(self) -> None:
-        self._refused = 0.0
+        self._unforeseen = 0.0
         self._is_mixed = False
 
     def committed(self, writes: ChunkWrites) -> None:
         """Take note of a chunk that was committed."""
         declared, own = writes.declared, writes.savepoints
         if declared.sent:
-            self._refused += _WEIGHT * (declared.refused / declared.sent - self._refused)
+            self._unforeseen += _WEIGHT * (declared.unforeseen / declared.sent - self._unforeseen)
         self._is_mixed = bool(own.items and declared.sent)
 
     @property
@@ -50,8 +51,8 @@ class Pace:
         return MAX_SUBTRANSACTIONS if self._is_mixed else MAX_ITEMS
 
     @property
-    def tries_columns(self) -> bool:
-        return self._refused < _FEW_REFUSALS
+    def as_one(self) -> bool:
+        return self._unforeseen < _FEW_SURPRISES
 
 
 class Chunks:
@@ -137,6 +138,6 @@ class Chunks:
             one_by_one=one_by_one,
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             check_deferred_sql=self._check_deferred_sql,
-            tries_columns=self.pace.tries_columns,
+            as_one=self.pace.as_one,
         )
         return ChunkWrites(connection, self._plans, isolation, keeps_images=self._keeps_images)

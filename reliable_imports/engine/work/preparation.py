@@ -10,8 +10,8 @@ from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.doubts import Doubts
 from reliable_imports.engine.work.user_code import UserCode
-from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.base import BaseProcessor
+from reliable_imports.processor.item import ImportBatchItem
 
 _MAX_PREPARED = 50
 

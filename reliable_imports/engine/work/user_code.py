@@ -21,10 +21,10 @@ from reliable_imports.items.code.team import team_code
 from reliable_imports.items.failure import Failure, rejection
 from reliable_imports.items.json_read import loads, with_floats
 from reliable_imports.items.rejection import why_rejected
-from reliable_imports.models import ImportBatchItem
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ContextState, ImportContext, SkipItem
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.item import ImportBatchItem
 from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Stage
 

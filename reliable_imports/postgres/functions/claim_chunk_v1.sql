@@ -21,18 +21,18 @@ CREATE OR REPLACE FUNCTION reliable_imports.claim_chunk_v1(
 )
 RETURNS TABLE (
     claim               bigint[],
-    item_number         bigint,
+    item_number         integer,
     source_data         text,
     source_raw          bytea,
     read_problem        text,
     read_problem_kind   text,
-    source_line         bigint,
+    source_line         integer,
     source_offset       bigint,
     earlier_attempts    integer,
     origin_batch_id     bigint,
-    origin_item_number  bigint,
+    origin_item_number  integer,
     attempt             integer,
-    duplicate_of        bigint,
+    duplicate_of        integer,
     fails               boolean,
     tries_last          boolean
 )
@@ -92,8 +92,8 @@ BEGIN
             known.has_elder::integer,
             known.is_published::integer
         ],
-        NULL::bigint, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::bigint, NULL::bigint, NULL::integer,
-        NULL::bigint, NULL::bigint, NULL::integer, NULL::bigint, NULL::boolean, false;
+        NULL::integer, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::integer, NULL::bigint, NULL::integer,
+        NULL::bigint, NULL::integer, NULL::integer, NULL::integer, NULL::boolean, false;
     IF NOT take_anyway AND (known.is_suspect OR known.is_shared) THEN
         RETURN;
     END IF;

@@ -175,6 +175,67 @@ BEGIN
                 AND index.indisunique
                 AND index.indisvalid
         ),
+        -- What rows can be held to before the server does: foreign keys whose parents this role can see, and CHECKs.
+        'references', (
+            SELECT coalesce(pg_catalog.jsonb_agg(
+                pg_catalog.jsonb_build_object(
+                    'name', reference.conname,
+                    'parent', pg_catalog.quote_ident(namespace.nspname) || '.' || pg_catalog.quote_ident(parent.relname),
+                    'is_full', reference.confmatchtype = 'f',
+                    'pairs', (
+                        SELECT pg_catalog.jsonb_agg(
+                            pg_catalog.jsonb_build_object(
+                                'column', own.attname,
+                                'parent_column', of_parent.attname,
+                                'operator', pg_catalog.quote_ident(of_operator.nspname) || '.' || operator.oprname
+                            )
+                            ORDER BY place
+                        )
+                        FROM pg_catalog.generate_subscripts(reference.conkey, 1) AS place
+                        JOIN pg_catalog.pg_attribute AS own
+                            ON own.attrelid = reference.conrelid
+                            AND own.attnum = reference.conkey[place]
+                        JOIN pg_catalog.pg_attribute AS of_parent
+                            ON of_parent.attrelid = reference.confrelid
+                            AND of_parent.attnum = reference.confkey[place]
+                        JOIN pg_catalog.pg_operator AS operator ON operator.oid = reference.conpfeqop[place]
+                        JOIN pg_catalog.pg_namespace AS of_operator ON of_operator.oid = operator.oprnamespace
+                    )
+                )
+            ), '[]')
+            FROM pg_catalog.pg_constraint AS reference
+            JOIN pg_catalog.pg_class AS parent ON parent.oid = reference.confrelid
+            JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = parent.relnamespace
+            WHERE reference.contype = 'f'
+                AND reference.conrelid = target.oid
+                AND coalesce((pg_catalog.to_jsonb(reference) ->> 'conenforced')::boolean, true)
+                AND NOT coalesce((pg_catalog.to_jsonb(reference) ->> 'conperiod')::boolean, false)
+                AND pg_catalog.has_schema_privilege(parent.relnamespace, 'USAGE')
+                AND NOT pg_catalog.row_security_active(parent.oid)
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.unnest(reference.confkey) AS part
+                    WHERE NOT pg_catalog.has_column_privilege(parent.oid, part, 'SELECT')
+                )
+        ),
+        'checks', (
+            SELECT coalesce(pg_catalog.jsonb_agg(
+                pg_catalog.jsonb_build_object(
+                    'name', held.conname,
+                    'sql', pg_catalog.pg_get_expr(held.conbin, held.conrelid),
+                    'reads', (
+                        SELECT pg_catalog.jsonb_agg(of_column.attname)
+                        FROM pg_catalog.pg_attribute AS of_column
+                        WHERE of_column.attrelid = held.conrelid
+                            AND of_column.attnum = ANY (held.conkey)
+                    )
+                )
+            ), '[]')
+            FROM pg_catalog.pg_constraint AS held
+            WHERE held.contype = 'c'
+                AND held.conrelid = target.oid
+                AND coalesce((pg_catalog.to_jsonb(held) ->> 'conenforced')::boolean, true)
+                AND 0 < ALL (held.conkey)  -- 0 is the whole row
+        ),
         -- With one of these, many rows in one statement are not what single statements would leave.
         'has_row_triggers', EXISTS (
             SELECT FROM pg_catalog.pg_trigger AS trigger

@@ -5,7 +5,7 @@
 -- many as it has rows. round counts these; NULL for an item that waits for nobody.
 CREATE OR REPLACE FUNCTION reliable_imports.due_retries_v1(the_batch bigint)
 RETURNS TABLE (
-    item_number  bigint,
+    item_number  integer,
     round        integer,
     place        double precision[]
 )
@@ -20,7 +20,7 @@ LANGUAGE sql STABLE AS $$
         END::double precision[]
     FROM reliable_imports.import_batches AS batch
     JOIN reliable_imports.import_retries AS retry ON retry.batch_id = batch.id
-    JOIN reliable_imports.import_items AS item
+    JOIN reliable_imports.stored_items AS item
         ON item.batch_id = retry.batch_id
         AND item.item_number = retry.item_number
     CROSS JOIN LATERAL (

@@ -15,7 +15,7 @@ LANGUAGE sql AS $$
     INSERT INTO reliable_imports.import_retries (batch_id, item_number, next_attempt, not_before)
     SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, pg_catalog.clock_timestamp()
     FROM moved
-    JOIN reliable_imports.import_items AS item
+    JOIN reliable_imports.stored_items AS item
         ON item.batch_id = moved.batch_id
         AND item.item_number = the_item
 $$;

@@ -109,31 +109,35 @@ CREATE TABLE reliable_imports.import_unchanged_deliveries (
 -- What was accepted: written once, never changed, but the data of an item can be erased. There is no foreign key to the batch, for a check for each item costs
 -- more than storing it. Items come with their batch, in one transaction; and a batch that has items has ranges, whose
 -- foreign key keeps it from being deleted.
+--
+-- Wide columns of a fixed size come first, then narrow ones, then texts: so PostgreSQL leaves no gaps between them. Items are
+-- stored in their order, so the pages of the key can be filled.
 CREATE TABLE reliable_imports.import_items (
     batch_id             bigint NOT NULL,
-    item_number          bigint NOT NULL,
+    source_offset        bigint,
+    -- In a reprocess batch: the failed (or finished) item that this one repeats, and the item where the chain of repeats
+    -- began.
+    repeats_batch_id     bigint,
+    origin_batch_id      bigint,
+    -- Where a repeat's data stands, unless it has data of its own: in the item where the chain began, or in the last one
+    -- of the chain that has its own. So data is in one place, and found there in one step; the view stored_items does it.
+    data_batch_id        bigint,
+    -- Somebody asked to be forgotten, or the data was old: the row stays for the counts, and holds nothing of the item.
+    erased_at            timestamptz,
+    item_number          integer NOT NULL,
+    source_line          integer,
+    repeats_item_number  integer,
+    origin_item_number   integer,
+    data_item_number     integer,
+    -- Attempts made along the chain before; NULL in an item that repeats none. stored_items has 0 for it.
+    repeats_attempts     integer,
     -- json, not jsonb: jsonb would rewrite 1e2 as 100 and drop a repeated key.
     source_data          json,
     -- Instead of source_data: JSON that the server's operators cannot read, or the bytes of an unreadable line.
     source_raw           bytea,
     read_problem         text,
     read_problem_kind    text,
-    source_line          bigint,
-    source_offset        bigint,
-    -- In a reprocess batch: the failed (or finished) item that this one repeats, the item where the chain of
-    -- repeats began, and the attempts made along it so far.
-    repeats_batch_id     bigint,
-    repeats_item_number  bigint,
-    origin_batch_id      bigint,
-    origin_item_number   bigint,
-    earlier_attempts     integer NOT NULL DEFAULT 0,
-    -- Where a repeat's data stands, unless it has data of its own: in the item where the chain began, or in the last one
-    -- of the chain that has its own. So data is in one place, and found there in one step; the view stored_items does it.
-    data_batch_id        bigint,
-    data_item_number     bigint,
-    -- Somebody asked to be forgotten, or the data was old: the row stays for the counts, and holds nothing of the item.
-    erased_at            timestamptz,
-    PRIMARY KEY (batch_id, item_number),
+    PRIMARY KEY (batch_id, item_number) WITH (fillfactor = 100),
     CONSTRAINT import_items_kept_once CHECK (
         CASE
             WHEN erased_at IS NULL AND data_batch_id IS NULL THEN (source_data IS NULL) <> (source_raw IS NULL)
@@ -144,6 +148,7 @@ CREATE TABLE reliable_imports.import_items (
         (data_batch_id IS NULL) = (data_item_number IS NULL)
         AND (data_batch_id IS NULL OR (repeats_batch_id IS NOT NULL AND read_problem_kind IS NULL))
     ),
+    CONSTRAINT import_items_repeats_count_on CHECK ((repeats_attempts IS NULL) = (repeats_batch_id IS NULL)),
     CONSTRAINT import_items_problem_has_raw CHECK (read_problem IS NULL OR source_raw IS NOT NULL)
 );
 -- One item is repeated by at most one other: two requests cannot take the same failure.
@@ -154,9 +159,9 @@ CREATE UNIQUE INDEX import_items_repeated_once ON reliable_imports.import_items 
 CREATE TABLE reliable_imports.import_ranges (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     range_number  integer NOT NULL,
-    last_item     bigint NOT NULL,
+    last_item     integer NOT NULL,
     -- The first item without an outcome; past last_item when the range is done.
-    next_item     bigint NOT NULL,
+    next_item     integer NOT NULL,
     is_open       boolean NOT NULL DEFAULT true,
     completed     integer NOT NULL DEFAULT 0,
     failed        integer NOT NULL DEFAULT 0,
@@ -171,9 +176,9 @@ CREATE INDEX import_ranges_open ON reliable_imports.import_ranges (batch_id, ran
 -- Items that share their natural key with another one of their batch, and do not win; decided when the batch is made.
 CREATE TABLE reliable_imports.import_duplicates (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    item_number   bigint NOT NULL,
+    item_number   integer NOT NULL,
     -- The item that wins, or another one of the same key where none does.
-    duplicate_of  bigint NOT NULL,
+    duplicate_of  integer NOT NULL,
     fails         boolean NOT NULL,
     PRIMARY KEY (batch_id, item_number)
 );
@@ -198,7 +203,7 @@ CREATE TABLE reliable_imports.import_runs (
     -- The range that the run works on now, or retries_range; says which items are processing.
     range_number    integer,
     -- The item that is tried alone now, because a worker died in its range.
-    lone_item       bigint,
+    lone_item       integer,
     completed       bigint NOT NULL DEFAULT 0,
     failed          bigint NOT NULL DEFAULT 0,
     skipped         bigint NOT NULL DEFAULT 0,
@@ -219,7 +224,7 @@ CREATE INDEX import_runs_dagster ON reliable_imports.import_runs (dagster_run_id
 -- Items that met a transient error and are tried again by the same run, or by the next one that comes.
 CREATE TABLE reliable_imports.import_retries (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    item_number   bigint NOT NULL,
+    item_number   integer NOT NULL,
     next_attempt  integer NOT NULL,
     not_before    timestamptz NOT NULL,
     -- Of an item whose deferred constraint was not met: how many items of the batch were completed by then. It is tried
@@ -233,7 +238,7 @@ CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, no
 CREATE TABLE reliable_imports.import_suspects (
     batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
     range_number  integer NOT NULL,  -- or retries_range
-    item_number   bigint NOT NULL,   -- or any_item
+    item_number   integer NOT NULL,  -- or any_item
     run_id        bigint NOT NULL,   -- whose word this is
     -- Of the run's child processes, while the item was tried alone; and how the last one died.
     deaths        integer NOT NULL DEFAULT 0,
@@ -241,19 +246,29 @@ CREATE TABLE reliable_imports.import_suspects (
     PRIMARY KEY (batch_id, range_number, item_number, run_id)
 );
 
+-- How an attempt ended. A type, and not a text with a check: there is an outcome for each item, and a text takes more than
+-- twice as many bytes.
+CREATE TYPE reliable_imports.outcome AS ENUM ('completed', 'skipped', 'failed');
+
 -- What happened to items: only ever added to, or erased. The key is the fence: a second outcome of one attempt is refused.
+-- In this order there are no gaps between columns.
 CREATE TABLE reliable_imports.import_attempts (
     batch_id         bigint NOT NULL,
-    item_number      bigint NOT NULL,
-    attempt          integer NOT NULL,
     run_id           bigint NOT NULL,
-    outcome          text NOT NULL,
-    -- False for a try that the same run followed with another.
-    is_final         boolean NOT NULL,
     finished_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Of a completed item: the row that it has written first, as 64 bits that are equal where the table's unique index
     -- finds the keys equal. It guards newer data from older items. Its other rows are in import_row_keys.
     row_key          bigint,
+    -- As in the item's row, so that what is outstanding is found without it.
+    erased_at        timestamptz,
+    -- Not to be tried again sooner; NULL when it waits for a person.
+    retry_after      interval,
+    item_number      integer NOT NULL,
+    attempt          integer NOT NULL,
+    outcome          reliable_imports.outcome NOT NULL,
+    -- False for a try that the same run followed with another.
+    is_final         boolean NOT NULL,
+    retryable        boolean,
     result           json,
     skip_reason      text,
     stage            text,
@@ -265,6 +280,8 @@ CREATE TABLE reliable_imports.import_attempts (
     detail           text,
     -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
     missing_key      text,
+    -- Instead of it, where it is sensitive: the fields of the item that hold it.
+    missing_fields   text[],
     traceback        text,
     -- The first of its causes, and all of them.
     reason           text,
@@ -273,13 +290,7 @@ CREATE TABLE reliable_imports.import_attempts (
     faults           jsonb,
     -- Of the processor that failed the item; NULL if its class has no source file.
     code_version     text,
-    retryable        boolean,
-    -- Not to be tried again sooner; NULL when it waits for a person.
-    retry_after      interval,
-    -- As in the item's row, so that what is outstanding is found without it.
-    erased_at        timestamptz,
-    PRIMARY KEY (batch_id, item_number, attempt),
-    CONSTRAINT import_attempts_outcome_known CHECK (outcome IN ('completed', 'skipped', 'failed')),
+    PRIMARY KEY (batch_id, item_number, attempt) WITH (fillfactor = 100),
     CONSTRAINT import_attempts_stage_known CHECK (stage IN ('read', 'validate', 'prepare', 'process', 'write')),
     CONSTRAINT import_attempts_failure_explained CHECK (
         (outcome = 'failed') = (
@@ -306,7 +317,7 @@ CREATE INDEX import_attempts_row_key ON reliable_imports.import_attempts (row_ke
 CREATE TABLE reliable_imports.import_row_keys (
     row_key      bigint,
     batch_id     bigint NOT NULL,
-    item_number  bigint NOT NULL
+    item_number  integer NOT NULL
 );
 CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
 
@@ -378,7 +389,7 @@ CREATE INDEX import_reason_notes_reason ON reliable_imports.import_reason_notes 
 CREATE TABLE reliable_imports.import_logs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    item_number  bigint,
+    item_number  integer,
     run_id       bigint,
     level        text NOT NULL,
     message      text NOT NULL,
@@ -414,11 +425,11 @@ CREATE TRIGGER import_items_only_erased AFTER UPDATE ON reliable_imports.import_
         AND NEW.read_problem IS NULL
         AND (
             NEW.batch_id, NEW.item_number, NEW.read_problem_kind, NEW.source_line, NEW.source_offset, NEW.repeats_batch_id,
-            NEW.repeats_item_number, NEW.origin_batch_id, NEW.origin_item_number, NEW.earlier_attempts, NEW.data_batch_id,
+            NEW.repeats_item_number, NEW.origin_batch_id, NEW.origin_item_number, NEW.repeats_attempts, NEW.data_batch_id,
             NEW.data_item_number
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.read_problem_kind, OLD.source_line, OLD.source_offset, OLD.repeats_batch_id,
-            OLD.repeats_item_number, OLD.origin_batch_id, OLD.origin_item_number, OLD.earlier_attempts, OLD.data_batch_id,
+            OLD.repeats_item_number, OLD.origin_batch_id, OLD.origin_item_number, OLD.repeats_attempts, OLD.data_batch_id,
             OLD.data_item_number
         ),
         false
@@ -428,10 +439,12 @@ CREATE TRIGGER import_attempts_only_erased AFTER UPDATE ON reliable_imports.impo
     FOR EACH ROW WHEN (NOT (
         (
             NEW.batch_id, NEW.item_number, NEW.attempt, NEW.run_id, NEW.outcome, NEW.is_final, NEW.finished_at, NEW.stage,
-            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.reasons, NEW.code_version, NEW.retryable
+            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.missing_fields, NEW.reason, NEW.reasons, NEW.code_version,
+            NEW.retryable
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.attempt, OLD.run_id, OLD.outcome, OLD.is_final, OLD.finished_at, OLD.stage,
-            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.reasons, OLD.code_version, OLD.retryable
+            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.missing_fields, OLD.reason, OLD.reasons, OLD.code_version,
+            OLD.retryable
         )
         AND (NEW.row_key IS NULL OR NEW.row_key IS NOT DISTINCT FROM OLD.row_key)
         AND (NEW.result IS NULL OR NEW.result::text IS NOT DISTINCT FROM OLD.result::text)

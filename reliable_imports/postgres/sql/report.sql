@@ -1,71 +1,103 @@
 -- What a page for people says of a batch, or of all batches of a type.
 
 -- name: reasons
--- Why items of a batch failed, with what the sample's failure says.
+-- Why items of a batch failed, with what the sample's failure says; of one that failed for several reasons, what the title
+-- of this one does.
+WITH counted AS (
+    SELECT
+        cause.reason,
+        count(*) AS items,
+        min(failure.finished_at) AS first_seen,
+        max(failure.finished_at) AS last_seen,
+        -- One that was erased tells nothing, and one with no other reason the most.
+        (min(ARRAY[
+            (failure.erased_at IS NOT NULL)::integer, pg_catalog.cardinality(failure.reasons), failure.item_number
+        ]))[3] AS sample_item_number
+    FROM reliable_imports.import_attempts AS failure
+    CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
+    WHERE failure.batch_id = %(batch_id)s
+        AND failure.is_final
+        AND failure.outcome = 'failed'
+    GROUP BY cause.reason
+)
 SELECT
-    counted.reason, counted.batch_id, counted.title, counted.stage, counted.error_type, counted.constraint_name,
-    counted.field, counted.note, counted.items, 1 AS batches, counted.first_seen, counted.last_seen,
-    sample.message, sample.detail
-FROM reliable_imports.failure_reason_counts AS counted
+    counted.reason, %(batch_id)s::bigint AS batch_id,
+    known.title,
+    sample.stage, sample.error_type, sample.constraint_name,
+    CASE WHEN is_alone.it THEN sample.field ELSE known.field END AS field,
+    word.note, counted.items, 1 AS batches, counted.first_seen, counted.last_seen,
+    CASE
+        WHEN is_alone.it OR sample.erased_at IS NOT NULL THEN sample.message
+        ELSE pg_catalog.regexp_replace(known.title, '^[A-Za-z]+: ', '')
+    END AS message,
+    CASE WHEN is_alone.it THEN sample.detail END AS detail
+FROM counted
 JOIN reliable_imports.import_attempts AS sample
-    ON sample.batch_id = counted.batch_id
+    ON sample.batch_id = %(batch_id)s
     AND sample.item_number = counted.sample_item_number
     AND sample.is_final
-WHERE counted.batch_id = %(batch_id)s
+CROSS JOIN LATERAL (SELECT pg_catalog.cardinality(sample.reasons) = 1 AS it) AS is_alone
+LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
+LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason
 ORDER BY counted.items DESC, counted.reason
 
 -- name: open_reasons
 -- Likewise of what is outstanding in all batches of a type; the sample is of the newest.
 WITH counted AS (
     SELECT
-        reason,
+        cause.reason,
         count(*) AS items,
-        count(DISTINCT batch_id) AS batches,
-        min(failed_at) AS first_seen,
-        max(failed_at) AS last_seen,
-        max(ARRAY[batch_id, item_number]) AS newest
-    FROM reliable_imports.outstanding_failures
-    WHERE batch_type = %(batch_type)s
-        AND reason IS NOT NULL
-    GROUP BY reason
+        count(DISTINCT outstanding.batch_id) AS batches,
+        min(outstanding.failed_at) AS first_seen,
+        max(outstanding.failed_at) AS last_seen,
+        max(ARRAY[outstanding.batch_id, outstanding.item_number]) AS newest
+    FROM reliable_imports.outstanding_failures AS outstanding
+    CROSS JOIN LATERAL pg_catalog.unnest(outstanding.reasons) AS cause (reason)
+    WHERE outstanding.batch_type = %(batch_type)s
+    GROUP BY cause.reason
 )
 SELECT
     counted.reason, counted.newest[1] AS batch_id,
     known.title,
-    sample.stage, sample.error_type, sample.constraint_name, sample.field, word.note, counted.items, counted.batches,
-    counted.first_seen, counted.last_seen, sample.message, sample.detail
+    sample.stage, sample.error_type, sample.constraint_name,
+    CASE WHEN is_alone.it THEN sample.field ELSE known.field END AS field,
+    word.note, counted.items, counted.batches, counted.first_seen, counted.last_seen,
+    CASE WHEN is_alone.it THEN sample.message ELSE pg_catalog.regexp_replace(known.title, '^[A-Za-z]+: ', '') END AS message,
+    CASE WHEN is_alone.it THEN sample.detail END AS detail
 FROM counted
 JOIN reliable_imports.import_attempts AS sample
     ON sample.batch_id = counted.newest[1]
     AND sample.item_number = counted.newest[2]
     AND sample.is_final
+CROSS JOIN LATERAL (SELECT pg_catalog.cardinality(sample.reasons) = 1 AS it) AS is_alone
 LEFT JOIN reliable_imports.import_failure_reasons AS known ON known.fingerprint = counted.reason
 LEFT JOIN reliable_imports.reason_notes AS word ON word.reason = counted.reason
 ORDER BY counted.items DESC, counted.reason
 
 -- name: fates
--- What became of the failures of a batch, by reason: the last of all that repeat an item says it.
+-- What became of the failures of a batch, by reason, and of all of them: the last of all that repeat an item says it.
 WITH RECURSIVE repeats AS (
-    SELECT reason, batch_id, item_number
+    SELECT reasons, batch_id, item_number
     FROM reliable_imports.import_attempts
     WHERE batch_id = %(batch_id)s
         AND is_final
         AND outcome = 'failed'
     UNION ALL
-    SELECT repeats.reason, repeat.batch_id, repeat.item_number
+    SELECT repeats.reasons, repeat.batch_id, repeat.item_number
     FROM repeats
     JOIN reliable_imports.import_items AS repeat
         ON repeat.repeats_batch_id = repeats.batch_id
         AND repeat.repeats_item_number = repeats.item_number
 )
 SELECT
-    repeats.reason,
+    cause.reason,
     count(*) FILTER (WHERE ended.outcome = 'completed') AS repaired,
     count(*) FILTER (WHERE ended.outcome = 'skipped') AS skipped,
     count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.erased_at IS NULL) AS outstanding,
     count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.erased_at IS NOT NULL) AS erased,
     count(*) FILTER (WHERE ended.outcome IS NULL) AS waiting
 FROM repeats
+CROSS JOIN LATERAL pg_catalog.unnest(repeats.reasons || NULL::text) AS cause (reason)
 LEFT JOIN reliable_imports.import_attempts AS ended
     ON ended.batch_id = repeats.batch_id
     AND ended.item_number = repeats.item_number
@@ -75,7 +107,7 @@ WHERE NOT EXISTS (
     WHERE repeat.repeats_batch_id = repeats.batch_id
         AND repeat.repeats_item_number = repeats.item_number
 )
-GROUP BY repeats.reason
+GROUP BY cause.reason
 
 -- name: samples
 SELECT item.item_number, item.source_line, item.source_data::text, item.source_raw
@@ -84,7 +116,7 @@ JOIN reliable_imports.import_batch_items AS item
     ON item.batch_id = failure.batch_id
     AND item.item_number = failure.item_number
 WHERE failure.batch_id = %(batch_id)s
-    AND failure.reason = %(reason)s
+    AND failure.reasons @> ARRAY[%(reason)s]
     AND failure.is_final
     AND failure.outcome = 'failed'
     AND failure.erased_at IS NULL
@@ -105,7 +137,7 @@ WITH failed AS (
     SELECT batch_id, item_number
     FROM reliable_imports.import_attempts
     WHERE batch_id = %(batch_id)s
-        AND reason = %(reason)s
+        AND reasons @> ARRAY[%(reason)s]
         AND is_final
         AND outcome = 'failed'
         AND erased_at IS NULL
@@ -136,8 +168,9 @@ LIMIT %(limit)s
 SELECT
     summary.batch_id, summary.status, summary.reprocess_of, summary.requested_by, summary.note, summary.total_items,
     summary.completed_items, summary.failed_items, summary.skipped_items, summary.open_items, summary.created_at,
-    summary.finished_at
+    summary.finished_at, batch.corrected_from
 FROM reliable_imports.batch_summaries AS summary
+JOIN reliable_imports.import_batches AS batch ON batch.id = summary.batch_id
 WHERE summary.first_batch_id = %(first_batch_id)s
 ORDER BY summary.batch_id
 

@@ -73,7 +73,7 @@ WHERE retry.batch_id = held.batch_id
 -- name: take
 -- Puts what the next query gives into the batch. Nothing of an item's data is copied.
 INSERT INTO reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number
 )
 {repeats}
@@ -111,7 +111,7 @@ CLOSE chosen
 
 -- name: copy_repeats
 COPY reliable_imports.import_items (
-    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, earlier_attempts,
+    batch_id, item_number, repeats_batch_id, repeats_item_number, origin_batch_id, origin_item_number, repeats_attempts,
     data_batch_id, data_item_number, source_data, source_raw, read_problem, read_problem_kind, source_line, source_offset
 ) FROM STDIN
 
@@ -145,11 +145,11 @@ SELECT
     item.item_number AS repeats_item_number,
     coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
     coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
-    item.earlier_attempts + chosen.attempts AS earlier_attempts,
+    item.earlier_attempts + chosen.attempts AS repeats_attempts,
     coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
     coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
@@ -164,18 +164,19 @@ ORDER BY new_number
 LIMIT %(limit)s
 
 -- name: canary_items
--- The first few for each reason, of those that another query chooses.
-SELECT placed.batch_id, placed.item_number, placed.attempts
+-- The first few for each reason, of those that another query chooses; an item counts for each that it has.
+SELECT DISTINCT placed.batch_id, placed.item_number, placed.attempts
 FROM (
     SELECT
-        chosen.*,
+        chosen.batch_id, chosen.item_number, chosen.attempts,
         row_number() OVER (
-            PARTITION BY chosen.reason
+            PARTITION BY cause.reason
             ORDER BY
                 coalesce(item.origin_batch_id, item.batch_id),
                 coalesce(item.origin_item_number, item.item_number)
         ) AS place
     FROM ({chosen}) AS chosen
+    LEFT JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason) ON true
     JOIN reliable_imports.import_items AS item
         ON item.batch_id = chosen.batch_id
         AND item.item_number = chosen.item_number
@@ -191,7 +192,7 @@ SELECT
     outstanding.batch_id,
     outstanding.item_number,
     CASE WHEN outstanding.reason IS NULL THEN 0 ELSE 1 END AS attempts,
-    outstanding.reason
+    outstanding.reasons
 FROM reliable_imports.outstanding_failures AS outstanding
 JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
 WHERE outstanding.first_batch_id = %(first_batch_id)s
@@ -272,7 +273,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND CASE %(which)s
                 WHEN 'retryable' THEN repeated.retryable
                 WHEN 'permanent' THEN repeated.retry_after IS NULL
-                WHEN 'resolved_references' THEN repeated.missing_key IS NOT NULL
+                WHEN 'resolved_references' THEN repeated.missing_key IS NOT NULL OR repeated.missing_fields IS NOT NULL
                 ELSE true
             END
             AND coalesce(item.origin_item_number, item.item_number)
@@ -303,7 +304,7 @@ INSERT INTO reliable_imports.import_attempts (
     batch_id, item_number, attempt, run_id, outcome, is_final, skip_reason
 )
 SELECT item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true, %(skip_reason)s
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 WHERE item.batch_id = %(batch_id)s
 
 -- name: skip_settled_items
@@ -314,7 +315,7 @@ INSERT INTO reliable_imports.import_attempts (
 SELECT
     item.batch_id, item.item_number, item.earlier_attempts + 1, %(run_id)s, 'skipped', true,
     pg_catalog.format('settled by item %%s of batch %%s', settled.by_item, settled.by_batch)
-FROM reliable_imports.import_items AS item
+FROM reliable_imports.stored_items AS item
 JOIN (
     SELECT
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
@@ -364,14 +365,15 @@ SELECT EXISTS (
 
 -- name: count_left
 -- Likewise, how many for each reason.
-SELECT chosen.reason, count(*)
+SELECT cause.reason, count(*)
 FROM ({chosen}) AS chosen
+CROSS JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason)
 JOIN reliable_imports.import_items AS item
     ON item.batch_id = chosen.batch_id
     AND item.item_number = chosen.item_number
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
-GROUP BY chosen.reason
+GROUP BY cause.reason
 
 -- name: find_canary
 -- The first few have ended, and nobody has taken the rest yet; under the locks of the lineage and of the batch.
@@ -385,22 +387,22 @@ WHERE batch.id = %(batch_id)s
 -- name: canary_outcomes
 -- For each reason: how many were tried, and how many of those have failed for it again.
 SELECT
-    failure.reason,
+    cause.reason,
     count(*),
-    count(*) FILTER (WHERE ended.outcome = 'failed' AND ended.reason = failure.reason)
+    count(*) FILTER (WHERE ended.outcome = 'failed' AND cause.reason = ANY (ended.reasons))
 FROM reliable_imports.import_items AS item
 JOIN reliable_imports.import_attempts AS failure
     ON failure.batch_id = item.repeats_batch_id
     AND failure.item_number = item.repeats_item_number
     AND failure.is_final
+CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
 JOIN reliable_imports.import_attempts AS ended
     ON ended.batch_id = item.batch_id
     AND ended.item_number = item.item_number
     AND ended.is_final
 WHERE item.batch_id = %(batch_id)s
-    AND failure.reason IS NOT NULL
-GROUP BY failure.reason
-ORDER BY failure.reason
+GROUP BY cause.reason
+ORDER BY cause.reason
 
 -- name: end_canary
 UPDATE reliable_imports.import_batches

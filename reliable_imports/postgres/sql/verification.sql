@@ -9,7 +9,7 @@ ORDER BY id
 -- name: verify
 -- One statement, so one snapshot: what is committed meanwhile is seen whole or not at all.
 WITH batch AS (
-    SELECT id, status, total_items, completed_items, failed_items, skipped_items
+    SELECT id, status, total_items, completed_items, failed_items, skipped_items, is_counted, erased_items
     FROM reliable_imports.import_batches
     WHERE id = %(batch_id)s
 ), held AS MATERIALIZED (
@@ -121,7 +121,61 @@ SELECT
                     AND held.data_batch_id IS NULL
                     AND held.erased_at IS NULL
             )
-    ) AS without_data
+    ) AS without_data,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT reason, items, only_items
+            FROM reliable_imports.import_failure_counts
+            WHERE batch_id = %(batch_id)s
+        ) AS kept
+        FULL JOIN (
+            SELECT cause.reason, count(*) AS items,
+                count(*) FILTER (WHERE pg_catalog.cardinality(failure.reasons) = 1) AS only_items
+            FROM reliable_imports.import_attempts AS failure
+            CROSS JOIN LATERAL pg_catalog.unnest(failure.reasons) AS cause (reason)
+            WHERE failure.batch_id = %(batch_id)s
+                AND failure.is_final
+                AND failure.outcome = 'failed'
+            GROUP BY cause.reason
+        ) AS there ON there.reason = kept.reason
+        WHERE batch.is_counted
+            AND (kept.items, kept.only_items) IS DISTINCT FROM (there.items, there.only_items)
+    ) AS wrong_failure_counts,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT repeats_batch_id, reason, items, only_items
+            FROM reliable_imports.import_repeat_counts
+            WHERE batch_id = %(batch_id)s
+        ) AS kept
+        FULL JOIN (
+            SELECT item.repeats_batch_id, cause.reason, count(*) AS items,
+                count(*) FILTER (WHERE pg_catalog.cardinality(repeated.reasons) = 1) AS only_items
+            FROM reliable_imports.import_items AS item
+            JOIN reliable_imports.import_attempts AS repeated
+                ON repeated.batch_id = item.repeats_batch_id
+                AND repeated.item_number = item.repeats_item_number
+                AND repeated.is_final
+                AND repeated.outcome = 'failed'
+            CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS cause (reason)
+            WHERE item.batch_id = %(batch_id)s
+            GROUP BY item.repeats_batch_id, cause.reason
+        ) AS there ON there.repeats_batch_id = kept.repeats_batch_id AND there.reason = kept.reason
+        WHERE batch.is_counted
+            AND (kept.items, kept.only_items) IS DISTINCT FROM (there.items, there.only_items)
+            -- Else what they repeat may be in a partition that was dropped.
+            AND EXISTS (
+                SELECT FROM reliable_imports.import_items AS repeated
+                WHERE repeated.batch_id = coalesce(kept.repeats_batch_id, there.repeats_batch_id)
+            )
+    ) AS wrong_repeat_counts,
+    abs(batch.erased_items - (
+        SELECT count(*)
+        FROM reliable_imports.import_items AS item
+        WHERE item.batch_id = %(batch_id)s
+            AND item.erased_at IS NOT NULL
+    )) AS wrong_erased
 FROM batch
 CROSS JOIN counted
 CROSS JOIN ranges

@@ -19,21 +19,27 @@ FROM reliable_imports.apply_writes_v1(
     %(group_ends)s::integer[], %(check_deferred)s::text, %(room)s
 )
 
--- name: write_row_by_row
--- Rows of one kind go one by one, by a statement whose plan is made once for all. Neighbours share a subtransaction. When
--- the server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
+-- name: write_rows
+-- Rows of one kind. They are tried as one statement, which leaves out those that will likely be refused; these go one by
+-- one. If that statement is refused, or should not be tried, all rows go one by one.
+--
+-- What goes one by one has a statement whose plan is made once for all. Neighbours share a subtransaction. When the
+-- server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
 -- they were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
+-- A row that was left out and is not refused after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
--- batch. Subtransactions that have written are counted, and before there are more than there is room for, the block
--- stops. Its last row tells how many rows were tried, how many subtransactions have written, and of the rows that were
--- refused which and why.
+-- batch. The setting tells whether the one statement held, how many subtransactions have written, and of the rows that
+-- were refused which and why.
 DO {tag}
-#variable_conflict use_column  -- a column in ON CONFLICT may have the name of a variable
+#variable_conflict use_column  -- a column may have the name of a variable
 DECLARE
     {cells}
-    first_row          integer := 1;
-    last_row           integer;
+    places             integer[] := ARRAY(SELECT pg_catalog.generate_series(1, {rows}));
+    is_one             boolean := false;
+    first_place        integer := 1;
+    last_place         integer;
+    place              integer;
     row_number         integer;
     used               integer := 0;
     refused            json[] := '{{}}';
@@ -48,16 +54,18 @@ DECLARE
 BEGIN
     LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
     PERFORM {unaltered};
-    WHILE first_row <= {rows} AND used < {room} LOOP
-        last_row := least(first_row + {together} - 1, {rows});
-        row_number := first_row;
+    {as_one}
+    WHILE first_place <= pg_catalog.cardinality(places) LOOP
+        last_place := least(first_place + {together} - 1, pg_catalog.cardinality(places));
+        place := first_place;
         BEGIN
-            WHILE row_number <= last_row LOOP
+            WHILE place <= last_place LOOP
+                row_number := places[place];
                 {insert};
-                row_number := row_number + 1;
+                place := place + 1;
             END LOOP;
             used := used + 1;
-            first_row := row_number;
+            first_place := place;
             CONTINUE;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS
@@ -77,22 +85,36 @@ BEGIN
             row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table, failed_column,
             failed_constraint, failed_context
         );
-        last_row := row_number;
-        row_number := first_row;
-        WHILE row_number < last_row LOOP
+        last_place := place;
+        place := first_place;
+        WHILE place < last_place LOOP
+            row_number := places[place];
             {insert};
-            row_number := row_number + 1;
+            place := place + 1;
         END LOOP;
-        first_row := last_row + 1;
+        first_place := last_place + 1;
     END LOOP;
+    IF is_one AND pg_catalog.cardinality(refused) < pg_catalog.cardinality(places) THEN
+        RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
+    END IF;
     PERFORM pg_catalog.set_config(
-        'reliable_imports.told',
-        pg_catalog.json_build_array(first_row - 1, used, pg_catalog.array_to_json(refused))::text,
+        {told},
+        pg_catalog.json_build_array(is_one, used, pg_catalog.array_to_json(refused))::text,
         true
     );
 END
-{tag};
-SELECT pg_catalog.current_setting('reliable_imports.told')
+{tag}
+
+-- name: write_as_one
+BEGIN
+        {insert} INTO places;
+        is_one := true;
+        used := 1;
+    EXCEPTION WHEN OTHERS THEN
+        IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
+            RAISE;
+        END IF;
+    END;
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)
@@ -201,3 +223,9 @@ SELECT
             ON of_column.attrelid = own.conrelid
             AND of_column.attnum = ANY (own.conkey)
     )
+
+-- name: function_body
+-- As it is now, of a function as an error's context calls it.
+SELECT prosrc
+FROM pg_catalog.pg_proc
+WHERE oid = pg_catalog.to_regprocedure(%(function)s)

@@ -3,7 +3,7 @@ SELECT
     item.batch_id,
     item.item_number,
     CASE
-        WHEN latest.is_final THEN latest.outcome
+        WHEN latest.is_final THEN latest.outcome::text
         WHEN EXISTS (
             SELECT FROM reliable_imports.import_runs AS run
             JOIN reliable_imports.import_ranges AS held

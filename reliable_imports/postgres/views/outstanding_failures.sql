@@ -13,6 +13,7 @@ SELECT
     failure.finished_at AS failed_at,
     failure.constraint_name,
     failure.missing_key,
+    failure.missing_fields,
     failure.reasons,
     -- For none but causes that people have said to ignore.
     coalesce(
@@ -46,6 +47,7 @@ SELECT
     batch.finished_at AS failed_at,
     NULL::text AS constraint_name,
     NULL::text AS missing_key,
+    NULL::text[] AS missing_fields,
     NULL::text[] AS reasons,
     false AS is_ignored
 FROM reliable_imports.import_batches AS batch
@@ -62,7 +64,7 @@ CROSS JOIN LATERAL (
     ) AS undone
     WHERE undone.first_item <= undone.last_item
 ) AS undone
-JOIN reliable_imports.import_items AS item
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = batch.id
     AND item.item_number BETWEEN undone.first_item AND undone.last_item
 WHERE batch.status = 'cancelled'

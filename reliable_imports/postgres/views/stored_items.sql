@@ -63,7 +63,7 @@ SELECT
     item.repeats_item_number,
     item.origin_batch_id,
     item.origin_item_number,
-    item.earlier_attempts,
+    coalesce(item.repeats_attempts, 0) AS earlier_attempts,
     item.data_batch_id,
     item.data_item_number,
     item.erased_at

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
@@ -56,6 +57,34 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findi
         yield from _items(source, sheet, problems, options, findings)
 
 
+def first_rows(source: str, stored: StoredFile, limit: int) -> list[tuple[str, list[list[Any]]]]:
+    """The visible sheets of a workbook by name, with the values of their first rows.
+
+    Raises SourceError, as `read_workbook` does.
+    """
+    calamine = _module(source)
+    with stored.whole() as file:
+        found = worksheets(source, file, stored.growth, stored.bytes_read)
+        for sheet in found:
+            survey_sheet(source, file, sheet)
+        file.seek(0)
+        try:
+            workbook = calamine.CalamineWorkbook.from_filelike(file)
+            return [
+                (
+                    sheet.name,
+                    [
+                        [_value(cell) for cell in row]
+                        for row in islice(workbook.get_sheet_by_name(sheet.name).iter_rows(), limit)
+                    ],
+                )
+                for sheet in found
+                if sheet.is_visible
+            ]
+        except (calamine.CalamineError, OSError, ValueError) as error:
+            raise SourceError(source, f"the workbook cannot be read: {error}") from None
+
+
 def _module(source: str) -> Any:
     try:
         return importlib.import_module("python_calamine")
@@ -90,7 +119,8 @@ def _items(
         if header is None:
             header = _header(source, number, row, first_column, options)
             findings.columns = [name for name in header if name is not None]
-            continue
+            if options.header is None:
+                continue
         cells = [_value(cell) for cell in row]
         problem = problems.get(number)
         if problem is not None:
@@ -104,6 +134,12 @@ def _items(
 
 
 def _header(source: str, number: int, row: list[Any], first_column: int, options: SourceOptions) -> list[str | None]:
+    if options.header is not None:
+        if len(options.header) != len(row):
+            raise SourceError(
+                source, f"SourceOptions.header names {len(options.header)} columns, and the sheet has {len(row)}"
+            )
+        return list(options.header)
     names = [None if cell in ("", None) else str(_value(cell)) for cell in row]
     given = [name for name in names if name is not None]
     repeated = sorted({name for name in given if given.count(name) > 1}) if len(set(given)) < len(given) else []

@@ -1,0 +1,1 @@
+"""One job, done in four ways: how much there is to write, and what is lacking in the end."""

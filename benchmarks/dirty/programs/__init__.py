@@ -1,0 +1,1 @@
+"""Each imports FILE into the database of DSN: `python -m benchmarks.dirty.programs.NAME DSN FILE SHAPE`."""

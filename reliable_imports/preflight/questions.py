@@ -1,0 +1,18 @@
+"""The queries of the preflight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres.queries import load
+
+_PREFLIGHT = load("preflight.sql")
+
+
+def ask(connection: Connection, query: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """All rows of a query by its name."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PREFLIGHT[query], dict(params or {}))
+        return cursor.fetchall()

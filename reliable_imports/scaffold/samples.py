@@ -1,0 +1,230 @@
+"""A sample read as its import would read it, row by row, to see what its columns hold."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reliable_imports.errors import SourceError
+from reliable_imports.items.json_read import loads
+from reliable_imports.scaffold.columns import Column
+from reliable_imports.scaffold.layouts import Layout, find_layout
+from reliable_imports.scaffold.names import column_names, unique_headings
+from reliable_imports.scaffold.texts import MAX_READ
+from reliable_imports.sources import Source, SourceOptions, open_source
+from reliable_imports.sources.stored.location import Location, shown
+
+_ROWS_AT_ONCE = 5000
+_KEPT_ROWS = 3
+_MAX_ROWS = 1_000_000
+_MAX_COLUMNS = 1500
+"""A table of PostgreSQL has at most 1,600."""
+_TRIES = 6
+_MORE_COLUMNS = 20
+
+
+@dataclass(slots=True)
+class Sample:
+    """
+    Attributes:
+        first: the first rows, as they are in the source.
+        equal_rows: rows of which an earlier one is a copy.
+        problems: rows that cannot be read, by the kind of problem.
+        is_whole: all rows were read.
+    """
+
+    location: Location
+    options: SourceOptions
+    remarks: list[tuple[str, str]]
+    columns: list[Column] = field(default_factory=list)
+    rows: int = 0
+    first: list[dict[str, Any]] = field(default_factory=list)
+    equal_rows: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    is_whole: bool = True
+
+
+def read_sample(location: Location) -> Sample:
+    """Read a file to its end, or its first 100 MB, under the options that suit it.
+
+    Raises:
+        SourceError: it cannot be read, or holds no rows of named values.
+    """
+    layout = find_layout(location, shown(location))
+    tried = {layout.options}
+    sample, reading = _read(location, layout)
+    for _ in range(_TRIES):
+        better = _better(layout, reading)
+        if better is None or better.options in tried:
+            break
+        tried.add(better.options)
+        other, other_reading = _read(location, better)
+        if sum(other.problems.values()) > sum(sample.problems.values()) and reading.refusal is None:
+            break
+        layout, sample, reading = better, other, other_reading
+    if reading.refusal is not None:
+        raise reading.refusal
+    if not sample.columns:
+        raise SourceError(shown(location), "there is no row in it that could be a sample")
+    return sample
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What went wrong while a sample was read.
+
+    Attributes:
+        surplus: cells of rows that are longer than the header, the most of a row, and whether one has a value.
+    """
+
+    source: Source
+    refusal: SourceError | None = None
+    problems: Counter[str] = field(default_factory=Counter)
+    widest: int = 0
+    has_surplus_values: bool = False
+
+
+def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
+    source = open_source(location, layout.options)
+    sample = Sample(location, layout.options, list(layout.remarks), is_whole=layout.is_whole)
+    reading = _Reading(source)
+    rows_seen: set[int] = set()
+    columns: dict[str, Column] = {}
+    has_own_types = layout.format not in ("csv", "tsv")
+    block: list[dict[str, Any]] = []
+
+    def look() -> None:
+        for name in dict.fromkeys(name for row in block for name in row) if has_own_types else ():
+            if name not in columns:
+                _add_column(columns, name, sample.rows, has_own_types)
+        rows_of_block = [[row.get(name) for name in columns] for row in block]
+        for column, values in zip(columns.values(), zip(*rows_of_block, strict=True), strict=False):
+            column.add(values)
+            if None in values:
+                column.absent += sum(column.source not in row for row in block)
+        hashed = [hash(tuple(map(_hashable, values))) for values in rows_of_block]
+        before = len(rows_seen)
+        rows_seen.update(hashed)
+        sample.equal_rows += len(hashed) - (len(rows_seen) - before)
+        sample.rows += len(block)
+        block.clear()
+
+    try:
+        for row in _rows(source, sample, reading):
+            if not columns and not has_own_types:
+                for name in source.findings.columns or ():
+                    _add_column(columns, name, 0, has_own_types)
+            if len(sample.first) < _KEPT_ROWS:
+                sample.first.append(row)
+            block.append(row)
+            if len(block) >= _ROWS_AT_ONCE:
+                look()
+        look()
+    except SourceError as error:
+        reading.refusal = error
+    for name in source.findings.columns or ():
+        if name not in columns:
+            _add_column(columns, name, sample.rows, has_own_types)
+    if source.findings.columns:
+        columns = {name: columns[name] for name in source.findings.columns}
+    if len(columns) > _MAX_COLUMNS:
+        raise SourceError(
+            source.name, f"it has {len(columns):,} columns or names, and a table takes {_MAX_COLUMNS:,} at most"
+        )
+    sample.columns = list(columns.values())
+    for column, name in zip(sample.columns, column_names(columns).values(), strict=True):
+        column.name = name
+    sample.problems = reading.problems
+    return sample, reading
+
+
+def _add_column(columns: dict[str, Column], name: str, rows_before: int, has_own_types: bool) -> None:
+    column = columns[name] = Column(name, name, has_own_types, nulls=rows_before, absent=rows_before)
+    column.hashes.extend([hash(None)] * min(rows_before, 300_000))
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if type(value) in (dict, list) else value
+
+
+def _rows(source: Source, sample: Sample, reading: _Reading) -> Iterator[dict[str, Any]]:
+    for item in source:
+        if source.bytes_read > MAX_READ or sample.rows >= _MAX_ROWS:
+            sample.is_whole = False
+            return
+        if item.problem is not None:
+            reading.problems[item.kind or item.problem] += 1
+            if item.kind == "long-row" and item.raw is not None:
+                _note_surplus(source, item.raw, reading)
+            continue
+        row = loads(item.text if item.text is not None else item.raw or b"", decimals=True)
+        if not isinstance(row, dict):
+            raise SourceError(source.name, "its items are no objects with names, so no columns can be made of them")
+        yield row
+
+
+def _note_surplus(source: Source, raw: bytes, reading: _Reading) -> None:
+    delimiter = source.findings.delimiter or source._delimiter()
+    text = raw.decode(source.findings.codec or "utf-8", "replace")
+    cells = next(csv.reader([text], delimiter=delimiter), [])
+    width = len(source.findings.header or ())
+    reading.widest = max(reading.widest, len(cells))
+    reading.has_surplus_values = reading.has_surplus_values or any(cell.strip() for cell in cells[width:])
+
+
+def _better(layout: Layout, reading: _Reading) -> Layout | None:
+    """A layout under which fewer rows have problems, if there may be one."""
+    options, problems = layout.options, reading.problems
+    if reading.refusal is not None:
+        return _after_refusal(layout, str(reading.refusal))
+    if problems["bad-quoting"] and options.escapechar is None and options.quotechar is not None:
+        return _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
+    if problems["nameless-cell"]:
+        return _with_names(layout, reading, len(reading.source.findings.header or ()))
+    if problems["long-row"]:
+        header = reading.source.findings.header or ()
+        if not reading.has_surplus_values and options.long_rows == "fail":
+            return _told(layout, replace(options, long_rows="cut"), "long rows", "their surplus cells are empty")
+        if reading.has_surplus_values and len(header) < reading.widest <= len(header) + _MORE_COLUMNS:
+            return _with_names(layout, reading, reading.widest)
+    if problems["short-row"] and options.short_rows == "fail":
+        count = problems["short-row"]
+        return _told(layout, replace(options, short_rows="accept"), "short rows", f"{count:,} without their last cells")
+    return None
+
+
+def _after_refusal(layout: Layout, said: str) -> Layout | None:
+    options = layout.options
+    if "footer" in said and options.footer is not None:
+        remarks = tuple(remark for remark in layout.remarks if remark[0] != "footer")
+        return replace(layout, options=replace(options, footer=None), remarks=remarks)
+    if "not closed" in said or "never closed" in said:
+        if options.escapechar is None and options.quotechar is not None:
+            return _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
+        if options.quotechar is not None:
+            remarks = tuple(remark for remark in layout.remarks if remark[0] != "escapes")
+            without = replace(options, quotechar=None, escapechar=None)
+            return _told(replace(layout, remarks=remarks), without, "quotes", "are ordinary characters")
+    return None
+
+
+def _with_names(layout: Layout, reading: _Reading, width: int) -> Layout | None:
+    header = reading.source.findings.header
+    if header is None:
+        return None
+    options = layout.options
+    names = tuple(unique_headings([*header, *[""] * (width - len(header))]))
+    if options.header is None:
+        said = 1 if reading.source.findings.delimiter is not None else 0
+        options = replace(options, skip_lines=options.skip_lines + said + 1)
+        if said:
+            options = replace(options, delimiter=reading.source.findings.delimiter)
+    return _told(layout, replace(options, header=names), "header", "with a name of its own for each column")
+
+
+def _told(layout: Layout, options: SourceOptions, name: str, what: str) -> Layout:
+    remarks = tuple(remark for remark in layout.remarks if remark[0] != name)
+    return replace(layout, options=options, remarks=(*remarks, (name, what)))
