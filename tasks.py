@@ -41,8 +41,16 @@ CHORES: dict[str, tuple[str, Sequence[Sequence[str]]]] = {
         ],
     ),
     "docs": (
-        "write what the documentation takes from the code, and test the documentation",
-        [("tests.docs.attributes",), ("pytest", "-n", "0", "tests/docs")],
+        "write what the documentation takes from the code, make the site in build/site, and test the documentation",
+        [
+            ("tests.docs.attributes",),
+            ("sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", "build/site"),
+            ("pytest", "-n", "0", "tests/docs"),
+        ],
+    ),
+    "site": (
+        "make the site alone",
+        [("sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", "build/site")],
     ),
     "pictures": (
         "take the pictures of Dagster's UI anew; look at them before you commit them",

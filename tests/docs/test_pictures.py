@@ -14,8 +14,8 @@ def test_the_pictures_that_documents_show_are_those_that_the_script_takes() -> N
         name for document in documents for name in re.findall(r"!\[[^\]]+\]\([^)]*images/(.+?)\)", document.read_text())
     }
 
-    assert shown == {f"{show.__name__}.png" for show in PICTURES} == {path.name for path in IMAGES.iterdir()}
+    assert shown == {f"{show.__name__}.png" for show in PICTURES} == {path.name for path in IMAGES.glob("*.png")}
 
 
 def test_no_picture_is_large() -> None:
-    assert max(path.stat().st_size for path in IMAGES.iterdir()) < 250_000
+    assert max(path.stat().st_size for path in IMAGES.rglob("*.*")) < 250_000
