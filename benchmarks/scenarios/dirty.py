@@ -93,7 +93,8 @@ class _Measured:
             setting = f"5% bad, by {fault} alone"
             able = [way for way in chosen if fault in way.takes]
             plans += [(way, self._orders_file(way, shape, 0.05, (fault,)), setting) for way in able]
-        starts = {} if self._bench.quick else {way.name: self._start(way, shape) for way in chosen}
+        are_told = shape is NARROW and not self._bench.quick  # they are the same for all shapes
+        starts = {way.name: self._start(way, shape) for way in chosen} if are_told else {}
         results = interleaved(self._rounds, [partial(self._once, way, file) for way, file, _ in plans])
         base = {setting: each for (way, _, setting), each in zip(plans, results, strict=True) if way is STAGING}
         for (way, file, setting), spreads in zip(plans, results, strict=True):

@@ -100,7 +100,7 @@ def _tried(
         rows=rows,
         result=None if attempt.result is None else json.loads(attempt.result),
         failed_before=item.failed_before,
-        may_lack_rows=lacks_rows and failure is not None and failure.missing_key is not None,
+        may_lack_rows=lacks_rows and failure is not None and failure.wants_row,
         faults=() if failure is None else failure.without_values_of(sensitive, attempt.source_data).faults,
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache, partial
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType, MappingProxyType, TracebackType
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -36,11 +36,12 @@ from reliable_imports.items.fingerprint import (
     locate_timeout,
     raised_by,
     server_places,
+    statement_at,
     words_that_are_written,
 )
 from reliable_imports.items.message_values import is_known, masked, without_values
 from reliable_imports.items.model_fields import ModelFault, invalid_row, is_refusal_of_pydantic
-from reliable_imports.items.redaction import may_keep, without_secrets
+from reliable_imports.items.redaction import fields_that_hold, is_secret_key, may_keep, without_secrets
 from reliable_imports.items.rejection import Rejected, Rejection
 from reliable_imports.models import Fault
 from reliable_imports.statuses import Stage
@@ -61,6 +62,7 @@ _MAX_VALUE = 200
 # Classes in which the server speaks of itself, and has read no row for it.
 _OF_THE_SERVER = frozenset({"08", "40", "53", "55", "57", "58", "XX"})
 _NOBODYS = TeamCode()
+_NO_BODIES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Failure:
         detail: the server's DETAIL, values replaced.
         missing_key: the value that a foreign key did not find, as the server writes it; of several columns, the values
             with a comma and a space between them. To look for it again, not to be shown.
+        missing_fields: instead of it, where it is what sensitive fields hold: the fields of the item that hold it.
         traceback: the calls that led to it, without the message; None where no user code ran.
         retryable: another try later may succeed without anybody's help.
     """
@@ -89,8 +92,14 @@ class Failure:
     field: str | None = None
     detail: str | None = None
     missing_key: str | None = None
+    missing_fields: tuple[str, ...] | None = None
     traceback: str | None = None
     retryable: bool = False
+
+    @property
+    def wants_row(self) -> bool:
+        """Whether it failed for want of a row that can be looked for."""
+        return self.missing_key is not None or self.missing_fields is not None
 
     @property
     def reason(self) -> str:
@@ -114,7 +123,12 @@ class Failure:
             )
             for fault in self.faults
         ]
-        return replace(self, message=hidden(self.message), detail=hidden(self.detail), faults=tuple(faults))
+        shown = replace(self, message=hidden(self.message), detail=hidden(self.detail), faults=tuple(faults))
+        if self.missing_key is None or not is_secret_key(self.missing_key, source_data, sensitive):
+            return shown
+        return replace(
+            shown, missing_key=None, missing_fields=fields_that_hold(self.missing_key, source_data, sensitive)
+        )
 
     @property
     def title(self) -> str:
@@ -196,6 +210,7 @@ def server_failure(
     context: str | None = None,
     named: Named | None = None,
     refused: Sequence[Refused] = (),
+    bodies: Mapping[str, str] = _NO_BODIES,
     located: Located | None = None,
     source_data: object = None,
     retryable: bool = False,
@@ -207,6 +222,7 @@ def server_failure(
         named: what the table and the constraint are called where partitions are not told apart; as the error has it
             if that was not asked for.
         refused: the columns that refuse their values, where the error names none.
+        bodies: the text of the database's functions that *context* names, by their names in it.
         located: where the team's code sent the statement, if it did.
     """
     name = _sqlstate_name(sqlstate)
@@ -216,7 +232,7 @@ def server_failure(
     is_of_the_server = sqlstate[:2] in _OF_THE_SERVER
     is_raised = not is_known(message) and not is_of_the_server and (bool(places) or sqlstate.startswith("P0"))
     if is_raised:  # in words of the team's, with whatever a trigger has read
-        message = f"raised by {places[0].rpartition(' ')[0]}" if places else "raised in the database"
+        message = f"raised by {places[0].function}" if places else "raised in the database"
     if is_of_the_server:
         message = masked(message, source_data)
     message = without_values(message, source_data, (table, column, constraint))
@@ -242,7 +258,9 @@ def server_failure(
         facts = [sqlstate, named.table or ""]
         if sqlstate.startswith("42"):
             facts += identifiers(message)
-        facts += places or (located.facts if located is not None else ())
+        facts += [f"{place.function} {statement_at(place, bodies)}" for place in places] or (
+            located.facts if located is not None else ()
+        )
         title = f"{heading if named.constraint or places else where}: {detail or message}"
         faults = [_fault(batch_type, facts, title, None, name, source_data)]
     return Failure(
@@ -292,6 +310,7 @@ def exception_failure(
     team: TeamCode = _NOBODYS,
     named: Named | None = None,
     refused: Sequence[Refused] = (),
+    bodies: Mapping[str, str] = _NO_BODIES,
     is_declared: bool = False,
     retryable: bool = False,
 ) -> Failure:
@@ -299,7 +318,7 @@ def exception_failure(
 
     Args:
         team: which code is that of the processor's team.
-        named, refused: see `server_failure`.
+        named, refused, bodies: see `server_failure`.
         is_declared: it is about a write that was only declared, so where that was sent says nothing.
     """
     frames = _frames(error.__traceback__)
@@ -318,6 +337,7 @@ def exception_failure(
             context=error.diag.context,
             named=named,
             refused=refused,
+            bodies=bodies,
             located=None if is_declared else locate(error, team),
             source_data=source_data,
             retryable=retryable,

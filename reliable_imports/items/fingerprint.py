@@ -31,6 +31,10 @@ _MAX_NESTING = 8
 _QUOTES = "\"'\u00ab\u00bb\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a\u300c\u300d\u300e\u300f"
 _IDENTIFIER = re.compile(rf"[{_QUOTES}]\s?([^{_QUOTES}]+?)\s?[{_QUOTES}]")
 _PLPGSQL = re.compile(r"^.*?PL/pgSQL.*?((?:[\w$]+|\"[^\"]+\")(?:\.(?:[\w$]+|\"[^\"]+\"))?\([^()]*\))\D*?(\d+)")
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_STATEMENT = re.compile(r"(?:'(?:[^']|'')*'|[^';])*;?")
+_RAISES = re.compile(rf"\braise\b{_STATEMENT.pattern}", re.IGNORECASE)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _OUR_FUNCTIONS = "reliable_imports."
 
@@ -284,8 +288,33 @@ def identifiers(message: str) -> list[str]:
     return _IDENTIFIER.findall(message)
 
 
+class ServerPlace(NamedTuple):
+    """A line of a function in the database; both as the server writes them."""
+
+    function: str
+    line: int
+
+
+def statement_at(place: ServerPlace, bodies: Mapping[str, str]) -> str:
+    """What stands in a function at a place, so that other lines may change; the line's number if that is not known.
+
+    Of a RAISE, what it says: the names of variables in it may change too.
+
+    Args:
+        bodies: the text of functions, by their names.
+    """
+    lines = bodies.get(place.function, "").split("\n")[place.line - 1 :]
+    text = _COMMENTS.sub(" ", "\n".join(lines))
+    found = _RAISES.search(text) if lines and "raise" in _COMMENTS.sub(" ", lines[0]).casefold() else None
+    statement = found or _STATEMENT.match(text)
+    if statement is None or not statement.group().strip():
+        return str(place.line)
+    said = _LITERAL.findall(statement.group()) if found else []
+    return " ".join(["RAISE", *said] if said else statement.group().split())
+
+
 @lru_cache(maxsize=256)
-def server_places(context: str | None) -> Sequence[str]:
+def server_places(context: str | None) -> Sequence[ServerPlace]:
     """The statements of the team's PL/pgSQL that led to an error, from its CONTEXT in any language."""
     places = []
     for line in (context or "").splitlines():
@@ -295,7 +324,7 @@ def server_places(context: str | None) -> Sequence[str]:
             and not found[1].startswith(_OUR_FUNCTIONS)
             and not found[1].startswith("reliable_imports(")
         ):
-            places.append(f"{found[1]} {found[2]}")
+            places.append(ServerPlace(found[1], int(found[2])))
     return places
 
 

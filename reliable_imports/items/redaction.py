@@ -94,6 +94,34 @@ def may_keep(field: str | None, value: str | None, source_data: Any, sensitive: 
     return not any(each in told or (len(told) >= _SHORTEST and told in each) for each in secrets)
 
 
+def is_secret_key(key: str, source_data: Any, sensitive: frozenset[str]) -> bool:
+    """Whether a key, of which the parts stand with a comma and a space between them, is told by a sensitive field."""
+    if not may_keep("", key, source_data, sensitive):
+        return True
+    parts = {key, *key.split(", ")}
+    return isinstance(source_data, Mapping) and any(
+        name in sensitive and _text_of(value) in parts for name, value in source_data.items()
+    )
+
+
+def fields_that_hold(key: str, source_data: Any, sensitive: frozenset[str]) -> tuple[str, ...] | None:
+    """The item's fields of which the parts of a key are the values; None if one of them is the value of none."""
+    if not isinstance(source_data, Mapping):
+        return None
+    holders: dict[str, str] = {}
+    # A sensitive one rather than another that happens to hold the same.
+    for name in sorted(source_data, key=lambda name: name not in sensitive):
+        text = _text_of(source_data[name])
+        if text is not None:
+            holders.setdefault(text, name)
+    parts = [key] if key in holders else key.split(", ")
+    return tuple(holders[part] for part in parts) if all(part in holders for part in parts) else None
+
+
+def _text_of(value: Any) -> str | None:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
 def _secrets(value: Any, sensitive: frozenset[str], *, is_secret: bool = False) -> list[str]:
     """The texts of all that sensitive fields hold, but those that are so short that they are in many others."""
     if isinstance(value, Mapping):

@@ -38,6 +38,7 @@ class Column:
         has_own_types: the source tells texts from numbers, as JSON does.
         values: how many rows have a value, tokens for "no value" not among them yet.
         nulls: rows that have none.
+        absent: those of them that do not even have the name.
         counts: by kind, how many values may be of it.
         tokens: values that might stand for "no value", with how often.
     """
@@ -47,6 +48,7 @@ class Column:
     has_own_types: bool
     values: int = 0
     nulls: int = 0
+    absent: int = 0
     empty: int = 0
     padded: int = 0
     longest: int = 0

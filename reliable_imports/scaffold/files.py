@@ -95,14 +95,20 @@ def _project_of(target: Path) -> Path:
 def files_of(draft: Draft, place: Place) -> list[NewFile]:
     """The processor, its table and its test, and what the project needs for them to be found."""
     name = draft.batch_type
-    found = [NewFile(place.folder / f"{name}.py", processor_code(draft, None if draft.key is None else f"{name}.sql"))]
-    if draft.key is not None:
-        found.append(NewFile(place.folder / f"{name}.sql", table_sql(draft)))
-        if draft.first:
-            found.append(NewFile(place.project / "tests" / f"test_{name}.py", test_code(draft)))
+    found = processor_and_table(draft, place.folder / f"{name}.py")
+    if draft.key is not None and draft.first:
+        found.append(NewFile(place.project / "tests" / f"test_{name}.py", test_code(draft)))
     found += _packages(place)
     found += _settings(place)
     return found
+
+
+def processor_and_table(draft: Draft, module: Path) -> list[NewFile]:
+    """The processor, and beside it the SQL that makes its table, if it is to be made."""
+    sql = module.with_suffix(".sql")
+    if draft.key is None:
+        return [NewFile(module, processor_code(draft, None))]
+    return [NewFile(module, processor_code(draft, sql.name)), NewFile(sql, table_sql(draft))]
 
 
 def _packages(place: Place) -> list[NewFile]:

@@ -69,6 +69,7 @@ def find_key(guesses: Sequence[Guess], rows: int, *, equal_rows: int, may_use_al
             may_use_all
             and 0 < len(guesses) <= _MOST_COLUMNS_OF_ALL
             and longest <= _LONGEST_ROW
+            and not any(guess.column.absent for guess in guesses)
             and not any(guess.sql in ("jsonb", "bytea") for guess in guesses)
         ):
             names = tuple(guess.name for guess in guesses)

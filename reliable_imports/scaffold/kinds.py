@@ -96,6 +96,8 @@ def with_text_alone(value: Any) -> frozenset[Kind]:
 
 
 _ONLY_TEXT = frozenset({TEXT})
+_BOOLEAN_WORDS = frozenset({TEXT, BOOLEAN})
+_FLAGS = frozenset({"true", "false", "TRUE", "FALSE", "True", "False"})
 _BOOLEAN = frozenset({BOOLEAN, JSON})
 _INTEGERS = frozenset({INTEGER, DECIMAL, JSON})
 _DECIMALS = frozenset({DECIMAL, JSON})
@@ -106,6 +108,8 @@ _NUMBERS = frozenset({INTEGER, DECIMAL, COMMA, EXPONENT, THOUSANDS, BOOLEAN})
 @lru_cache(maxsize=100_000)
 def _kinds_of_text(text: str) -> frozenset[Kind]:
     found = {TEXT}
+    if text.isalpha():
+        return _BOOLEAN_WORDS if text in _FLAGS else _ONLY_TEXT
     if _INTEGER.fullmatch(text) and text != "-0":
         found |= {INTEGER, DECIMAL, COMMA, THOUSANDS}
     elif _DECIMAL.fullmatch(text):
@@ -116,9 +120,7 @@ def _kinds_of_text(text: str) -> frozenset[Kind]:
         found.add(COMMA)
     if _THOUSANDS.fullmatch(text):
         found.add(THOUSANDS)
-    if text in ("true", "false", "TRUE", "FALSE", "True", "False"):
-        found.add(BOOLEAN)
-    elif _UUID.fullmatch(text):
+    if _UUID.fullmatch(text):
         found.add(UUID)
     elif _BYTES.fullmatch(text):
         found.add(BYTES)

@@ -24,6 +24,7 @@ _UNLIKELY = frozenset(": ")
 """What stands in times and texts, and delimits only where nothing else does."""
 _RECORDS = 1000
 _FOOTER_LINES = 15
+_FEWEST_OF_MAP = 3
 _SHEET_ROWS = 200
 _MOSTLY = 0.9
 _TOTAL = re.compile(
@@ -40,11 +41,13 @@ _YEAR = re.compile("(18|19|20)[0-9]{2}")
 class Layout:
     """
     Attributes:
+        format: what the file is.
         options: those that differ from the defaults.
         remarks: what was guessed, for people: a name and what.
         is_whole: all of the file was looked at.
     """
 
+    format: Format
     options: SourceOptions
     remarks: tuple[tuple[str, str], ...]
     is_whole: bool = True
@@ -59,7 +62,7 @@ def find_layout(location: Location, source: str) -> Layout:
     form = given or _format_by_content(source, location)
     named = SourceOptions() if given is not None else SourceOptions(format=form)
     if form == "parquet":
-        return Layout(named, (("format", "Parquet"),))
+        return Layout(form, named, (("format", "Parquet"),))
     if form == "xlsx":
         return _sheet(source, _stored(source, location), named)
     seen = texts.glimpse(_stored(source, location).blocks())
@@ -84,9 +87,7 @@ def _format_by_name(location: Location, source: str) -> Format | None:
         return found
     from reliable_imports.sources import open_source
 
-    archive = open_source(location)
-    next(iter(archive), None)
-    return archive.format
+    return open_source(location)._format_of_member()
 
 
 def _stored(source: str, location: Location) -> StoredFile:
@@ -123,7 +124,7 @@ def _json_layout(source: str, location: Location, form: Format, options: SourceO
         if found is not None and not (found.is_alone and found.pointer.count("/") == 1):
             remarks.append(("items", f"the array at {found.pointer}"))
             options = replace(options, pointer=found.pointer)
-    return Layout(options, tuple(remarks), seen.is_whole)
+    return Layout(form, options, tuple(remarks), seen.is_whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +139,24 @@ def _longest_array(stored: StoredFile, encoding: str) -> _Array | None:
         document = json.loads(b"".join(stored.blocks()).decode(encoding).removeprefix("\ufeff"))
     except (ValueError, RecursionError):  # several objects one after another, or no JSON
         return None
+    if _is_map(document):
+        return None
     found = sorted(_arrays(document, "", 4), reverse=True)
     if not found:
         return None
     at_top = [pointer for _, pointer in found if pointer.count("/") == 1]
     return _Array(found[0][1], is_alone=len(at_top) == 1)
+
+
+def _is_map(document: Any) -> bool:
+    """Whether the members of an object are what it is about, each under a name of its own; no array in it is all."""
+    if not isinstance(document, dict) or len(document) < _FEWEST_OF_MAP:
+        return False
+    members = list(document.values())
+    if not all(isinstance(member, dict) for member in members):
+        return False
+    shared = set(members[0]).intersection(*members[1:_FEWEST_OF_MAP])
+    return 2 * len(shared) >= len(members[0]) > 0
 
 
 def _arrays(value: Any, place: str, levels: int) -> Iterator[tuple[int, str]]:
@@ -191,7 +205,7 @@ def _sheet(source: str, stored: StoredFile, options: SourceOptions) -> Layout:
     elif place:
         options = replace(options, header_row=place + 1)
         remarks.append(("header", f"row {place + 1}"))
-    return Layout(options, tuple(remarks))
+    return Layout("xlsx", options, tuple(remarks))
 
 
 def _width(row: Sequence[Any]) -> int:
@@ -241,7 +255,7 @@ def _delimited(source: str, form: Format, options: SourceOptions, seen: texts.Gl
     if footer is not None:
         options = replace(options, footer=footer)
         remarks.append(("footer", f"from the line on that fits {footer}"))
-    return Layout(options, tuple(remarks), seen.is_whole)
+    return Layout(form, options, tuple(remarks), seen.is_whole)
 
 
 def _rows(text: str, delimiter: str, limit: int = _RECORDS) -> list[_Row]:

@@ -93,7 +93,7 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
     reading = _Reading(source)
     rows_seen: set[int] = set()
     columns: dict[str, Column] = {}
-    has_own_types = source.format not in ("csv", "tsv")
+    has_own_types = layout.format not in ("csv", "tsv")
     block: list[dict[str, Any]] = []
 
     def look() -> None:
@@ -103,6 +103,8 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
         rows_of_block = [[row.get(name) for name in columns] for row in block]
         for column, values in zip(columns.values(), zip(*rows_of_block, strict=True), strict=False):
             column.add(values)
+            if None in values:
+                column.absent += sum(column.source not in row for row in block)
         hashed = [hash(tuple(map(_hashable, values))) for values in rows_of_block]
         before = len(rows_seen)
         rows_seen.update(hashed)
@@ -140,7 +142,7 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
 
 
 def _add_column(columns: dict[str, Column], name: str, rows_before: int, has_own_types: bool) -> None:
-    column = columns[name] = Column(name, name, has_own_types, nulls=rows_before)
+    column = columns[name] = Column(name, name, has_own_types, nulls=rows_before, absent=rows_before)
     column.hashes.extend([hash(None)] * min(rows_before, 300_000))
 
 

@@ -9,11 +9,8 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
 from pydantic import BaseModel, ConfigDict, Field
 
 from reliable_imports import ReliableImportsError, batch_type_of
-from reliable_imports.scaffold.code import processor_code, table_sql
-from reliable_imports.scaffold.draft import draft_for_table, draft_from_file
-from reliable_imports.scaffold.files import NewFile, write_files
+from reliable_imports.scaffold import NewFile, draft_for_table, draft_from_file, processor_and_table, write_files
 
-_SQL = "table.sql"
 _PROCESSOR = '''\
 from reliable_imports import BaseProcessor, ImportBatchItem, ImportContext
 
@@ -83,10 +80,10 @@ def _write(folder: Path, params: ScaffoldParams) -> None:
     try:
         if params.sample is not None:
             draft = draft_from_file(batch_type_of(f"{name}Processor"), params.sample, params.table)
-            files = [NewFile(module, processor_code(draft, _SQL)), NewFile(folder / _SQL, table_sql(draft))]
+            files = processor_and_table(draft, module)
         elif params.table is not None:
             draft = draft_for_table(batch_type_of(f"{name}Processor"), params.table, ())
-            files = [NewFile(module, processor_code(draft, None))]
+            files = processor_and_table(draft, module)
         else:
             files = [NewFile(module, _PROCESSOR.format(name=name))]
         write_files(files)

@@ -25,12 +25,19 @@ def found(answer: Answer, subject: str) -> list[tuple[str, str | None]]:
     return [(each["what"], each["next_step"]) for each in answer.document["findings"] if each["subject"] == subject]
 
 
-def test_an_empty_database_is_fine_and_stays_empty(run: Run, sql: Sql) -> None:
-    answer = run("check", "--json")
+def test_an_empty_database_is_fine_and_stays_empty(run_without_database: Run, empty_database: str) -> None:
+    answers = [run_without_database("check", "--json", RELIABLE_IMPORTS_DSN=empty_database) for _ in range(2)]
 
-    assert (answer.status, answer.document["problems"]) == (0, 0)
-    assert "the next command makes its" in found(answer, "schema")[0][0]
-    assert sql("SELECT to_regnamespace('reliable_imports') IS NULL") == [(True,)]
+    for answer in answers:
+        assert (answer.status, answer.document["problems"]) == (0, 0)
+        assert "the next command makes its" in found(answer, "schema")[0][0]
+
+
+def test_a_schema_that_no_command_may_make_is_a_problem(run_without_database: Run, empty_database: str) -> None:
+    answer = run_without_database("check", "--json", RELIABLE_IMPORTS_DSN=empty_database, RELIABLE_IMPORTS_MIGRATE="no")
+
+    assert answer.status == 1
+    assert found(answer, "schema")[0][1] == "reliable-imports migrate"
 
 
 def test_what_is_wrong_with_a_table_is_told_with_what_to_do(run: Run, project: Path, sql: Sql) -> None:

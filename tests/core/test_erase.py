@@ -333,7 +333,7 @@ def test_rows_of_the_tables_can_lose_their_data_and_nothing_else(people: BatchMa
     for change in (
         "UPDATE reliable_imports.import_items SET source_data = '{}', erased_at = NULL WHERE item_number = 1",
         "UPDATE reliable_imports.import_items SET source_data = '{}' WHERE item_number = 2",
-        "UPDATE reliable_imports.import_items SET source_data = NULL, erased_at = now(), repeats_attempts = 7",
+        "UPDATE reliable_imports.import_items SET source_data = NULL, erased_at = now(), source_offset = 7",
         "UPDATE reliable_imports.import_attempts SET outcome = 'completed', reason = NULL WHERE outcome = 'failed'",
         "UPDATE reliable_imports.import_attempts SET message = 'all is well' WHERE outcome = 'failed'",
         "UPDATE reliable_imports.import_attempts SET erased_at = NULL WHERE erased_at IS NOT NULL",

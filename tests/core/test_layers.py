@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS = (
     ("cli", "testing"),
-    ("report",),
+    ("report", "scaffold", "preflight"),
     ("manager",),
     ("orchestration",),
     ("settings",),
@@ -42,6 +42,7 @@ PUBLIC = (
     "reliable_imports.orchestration",
     "reliable_imports.postgres",
     "reliable_imports.report",
+    "reliable_imports.scaffold",
     "reliable_imports.settings",
     "reliable_imports.sources",
     "reliable_imports.testing",

@@ -320,6 +320,20 @@ def test_every_choice_takes_the_items_that_it_names(
     assert {number for (number,) in sql(items, batch_id)} == taken
 
 
+def test_a_sensitive_key_is_kept_in_the_item_alone_and_its_late_row_is_found(
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NotesProcessor, "sensitive", ("place",))
+    batch_id = manager.create_batch("notes", [{"id": 1, "text": "ok", "place": 7654321}])
+    manager.process_batch(batch_id)
+    assert sql("SELECT missing_key, missing_fields FROM reliable_imports.import_attempts") == [(None, ["place"])]
+    assert sql("SELECT count(*) FROM reliable_imports.import_attempts AS a WHERE a::text LIKE '%7654321%'") == [(0,)]
+    request = ReprocessRequest(which=WhichItems.RESOLVED_REFERENCES)
+    assert manager.create_reprocess_batch(batch_id, request) is None
+    sql("INSERT INTO places VALUES (7654321)")
+    assert manager.reprocess_batch(batch_id, request).completed_items == 1
+
+
 @pytest.fixture
 def lineage_of_all_kinds(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> int:
     """One item whose repeat was cancelled, and failures: for a place that is there now, retryable but not yet due, for

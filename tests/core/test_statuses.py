@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -105,7 +106,7 @@ def test_runs_end_as_the_table_says(manager: BatchManager, sql: Sql) -> None:
         if move.start is None or move.query is None:
             continue
         with closing(psycopg2.connect(manager.dsn)) as connection, connection.cursor() as cursor:
-            cursor.execute(WORK["start_run"], parameters)
+            cursor.execute(WORK["start_run"], {**parameters, "token": str(uuid4())})
             run_id = cursor.fetchone()[0]
             state = "SELECT state FROM reliable_imports.run_history WHERE run_id = %s"
             cursor.execute(state, [run_id])

@@ -350,12 +350,12 @@ def test_a_sample_becomes_a_processor_and_its_table(project: Path, dg_command: C
 
     assert made.returncode == 0, made.stderr
     folder = project / "team" / "defs" / "orders"
-    assert "total numeric" in (folder / "table.sql").read_text()
+    assert "total numeric" in (folder / "processors.sql").read_text()
     processor = runpy.run_path(str(folder / "processors.py"))["OrdersProcessor"]
     assert (processor.table, processor.decimal_comma, processor.setup_sql) == (
         "shop.orders",
         True,
-        folder / "table.sql",
+        folder / "processors.sql",
     )
     checked = dg_command("check", "defs")
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -19,6 +19,8 @@ _MAPS = (
     "batches/erasing",
     "items/code",
     "testing",
+    "preflight",
+    "scaffold",
 )
 
 

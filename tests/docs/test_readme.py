@@ -76,8 +76,15 @@ def counts(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", [block for block in blocks("bash") if ".venv" not in block])
-def test_the_shell_blocks_run(shell: Callable[..., subprocess.CompletedProcess[str]], block: str) -> None:
-    result = shell(f"set -e\n{block}")
+def test_the_shell_blocks_run(
+    shell: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, block: str
+) -> None:
+    (tmp_path / "clone").mkdir()  # in which a block may make files
+    (tmp_path / "clone" / "example_repo").symlink_to(ROOT / "example_repo")
+    begin = f"cd {tmp_path / 'clone'}\n" if " init " in block else ""
+
+    result = shell(f"set -e\n{begin}{block}")
+
     assert result.returncode == 0, result.stderr[-2000:]
 
 

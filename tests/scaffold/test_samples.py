@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
+import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from reliable_imports import SourceOptions
 from reliable_imports.errors import SourceError
 from reliable_imports.scaffold.code import stored_value
 from reliable_imports.scaffold.draft import Draft, draft_from_file
+
+_MAP = json.dumps({code: {"name": code, "cities": [{"id": 1}, {"id": 2}]} for code in ("DE", "FR", "IT")})
 
 
 def drafted(folder: Path, content: str | bytes, name: str = "sample.csv") -> Draft:
@@ -202,6 +206,13 @@ def test_a_key_has_a_value_in_every_row(tmp_path: Path) -> None:
     assert key.columns == ("id",)
 
 
+def test_a_field_that_some_items_lack_is_in_no_key(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, json.dumps([{"x": 1, "y": "a"}, {"x": 1}, {"x": 2, "y": "a"}]), "sample.json")
+
+    assert draft.key is not None
+    assert draft.key.basis == "place"
+
+
 @pytest.mark.parametrize(
     ("document", "pointer", "columns"),
     [
@@ -237,7 +248,19 @@ def test_a_workbook_with_a_title_and_two_columns_of_one_name(tmp_path: Path) -> 
     assert draft.sample.rows == 5
 
 
+@pytest.mark.parametrize("name", ["sample.zip", "sample.txt.gz", "sample.dat"])
+def test_a_file_whose_name_says_little(tmp_path: Path, name: str) -> None:
+    content = "id;näme;x\n1;Müller;1,5\n2;x;2,5\n".encode("cp1252")
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("inner.csv", content)
+        content = (tmp_path / name).read_bytes()
+    draft = drafted(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
+
+    assert types_of(draft) == {"id": "integer", "naeme": "text", "x": "numeric"}
+
+
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", "")):
+    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _MAP)):
         with pytest.raises(SourceError):
             drafted(tmp_path, content, name)

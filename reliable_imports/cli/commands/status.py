@@ -18,7 +18,7 @@ from reliable_imports.cli.text import count, duration, moment, number, optional
 def status(invocation: Invocation, which: str | None, batch_type: str | None) -> None:
     """Show the status and counts of BATCH, who worked on it, and what is outstanding across its lineage.
 
-    Of a TYPE, show its newest batch.
+    BATCH|TYPE is a batch, or a batch type, which stands for its newest batch.
 
     A batch's lineage is the first batch and all batches that repeat items of it.
 

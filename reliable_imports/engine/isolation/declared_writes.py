@@ -240,7 +240,7 @@ class DeclaredWrites:
         *told, (tried, *_, subtransactions) = cursor.fetchall()
         for index, verdict, row_key, *facts, _ in told:
             owner, write = sent[index]
-            if verdict in ("refused", "not yet"):
+            if verdict in ("refused", "waits for others"):
                 self._refuse(waiting[owner], *facts, waits_for_others=verdict == "waits for others")
             else:
                 waiting[owner].note(write, verdict, row_key)

@@ -99,5 +99,7 @@ class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
                 self.notes += (RowNote(table, RowFate.NEWER, Origin(int(batch_id), int(item_number))),)
             case ["there"]:
                 self.notes += (RowNote(table, RowFate.THERE),)
-            case _:
+            case ["left", "out"] | ["differs"]:  # it was to be updated, and was not all the same
                 self.notes += (RowNote(table, RowFate.LEFT_OUT),)
+            case _:
+                raise ValueError(f"the server says {verdict!r} of a row, which nobody knows")

@@ -11,6 +11,7 @@ from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.items.failure import Failure, Named, Refused, exception_failure, server_failure
+from reliable_imports.items.fingerprint import server_places
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Stage
 from reliable_imports.writes.plan import Write
@@ -34,16 +35,19 @@ class Diagnosis:
         self._batch_type = batch_type
         self._names = writes.plans.names
         self._transaction = writes.transaction
+        self._bodies: dict[str, str] = {}
 
     def of_exception(self, attempt: Attempt, error: BaseException) -> Failure:
         """What the item's code has raised; whatever the item has written must be undone."""
         named, refused = None, attempt.writes.refused
+        bodies: Mapping[str, str] = {}
         columns: Sequence[Refused] = ()
         if isinstance(error, psycopg2.Error) and error.pgcode:
             diag = error.diag
             named = self._named(diag.schema_name, diag.table_name, diag.constraint_name) or _target_of(refused)
             if _is_to_be_asked(error.pgcode, diag.table_name, diag.column_name, diag.constraint_name, diag.context):
                 columns = self._refused_columns([refused]).get(0, ())
+            bodies = self._bodies_of(diag.context)
         return exception_failure(
             self._batch_type,
             attempt.stage,
@@ -52,6 +56,7 @@ class Diagnosis:
             team=self._code.team,
             named=named,
             refused=columns,
+            bodies=bodies,
             is_declared=bool(refused),
             retryable=isinstance(error, self._code.processor.transient_errors),
         )
@@ -84,8 +89,19 @@ class Diagnosis:
             context=error.context,
             named=self._named(error.schema, error.table, error.constraint) or _target_of(error.item.declared),
             refused=columns,
+            bodies=self._bodies_of(error.context),
             source_data=attempt.source_data,
         )
+
+    def _bodies_of(self, context: str | None) -> Mapping[str, str]:
+        """The text of the functions in the database that an error came out of; asked once for each."""
+        for function in dict.fromkeys(place.function for place in server_places(context)):
+            if function not in self._bodies:
+                rows = self._transaction.ask(
+                    self._transaction.mogrify(_WRITES["function_body"], {"function": function})
+                )
+                self._bodies[function] = rows[0][0] if rows and rows[0][0] else ""
+        return self._bodies
 
     def _named(self, schema: str | None, table: str | None, constraint: str | None) -> Named | None:
         """What a table and a constraint are called for all partitions alike; asked once for each."""

@@ -185,6 +185,7 @@ def _failure_record(
         "message": failure.message,
         "detail": failure.detail,
         "missing_key": failure.missing_key,
+        "missing_fields": failure.missing_fields,
         "traceback": failure.traceback,
         "reason": failure.reason,
         "reasons": failure.reasons,

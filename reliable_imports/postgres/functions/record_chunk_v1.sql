@@ -115,13 +115,14 @@ BEGIN
     IF record_chunk_v1.failures IS NOT NULL THEN
         INSERT INTO reliable_imports.import_attempts (
             batch_id, item_number, attempt, run_id, outcome, is_final, stage, error_type, sqlstate,
-            constraint_name, field, message, detail, missing_key, traceback, reason, reasons, faults, code_version,
+            constraint_name, field, message, detail, missing_key, missing_fields, traceback, reason, reasons, faults, code_version,
             retryable, retry_after
         )
         SELECT
             chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
             failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
-            failure.field, failure.message, failure.detail, failure.missing_key, failure.traceback, failure.reason,
+            failure.field, failure.message, failure.detail, failure.missing_key, failure.missing_fields,
+            failure.traceback, failure.reason,
             failure.reasons, failure.faults, failure.code_version, failure.retryable, failure.retry_after
         FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk_v1.failures) AS failure;
         GET DIAGNOSTICS stored = ROW_COUNT;

@@ -6,11 +6,22 @@ LANGUAGE sql STABLE AS $$
     WITH missing AS MATERIALIZED (
         SELECT
             outstanding.first_batch_id, outstanding.batch_id, outstanding.item_number, outstanding.constraint_name,
-            outstanding.missing_key
+            coalesce(
+                outstanding.missing_key,
+                -- What is sensitive stands in the item alone.
+                (
+                    SELECT pg_catalog.string_agg(item.source_data ->> held.field, ', ' ORDER BY held.place)
+                    FROM reliable_imports.stored_items AS item
+                    CROSS JOIN pg_catalog.unnest(outstanding.missing_fields) WITH ORDINALITY AS held (field, place)
+                    WHERE item.batch_id = outstanding.batch_id
+                        AND item.item_number = outstanding.item_number
+                        AND item.source_data IS NOT NULL
+                )
+            ) AS missing_key
         FROM reliable_imports.outstanding_failures AS outstanding
         JOIN reliable_imports.import_batches AS failed_in ON failed_in.id = outstanding.batch_id
         WHERE outstanding.first_batch_id = ANY (lineages)
-            AND outstanding.missing_key IS NOT NULL
+            AND (outstanding.missing_key IS NOT NULL OR outstanding.missing_fields IS NOT NULL)
             AND (failed_in.reprocess_of IS NULL OR failed_in.finished_at IS NOT NULL)
             AND (
                 outstanding.attempts = 1

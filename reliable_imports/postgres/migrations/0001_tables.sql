@@ -280,6 +280,8 @@ CREATE TABLE reliable_imports.import_attempts (
     detail           text,
     -- What a foreign key did not find, as PostgreSQL writes it. Never shown: it is the item's.
     missing_key      text,
+    -- Instead of it, where it is sensitive: the fields of the item that hold it.
+    missing_fields   text[],
     traceback        text,
     -- The first of its causes, and all of them.
     reason           text,
@@ -437,10 +439,12 @@ CREATE TRIGGER import_attempts_only_erased AFTER UPDATE ON reliable_imports.impo
     FOR EACH ROW WHEN (NOT (
         (
             NEW.batch_id, NEW.item_number, NEW.attempt, NEW.run_id, NEW.outcome, NEW.is_final, NEW.finished_at, NEW.stage,
-            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.reason, NEW.reasons, NEW.code_version, NEW.retryable
+            NEW.error_type, NEW.sqlstate, NEW.constraint_name, NEW.missing_fields, NEW.reason, NEW.reasons, NEW.code_version,
+            NEW.retryable
         ) IS NOT DISTINCT FROM (
             OLD.batch_id, OLD.item_number, OLD.attempt, OLD.run_id, OLD.outcome, OLD.is_final, OLD.finished_at, OLD.stage,
-            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.reason, OLD.reasons, OLD.code_version, OLD.retryable
+            OLD.error_type, OLD.sqlstate, OLD.constraint_name, OLD.missing_fields, OLD.reason, OLD.reasons, OLD.code_version,
+            OLD.retryable
         )
         AND (NEW.row_key IS NULL OR NEW.row_key IS NOT DISTINCT FROM OLD.row_key)
         AND (NEW.result IS NULL OR NEW.result::text IS NOT DISTINCT FROM OLD.result::text)

@@ -273,7 +273,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
             AND CASE %(which)s
                 WHEN 'retryable' THEN repeated.retryable
                 WHEN 'permanent' THEN repeated.retry_after IS NULL
-                WHEN 'resolved_references' THEN repeated.missing_key IS NOT NULL
+                WHEN 'resolved_references' THEN repeated.missing_key IS NOT NULL OR repeated.missing_fields IS NOT NULL
                 ELSE true
             END
             AND coalesce(item.origin_item_number, item.item_number)

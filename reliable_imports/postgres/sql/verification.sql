@@ -164,6 +164,11 @@ SELECT
         ) AS there ON there.repeats_batch_id = kept.repeats_batch_id AND there.reason = kept.reason
         WHERE batch.is_counted
             AND (kept.items, kept.only_items) IS DISTINCT FROM (there.items, there.only_items)
+            -- Else what they repeat may be in a partition that was dropped.
+            AND EXISTS (
+                SELECT FROM reliable_imports.import_items AS repeated
+                WHERE repeated.batch_id = coalesce(kept.repeats_batch_id, there.repeats_batch_id)
+            )
     ) AS wrong_repeat_counts,
     abs(batch.erased_items - (
         SELECT count(*)

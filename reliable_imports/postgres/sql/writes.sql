@@ -223,3 +223,9 @@ SELECT
             ON of_column.attrelid = own.conrelid
             AND of_column.attnum = ANY (own.conkey)
     )
+
+-- name: function_body
+-- As it is now, of a function as an error's context calls it.
+SELECT prosrc
+FROM pg_catalog.pg_proc
+WHERE oid = pg_catalog.to_regprocedure(%(function)s)

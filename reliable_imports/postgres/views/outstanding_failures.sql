@@ -13,6 +13,7 @@ SELECT
     failure.finished_at AS failed_at,
     failure.constraint_name,
     failure.missing_key,
+    failure.missing_fields,
     failure.reasons,
     -- For none but causes that people have said to ignore.
     coalesce(
@@ -46,6 +47,7 @@ SELECT
     batch.finished_at AS failed_at,
     NULL::text AS constraint_name,
     NULL::text AS missing_key,
+    NULL::text[] AS missing_fields,
     NULL::text[] AS reasons,
     false AS is_ignored
 FROM reliable_imports.import_batches AS batch
