@@ -66,7 +66,8 @@ class Mermaid(Directive):
         if not (DOCS / "images" / "mermaid" / name).exists():
             raise self.error("this picture was not drawn; `python -m tests.docs.mermaid` does it")
         depth = os.path.relpath(DOCS, Path(self.state.document["source"]).parent)
-        return [nodes.image(uri=f"{depth}/images/mermaid/{name}", classes=["mermaid"], alt="")]
+        image = nodes.image(uri=f"{depth}/images/mermaid/{name}", alt="a picture of what the text tells")
+        return [nodes.container("", image, classes=["picture"])]
 
 
 def picture_of(text: str) -> str:
