@@ -223,6 +223,7 @@ def test_a_field_that_some_items_lack_is_in_no_key(tmp_path: Path) -> None:
         ({"errors": [{"e": 1}], "result": {"rows": [{"id": 1}, {"id": 2}]}}, "/result/rows", ["integer"]),
         ([{"id": 1, "tags": ["a"], "price": 1.10}, {"id": 2}], None, ["integer", "jsonb", "numeric"]),
         ([{"id": 1, "x": "a"}, {"id": 2, "x": 5}], None, ["integer", "text"]),
+        ([{"id": 1, "x": True}, {"id": 2, "x": 5}], None, ["integer", "jsonb"]),
     ],
 )
 def test_json(tmp_path: Path, document: object, pointer: str | None, columns: list[str]) -> None:
