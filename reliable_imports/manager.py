@@ -234,13 +234,10 @@ class BatchManager:
 
     def _known_facts(self, connection: Connection, batch_type: str) -> Facts:
         """With what the table says, if it says it."""
-        processor = self.registry.get(batch_type)
-        try:
-            return self._read_facts(connection, processor)
-        except InvalidTarget:
-            from reliable_imports.processor.facts import facts_of
+        from reliable_imports.processor.table_reading import known_facts
 
-            return facts_of(processor)
+        with transaction(connection) as cursor:
+            return known_facts(cursor, self.registry.get(batch_type))
 
     def _offer(
         self,

@@ -43,6 +43,14 @@ def read_facts(cursor: Any, processor: type[BaseProcessor], *, may_set_up: bool 
         raise InvalidTarget(processor.__qualname__, str(error)) from None
 
 
+def known_facts(cursor: Any, processor: type[BaseProcessor]) -> Facts:
+    """Likewise; without those of the table where that does not say them."""
+    try:
+        return read_facts(cursor, processor)
+    except InvalidTarget:
+        return facts_of(processor)
+
+
 def _describe(cursor: Any, name: str) -> Any:
     cursor.execute(_WRITES["describe_target"], {"table": name})
     (described,) = cursor.fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def find_place(into: Path | None, settings: Settings, folder: Path) -> Place:
     """Where the processors of a project are.
 
     Args:
-        into: a folder for them; else that of the first package of processors that the project names, else `imports`.
+        into: a folder for them, or the folder of a project; else that of the first package of processors that the
+            project names, else `imports`.
         folder: where the command was called.
 
     Raises:
@@ -65,13 +67,13 @@ def find_place(into: Path | None, settings: Settings, folder: Path) -> Place:
             if project.joinpath(*package.split(".")).is_dir():
                 return Place(project, package, True)
         return Place(project, _PACKAGE, _PACKAGE in settings.processors)
-    target = (folder / into).resolve()
-    project = project.resolve()
-    if target == project:
-        target = target / _PACKAGE
+    target, project = (folder / into).resolve(), project.resolve()
     if not target.is_relative_to(project):
-        project = _project_of(target)
+        found = (each for each in (target, *target.parents) if (each / "pyproject.toml").is_file())
+        project = next(found, target)  # what is in no project becomes one
         settings = Settings.from_environment(cwd=project)
+    if target == project:
+        return find_place(None, dataclasses.replace(settings, project=project), project)
     parts = target.relative_to(project).parts
     if parts and parts[0] == "src":  # a layout in which that folder is no package
         raise ConfigurationError(
@@ -84,12 +86,6 @@ def find_place(into: Path | None, settings: Settings, folder: Path) -> Place:
     package = ".".join(parts)
     is_known = any(package == name or package.startswith(f"{name}.") for name in settings.processors)
     return Place(project, package, is_known)
-
-
-def _project_of(target: Path) -> Path:
-    """The nearest folder with a `pyproject.toml`, else the one that *target* is in."""
-    found = (each for each in target.parents if (each / "pyproject.toml").is_file())
-    return next(found, target.parent)
 
 
 def files_of(draft: Draft, place: Place) -> list[NewFile]:

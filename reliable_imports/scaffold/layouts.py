@@ -28,7 +28,8 @@ _FEWEST_OF_MAP = 3
 _SHEET_ROWS = 200
 _MOSTLY = 0.9
 _TOTAL = re.compile(
-    r"(grand |sub)?totals?|sum|summe|gesamt|insgesamt|gesamtsumme|average|mean|total général", re.IGNORECASE
+    r"(grand |sub)?totals?|sum|summe|gesamt|insgesamt|gesamtsumme|average|mean|saldo|(closing |ending )?balance",
+    re.IGNORECASE,
 )
 _NOTE = re.compile(
     r"(sources?|notes?|footnotes?|quellen?|hinweise?|stand|created|downloaded|generated|exported|erstellt)\b|[*\u00a9]",
@@ -309,6 +310,8 @@ def _common_width(rows: Sequence[_Row]) -> int:
 def _header_place(rows: Sequence[_Row], width: int) -> int:
     for place, row in enumerate(rows):
         filled = sum(bool(cell.strip()) for cell in row.cells)
+        if _is_all_names(row.cells, width):
+            return place
         if len(row.cells) in (width, width - 1, width + 1) and filled * 2 >= width:
             if row.cells[0].lstrip().startswith("#") and place + 1 < len(rows) and filled < width:
                 continue
@@ -318,6 +321,12 @@ def _header_place(rows: Sequence[_Row], width: int) -> int:
                 continue  # a sentence with a comma in it
             return place
     return 0
+
+
+def _is_all_names(cells: Sequence[str], width: int) -> bool:
+    """Whether a row is a header that has more names than most rows have cells."""
+    names = [cell.strip() for cell in cells]
+    return len(names) > width > 1 and all(names) and all(len(kinds.kinds_of(name)) == 1 for name in names)
 
 
 def _is_header(header: Sequence[str], body: Sequence[_Row]) -> bool:

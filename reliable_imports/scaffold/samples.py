@@ -189,7 +189,8 @@ def _better(layout: Layout, reading: _Reading) -> Layout | None:
         if not reading.has_surplus_values and options.long_rows == "fail":
             return _told(layout, replace(options, long_rows="cut"), "long rows", "their surplus cells are empty")
         if reading.has_surplus_values and len(header) < reading.widest <= len(header) + _MORE_COLUMNS:
-            return _with_names(layout, reading, reading.widest)
+            with_names = _with_names(layout, reading, reading.widest)
+            return with_names and replace(with_names, options=replace(with_names.options, short_rows="accept"))
     if problems["short-row"] and options.short_rows == "fail":
         count = problems["short-row"]
         return _told(layout, replace(options, short_rows="accept"), "short rows", f"{count:,} without their last cells")

@@ -414,32 +414,32 @@ class Plan:
         cut = [f"pg_catalog.unnest({cell}) AS {text}" for cell, text in zip(cells, texts, strict=True)]
         cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
         expressions = writes[0].expressions
-        typed = zip(self._typed(texts, expressions), names, strict=True)
+        typed = self._typed(texts, expressions)
+        given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
-        parts = [f"texts AS MATERIALIZED (SELECT {', '.join(cut)})"]
+        # What is read more than once is made once.
+        made = "AS MATERIALIZED" if suspects or unreadable is not None else "AS"
+        parts = [f"texts {made} (SELECT {', '.join(cut)})"]
         readable = ""
         if unreadable is not None:
-            parts.append(f"unreadable AS MATERIALIZED (SELECT {place} FROM texts WHERE {unreadable})")
+            parts.append(f"unreadable {made} (SELECT {place} FROM texts WHERE {unreadable})")
             readable = f" WHERE {place} NOT IN (SELECT {place} FROM unreadable)"
             suspects.append(f"SELECT {place} FROM unreadable")
-        parts.append(
-            f"given AS MATERIALIZED "
-            f"(SELECT {', '.join(f'{each} AS {name}' for each, name in typed)}, {place} FROM texts{readable})"
-        )
+        parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
         conditions = []
         if suspects:
-            parts.append(f"suspect AS MATERIALIZED ({' UNION '.join(suspects)})")
+            parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        parts.append(
-            f"written AS ({self._into}SELECT {', '.join(names)} FROM given{where} ORDER BY given.{place}{self.tail})"
-        )
+        # What joins the rows to others need not keep their order.
+        which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
+        parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
         found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
         return (
-            f"WITH {', '.join(parts)} SELECT coalesce(array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
+            f"WITH {', '.join(parts)} "
+            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
         )
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:

@@ -138,3 +138,14 @@ def test_what_was_guessed_is_one_document(run_without_database: Run, project: Pa
     assert [each["type"] for each in answer.document["columns"]] == ["integer", "text", "date"]
     assert (project / "shop" / "fresh" / "fruit.py").exists()  # within a package that the project names
     assert "fresh" not in (project / "pyproject.toml").read_text()
+
+
+def test_a_folder_outside_of_the_project_becomes_one(run_without_database: Run, project: Path, tmp_path: Path) -> None:
+    (project / "fruit.csv").write_text("id,item\n1,apple\n")
+
+    assert run_without_database("new", "fruit", "--from", "fruit.csv", "--into", tmp_path / "other").status == 0
+
+    assert (tmp_path / "other" / "imports" / "fruit.py").exists()
+    assert 'processors = ["imports"]' in (tmp_path / "other" / "pyproject.toml").read_text()
+    listed = run_without_database("processors", "--json", cwd=tmp_path / "other")
+    assert [each["batch_type"] for each in listed.document["processors"]] == ["fruit"]

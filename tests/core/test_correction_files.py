@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 import zipfile
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,20 @@ def test_no_cell_of_a_workbook_is_a_formula_or_a_link(tmp_path: Path) -> None:
     assert "<f>" not in sheet
     assert "hyperlink" not in sheet
     assert not any("externalLink" in name for name in names)
+
+
+def test_cells_at_fault_are_marked_in_a_workbook(tmp_path: Path) -> None:
+    faulty = stored(1, {"id": 1, "Release Date": "?", "genre": None})
+    faulty = replace(faulty, fields=("release_date", "tags", "genre"), missing=("tags",))
+    file = written(tmp_path, "xlsx", [faulty, stored(2, {"id": 2})])
+    with zipfile.ZipFile(file) as archive:
+        comments = archive.read("xl/comments1.xml").decode()
+        sheet = archive.read("xl/worksheets/sheet1.xml").decode()
+    # The columns are _item, _line, _wrong, id, Release Date, genre, tags; a fault of no column is said in _wrong.
+    assert re.findall(r'<comment ref="(\w+)"', comments) == ["E2", "F2", "G2", "C3"]
+    assert comments.count("genre: is empty") == 4
+    styles = dict(re.findall(r'<c r="(\w+)" s="(\d+)"', sheet))
+    assert styles["F2"] == styles["G2"] != styles.get("D2")
 
 
 def edit_csv(file: Path, old: str, new: str) -> None:

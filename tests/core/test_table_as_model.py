@@ -12,12 +12,14 @@ import pytest
 from reliable_imports import (
     BatchManager,
     BatchStatus,
+    ConfigurationError,
     ImportBatchItem,
     InvalidTarget,
     SourceError,
     TableProcessor,
     TryOutcome,
 )
+from reliable_imports.testing import try_item
 from tests.core.conftest import Sql
 
 ORDERS = """
@@ -364,6 +366,15 @@ def test_sensitive_columns_stay_masked_under_the_names_of_the_source(orders: Bat
         assert {"Kunde", "customer"} <= orders.sensitive_fields(batch_id)
     finally:
         OrdersProcessor.sensitive, OrdersProcessor.rename = (), {}
+
+
+def test_one_item_is_tried_with_a_database_and_never_without(orders: BatchManager, database: str) -> None:
+    tried = try_item(OrdersProcessor, order("7", amount="1.50"), database=database)
+    assert tried.row["amount"] == Decimal("1.50")
+    assert try_item(OrdersProcessor, order("x"), database=database).rules == {"order_no": "int_parsing"}
+
+    with pytest.raises(ConfigurationError, match="leaves its columns or its key to table shop"):
+        try_item(OrdersProcessor, order())
 
 
 def test_a_row_may_be_changed_and_added_to(orders: BatchManager, sql: Sql) -> None:

@@ -64,6 +64,8 @@ def types_of(draft: Draft) -> dict[str, str]:
         (",x,,y\n1,a,b,3\n2,c,d,4\n", {"header": ("column_1", "x", "column_3", "y"), "skip_lines": 1}),
         ("x,y\nfirst,1,2\nsecond,3,4\n", {"header": ("row_name", "x", "y"), "skip_lines": 1}),
         ("a,b,c\n1,2,3\n4,5\n6,7,8\n", {"short_rows": "accept"}),
+        ("a,b,c,d\n1,2\n3,4\n5,6,7,8\n", {"short_rows": "accept"}),
+        ("a,b\n1,2\n3,4,x\n5,6\n", {"header": ("a", "b", "column_3"), "skip_lines": 1, "short_rows": "accept"}),
         ("country,1960,1961\nA,1.5,2\nB,3.5,4\n", {}),
         ('id,text\n1,"a \\"b\\" c"\n2,d\n', {"escapechar": "\\"}),
     ],

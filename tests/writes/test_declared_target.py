@@ -251,7 +251,7 @@ def test_what_the_file_replaces_is_found_where_the_key_has_other_names(
     manager: BatchManager, register: Register, sql: Sql
 ) -> None:
     sql('CREATE TABLE people ("Id" integer PRIMARY KEY, name text)')
-    register(_derive(rename={"Person No": "Id"}, model=None))
+    register(_derive(rename={"Person No": "Id"}, model=None, key=None))
     items = [{"Person No": str(number % 50), "name": f"n{number}"} for number in range(100)]
 
     summary = _import(manager, items)

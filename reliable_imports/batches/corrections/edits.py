@@ -43,8 +43,8 @@ from reliable_imports.items.json_read import loads
 from reliable_imports.items.redaction import MASKED, shown
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
-from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.registry import ProcessorRegistry
+from reliable_imports.processor.table_reading import known_facts
 from reliable_imports.sources import Source, SourceOptions, open_source
 
 _CORRECTIONS = load("corrections.sql")
@@ -220,7 +220,7 @@ def _known_fields(
     known = {name for item in items for name in (*item.cells(), *item.missing)}
     known.update(name for header in headers for name in header)
     if batch_type in registry:
-        for field in facts_of(registry.get(batch_type)).source_fields() or ():
+        for field in known_facts(cursor, registry.get(batch_type)).source_fields() or ():
             known.update(field.source_names)
     others = {name for row in edited_rows for name in row.cells if name not in known and name not in OURS}
     others = {name for name in others if is_utf8(name) and "\0" not in name}

@@ -70,7 +70,7 @@ BEGIN
             SELECT pg_catalog.jsonb_agg(
                 pg_catalog.jsonb_build_object(
                     'name', of_column.attname,
-                    'type', reliable_imports.describe_type_v1(of_column.atttypid),
+                    'type', kind.described,
                     'exact_type', pg_catalog.format_type(of_column.atttypid, of_column.atttypmod),
                     'has_default', of_column.atthasdef OR of_column.attidentity <> '',
                     'has_sequence', of_column.attidentity <> '' OR (
@@ -87,6 +87,18 @@ BEGIN
                 ORDER BY of_column.attnum
             )
             FROM pg_catalog.pg_attribute AS of_column
+            JOIN (
+                -- Each once: most columns are of a few types.
+                SELECT of_columns.atttypid, reliable_imports.describe_type_v1(of_columns.atttypid) AS described
+                FROM (
+                    SELECT DISTINCT atttypid
+                    FROM pg_catalog.pg_attribute
+                    WHERE attrelid = target.oid
+                        AND attnum > 0
+                        AND NOT attisdropped
+                ) AS of_columns
+                OFFSET 0
+            ) AS kind ON kind.atttypid = of_column.atttypid
             CROSS JOIN LATERAL (
                 -- By the column, and by the domains that it is of.
                 WITH RECURSIVE within AS (
