@@ -174,7 +174,7 @@ def test_what_is_fetched_beforehand_can_be_given() -> None:
 
 def test_a_class_that_cannot_be_used_is_refused() -> None:
     class UnfinishedProcessor(TableProcessor):
-        table = "shop.orders"
+        tabel = "shop.orders"
 
     with pytest.raises(InvalidProcessor):
         try_item(UnfinishedProcessor, {})
