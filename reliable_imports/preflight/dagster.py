@@ -10,8 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres.queries import load
 from reliable_imports.preflight.finding import Finding, fine, problem, warning
 from reliable_imports.preflight.questions import ask
+
+_PREFLIGHT = load("preflight.sql")
 
 _PLAIN_URL = re.compile(r"postgres(ql)?://")
 _SILENT_SECONDS = 300.0
@@ -47,11 +50,11 @@ def _needs_driver() -> bool:
 
 def check_storage(connection: Connection) -> Iterator[Finding]:
     """Sensors that are off, and a daemon that is down, where Dagster's storage is in the same database."""
-    [(has_instigators, has_heartbeats)] = ask(connection, "has_dagster")
+    [(has_instigators, has_heartbeats)] = ask(connection, _PREFLIGHT["has_dagster"])
     if not (has_instigators and has_heartbeats):
         return
-    stopped = sorted(filter(None, (_name(body) for (body,) in ask(connection, "stopped_sensors"))))
-    [(silence,)] = ask(connection, "daemon_silence")
+    stopped = sorted(filter(None, (_name(body) for (body,) in ask(connection, _PREFLIGHT["stopped_sensors"]))))
+    [(silence,)] = ask(connection, _PREFLIGHT["daemon_silence"])
     if stopped:
         yield warning("Dagster", f"sensors are off: {', '.join(stopped)}", "switch them on in the UI, under Automation")
     if silence is None or silence > _SILENT_SECONDS:

@@ -10,8 +10,11 @@ from pathlib import Path
 from reliable_imports.errors import SchemaTooNew
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection
+from reliable_imports.postgres.queries import load
 from reliable_imports.preflight.finding import Finding, fine, problem, warning
 from reliable_imports.preflight.questions import ask
+
+_PREFLIGHT = load("preflight.sql")
 
 _OLDEST = 120_000
 _CLOCKS_APART_SECONDS = 5.0
@@ -22,7 +25,7 @@ _MAX_BATCHES = 5
 
 def check_server(connection: Connection) -> Iterator[Finding]:
     asked = time.time()
-    [(name, version, number, encoding, is_read_only, clock, _)] = ask(connection, "server")
+    [(name, version, number, encoding, is_read_only, clock, _)] = ask(connection, _PREFLIGHT["server"])
     here = (asked + time.time()) / 2
     if number < _OLDEST:
         yield problem("server", f"PostgreSQL {version} is too old", "use PostgreSQL 12 or newer")
@@ -63,7 +66,7 @@ def check_schema(connection: Connection, *, migrates: bool) -> tuple[bool, list[
     if not migrates:
         told = f"{len(missing)} changes are missing, and RELIABLE_IMPORTS_MIGRATE is no"
         return False, [problem("schema", told, "reliable-imports migrate")]
-    [(*_, may_create)] = ask(connection, "server")
+    [(*_, may_create)] = ask(connection, _PREFLIGHT["server"])
     if not may_create:
         told = f"{len(missing)} changes are missing, and this role has no CREATE on the database"
         return False, [problem("schema", told, "let a role that has it run `reliable-imports migrate`")]
@@ -71,7 +74,7 @@ def check_schema(connection: Connection, *, migrates: bool) -> tuple[bool, list[
 
 
 def check_rights(connection: Connection) -> Finding:
-    missing = ask(connection, "rights_on_schema")
+    missing = ask(connection, _PREFLIGHT["rights_on_schema"])
     if not missing:
         return fine("rights", "this role may do what a run does in schema reliable_imports")
     told = ", ".join(f"{privilege} on {table}" for table, privilege in missing[:_MAX_BATCHES])
@@ -81,8 +84,8 @@ def check_rights(connection: Connection) -> Finding:
 
 
 def check_batches(connection: Connection, batch_type: str | None) -> Iterator[Finding]:
-    stalled = ask(connection, "stalled_batches", {"batch_type": batch_type})
-    paused = ask(connection, "paused_batches", {"batch_type": batch_type})
+    stalled = ask(connection, _PREFLIGHT["stalled_batches"], {"batch_type": batch_type})
+    paused = ask(connection, _PREFLIGHT["paused_batches"], {"batch_type": batch_type})
     for number, kind, items in stalled[:_MAX_BATCHES]:
         yield warning(
             "batches",

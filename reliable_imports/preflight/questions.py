@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reliable_imports.postgres.connect import Connection
-from reliable_imports.postgres.queries import load
-
-_PREFLIGHT = load("preflight.sql")
 
 
 def ask(connection: Connection, query: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """All rows of a query by its name."""
+    """All rows of a query."""
     with connection.cursor() as cursor:
-        cursor.execute(_PREFLIGHT[query], dict(params or {}))
+        cursor.execute(query, dict(params or {}))
         return cursor.fetchall()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
     from reliable_imports.processor.base import BaseProcessor
 
+_PREFLIGHT = load("preflight.sql")
 _WRITES = load("writes.sql")
 _FIRST_ITEMS = 100
 
@@ -37,7 +38,9 @@ def check_target(connection: Connection, processor: type[BaseProcessor]) -> Iter
     if described is None and processor.setup_sql is not None:
         yield fine(subject, f"the first run makes {table}, by {processor.setup_sql.name}")
         return
-    if described is not None and (missing := ask(connection, "rights_on_table", {"table": quoted_table(table)})):
+    if described is not None and (
+        missing := ask(connection, _PREFLIGHT["rights_on_table"], {"table": quoted_table(table)})
+    ):
         rights = ", ".join(privilege for (privilege,) in missing)
         yield problem(subject, f"this role lacks {rights} on {table}", f"GRANT {rights} ON {table} TO its role")
         return

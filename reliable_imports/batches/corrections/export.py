@@ -171,7 +171,7 @@ def export(
 
 
 def sensitive_of(cursor: Any, batch_type: str) -> frozenset[str]:
-    cursor.execute(_CORRECTIONS["sensitive_fields"], {"batch_type": batch_type})
+    cursor.execute(_CORRECTIONS["sensitive_fields_of_type"], {"batch_type": batch_type})
     return frozenset(name for (name,) in cursor.fetchall())
 
 
@@ -212,14 +212,14 @@ def _items(cursor: Any, parameters: Mapping[str, Any]) -> Iterator[FailedItem]:
 
 
 def _rows(cursor: Any, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cursor.execute(f"{_CORRECTIONS['declare']}\n{_CORRECTIONS['failed_items']}", parameters)
+    cursor.execute(f"{_CORRECTIONS['declare_failed']}\n{_CORRECTIONS['failed_items']}", parameters)
     while True:
-        cursor.execute(_CORRECTIONS["fetch"])
+        cursor.execute(_CORRECTIONS["fetch_failed"])
         page = rows(cursor)
         if not page:
             break
         yield from page
-    cursor.execute(_CORRECTIONS["close"])
+    cursor.execute(_CORRECTIONS["close_failed"])
 
 
 def _plain(name: str) -> str:

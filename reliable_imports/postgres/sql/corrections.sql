@@ -14,13 +14,13 @@ WHERE outstanding.reason IS NOT NULL
     AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
 ORDER BY outstanding.batch_type
 
--- name: declare
+-- name: declare_failed
 DECLARE failed NO SCROLL CURSOR FOR
 
--- name: fetch
+-- name: fetch_failed
 FETCH 500 FROM failed
 
--- name: close
+-- name: close_failed
 CLOSE failed
 
 -- name: failed_items
@@ -123,7 +123,7 @@ WHERE item.source_data IS NOT NULL
         ELSE false
     END
 
--- name: sensitive_fields
+-- name: sensitive_fields_of_type
 -- As the processors of the type have called them.
 SELECT DISTINCT name.field
 FROM reliable_imports.import_batches AS batch
