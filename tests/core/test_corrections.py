@@ -239,6 +239,21 @@ def test_a_mapping_in_python_takes_just_its_items(manager: BatchManager, exporte
         manager.reprocess_batch(1, ReprocessRequest(corrections={"1/3": {"id": object()}}))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"1/2": GOOD, (1, 2): BAD}, "item 1/2 is named twice in corrections"),
+        ({(2**70, 1): GOOD}, "names no item in corrections"),
+        ({"1/9": GOOD}, "there is no item 1/9"),
+    ],
+)
+def test_a_mapping_that_names_no_items_is_refused(
+    manager: BatchManager, exported: Path, given: dict[Any, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        manager.reprocess_batch(1, ReprocessRequest(corrections=given))
+
+
 def test_a_callable_takes_what_it_changes(manager: BatchManager, exported: Path) -> None:
     def repaired(data: Any) -> Any:
         return {**data, "text": "good"} if data["text"] == "bad" else None

@@ -59,17 +59,17 @@ def correct_items(
 
 
 def find_begun(cursor: Any, request: ReprocessRequest) -> int | None:
-    """The oldest batch that has made these very corrections before, and has not ended; a callable is not asked again."""
+    """The oldest batch that has made just these before, and has not ended; nobody knows of a callable."""
     if not isinstance(request.corrections, Mapping):
         return None
-    data = {_item_id(key): value for key, value in request.corrections.items()}
+    data = _by_item(request.corrections)
     written = {item: _as_stored(item, value) for item, value in data.items()}
     sorted_out = sort_out(named_items(cursor, list(data)), written)
     return next(iter(sorted_out.held if request.hold else sorted_out.under_way), None)
 
 
 def _to_make(cursor: Any, corrections: Mapping[Any, Any], first_batch_id: int) -> Mapping[ItemId, Any]:
-    data = {_item_id(key): value for key, value in corrections.items()}
+    data = _by_item(corrections)
     found = named_items(cursor, list(data))
     for item, row in found.items():
         if row["first_batch_id"] != first_batch_id:
@@ -85,8 +85,18 @@ def _to_make(cursor: Any, corrections: Mapping[Any, Any], first_batch_id: int) -
     return {item: data[item] for item in to_make}
 
 
+def _by_item(corrections: Mapping[Any, Any]) -> dict[ItemId, Any]:
+    data: dict[ItemId, Any] = {}
+    for key, value in corrections.items():
+        item = _item_id(key)
+        if item in data:
+            raise ConfigurationError(f"item {item} is named twice in corrections")
+        data[item] = value
+    return data
+
+
 def _item_id(key: object) -> ItemId:
-    if isinstance(key, tuple) and len(key) == 2 and all(type(each) is int for each in key):
+    if isinstance(key, tuple) and len(key) == 2 and all(type(each) is int and 0 <= each < 10**18 for each in key):
         return ItemId(*key)
     named = _NAMED.fullmatch(key) if isinstance(key, str) else None
     if named is None:
