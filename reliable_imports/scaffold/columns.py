@@ -181,6 +181,8 @@ def guess(column: Column, habits: Habits) -> Guess:
     remark = ""
     if chosen is kinds.TEXT:
         remark = _why_text(column)
+    elif chosen is kinds.JSON and column.counts[kinds.TEXT]:
+        remark = "texts beside lists or objects; items with a text that is no JSON will fail"
     elif chosen.name in ("integer", "decimal") and _ALWAYS_TEXT.search(column.name) and not column.has_own_types:
         chosen, tokens, strip = kinds.TEXT, frozenset(), False
         remark = "digits that are no number, by the column's name"
@@ -253,7 +255,8 @@ def _fitting(column: Column, counts: Counter[Kind], wanted: int, *, has_comma: b
 
 def _fallback(column: Column) -> Kind:
     # Scalars of several kinds are texts; a list or an object among them makes all of them JSON.
-    return kinds.JSON if _has_nested(column) else kinds.TEXT
+    is_mixed = column.has_own_types and column.counts[kinds.BOOLEAN] and not column.counts[kinds.TEXT]
+    return kinds.JSON if is_mixed or _has_nested(column) else kinds.TEXT
 
 
 def _has_nested(column: Column) -> bool:
@@ -268,6 +271,8 @@ def _tokens_total(column: Column) -> int:
 
 def _why_text(column: Column) -> str:
     """What kept a column from being something narrower, if most of its values are of one kind."""
+    if column.has_own_types and column.counts[kinds.BOOLEAN]:
+        return "true or false beside texts; items with them will fail"
     without = column.values - _tokens_total(column)
     if without and column.counts[kinds.THOUSANDS] == without:
         return "numbers with commas, perhaps between thousands"

@@ -25,6 +25,7 @@ _UNLIKELY = frozenset(": ")
 _RECORDS = 1000
 _FOOTER_LINES = 15
 _FEWEST_OF_MAP = 3
+_WORDS = 4
 _SHEET_ROWS = 200
 _MOSTLY = 0.9
 _TOTAL = re.compile(
@@ -173,18 +174,18 @@ def _arrays(value: Any, place: str, levels: int) -> Iterator[tuple[int, str]]:
 
 
 def _sheet(source: str, stored: StoredFile, options: SourceOptions) -> Layout:
-    from reliable_imports.sources.tables.workbook import first_rows
+    from reliable_imports.sources.tables.workbook import glimpse_sheets
 
-    sheets = first_rows(source, stored, _SHEET_ROWS)
-    filled = [(name, rows) for name, rows in sheets if sum(_width(row) > 0 for row in rows) > 1]
+    sheets = glimpse_sheets(source, stored, _SHEET_ROWS)
+    filled = [(name, rows, last) for name, rows, last in sheets if sum(_width(row) > 0 for row in rows) > 1]
     if not filled:
         raise SourceError(source, "no sheet of the workbook has a header and a row")
-    name, rows = filled[0]
+    name, rows, last = filled[0]
     remarks = [("format", "Excel workbook")]
     if name != sheets[0][0]:
         options = replace(options, sheet=name)
     if len(sheets) > 1:
-        others = ", ".join(other for other, _ in sheets if other != name)
+        others = ", ".join(other for other, *_ in sheets if other != name)
         remarks.append(("sheet", f"{name}; not read: {others}"))
     widest = max(_width(row) for row in rows)
     place = next(
@@ -206,7 +207,42 @@ def _sheet(source: str, stored: StoredFile, options: SourceOptions) -> Layout:
     elif place:
         options = replace(options, header_row=place + 1)
         remarks.append(("header", f"row {place + 1}"))
+    footer = _footer_of_sheet(last, widest)
+    if footer is not None:
+        options = replace(options, footer=footer)
+        remarks.append(("footer", f"from the row on that fits {footer}"))
     return Layout("xlsx", options, tuple(remarks))
+
+
+def _footer_of_sheet(rows: Sequence[Sequence[Any]], widest: int) -> str | None:
+    """A pattern for the row after the last one, if sentences or a total follow."""
+    place = len(rows)
+    while place > 1 and (_width(rows[place - 1]) < 2 or _is_beneath(rows[place - 1], widest)):
+        place -= 1
+    after_gap = False
+    while place < len(rows) and not (after_gap and _width(rows[place])) and not _is_beneath(rows[place], widest):
+        after_gap = not _width(rows[place])
+        place += 1
+    if place == len(rows) or place <= 1:
+        return None
+    return _beginning(str(next(cell for cell in rows[place] if cell is not None)))
+
+
+def _is_beneath(row: Sequence[Any], widest: int) -> bool:
+    """Whether a row is a total or a note by what stands in it; others are if an empty row is above them."""
+    filled = [cell for cell in row if cell is not None]
+    if not filled or not isinstance(filled[0], str) or len(filled) >= widest:
+        return False
+    is_total = _TOTAL.fullmatch(filled[0].strip().rstrip(":")) is not None
+    is_sentence = len(filled) == 1 and (_NOTE.match(filled[0].strip()) is not None or len(filled[0].split()) > _WORDS)
+    return is_total or is_sentence
+
+
+def _beginning(text: str) -> str | None:
+    """A pattern for texts that begin like this one, without the digits, which differ from file to file."""
+    found = re.match(r"[^\d]{0,30}", text)
+    same = found[0].rstrip() if found else ""
+    return re.escape(same).replace("\\ ", " ") if len(same) > 2 else None
 
 
 def _width(row: Sequence[Any]) -> int:
@@ -390,9 +426,7 @@ def _footer(seen: texts.Glimpse, delimiter: str, width: int) -> str | None:
     if place == len(parsed) or place == 1:
         return None
     first = lines[-_FOOTER_LINES - 1 :][place]
-    beginning = re.match(r"[^\d]{0,30}", first)
-    text = beginning[0].rstrip() if beginning else ""
-    return re.escape(text).replace("\\ ", " ") if len(text) > 2 else None
+    return _beginning(first)
 
 
 def _is_after_rows(cells: Sequence[str], width: int) -> bool:

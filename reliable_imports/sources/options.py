@@ -50,7 +50,8 @@ class SourceOptions:
             begin at `header_row`.
         skip_lines: lines before the header, such as a report's title.
         footer: a regular expression for the beginning of the line that follows the rows, such as `Total|Created by`.
-            It and the lines after it are no items. A row after it refuses the source, unless it fits too.
+            It and the lines after it are no items. A row after it refuses the source, unless it fits too. In a
+            workbook it is compared with the first value of a row, and all after that row is no item.
         short_rows: a row with fewer cells than the header has names is a failed item (`fail`), or an item without the
             fields that it lacks (`accept`).
         long_rows: a row with more cells is a failed item (`fail`), or the surplus ones are left out (`cut`); the

@@ -5,6 +5,7 @@ trying         a try: the same as a run, rolled back, and what it came to
 report/        what Dagster shows of a batch: a materialization or an observation, and the checks
 tie            ties a run to the batch that it works, before the first item is touched
 accept         which batch a run works: one that exists, one of an earlier try, or a new one
+correcting     the corrections of an edited file, as a run makes them
 config         what a run can be told, as the launchpad asks for it
 params         a processor's `Params` as such a config
 refusal        errors that a person can mend, as one line

@@ -223,6 +223,7 @@ def test_a_field_that_some_items_lack_is_in_no_key(tmp_path: Path) -> None:
         ({"errors": [{"e": 1}], "result": {"rows": [{"id": 1}, {"id": 2}]}}, "/result/rows", ["integer"]),
         ([{"id": 1, "tags": ["a"], "price": 1.10}, {"id": 2}], None, ["integer", "jsonb", "numeric"]),
         ([{"id": 1, "x": "a"}, {"id": 2, "x": 5}], None, ["integer", "text"]),
+        ([{"id": 1, "x": True}, {"id": 2, "x": 5}], None, ["integer", "jsonb"]),
     ],
 )
 def test_json(tmp_path: Path, document: object, pointer: str | None, columns: list[str]) -> None:
@@ -241,10 +242,17 @@ def test_a_workbook_with_a_title_and_two_columns_of_one_name(tmp_path: Path) -> 
     sheet.write_row(2, 0, ["Region", "Sales", "Sales"])
     for row in range(5):
         sheet.write_row(3 + row, 0, [f"R{row}", row, row + 0.5])
+    sheet.write(9, 0, "Source: an office")
+    sheet.write(10, 0, "made on 1 May")
     book.close()
     draft = draft_from_file("sample", str(file))
 
-    assert options_of(draft) == {"sheet": "Data", "header": ("Region", "Sales", "Sales_2"), "header_row": 4}
+    assert options_of(draft) == {
+        "sheet": "Data",
+        "header": ("Region", "Sales", "Sales_2"),
+        "header_row": 4,
+        "footer": "Source: an office",
+    }
     assert types_of(draft) == {"region": "text", "sales": "integer", "sales_2": "numeric"}
     assert draft.sample is not None
     assert draft.sample.rows == 5

@@ -249,3 +249,22 @@ def test_the_hash_and_size_are_those_of_the_file(path: Path) -> None:
     list(source)
     assert source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert source.size == source.total_bytes == path.stat().st_size
+
+
+def test_names_of_ones_own_and_a_footer(path: Path) -> None:
+    workbook(
+        path, ("a", rows(["x", "x", None], ["p", 1, "q"], ["r", 2, None], [None], ["Source: an office"], ["2024"]))
+    )
+    source = open_source(path, SourceOptions(header=("x", "x_2", "z"), header_row=2, footer="Source"))
+
+    assert values(source) == [{"x": "p", "x_2": 1, "z": "q"}, {"x": "r", "x_2": 2, "z": None}]
+    assert source.findings.left_out == {"footer lines": 2}
+    assert "names 2 columns, and the sheet has 3" in str(refusal(path, header=("x", "y")))
+
+
+def test_a_footer_that_is_not_there_is_told(path: Path) -> None:
+    workbook(path, ("a", rows(["x"], [1])))
+    source = open_source(path, SourceOptions(footer="Source"))
+
+    assert values(source) == [{"x": 1}]
+    assert any("footer" in warning for warning in source.findings.warnings)

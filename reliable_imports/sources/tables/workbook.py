@@ -10,9 +10,9 @@ The sheet is in memory as a whole, and as a rectangle around all of its cells: s
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
@@ -57,8 +57,8 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findi
         yield from _items(source, sheet, problems, options, findings)
 
 
-def first_rows(source: str, stored: StoredFile, limit: int) -> list[tuple[str, list[list[Any]]]]:
-    """The visible sheets of a workbook by name, with the values of their first rows.
+def glimpse_sheets(source: str, stored: StoredFile, limit: int) -> list[tuple[str, list[list[Any]], list[list[Any]]]]:
+    """The visible sheets of a workbook by name, with the values of their first rows and of their last.
 
     Raises SourceError, as `read_workbook` does.
     """
@@ -68,21 +68,16 @@ def first_rows(source: str, stored: StoredFile, limit: int) -> list[tuple[str, l
         for sheet in found:
             survey_sheet(source, file, sheet)
         file.seek(0)
+        seen = []
         try:
             workbook = calamine.CalamineWorkbook.from_filelike(file)
-            return [
-                (
-                    sheet.name,
-                    [
-                        [_value(cell) for cell in row]
-                        for row in islice(workbook.get_sheet_by_name(sheet.name).iter_rows(), limit)
-                    ],
-                )
-                for sheet in found
-                if sheet.is_visible
-            ]
+            for name in (sheet.name for sheet in found if sheet.is_visible):
+                rows = list(workbook.get_sheet_by_name(name).iter_rows())
+                first, last = ([list(map(_value, row)) for row in part] for part in (rows[:limit], rows[-limit:]))
+                seen.append((name, first, last))
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise SourceError(source, f"the workbook cannot be read: {error}") from None
+        return seen
 
 
 def _module(source: str) -> Any:
@@ -113,6 +108,8 @@ def _items(
 ) -> Iterator[SourceItem]:
     first_column = sheet.start[1] if sheet.start is not None else 0
     header: list[str | None] | None = None
+    fits = None if options.footer is None else re.compile(options.footer).match
+    has_ended = False
     for number, row in enumerate(sheet.iter_rows(), start=1):
         if number < options.header_row:
             continue
@@ -122,11 +119,18 @@ def _items(
             if options.header is None:
                 continue
         cells = [_value(cell) for cell in row]
+        beginning = next((cell for cell in cells if cell is not None), None)
+        if fits is not None and beginning is not None and (has_ended or fits(str(beginning))):
+            has_ended = True
+            findings.leave_out("footer lines")
+            continue
         problem = problems.get(number)
         if problem is not None:
             yield _unread(number, cells, problem, "cell-error")
         elif any(cell is not None for cell in cells):
             yield _item(source, number, header, cells, first_column, options.max_item_bytes)
+    if fits is not None and not has_ended:
+        findings.warnings.append("no row fits the pattern of the footer; the sheet may be cut short")
     if header is None:
         raise SourceError(
             source, f"the sheet has no row {options.header_row}, which is to name the columns", line=options.header_row
