@@ -65,6 +65,7 @@ SLOW_FOLDERS = frozenset({"benchmarks", "cli", "dagster", "example", "faults", "
 
 SLOW_MODULES = frozenset(
     {
+        "test_blocks",
         "test_crashes",
         "test_declared_columns",
         "test_duplicates",
@@ -74,6 +75,8 @@ SLOW_MODULES = frozenset(
         "test_memory",
         "test_migrations",
         "test_misbehaviour",
+        "test_plugin",
+        "test_site",
     }
 )
 """Likewise: workers are killed in them, or random items are made."""
