@@ -181,6 +181,7 @@ def test_digits_of_a_column_that_is_named_for_something_else_stay_text(tmp_path:
         ("x,id\n1,1\n1,2\n", "columns", ("id",)),
         ("name,x\na,1\nb,1\n", "columns", ("name",)),
         ("x,price\n1,2.5\n1,3.5\n", "all", ("x", "price")),
+        ("x,y,z\na,p,1.5\nb,q,1.5\na,q,2.5\n", "all", ("x", "y", "z")),  # x and y differ by chance
         ("x,y\n1,a\n1,a\n", "place", ("source_file", "source_place")),
         (
             "x,country,year\n" + "".join(f"1,c{c},{y}\n" for c in range(20) for y in range(1990, 2000)),
