@@ -264,8 +264,8 @@ STOP = [{"name": f"n{number}", "size": 1} for number in range(1200)] + [{"name":
 def test_nothing_is_left_of_a_try_that_was_ended(contents: Contents, database: str, sql: Sql, number: int) -> None:
     before = contents()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.core.test_trying", database],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "tests.core.engine.test_trying", database],
+        cwd=Path(__file__).parents[3],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
