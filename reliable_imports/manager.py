@@ -415,7 +415,7 @@ class BatchManager:
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
-        from reliable_imports.engine.trial import try_staged
+        from reliable_imports.engine.trying import try_staged
         from reliable_imports.processor.params import processor_for
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)

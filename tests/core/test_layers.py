@@ -17,7 +17,7 @@ LAYERS = (
     ("manager",),
     ("orchestration",),
     ("settings",),
-    ("engine.run", "engine.trial"),
+    ("engine.run", "engine.trying"),
     ("engine.begin", "engine.end", "engine.progress"),
     ("batches",),
     ("engine.recovery",),
