@@ -17,7 +17,8 @@ class SourceItem(msgspec.Struct, frozen=True, gc=False):
             a lone surrogate, which the server's operators refuse and a processor gets all the same. With a problem:
             what stood in the (decompressed) file, without the line end; for a Python object the start of its repr.
         problem: why the item could not be read, in words and without the item's values; None if it could.
-        line: 1-based line where the item begins; None where lines have no meaning.
+        line: 1-based line where the item begins, or the row of a workbook or a Parquet file; None where neither has a
+            meaning.
         offset: 0-based byte offset where the item begins in the decompressed source; None where there are no bytes.
         kind: a short stable name for the problem, by which failures are grouped: `short-row`, `long-row`,
             `nameless-cell`, `repeated-header`, `bad-quoting`, `bad-encoding`, `bad-json`, `repeated-key`, `too-deep`,

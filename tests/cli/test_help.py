@@ -62,7 +62,9 @@ def test_every_command_and_option_has_help(path: str) -> None:
 
 def test_every_command_is_there() -> None:
     own = {"db", "migrate", "processors", "create", "process", "import", "status", "batches", "failures", "reprocess"}
-    assert own | {"logs", "pause", "cancel", "verify", "erase", "purge", "report"} == set(cli.commands)
+    assert own | {"logs", "pause", "cancel", "verify", "erase", "purge", "report", "init", "new", "check"} == set(
+        cli.commands
+    )
     db = cli.commands["db"]
     assert isinstance(db, click.Group)
     assert set(db.commands) == {"start", "stop", "status", "url"}

@@ -167,7 +167,7 @@ def outcomes(
         summary = manager.process_batch(batch_id)
         assert summary.open_items == 0, summary.pause_reason
         final = sql(
-            "SELECT item_number, CASE outcome WHEN 'failed' THEN sqlstate ELSE outcome END "
+            "SELECT item_number, CASE outcome WHEN 'failed' THEN sqlstate ELSE outcome::text END "
             "FROM reliable_imports.import_attempts WHERE batch_id = %s AND is_final",
             batch_id,
         )

@@ -59,7 +59,7 @@ def correct_items(
 
 
 def find_begun(cursor: Any, request: ReprocessRequest) -> int | None:
-    """The oldest batch that has made just these before, and has not ended; nobody knows of a callable."""
+    """The oldest batch that made these very corrections, and has not ended; a callable is not asked again."""
     if not isinstance(request.corrections, Mapping):
         return None
     data = _by_item(request.corrections)

@@ -127,11 +127,12 @@ def _check_columns(source: str, names: list[str], options: SourceOptions) -> Non
 def _item(source: str, number: int, row: dict[str, Any], limit: int) -> SourceItem:
     text = plain_object(row)
     if text is not None and len(text) * 4 <= limit:
-        return SourceItem(text, None, None)
+        return SourceItem(text, None, None, number)
     try:
-        return dumps_item(row, max_bytes=limit)
+        item = dumps_item(row, max_bytes=limit)
     except TooLarge as error:
         raise SourceError(source, f"row {number} holds {error}") from None
+    return SourceItem(item.text, item.raw, item.problem, number, None, item.kind)
 
 
 def _python(arrow: Any, array: Any) -> list[Any]:
