@@ -127,6 +127,14 @@ LEFT JOIN reliable_imports.import_attempts AS ended
     AND ended.item_number = newest.item_number
     AND ended.is_final
 
+-- name: corrected_data
+-- Of the items of a batch of corrections that the server can look into.
+SELECT item_number, source_data::text
+FROM reliable_imports.import_items
+WHERE batch_id = %(batch_id)s
+    AND source_data IS NOT NULL
+ORDER BY item_number
+
 -- name: header
 -- Of the file that a lineage began with.
 SELECT first.source_reading -> 'header'

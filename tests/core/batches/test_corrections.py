@@ -272,7 +272,14 @@ def test_constants_are_set_for_one_reason(manager: BatchManager, exported: Path)
         (2, "set")
     ]
     assert manager.count_outstanding(1) == 2, "a try keeps nothing"
-    assert manager.reprocess_batch(1, request).completed_items == 1
+    begun = manager.create_reprocess_batch(1, request)
+    assert begun is not None
+    assert manager.create_reprocess_batch(1, request) == begun, "whoever made it may have died"
+    others = ReprocessRequest(reasons=[reason], corrections=SetFields({"text": "more"}), corrected_from="a test")
+    assert manager.create_reprocess_batch(1, others) is None
+    manager.process_batch(begun)
+    assert manager.create_reprocess_batch(1, request) is None
+    assert manager.count_outstanding(1) == 1
 
 
 def test_a_correction_never_overwrites_newer_data(manager: BatchManager, exported: Path, sql: Sql) -> None:
