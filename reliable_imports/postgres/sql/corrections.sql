@@ -14,6 +14,15 @@ WHERE outstanding.reason IS NOT NULL
     AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
 ORDER BY outstanding.batch_type
 
+-- name: count_undone
+-- Items that a cancelled batch left undone: outstanding as well, but nothing is wrong with them yet.
+SELECT count(*)
+FROM reliable_imports.outstanding_failures AS outstanding
+WHERE outstanding.reason IS NULL
+    AND outstanding.batch_type = %(batch_type)s
+    AND (%(first_batch_id)s::bigint IS NULL OR outstanding.first_batch_id = %(first_batch_id)s)
+    AND %(reasons)s::text[] IS NULL
+
 -- name: declare_failed
 DECLARE failed NO SCROLL CURSOR FOR
 

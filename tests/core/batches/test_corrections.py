@@ -121,6 +121,8 @@ def test_corrections_that_were_cancelled_are_told_apart(manager: BatchManager, e
     )
     assert manager.read_corrections(exported).found.held == [held]
     manager.cancel_batch(held or 0)
+    left = manager.export_failures(exported.with_name("left.jsonl"))
+    assert (left.items, left.undone) == (1, 1), "what is outstanding and not in the file is told"
     [(_, why)] = manager.read_corrections(exported).found.refused.items()
     assert (
         why == f"was repeated meanwhile by item {held}/1, which a cancelled batch left undone: reprocess batch {held}"
