@@ -162,7 +162,7 @@ class BatchManager:
             UnknownBatchType: no processor has this type; the message lists those that are registered.
             ConfigurationError: *metadata* or a text cannot be kept: it holds a NUL character or a NaN, say.
             SourceError: the source cannot be split into items, changed while it was read, or has a header without any
-                field of the processor's model; nothing was stored.
+                field of the processor's model or column of its table; nothing was stored.
             AlreadyImported: an earlier batch has the same content, and *same_content* is `refuse`.
             InvalidTarget: the processor leaves its columns or its key to a table that is not there, or that does not
                 tell which is the key.
@@ -415,7 +415,7 @@ class BatchManager:
         return processor
 
     def _try(self, staged: Staged) -> TryReport:
-        from reliable_imports.engine.trial import try_staged
+        from reliable_imports.engine.trying import try_staged
         from reliable_imports.processor.params import processor_for
 
         processor = processor_for(self.registry.get(staged.batch.batch_type), staged.batch)
@@ -458,11 +458,8 @@ class BatchManager:
             try:
                 with self._connection() as connection:
                     self._settle(connection, batch.batch_type)
-            except (
-                psycopg2.Error,
-                InvalidTarget,
-                SetupFailed,
-            ) as error:  # the batch is done; who comes next looks again
+            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+                # The batch is done; who comes next looks again.
                 facts = {"batch_id": batch_id, "error_type": type(error).__name__}
                 logger.warning("what the batch settles could not be looked for", extra=facts)
         return summary

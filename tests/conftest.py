@@ -60,6 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_TESTS = Path(__file__).parent
+
 SLOW_FOLDERS = frozenset({"benchmarks", "cli", "dagster", "example", "faults", "promises", "ui", "writes"})
 """Their tests start commands, Dagster, browsers and servers of their own, or compare many random tables."""
 
@@ -84,7 +86,7 @@ SLOW_MODULES = frozenset(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent.name in SLOW_FOLDERS or item.path.stem in SLOW_MODULES:
+        if not SLOW_FOLDERS.isdisjoint(item.path.relative_to(_TESTS).parts) or item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
 
 

@@ -1,4 +1,5 @@
-"""Whether a source gives what a model asks for: its columns are compared with the model's fields, once for a batch."""
+"""Whether a source gives what its processor asks for: its names are compared, once for a batch, with the fields of the
+model, or with the columns of the table where that is the model."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _LIKE_DATA = re.compile(r"\W*\d[\d\W]*|.*@.*", re.DOTALL)
 
 
 class ColumnCheck:
-    """Compares one source with the fields of one processor's model.
+    """Compares one source with what one processor reads: the fields of its model, or the columns of its table.
 
     A header tells at once what there is. Of other items the names of the first 100 count; a field that they do not have
     is missing only if its name stands in no item of the batch.
@@ -34,6 +35,7 @@ class ColumnCheck:
 
     @classmethod
     def of(cls, facts: Facts) -> ColumnCheck | None:
+        """None where nobody can say which fields a source should have."""
         fields = facts.source_fields()
         return cls(fields, facts) if fields else None
 
@@ -54,7 +56,7 @@ class ColumnCheck:
         """Begin to read the items.
 
         Raises:
-            SourceError: they have a header, and it has no field of the model.
+            SourceError: they have a header, and it has nothing that the processor reads.
             InvalidTarget: the items have another key than the one that was chosen.
         """
         iterator = iter(items)

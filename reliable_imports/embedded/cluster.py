@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reliable_imports.embedded.account import Account
 from reliable_imports.embedded.binaries import Binaries
-from reliable_imports.embedded.failures import server_failure
+from reliable_imports.embedded.problems import server_failure
 
 
 @dataclass(frozen=True, slots=True)

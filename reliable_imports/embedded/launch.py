@@ -11,7 +11,7 @@ from typing import Literal
 
 from reliable_imports.embedded.account import Account
 from reliable_imports.embedded.binaries import Binaries
-from reliable_imports.embedded.failures import server_failure
+from reliable_imports.embedded.problems import server_failure
 from reliable_imports.embedded.process import (
     ServerProcess,
     find_server,

@@ -16,16 +16,16 @@ from types import MappingProxyType
 from reliable_imports.embedded.account import Account, find_account
 from reliable_imports.embedded.binaries import Binaries, find_binaries
 from reliable_imports.embedded.cluster import ClusterMaker
-from reliable_imports.embedded.failures import (
+from reliable_imports.embedded.launch import StopMode, launch, stop, wait_until_ready
+from reliable_imports.embedded.lock import exclusive
+from reliable_imports.embedded.ports import free_port, is_free
+from reliable_imports.embedded.problems import (
     FullDisk,
     is_port_taken,
     is_still_going_down,
     server_failure,
     system_errors_explained,
 )
-from reliable_imports.embedded.launch import StopMode, launch, stop, wait_until_ready
-from reliable_imports.embedded.lock import exclusive
-from reliable_imports.embedded.ports import free_port, is_free
 from reliable_imports.embedded.process import ServerProcess, read_process
 from reliable_imports.embedded.reach import check_reach, reachable_binaries, reachable_data
 from reliable_imports.embedded.reclaim import reclaim_space

@@ -1,5 +1,16 @@
 """PostgreSQL: connections and transactions, DSNs, statements, and the product's own schema.
 
+connect        connections, and the transactions on them
+dsn            DSNs, read and shown without their passwords
+queries        the SQL in `.sql` files, by name
+schema         brings the schema up to date
+program        what a release wants to find in a database
+error_sorting  whose fault an error is
+statement      what a processor's statement does to the transaction or the session
+copy_text      rows as COPY takes them
+
+All SQL stands in the folders: `migrations` make the tables, `functions` and `views` hold one each, `sql` the queries.
+
 Public are the names below, for programs that use the database beside the manager.
 """
 

@@ -2,7 +2,7 @@
 
 preflight  all of it, in order
 dagster    Dagster's settings and storage, without Dagster
-types      the tables of the processors, and what a file has for them
+targets    the tables of the processors, and what a file has for them
 database   the server, the schema, the rights, the batches
 questions  its queries
 finding    what was found, and what to do about it

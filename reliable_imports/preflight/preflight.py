@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reliable_imports.postgres.connect import connect
-from reliable_imports.preflight import dagster, database, types
+from reliable_imports.preflight import dagster, database, targets
 from reliable_imports.preflight.finding import Finding
 from reliable_imports.settings import Settings
 
@@ -45,8 +45,8 @@ def preflight(
         if is_embedded:
             yield database.check_disk(settings.home)
         for processor in processors if is_there else ():
-            yield from types.check_target(connection, processor)
+            yield from targets.check_target(connection, processor)
         yield from dagster.check_settings()
         yield from dagster.check_storage(connection)
         if file is not None and batch_type is not None:
-            yield from types.check_file(connection, manager, batch_type, file, may_try=is_there)
+            yield from targets.check_file(connection, manager, batch_type, file, may_try=is_there)

@@ -33,11 +33,10 @@ def read_facts(cursor: Any, processor: type[BaseProcessor], *, may_set_up: bool 
     if table is None:
         return facts
     try:
-        name = quoted_table(table)
-        described = _describe(cursor, name)
+        described = describe_table(cursor, table)
         if described is None and may_set_up and processor.setup_sql is not None:
             _set_up(cursor, processor.setup_sql)
-            described = _describe(cursor, name)
+            described = describe_table(cursor, table)
         return facts.with_table(found_target(table, described))
     except UnusableTarget as error:
         raise InvalidTarget(processor.__qualname__, str(error)) from None
@@ -51,8 +50,9 @@ def known_facts(cursor: Any, processor: type[BaseProcessor]) -> Facts:
         return facts_of(processor)
 
 
-def _describe(cursor: Any, name: str) -> Any:
-    cursor.execute(_WRITES["describe_target"], {"table": name})
+def describe_table(cursor: Any, table: str) -> Any:
+    """What the catalogue says of a table, for `Target`; None if it is not there."""
+    cursor.execute(_WRITES["describe_target"], {"table": quoted_table(table)})
     (described,) = cursor.fetchone()
     return described
 

@@ -8,7 +8,8 @@ samples   a file read to its end, as its import would read it
 keys      what tells one row from another
 columns   what a column holds: its type, and how many of its values agree
 kinds     what one value may be
-layouts   how a file has to be read: delimiter, header, footer, sheet, array
+remedies  other options, where a sample could not be read well
+layouts/  how a file has to be read: delimiter, header, footer, sheet, array
 texts     the encoding, the first lines and the last of a text
 names     names for SQL and for Python
 """

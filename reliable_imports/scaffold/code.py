@@ -17,7 +17,7 @@ from reliable_imports.scaffold import kinds
 from reliable_imports.scaffold.columns import Guess
 from reliable_imports.scaffold.draft import Draft
 from reliable_imports.scaffold.kinds import python_value
-from reliable_imports.scaffold.names import quoted
+from reliable_imports.scaffold.names import sql_name
 from reliable_imports.sources import SourceOptions
 
 _WIDTH = 120
@@ -156,8 +156,8 @@ def table_sql(draft: Draft) -> str:
     assert draft.key is not None
     sample = draft.sample
     rows = f"{sample.rows:,} rows of {draft.file}" if sample is not None else str(draft.file)
-    lines = [f"{quoted(each.name)} {each.sql}" for each in draft.columns]
-    keys = ", ".join(map(quoted, draft.key.columns))
+    lines = [f"{sql_name(each.name)} {each.sql}" for each in draft.columns]
+    keys = ", ".join(map(sql_name, draft.key.columns))
     match draft.key.basis:
         case "columns":
             lines.append(f"PRIMARY KEY ({keys})")

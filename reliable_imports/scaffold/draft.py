@@ -12,7 +12,7 @@ from reliable_imports.errors import ConfigurationError
 from reliable_imports.scaffold import kinds
 from reliable_imports.scaffold.columns import Guess, Habits, guess, habits_of
 from reliable_imports.scaffold.keys import Key, find_key
-from reliable_imports.scaffold.names import class_name, quoted
+from reliable_imports.scaffold.names import class_name, sql_name
 from reliable_imports.scaffold.samples import Sample, read_sample
 from reliable_imports.sources import SourceOptions, locate
 from reliable_imports.sources.hints import plain_name
@@ -126,7 +126,7 @@ def table_name(text: str) -> str:
     names = [inside.replace('""', '"') or plain for inside, plain in _PART.findall(text)]
     if any(len(name.encode()) > _LONGEST_NAME for name in names):
         raise ConfigurationError(f"{text!r} is no name of a table: PostgreSQL takes {_LONGEST_NAME} bytes at most")
-    return ".".join(map(quoted, names))
+    return ".".join(map(sql_name, names))
 
 
 def _settled_blanks(guesses: Sequence[Guess]) -> tuple[list[Guess], bool]:

@@ -76,7 +76,7 @@ def _column_name(source: str) -> str:
     return f"{name}_" if name in _RESERVED else name
 
 
-def quoted(name: str) -> str:
+def sql_name(name: str) -> str:
     """A name as SQL writes it: in quotes where it needs them."""
     is_plain = _PLAIN.fullmatch(name) and name == name.lower() and name not in _RESERVED
     return name if is_plain else '"' + name.replace('"', '""') + '"'

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from reliable_imports.errors import SourceError
 from reliable_imports.items.json_read import loads
 from reliable_imports.scaffold.columns import Column
 from reliable_imports.scaffold.layouts import Layout, find_layout
-from reliable_imports.scaffold.names import column_names, unique_headings
+from reliable_imports.scaffold.names import column_names
+from reliable_imports.scaffold.remedies import Reading, better_layouts, is_better
 from reliable_imports.scaffold.texts import MAX_READ
 from reliable_imports.sources import Source, SourceOptions, open_source
 from reliable_imports.sources.stored.location import Location, shown
@@ -24,8 +24,6 @@ _MAX_ROWS = 1_000_000
 _MAX_COLUMNS = 1500
 """A table of PostgreSQL has at most 1,600."""
 _TRIES = 6
-_MORE_COLUMNS = 20
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(slots=True)
@@ -59,12 +57,12 @@ def read_sample(location: Location) -> Sample:
     tried = {layout.options}
     sample, reading = _read(location, layout)
     for _ in range(_TRIES):
-        better = next((each for each in _betters(layout, reading) if each.options not in tried), None)
+        better = next((each for each in better_layouts(layout, reading) if each.options not in tried), None)
         if better is None:
             break
         tried.add(better.options)
         other, other_reading = _read(location, better)
-        if reading.refusal is not None or _is_better(better, other_reading, layout, reading):
+        if reading.refusal is not None or is_better(better, other_reading, layout, reading):
             layout, sample, reading = better, other, other_reading
     if reading.refusal is not None:
         raise reading.refusal
@@ -73,25 +71,10 @@ def read_sample(location: Location) -> Sample:
     return sample
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What went wrong while a sample was read.
-
-    Attributes:
-        surplus: cells of rows that are longer than the header, the most of a row, and whether one has a value.
-    """
-
-    source: Source
-    refusal: SourceError | None = None
-    problems: Counter[str] = field(default_factory=Counter)
-    widest: int = 0
-    has_surplus_values: bool = False
-
-
-def _read(location: Location, layout: Layout) -> tuple[Sample, _Reading]:
+def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
     source = open_source(location, layout.options)
     sample = Sample(location, layout.options, list(layout.remarks), is_whole=layout.is_whole)
-    reading = _Reading(source)
+    reading = Reading(source)
     rows_seen: set[int] = set()
     columns: dict[str, Column] = {}
     has_own_types = layout.format not in ("csv", "tsv")
@@ -151,7 +134,7 @@ def _hashable(value: Any) -> Any:
     return repr(value) if type(value) in (dict, list) else value
 
 
-def _rows(source: Source, sample: Sample, reading: _Reading) -> Iterator[dict[str, Any]]:
+def _rows(source: Source, sample: Sample, reading: Reading) -> Iterator[dict[str, Any]]:
     for item in source:
         if source.bytes_read > MAX_READ or sample.rows >= _MAX_ROWS:
             sample.is_whole = False
@@ -167,76 +150,10 @@ def _rows(source: Source, sample: Sample, reading: _Reading) -> Iterator[dict[st
         yield row
 
 
-def _note_surplus(source: Source, raw: bytes, reading: _Reading) -> None:
+def _note_surplus(source: Source, raw: bytes, reading: Reading) -> None:
     delimiter = source.findings.delimiter or source._delimiter()
     text = raw.decode(source.findings.codec or "utf-8", "replace")
     cells = next(csv.reader([text], delimiter=delimiter), [])
     width = len(source.findings.header or ())
     reading.widest = max(reading.widest, len(cells))
     reading.has_surplus_values = reading.has_surplus_values or any(cell.strip() for cell in cells[width:])
-
-
-def _is_better(one: Layout, its: _Reading, other: Layout, others: _Reading) -> bool:
-    """Whether no more rows have problems; fewer, where values are read as something else."""
-    if one.options.escapechar != other.options.escapechar:
-        return its.problems.total() < others.problems.total()
-    return its.problems.total() <= others.problems.total()
-
-
-def _betters(layout: Layout, reading: _Reading) -> Iterator[Layout]:
-    """Layouts under which fewer rows may have problems."""
-    options, problems = layout.options, reading.problems
-    if reading.refusal is not None:
-        found = _after_refusal(layout, str(reading.refusal))
-        if found is not None:
-            yield found
-        return
-    if problems["bad-quoting"] and options.escapechar is None and options.quotechar is not None:
-        yield _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
-    header = reading.source.findings.header or ()
-    if problems["nameless-cell"]:
-        yield from _with_names(layout, reading, len(header))
-    if problems["long-row"]:
-        if not reading.has_surplus_values and options.long_rows == "fail":
-            yield _told(layout, replace(options, long_rows="cut"), "long rows", "their surplus cells are empty")
-        if reading.has_surplus_values and len(header) < reading.widest <= len(header) + _MORE_COLUMNS:
-            for named in _with_names(layout, reading, reading.widest):
-                yield replace(named, options=replace(named.options, short_rows="accept"))
-    if problems["short-row"] and options.short_rows == "fail":
-        count = problems["short-row"]
-        yield _told(layout, replace(options, short_rows="accept"), "short rows", f"{count:,} without their last cells")
-
-
-def _after_refusal(layout: Layout, said: str) -> Layout | None:
-    options = layout.options
-    if "footer" in said and options.footer is not None:
-        remarks = tuple(remark for remark in layout.remarks if remark[0] != "footer")
-        return replace(layout, options=replace(options, footer=None), remarks=remarks)
-    if "not closed" in said or "never closed" in said:
-        if options.escapechar is None and options.quotechar is not None:
-            return _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
-        if options.quotechar is not None:
-            remarks = tuple(remark for remark in layout.remarks if remark[0] != "escapes")
-            without = replace(options, quotechar=None, escapechar=None)
-            return _told(replace(layout, remarks=remarks), without, "quotes", "are ordinary characters")
-    return None
-
-
-def _with_names(layout: Layout, reading: _Reading, width: int) -> Iterator[Layout]:
-    header = reading.source.findings.header
-    if header is None:
-        return
-    options = layout.options
-    names = tuple(unique_headings([*header, *[""] * (width - len(header))]))
-    if options.header is None:
-        said = 1 if reading.source.findings.delimiter is not None else 0
-        lines = 1 + sum(len(_LINE_END.findall(name)) for name in header)
-        options = replace(options, skip_lines=options.skip_lines + said + lines)
-        if said:
-            options = replace(options, delimiter=reading.source.findings.delimiter)
-    yield _told(layout, replace(options, header=names), "header", "with a name of its own for each column")
-
-
-def _told(layout: Layout, options: SourceOptions, name: str, what: str) -> Layout:
-    remarks = tuple(remark for remark in layout.remarks if remark[0] != name)
-    return replace(layout, options=options, remarks=(*remarks, (name, what)))

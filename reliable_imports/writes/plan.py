@@ -84,7 +84,7 @@ class Write(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where the line of repeats of an item began: its place in the order of deliveries."""
+    """Where the series of repeats of an item began: its place in the order of deliveries."""
 
     batch_id: int
     item_number: int

@@ -94,7 +94,7 @@ def _names_definitions(pyproject: Path) -> bool:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib  # dagster brings it
+        import tomli as tomllib
     try:
         tool: Any = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -62,3 +62,11 @@ def test_the_table_says_what_was_measured() -> None:
     section = PERFORMANCE.split("## Beside other ways", 1)[1].split("\n## ", 1)[0]
     table = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", section, re.MULTILINE))
     assert table == {name: two_digits(rates()[way] / rates()[OURS]) for name, way in NAMES.items()}
+
+
+def test_what_a_sensor_launches_is_said_in_words() -> None:
+    page = (ROOT / "docs" / "dagster.md").read_text(encoding="utf-8")
+    table = page.split("| sensor | launches |", 1)[1].split("\n\n", 1)[0]
+    launches = dict(re.findall(r"^\| `(\w+)` \| (.+?) \|$", table, re.MULTILINE))
+    assert len(launches) == 8
+    assert not [sensor for sensor, words in launches.items() if words[0].isdigit()]

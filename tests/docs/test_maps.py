@@ -16,11 +16,20 @@ _MAPS = (
     "engine/isolation",
     "engine/recovery",
     "engine/process",
+    "batches",
+    "batches/corrections",
     "batches/erasing",
+    "batches/repeats",
+    "items",
     "items/code",
+    "postgres",
+    "processor",
+    "scaffold/layouts",
+    "sources",
     "testing",
     "preflight",
     "scaffold",
+    "writes",
 )
 
 

@@ -39,14 +39,14 @@ GUARDS = (
         "batch_id = insert_batch(cursor, offer)\n            if batch_id is None:  # a delivery",
         'batch_id = insert_batch(cursor, offer)\n            cursor.execute("COMMIT; BEGIN")\n'
         "            if batch_id is None:  # a delivery",
-        "tests/core/test_create.py::test_a_generator_that_breaks_leaves_no_batch",
+        "tests/core/batches/test_create.py::test_a_generator_that_breaks_leaves_no_batch",
     ),
     Guard(
         1,
         "column import_items.source_data",
         "source_data          json,",
         "source_data          jsonb,",
-        "tests/core/test_create.py::test_source_data_keeps_the_text_of_numbers",
+        "tests/core/batches/test_create.py::test_source_data_keeps_the_text_of_numbers",
     ),
     Guard(
         1,
@@ -135,21 +135,21 @@ GUARDS = (
         'transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "\n'
         "        if savepoint.sent",
         'transaction.pending = f"RELEASE SAVEPOINT {savepoint.name}; "\n        if savepoint.sent',
-        "tests/core/test_isolation.py::test_a_misbehaving_item_fails_alone",
+        "tests/core/engine/test_isolation.py::test_a_misbehaving_item_fails_alone",
     ),
     Guard(
         3,
         "function repeat_statements",
         "EXECUTE statements[number];\n        GET DIAGNOSTICS touched = ROW_COUNT;",
         "touched := counts[number];",
-        "tests/core/test_shared_savepoints.py::test_neighbours_of_a_failure_keep_their_writes",
+        "tests/core/engine/test_shared_savepoints.py::test_neighbours_of_a_failure_keep_their_writes",
     ),
     Guard(
         3,
         "code postgres.connect.discard_session",
         'cursor.execute("DISCARD ALL")',
         'cursor.execute("SELECT")',
-        "tests/core/test_isolation.py::test_what_an_item_leaves_in_the_session_does_not_reach_the_next",
+        "tests/core/engine/test_isolation.py::test_what_an_item_leaves_in_the_session_does_not_reach_the_next",
     ),
     Guard(
         4,
@@ -179,7 +179,7 @@ GUARDS = (
         f"AND open_range.range_number >= from_range AND {LEASE_IS_OVER}\n".replace(
             "%(batch_id)s", "the_batch AND owner.id <> the_run"
         ),
-        "tests/core/test_crashes.py::test_a_killed_workers_items_are_processed_once",
+        "tests/core/engine/test_crashes.py::test_a_killed_workers_items_are_processed_once",
         more=(
             (
                 "SELECT FROM reliable_imports.import_ranges\nWHERE batch_id = %(batch_id)s\n    AND is_open\n",
@@ -193,21 +193,21 @@ GUARDS = (
         "function run_has_session",
         "SELECT FROM pg_catalog.pg_stat_activity AS session\n            WHERE session.pid = run.backend_pid",
         "SELECT FROM pg_catalog.pg_stat_activity AS session\n            WHERE true OR session.pid = run.backend_pid",
-        "tests/core/test_misbehaviour.py::test_an_item_that_kills_its_worker_is_set_aside",
+        "tests/core/engine/test_misbehaviour.py::test_an_item_that_kills_its_worker_is_set_aside",
     ),
     Guard(
         5,
         "code engine.recovery.killer_search.MAX_LONE_DEATHS",
         "MAX_LONE_DEATHS = 2",
         "MAX_LONE_DEATHS = 5",
-        "tests/core/test_misbehaviour.py::test_a_killer_costs_three_processes_however_many_workers_meet_it",
+        "tests/core/engine/test_misbehaviour.py::test_a_killer_costs_three_processes_however_many_workers_meet_it",
     ),
     Guard(
         5,
         "query work.wait_for_range",
         "WHERE batch_id = %(batch_id)s\n    AND range_number = %(range_number)s\nFOR UPDATE\n",
         "WHERE batch_id = %(batch_id)s\n    AND range_number = %(range_number)s\n",
-        "tests/core/test_handovers.py::test_a_run_waits_for_its_old_session_to_let_go",
+        "tests/core/engine/test_handovers.py::test_a_run_waits_for_its_old_session_to_let_go",
     ),
     Guard(
         6,
@@ -257,7 +257,7 @@ GUARDS = (
         "AND coalesce(batch.completed_items, counted.completed) = counted.completed\n"
         "        AND coalesce(batch.failed_items, counted.failed) = counted.failed",
         "",
-        "tests/core/test_views.py::test_reconciliation_shows_a_count_that_is_wrong",
+        "tests/core/postgres/test_views.py::test_reconciliation_shows_a_count_that_is_wrong",
     ),
     *(
         Guard(
@@ -265,7 +265,7 @@ GUARDS = (
             f"trigger {table}_immutable",
             f"BEFORE DELETE OR TRUNCATE ON reliable_imports.{table}",
             f"BEFORE {left} ON reliable_imports.{table}",
-            "tests/core/test_create.py::test_history_refuses_change_by_hand",
+            "tests/core/batches/test_create.py::test_history_refuses_change_by_hand",
         )
         for table in ("import_items", "import_attempts", "import_row_keys", "import_logs")
         for left in ("DELETE", "TRUNCATE")
@@ -276,7 +276,7 @@ GUARDS = (
             f"trigger {table}_only_erased",
             f"AFTER UPDATE ON reliable_imports.{table}\n    FOR EACH ROW WHEN (NOT",
             f"AFTER UPDATE ON reliable_imports.{table}\n    FOR EACH ROW WHEN (false AND NOT",
-            "tests/core/test_create.py::test_history_refuses_change_by_hand",
+            "tests/core/batches/test_create.py::test_history_refuses_change_by_hand",
         )
         for table in ("import_items", "import_attempts", "import_row_keys", "import_logs")
     ),
@@ -285,7 +285,7 @@ GUARDS = (
         "query reprocess.lock_lineage",
         "FOR NO KEY UPDATE OF first\n",
         "\n",
-        "tests/core/test_reprocess.py::test_four_at_once_take_each_failure_once",
+        "tests/core/batches/test_reprocess.py::test_four_at_once_take_each_failure_once",
     ),
     Guard(
         8,
@@ -303,56 +303,56 @@ GUARDS = (
         "    AND failure.erased_at IS NULL\n    AND NOT EXISTS (\n"
         "        SELECT FROM reliable_imports.import_items AS repeat\n"
         "        WHERE false",
-        "tests/core/test_reprocess.py::test_twice_in_a_row_takes_nothing_twice",
+        "tests/core/batches/test_reprocess.py::test_twice_in_a_row_takes_nothing_twice",
     ),
     Guard(
         8,
         "query reprocess.find_open_reprocess",
         "AND open_batch.finished_at IS NULL\n",
         "AND false\n",
-        "tests/core/test_reprocess.py::test_a_crash_between_creation_and_processing_is_resumed",
+        "tests/core/batches/test_reprocess.py::test_a_crash_between_creation_and_processing_is_resumed",
     ),
     Guard(
         8,
         "function find_newer",
         "> (origin_batch, origin_item)",
         "> (origin_batch, origin_item) AND false",
-        "tests/core/test_reprocess.py::test_an_old_failure_never_overwrites_newer_data",
+        "tests/core/batches/test_reprocess.py::test_an_old_failure_never_overwrites_newer_data",
     ),
     Guard(
         9,
         "code items.message_values.without_values",
         "words_that_are_written(without_values(said, source_data), {raised, *team.files})",
         "said",
-        "tests/core/test_failure.py::test_values_of_the_item_become_field_names",
+        "tests/core/items/test_failure.py::test_values_of_the_item_become_field_names",
     ),
     Guard(
         9,
         "code items.failure.server_failure",
         "return _clean(f\"({found['columns']}) {found['rest']}\") if found else None",
         "return detail",
-        "tests/core/test_failure.py::test_details_lose_their_values",
+        "tests/core/items/test_failure.py::test_details_lose_their_values",
     ),
     Guard(
         9,
         "code engine.work.attempt.Attempt",
         "self.failure = self.failure.without_values_of(sensitive, data)",
         "pass",
-        "tests/core/test_redaction.py::test_what_is_sensitive_stays_in_the_item_alone",
+        "tests/core/items/test_redaction.py::test_what_is_sensitive_stays_in_the_item_alone",
     ),
     Guard(
         9,
         "code items.redaction.without_secrets",
         "return pattern.sub(MASKED, value)",
         "return value",
-        "tests/core/test_redaction.py::test_what_a_processor_tells_of_an_item_is_masked",
+        "tests/core/items/test_redaction.py::test_what_a_processor_tells_of_an_item_is_masked",
     ),
     Guard(
         9,
         "code items.redaction.shown",
         "MASKED if name in sensitive and each is not None else shown(each, sensitive)",
         "shown(each, sensitive)",
-        "tests/core/test_redaction.py::test_fields_are_masked_at_any_depth_and_numbers_stay_as_they_are",
+        "tests/core/items/test_redaction.py::test_fields_are_masked_at_any_depth_and_numbers_stay_as_they_are",
     ),
     Guard(
         9,
@@ -366,13 +366,13 @@ GUARDS = (
         "code batches.create.create_batch",
         "begun = iter(items) if",
         "begun = iter(list(items)) if",
-        "tests/core/test_memory.py::test_memory_is_flat",
+        "tests/core/engine/test_memory.py::test_memory_is_flat",
     ),
     Guard(
         10,
         "function claim_chunk",
         ") > max_bytes THEN",
         ") > max_bytes AND false THEN",
-        "tests/core/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte",
+        "tests/core/engine/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte",
     ),
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import keyword
+
 import pytest
 
 from reliable_imports.errors import ConfigurationError
+from reliable_imports.scaffold import names
 from reliable_imports.scaffold.draft import table_name
 from reliable_imports.scaffold.names import class_name, column_names, unique_headings
 
@@ -74,3 +77,9 @@ def test_a_table_is_named_as_sql_does(text: str, name: str) -> None:
 def test_what_is_no_name_of_a_table_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError):
         table_name(text)
+
+
+def test_words_that_dagster_keeps_are_those_that_it_refuses() -> None:
+    from dagster._core.definitions.utils import DISALLOWED_NAMES  # no public name
+
+    assert {name for name in DISALLOWED_NAMES if not keyword.iskeyword(name)} == names._DAGSTERS_OWN

@@ -23,7 +23,7 @@ from tests.dagster import parallel_project
 from tests.dagster.conftest import Query, jsonl, tags_of
 from tests.running import free_port, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WRITTEN = "SELECT count(*), count(DISTINCT id) FROM writes"
 
 

@@ -23,7 +23,7 @@ from reliable_imports import (
     TryOutcome,
     WhichItems,
 )
-from reliable_imports.engine import trial
+from reliable_imports.engine import trying
 from tests.conftest import Sql
 
 TABLES = """
@@ -185,7 +185,7 @@ def test_a_row_without_a_key_is_created(manager: BatchManager, contents: Content
 def test_a_try_says_what_the_run_then_does(
     manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
-    monkeypatch.setattr(trial, "_LONGEST_SECONDS", seconds)
+    monkeypatch.setattr(trying, "_LONGEST_SECONDS", seconds)
     chance = random.Random(7)
     items: list[dict[str, Any]] = []
     for number in range(1500):
@@ -264,8 +264,8 @@ STOP = [{"name": f"n{number}", "size": 1} for number in range(1200)] + [{"name":
 def test_nothing_is_left_of_a_try_that_was_ended(contents: Contents, database: str, sql: Sql, number: int) -> None:
     before = contents()
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.core.test_trying", database],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "tests.core.engine.test_trying", database],
+        cwd=Path(__file__).parents[3],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -341,7 +341,7 @@ def test_hooks_that_tell_of_a_batch_are_not_called(
 def test_a_long_try_lets_go_of_rows_and_says_what_may_be_missing_for_it(
     manager: BatchManager, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "_LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(trying, "_LONGEST_SECONDS", 0.0)
     manager.registry.register(ParentsProcessor)
     items = [{"name": f"n{number}"} for number in range(1000)]
     tried = manager.try_items("parents", [*items, {"name": "child", "parent": "n1"}])

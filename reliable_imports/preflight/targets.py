@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 
@@ -14,7 +14,7 @@ from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.queries import load
 from reliable_imports.preflight.finding import Finding, fine, problem, warning
 from reliable_imports.preflight.questions import ask
-from reliable_imports.processor.table_reading import read_facts
+from reliable_imports.processor.table_reading import describe_table, read_facts
 from reliable_imports.writes.identifiers import quoted_table
 from reliable_imports.writes.plans import Plans
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from reliable_imports.processor.base import BaseProcessor
 
 _PREFLIGHT = load("preflight.sql")
-_WRITES = load("writes.sql")
 _FIRST_ITEMS = 100
 
 
@@ -34,7 +33,8 @@ def check_target(connection: Connection, processor: type[BaseProcessor]) -> Iter
     if table is None:
         yield fine(subject, "its tables are named in its code, and were not looked at")
         return
-    described = _described(connection, table)
+    with connection.cursor() as cursor:
+        described = describe_table(cursor, table)
     if described is None and processor.setup_sql is not None:
         yield fine(subject, f"the first run makes {table}, by {processor.setup_sql.name}")
         return
@@ -55,13 +55,6 @@ def check_target(connection: Connection, processor: type[BaseProcessor]) -> Iter
         yield problem(subject, str(error), "alter the table, or what the processor declares of it")
         return
     yield fine(subject, f"{table} takes what the processor writes")
-
-
-def _described(connection: Connection, table: str) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITES["describe_target"], {"table": quoted_table(table)})
-        [(described,)] = cursor.fetchall()
-    return described
 
 
 def check_file(

@@ -22,7 +22,7 @@ from tests.core.misbehaving import PROCESSORS, DeadlyRetryProcessor
 
 pytestmark = pytest.mark.promise(5)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -72,13 +72,13 @@ def try_staged(dsn: str, staged: Staged, processor: BaseProcessor, *, may_set_up
     try:
         with stop, connect(dsn) as connection:
             stop.connection = connection
-            trial = _Trial(connection, staged.batch, processor, stop, keep, may_set_up=may_set_up)
+            a_try = _Try(connection, staged.batch, processor, stop, keep, may_set_up=may_set_up)
             try:
-                trial.run([item.stored for item in staged.items])
+                a_try.run([item.stored for item in staged.items])
             except MustPause as cause:
                 raise TryEnded(str(cause)) from None
             finally:
-                trial.close()
+                a_try.close()
     finally:
         stop.obey()
     # Some were put behind the others.
@@ -130,7 +130,7 @@ def _rows(images: Sequence[RowImage]) -> list[TriedRow]:
     return [TriedRow(image.write.plan.request.table, image.before, image.after) for image in first.values()]
 
 
-class _Trial:
+class _Try:
     def __init__(
         self,
         connection: Connection,

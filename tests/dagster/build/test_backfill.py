@@ -20,7 +20,7 @@ from tests.dagster.conftest import Query
 from tests.dagster.partitioned_project import FOLDER
 from tests.running import ask, free_port, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODULE = "tests.dagster.partitioned_project"
 LAUNCH = """
 mutation ($wanted: LaunchBackfillParams!) {

@@ -157,7 +157,7 @@ def killed(manager: BatchManager, instance: dg.DagsterInstance, tmp_path: Path, 
     run = instance.create_run_for_job(import_tasks(), run_config=config, tags=tags)
     instance.report_dagster_event(dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id)
     died = subprocess.run(
-        [sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[2], check=False
+        [sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[3], check=False
     )
     assert died.returncode == -signal.SIGKILL
     query("UPDATE reliable_imports.import_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
@@ -202,7 +202,7 @@ def test_a_command_that_is_killed_recovers(
     program = Path(sys.executable).parent / command[0]
     killed = subprocess.run(
         [program, *command[1:], "-m", __name__, job, "import_tasks", option, config],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
     )
@@ -261,7 +261,7 @@ def cut_off(manager: BatchManager, instance: dg.DagsterInstance, query: Query) -
             import_tasks(), run_config=config, remote_job_origin=origin if launched_by_dagster else None
         )
         instance.add_run_tags(run.run_id, {"reliable_imports/lineage": str(batch_id)})
-        ended = subprocess.run([sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[2])
+        ended = subprocess.run([sys.executable, "-c", _WORKS, str(batch_id), run.run_id], cwd=Path(__file__).parents[3])
         assert ended.returncode == -signal.SIGTERM
         assert query("SELECT completed, outcome FROM reliable_imports.import_runs") == [(1, "interrupted")]
         event = {

@@ -21,7 +21,7 @@ from tests.core.doubles import NOTES, PlainProcessor
 
 pytestmark = pytest.mark.promise(10)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Not ru_maxrss: on Linux a child begins with the peak of the process that started it.
 PROGRAM = """

@@ -19,7 +19,7 @@ import pytest
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
 from tests.core.conftest import Sql
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NUMBER = 40
 BAD = 20
 
@@ -159,7 +159,7 @@ def test_a_service_that_answers_nobody_pauses_the_batch(manager: BatchManager, m
 @pytest.mark.parametrize("batch_type", ["endless", "endless_task"])
 def test_a_signal_is_heard_while_items_are_prepared(manager: BatchManager, database: str, batch_type: str) -> None:
     batch_id = manager.create_batch(batch_type, items(""))
-    command = [sys.executable, "-m", "tests.core.test_preparation", database, str(batch_id)]
+    command = [sys.executable, "-m", "tests.core.engine.test_preparation", database, str(batch_id)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
         try:
             assert child.stdout is not None

@@ -51,7 +51,7 @@ def _spec(key: str) -> dg.AssetSpec:
 def test_a_link_leads_to_the_processor() -> None:
     [reference] = _spec("notes").metadata["dagster/code_references"].code_references
 
-    assert Path(reference.file_path) == Path(__file__).parent / "doubles.py"
+    assert Path(reference.file_path) == Path(__file__).parents[1] / "doubles.py"
     lines = Path(reference.file_path).read_text().splitlines()
     assert lines[reference.line_number - 1] == "class NotesProcessor(BaseProcessor):"
 

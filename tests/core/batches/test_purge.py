@@ -14,10 +14,10 @@ import pytest
 
 from reliable_imports import BatchManager, ConfigurationError, Purge, PurgeRequest, ReprocessRequest, WhichItems
 from reliable_imports.batches import purge as purge_module
+from tests.core.batches.test_erase import ANN, PEOPLE, PeopleProcessor, dump, person, somebody
 from tests.core.conftest import Sql
-from tests.core.test_erase import ANN, PEOPLE, PeopleProcessor, dump, person, somebody
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NINETY_DAYS = PurgeRequest(timedelta(days=90), requested_by="cron")
 
 

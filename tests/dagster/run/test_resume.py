@@ -17,7 +17,7 @@ from tests.dagster import project
 from tests.dagster.conftest import Launch, Query, notes, tags_of
 from tests.dagster.doubles import NotesProcessor
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _reexecute(run_id: str, instance: dg.DagsterInstance, **config: object) -> dg.JobExecutionResult:
