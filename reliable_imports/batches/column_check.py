@@ -89,7 +89,7 @@ class ColumnCheck:
         unknown = [name for name in self._names if name not in self._known]
         missing = [field for field in self._unseen if self._names.keys().isdisjoint(field.source_names)]
         likely = _likely_names(missing, unknown)
-        if self._others == "rewritten":
+        if self._others == "rewritten" or self._facts.may_add_columns():
             missing = [field for field in missing if field.name in likely]
         unread = self._others not in ("rewritten", "taken")
         unknown = [name for name in unknown if unread and name not in likely.values()]

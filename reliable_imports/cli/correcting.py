@@ -54,6 +54,10 @@ def reprocess_file(
         _end(refused=bool(refused), failed=False, stopped=False)
         return
     summaries = []
+    for begun in () if options.get("hold") else corrections.found.under_way:
+        output.say(f"batch {begun} was made from this file before, and has not ended; it goes on")
+        summaries.append(process_with_progress(manager, begun))
+        output.say(outcome_line(summaries[-1]))
     for data in corrections.found.to_make.values():
         request = ReprocessRequest(
             corrections=data, corrected_from=corrections.source, requested_by=requester(), **options
@@ -102,7 +106,9 @@ def _tell(output: Output, corrections: Corrections, file: Path) -> None:
         output.say(f"refused: item {item} {why}")
     if len(found.refused) > _SHORTLY:
         output.say(f"and {count(len(found.refused) - _SHORTLY, 'more item')} refused; --json has all")
-    if not to_make:
+    for held in found.held:
+        output.say(f"batch {held} holds corrections of this file back; `reliable-imports process {held}` begins it")
+    if not to_make and not found.under_way:
         output.say("nothing to reprocess: no correction is left to be made")
 
 

@@ -106,6 +106,10 @@ class Facts:
         """Who says which fields there are, within a sentence."""
         return "the model"
 
+    def may_add_columns(self) -> bool:
+        """Code of the processor's may give a field that its source does not have."""
+        return False
+
     def other_columns(self) -> OtherColumns:
         """What becomes of columns of a source that no field is named for; see `reliable_imports.items.model_fields`."""
         return "perhaps"

@@ -206,6 +206,10 @@ class TableFacts(Facts):
         is_code = any(self._is_overridden(name) for name in _METHODS_THAT_READ)
         return "perhaps" if own == "unread" and is_code else own
 
+    def may_add_columns(self) -> bool:
+        # A model is for the item; the table's columns are for the row that is made of it.
+        return self.processor.model is None and self._makes_rows_itself()
+
     def request(self, columns: tuple[str, ...], defaulted: tuple[str, ...]) -> WriteRequest:
         """The write of a row with these columns.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from reliable_imports.errors import SourceError
@@ -11,6 +13,7 @@ from reliable_imports.scaffold.names import unique_headings
 from reliable_imports.sources import Source, SourceOptions
 
 _MORE_COLUMNS = 20
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(slots=True)
@@ -28,26 +31,35 @@ class Reading:
     has_surplus_values: bool = False
 
 
-def better_layout(layout: Layout, reading: Reading) -> Layout | None:
-    """A layout under which fewer rows have problems, if there may be one."""
+def is_better(one: Layout, its: Reading, other: Layout, others: Reading) -> bool:
+    """Whether no more rows have problems; fewer, where values are read as something else."""
+    if one.options.escapechar != other.options.escapechar:
+        return its.problems.total() < others.problems.total()
+    return its.problems.total() <= others.problems.total()
+
+
+def better_layouts(layout: Layout, reading: Reading) -> Iterator[Layout]:
+    """Layouts under which fewer rows may have problems."""
     options, problems = layout.options, reading.problems
     if reading.refusal is not None:
-        return _after_refusal(layout, str(reading.refusal))
+        found = _after_refusal(layout, str(reading.refusal))
+        if found is not None:
+            yield found
+        return
     if problems["bad-quoting"] and options.escapechar is None and options.quotechar is not None:
-        return _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
+        yield _told(layout, replace(options, escapechar="\\"), "escapes", "with backslashes")
+    header = reading.source.findings.header or ()
     if problems["nameless-cell"]:
-        return _with_names(layout, reading, len(reading.source.findings.header or ()))
+        yield from _with_names(layout, reading, len(header))
     if problems["long-row"]:
-        header = reading.source.findings.header or ()
         if not reading.has_surplus_values and options.long_rows == "fail":
-            return _told(layout, replace(options, long_rows="cut"), "long rows", "their surplus cells are empty")
+            yield _told(layout, replace(options, long_rows="cut"), "long rows", "their surplus cells are empty")
         if reading.has_surplus_values and len(header) < reading.widest <= len(header) + _MORE_COLUMNS:
-            with_names = _with_names(layout, reading, reading.widest)
-            return with_names and replace(with_names, options=replace(with_names.options, short_rows="accept"))
+            for named in _with_names(layout, reading, reading.widest):
+                yield replace(named, options=replace(named.options, short_rows="accept"))
     if problems["short-row"] and options.short_rows == "fail":
         count = problems["short-row"]
-        return _told(layout, replace(options, short_rows="accept"), "short rows", f"{count:,} without their last cells")
-    return None
+        yield _told(layout, replace(options, short_rows="accept"), "short rows", f"{count:,} without their last cells")
 
 
 def _after_refusal(layout: Layout, said: str) -> Layout | None:
@@ -65,18 +77,19 @@ def _after_refusal(layout: Layout, said: str) -> Layout | None:
     return None
 
 
-def _with_names(layout: Layout, reading: Reading, width: int) -> Layout | None:
+def _with_names(layout: Layout, reading: Reading, width: int) -> Iterator[Layout]:
     header = reading.source.findings.header
     if header is None:
-        return None
+        return
     options = layout.options
     names = tuple(unique_headings([*header, *[""] * (width - len(header))]))
     if options.header is None:
         said = 1 if reading.source.findings.delimiter is not None else 0
-        options = replace(options, skip_lines=options.skip_lines + said + 1)
+        lines = 1 + sum(len(_LINE_END.findall(name)) for name in header)
+        options = replace(options, skip_lines=options.skip_lines + said + lines)
         if said:
             options = replace(options, delimiter=reading.source.findings.delimiter)
-    return _told(layout, replace(options, header=names), "header", "with a name of its own for each column")
+    yield _told(layout, replace(options, header=names), "header", "with a name of its own for each column")
 
 
 def _told(layout: Layout, options: SourceOptions, name: str, what: str) -> Layout:

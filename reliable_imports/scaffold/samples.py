@@ -13,7 +13,7 @@ from reliable_imports.items.json_read import loads
 from reliable_imports.scaffold.columns import Column
 from reliable_imports.scaffold.layouts import Layout, find_layout
 from reliable_imports.scaffold.names import column_names
-from reliable_imports.scaffold.remedies import Reading, better_layout
+from reliable_imports.scaffold.remedies import Reading, better_layouts, is_better
 from reliable_imports.scaffold.texts import MAX_READ
 from reliable_imports.sources import Source, SourceOptions, open_source
 from reliable_imports.sources.stored.location import Location, shown
@@ -57,14 +57,13 @@ def read_sample(location: Location) -> Sample:
     tried = {layout.options}
     sample, reading = _read(location, layout)
     for _ in range(_TRIES):
-        better = better_layout(layout, reading)
-        if better is None or better.options in tried:
+        better = next((each for each in better_layouts(layout, reading) if each.options not in tried), None)
+        if better is None:
             break
         tried.add(better.options)
         other, other_reading = _read(location, better)
-        if sum(other.problems.values()) > sum(sample.problems.values()) and reading.refusal is None:
-            break
-        layout, sample, reading = better, other, other_reading
+        if reading.refusal is not None or is_better(better, other_reading, layout, reading):
+            layout, sample, reading = better, other, other_reading
     if reading.refusal is not None:
         raise reading.refusal
     if not sample.columns:

@@ -22,7 +22,7 @@ from reliable_imports_dagster.options import JobOptions, OpOptions, job_argument
 from reliable_imports_dagster.resource import ReliableImportsResource
 from reliable_imports_dagster.run.accept import PARTITION, Accepted, delivery_key, key_of_run, repeated_runs
 from reliable_imports_dagster.run.config import ReprocessConfig
-from reliable_imports_dagster.run.correcting import corrected_lineages, read_corrections, request_of
+from reliable_imports_dagster.run.correcting import corrected_lineages, read_corrections, request_of, under_way_of
 from reliable_imports_dagster.run.importing import raise_failure_of, work_and_report
 from reliable_imports_dagster.run.refusal import refusals_explained
 from reliable_imports_dagster.run.report.run_failure import FailRunOn
@@ -177,16 +177,18 @@ class _Reprocess:
                     if of_lineage is None:
                         continue
                     batch_id = _take(context, manager, lineage, self._batch_type, of_lineage, corrections)
-                if batch_id is None:
-                    continue
-                if config.hold:
-                    context.log.info(f"batch {batch_id} waits: `reliable-imports process {batch_id}` begins it")
-                    held.append(batch_id)
-                    continue
-                key = self._keys[manager.get_batch(batch_id).batch_type]
-                told = work_and_report(context, manager, Accepted(batch_id), key)
-                yield from told.events()
-                summaries.append(told.summary)
+                    batches = [] if batch_id is None else [batch_id]
+                    if corrections is not None and not config.hold:
+                        batches = list(dict.fromkeys([*batches, *under_way_of(manager, corrections, lineage)]))
+                for batch_id in batches:
+                    if config.hold:
+                        context.log.info(f"batch {batch_id} waits: `reliable-imports process {batch_id}` begins it")
+                        held.append(batch_id)
+                        continue
+                    key = self._keys[manager.get_batch(batch_id).batch_type]
+                    told = work_and_report(context, manager, Accepted(batch_id), key)
+                    yield from told.events()
+                    summaries.append(told.summary)
             except (DatabaseError, psycopg2.OperationalError):
                 raise
             except Exception:  # such as a processor's set-up: one lineage must not keep the others waiting

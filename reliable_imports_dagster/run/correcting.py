@@ -30,6 +30,8 @@ def read_corrections(
         f"{sum(map(len, found.to_make.values())):,} of {corrections.rows:,} items are corrected in "
         f"{config.corrections}; {len(found.made):,} were corrected so before"
     )
+    for held in found.held:
+        context.log.info(f"batch {held} holds corrections of it back: `reliable-imports process {held}` begins it")
     for item, why in list(found.refused.items())[:_MOST_REFUSED]:
         context.log.warning(f"refused: item {item} {why}")
     if len(found.refused) > _MOST_REFUSED:
@@ -41,6 +43,11 @@ def corrected_lineages(manager: BatchManager, corrections: Corrections) -> list[
     """Those that the file corrects; and those that an earlier run has corrected by it, which may not have ended."""
     made = {by.batch_id for by in corrections.found.made.values()}
     return sorted({*corrections.found.to_make, *(manager.get_batch(batch_id).first_batch_id for batch_id in made)})
+
+
+def under_way_of(manager: BatchManager, corrections: Corrections, lineage: int) -> list[int]:
+    """Batches of the lineage that an earlier run has made by the file, and that have not ended."""
+    return [each for each in corrections.found.under_way if manager.get_batch(each).first_batch_id == lineage]
 
 
 def request_of(corrections: Corrections, lineage: int, config: ReprocessConfig, key: str | None) -> ReprocessRequest:

@@ -71,6 +71,22 @@ def test_what_was_repeated_meanwhile_is_named_and_the_others_go_on(run: Run, fai
     assert "batch 3 corrects 1 item of batch 1" in answer.lines
 
 
+def test_what_an_earlier_run_has_begun_goes_on(run: Run, failed: Path, sql: Callable[..., Any]) -> None:
+    edit(failed, ("Nobody", "name", "Ann"))
+    held = run("reprocess", "--from", failed, "--hold").lines[1].split()[1]
+    again = run("reprocess", "--from", failed)
+    assert (
+        f"batch {held} holds corrections of this file back; `reliable-imports process {held}` begins it" in again.lines
+    )
+    sql("UPDATE reliable_imports.import_batches SET is_held = false WHERE is_held")  # as a run that died leaves it
+    again = run("reprocess", "--from", failed)
+    assert (again.status, again.lines[1]) == (
+        0,
+        f"batch {held} was made from this file before, and has not ended; it goes on",
+    )
+    assert again.lines[2].startswith(f"batch {held} completed: 1 completed, 0 failed, 0 skipped of 1 item")
+
+
 def test_a_workbook_is_written_and_read(run: Run, failed: Path) -> None:
     file = failed.with_suffix(".xlsx")
     assert run("failures", "1", "--to", file).status == 0

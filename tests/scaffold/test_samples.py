@@ -68,6 +68,12 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("a,b\n1,2\n3,4,x\n5,6\n", {"header": ("a", "b", "column_3"), "skip_lines": 1, "short_rows": "accept"}),
         ("country,1960,1961\nA,1.5,2\nB,3.5,4\n", {}),
         ('id,text\n1,"a \\"b\\" c"\n2,d\n', {"escapechar": "\\"}),
+        ('id,text\n1,"C:\\new"\n2,"a" b\n3,d\n', {}),
+        ('id,"x\n(cm)",x,x\n1,2,3,4\n', {"header": ("id", "x\n(cm)", "x", "x_2"), "skip_lines": 2}),
+        (
+            'a,"b\r\nc"\r\n1,2\r\n3,4,x\r\n5,6\r\n',
+            {"header": ("a", "b\r\nc", "column_3"), "skip_lines": 2, "short_rows": "accept"},
+        ),
     ],
 )
 def test_how_a_file_is_read(tmp_path: Path, content: str | bytes, options: dict[str, Any]) -> None:

@@ -33,11 +33,15 @@ class SortedOut:
         to_make: those that can be made, by the first batch of their lineage.
         made: items that are repeated already with this very data, and by which item.
         refused: items that cannot be corrected, and why.
+        under_way: batches with items of *made* that have not ended: whoever made them may have died.
+        held: likewise, but people hold them back.
     """
 
     to_make: Mapping[int, Mapping[ItemId, Any]]
     made: Mapping[ItemId, ItemId]
     refused: Mapping[ItemId, str]
+    under_way: Sequence[int] = ()
+    held: Sequence[int] = ()
 
     @property
     def refusal(self) -> str:
@@ -72,15 +76,19 @@ def sort_out(found: Mapping[ItemId, Mapping[str, Any]], data: Mapping[ItemId, An
     to_make: dict[int, dict[ItemId, Any]] = {}
     made: dict[ItemId, ItemId] = {}
     refused: dict[ItemId, str] = {}
+    open_batches: dict[int, bool] = {}
     for item, value in data.items():
         row = found[item]
         if row["repeated_by_batch"] is not None and _is_made(row, value):
             made[item] = ItemId(row["repeated_by_batch"], row["repeated_by_item"])
+            if row["is_under_way"]:
+                open_batches[row["repeated_by_batch"]] = row["is_held"]
         elif (why := why_not(row)) is not None:
             refused[item] = why
         else:
             to_make.setdefault(row["first_batch_id"], {})[item] = value
-    return SortedOut(to_make, made, refused)
+    under_way, held = (sorted(each for each, is_held in open_batches.items() if is_held is of) for of in (False, True))
+    return SortedOut(to_make, made, refused, under_way, held)
 
 
 def why_not(row: Mapping[str, Any]) -> str | None:
@@ -88,8 +96,10 @@ def why_not(row: Mapping[str, Any]) -> str | None:
     if row["is_erased"]:
         return "has no data any more: it was erased"
     if row["repeated_by_batch"] is not None:
-        by = f"was repeated meanwhile by item {row['repeated_by_batch']}/{row['repeated_by_item']}"
-        match row["repeated_outcome"]:
+        by = f"was repeated meanwhile by item {row['newest_batch']}/{row['newest_item']}"
+        match row["newest_outcome"]:
+            case None if row["is_cancelled"]:
+                return f"{by}, which a cancelled batch left undone: reprocess batch {row['newest_batch']}"
             case None:
                 return f"{by}, which has not ended"
             case "failed":
@@ -104,7 +114,7 @@ def why_not(row: Mapping[str, Any]) -> str | None:
 
 
 def _is_made(row: Mapping[str, Any], value: Any) -> bool:
-    if not row["is_corrected"]:
+    if not row["is_corrected"] or (row["newest_outcome"] is None and row["is_cancelled"]):
         return False
     text = row["repeated_data"] if row["repeated_raw"] is None else bytes(row["repeated_raw"])
     try:

@@ -58,6 +58,16 @@ def correct_items(
     return take_corrected(cursor, items, chosen, _by_callable(corrections, processor), limit=request.limit)
 
 
+def find_begun(cursor: Any, request: ReprocessRequest) -> int | None:
+    """The oldest batch that made these very corrections, and has not ended; a callable is not asked again."""
+    if not isinstance(request.corrections, Mapping):
+        return None
+    data = {_item_id(key): value for key, value in request.corrections.items()}
+    written = {item: _as_stored(item, value) for item, value in data.items()}
+    sorted_out = sort_out(named_items(cursor, list(data)), written)
+    return next(iter(sorted_out.held if request.hold else sorted_out.under_way), None)
+
+
 def _to_make(cursor: Any, corrections: Mapping[Any, Any], first_batch_id: int) -> Mapping[ItemId, Any]:
     data = {_item_id(key): value for key, value in corrections.items()}
     found = named_items(cursor, list(data))

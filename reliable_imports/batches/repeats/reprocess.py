@@ -8,7 +8,7 @@ from typing import Any
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.canary import begin_canary
-from reliable_imports.batches.repeats.correcting import correct_items, corrected_from
+from reliable_imports.batches.repeats.correcting import correct_items, corrected_from, find_begun
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.repeats.skipping import skip_repeats
 from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take_and_read_again
@@ -78,7 +78,9 @@ def create_reprocess_batch(
         taken, read_again = take_requested(cursor, items, {**chosen, "new_batch_id": new_batch_id}, request, processor)
         if taken == 0:
             cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
-            if request.skip is not None or request.corrections is not None:
+            if request.corrections is not None:
+                return find_begun(cursor, request)
+            if request.skip is not None:
                 return None  # what others have begun is theirs
             return _find_open(cursor, chosen)
         seal_repeat_batch(cursor, new_batch_id, taken)

@@ -81,7 +81,12 @@ SELECT
     repeat.source_data::text AS repeated_data,
     repeat.source_raw AS repeated_raw,
     repeated_in.corrected_from IS NOT NULL AS is_corrected,
-    ended.outcome AS repeated_outcome
+    repeated_in.finished_at IS NULL AS is_under_way,
+    repeated_in.is_held,
+    newest.batch_id AS newest_batch,
+    newest.item_number AS newest_item,
+    newest_in.status = 'cancelled' AS is_cancelled,
+    ended.outcome AS newest_outcome
 FROM (
     SELECT
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
@@ -99,9 +104,27 @@ LEFT JOIN reliable_imports.stored_items AS repeat
     ON repeat.repeats_batch_id = wanted.batch_id
     AND repeat.repeats_item_number = wanted.item_number
 LEFT JOIN reliable_imports.import_batches AS repeated_in ON repeated_in.id = repeat.batch_id
+-- What repeats an item may have been repeated itself.
+LEFT JOIN LATERAL (
+    WITH RECURSIVE chain AS (
+        SELECT repeat.batch_id, repeat.item_number, 1 AS place
+        WHERE repeat.batch_id IS NOT NULL
+        UNION ALL
+        SELECT later.batch_id, later.item_number, chain.place + 1
+        FROM chain
+        JOIN reliable_imports.import_items AS later
+            ON later.repeats_batch_id = chain.batch_id
+            AND later.repeats_item_number = chain.item_number
+    )
+    SELECT chain.batch_id, chain.item_number
+    FROM chain
+    ORDER BY chain.place DESC
+    LIMIT 1
+) AS newest ON true
+LEFT JOIN reliable_imports.import_batches AS newest_in ON newest_in.id = newest.batch_id
 LEFT JOIN reliable_imports.import_attempts AS ended
-    ON ended.batch_id = repeat.batch_id
-    AND ended.item_number = repeat.item_number
+    ON ended.batch_id = newest.batch_id
+    AND ended.item_number = newest.item_number
     AND ended.is_final
 
 -- name: header

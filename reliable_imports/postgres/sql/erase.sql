@@ -197,11 +197,12 @@ ORDER BY id
 
 -- name: batch_texts
 -- Texts that belong to no item, with the words that may stand in them; here and in the next ones.
-SELECT id, source, idempotency_key, requested_by, note, pause_reason, warnings, metadata, source_reading
+SELECT id, source, idempotency_key, requested_by, corrected_from, note, pause_reason, warnings, metadata, source_reading
 FROM reliable_imports.import_batches
 WHERE id = ANY (%(lineage)s::bigint[])
     AND pg_catalog.concat_ws(
-        ' ', source, idempotency_key, requested_by, note, pause_reason, warnings::text, metadata::text, source_reading::text
+        ' ', source, idempotency_key, requested_by, corrected_from, note, pause_reason, warnings::text, metadata::text,
+        source_reading::text
     ) ~* %(pattern)s
 
 -- name: set_batch_texts
@@ -209,6 +210,7 @@ UPDATE reliable_imports.import_batches
 SET source = %(source)s,
     idempotency_key = %(idempotency_key)s,
     requested_by = %(requested_by)s,
+    corrected_from = %(corrected_from)s,
     note = %(note)s,
     pause_reason = %(pause_reason)s,
     warnings = %(warnings)s::text[],

@@ -30,6 +30,8 @@ class _Row:
     cells: list[str]
     line: int
     """From 0, where it begins."""
+    end: int
+    """From 0, the line after its last one; a cell in quotes may go on."""
 
 
 def delimited_layout(source: str, form: Format, options: SourceOptions, seen: texts.Glimpse) -> Layout:
@@ -53,7 +55,7 @@ def delimited_layout(source: str, form: Format, options: SourceOptions, seen: te
         remarks.append(("header", "none; the columns are named by their places"))
     else:
         made = _own_header(header, body, width)
-        before = line + 1 if made else line
+        before = rows[place].end if made else line
         if made:
             options = replace(options, header=tuple(made))
             remarks.append(("header", f"line {line + 1}, with a name of its own for each column"))
@@ -76,7 +78,7 @@ def _rows(text: str, delimiter: str, limit: int = _RECORDS) -> list[_Row]:
     try:
         for cells in reader:
             if cells:
-                found.append(_Row(cells, line))
+                found.append(_Row(cells, line, reader.line_num))
             line = reader.line_num
             if len(found) >= limit:
                 break

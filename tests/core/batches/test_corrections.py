@@ -98,6 +98,44 @@ def test_the_same_file_twice_does_nothing(manager: BatchManager, exported: Path,
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(2,)]
 
 
+def test_corrections_whose_maker_died_are_gone_on_with(manager: BatchManager, exported: Path, sql: Sql) -> None:
+    bad, rejected = rows_of(exported)
+    write_rows(exported, {**bad, "text": "good"}, rejected)
+    data = manager.read_corrections(exported).found.to_make[1]
+    request = ReprocessRequest(corrections=data)
+    begun = manager.create_reprocess_batch(1, request)
+    again = manager.read_corrections(exported).found
+    assert (again.to_make, again.under_way, again.held) == ({}, [begun], [])
+    assert manager.create_reprocess_batch(1, request) == begun
+    manager.process_batch(begun or 0)
+    assert manager.read_corrections(exported).found.under_way == []
+    assert manager.create_reprocess_batch(1, request) is None
+    assert sql("SELECT id, text FROM notes WHERE id = 2") == [(2, "good")]
+
+
+def test_corrections_that_were_cancelled_are_told_apart(manager: BatchManager, exported: Path) -> None:
+    bad, rejected = rows_of(exported)
+    write_rows(exported, {**bad, "text": "good"}, rejected)
+    held = manager.create_reprocess_batch(
+        1, ReprocessRequest(corrections=manager.read_corrections(exported).found.to_make[1], hold=True)
+    )
+    assert manager.read_corrections(exported).found.held == [held]
+    manager.cancel_batch(held or 0)
+    [(_, why)] = manager.read_corrections(exported).found.refused.items()
+    assert (
+        why == f"was repeated meanwhile by item {held}/1, which a cancelled batch left undone: reprocess batch {held}"
+    )
+
+
+def test_what_became_of_an_item_is_told_to_the_end(manager: BatchManager, exported: Path) -> None:
+    bad, rejected = rows_of(exported)
+    manager.reprocess_batch(1, ReprocessRequest(from_item=2, to_item=2))
+    manager.reprocess_batch(1, ReprocessRequest(corrections={"2/1": {**GOOD, "id": 2}}))
+    write_rows(exported, {**bad, "text": "another"}, rejected)
+    [(_, why)] = manager.read_corrections(exported).found.refused.items()
+    assert why == "was repeated meanwhile by item 3/1, which was completed"
+
+
 def test_what_was_repeated_meanwhile_is_refused_by_name(manager: BatchManager, exported: Path) -> None:
     bad, rejected = rows_of(exported)
     manager.reprocess_batch(1, ReprocessRequest(from_item=2, to_item=2))

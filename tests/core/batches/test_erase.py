@@ -149,7 +149,10 @@ def test_no_byte_of_a_person_stays_and_all_counts_do(
     for do in (None, "skip", "later"):
         people.process_batch(people.create_batch("people", [person(do=do), somebody(3)], source="rest.json"))
     for more in ({"country": "Nowhere"}, {"country": "Atlantis"}, {"nul": "a\0b"}):
-        people.process_batch(people.create_batch("people", [person(**more)]))
+        people.process_batch(last := people.create_batch("people", [person(**more)]))
+        if "country" in more:
+            data = {(last, 1): person(name="Rosalind L.", **more)}
+            people.reprocess_batch(last, ReprocessRequest(corrections=data, corrected_from=f"{NAME}.xlsx"))
     sql("UPDATE reliable_imports.import_runs SET error = %s WHERE id = 1", f"could not say {ANN.upper()}")
     sql("UPDATE reliable_imports.import_failure_reasons SET title = title || %s", NAME)
     people.note_failure(people.failures()[0].reason, f"ask {NAME}")

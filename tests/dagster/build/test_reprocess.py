@@ -6,7 +6,7 @@ from typing import get_args
 import dagster as dg
 import pytest
 
-from reliable_imports import BatchManager, WhichItems
+from reliable_imports import BatchManager, ReprocessRequest, WhichItems
 from reliable_imports.processor.code_version import code_version
 from reliable_imports_dagster.run.config import WhichItemsOrDefault
 from tests.dagster import project
@@ -307,8 +307,10 @@ def test_an_edited_file_is_run_again(launch: Launch, manager: BatchManager, quer
     tried = launch("reprocess_failed_items", corrections=str(file), **{"try": True})
     assert tried.success
     assert _batches(query) == [(None, "completed_with_failures", 4)]
+    made = manager.read_corrections(file).found.to_make[batch_id]
+    manager.create_reprocess_batch(batch_id, ReprocessRequest(corrections=made, corrected_from="failed"))
     assert launch("reprocess_failed_items", corrections=str(file)).success
-    assert _batches(query)[1:] == [(batch_id, "completed", 1)]
+    assert _batches(query)[1:] == [(batch_id, "completed", 1)], "whoever made it may have died"
     assert launch("reprocess_notes", corrections=str(file)).success
     assert len(_batches(query)) == 2, "the same file twice does nothing"
     assert query("SELECT corrected_from FROM reliable_imports.import_batches WHERE id > 1")[0][0].startswith("failed")
