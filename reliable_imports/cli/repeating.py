@@ -77,6 +77,7 @@ def reprocess_file(
             "corrected": sum(map(len, corrections.found.to_make.values())),
             "corrected_before": {str(item): str(by) for item, by in corrections.found.made.items()},
             "refused": {str(item): why for item, why in refused.items()},
+            "reshown": list(corrections.reshown),
             "batches": [as_json_value(summary) for summary in summaries],
         }
     )
@@ -97,6 +98,8 @@ def _tell(output: Output, corrections: Corrections, file: Path) -> None:
     if found.made:
         counts.append(f"{number(len(found.made))} corrected so before")
     output.say("; ".join(counts))
+    if corrections.reshown:
+        output.say(corrections.told_reshown)
     for item, why in list(found.refused.items())[:_SHORTLY]:
         output.say(f"refused: item {item} {why}")
     if len(found.refused) > _SHORTLY:

@@ -6,13 +6,14 @@ they stand in files.
 
     whole numbers       within the range of the type; `7.0` is 7
     numeric             exact, with as many digits as the column keeps
-    real, double        finite
+    real, double        finite; whole numbers exact, and nothing but zero is zero
     boolean             true, false, yes, no, on, off, 1, 0 and their first letters
     text, varchar       as long as the column lets it be; a number is its digits
+    money               with two digits after the point at most
     date                `2024-01-31` or `20240131`, or a time at midnight
     timestamp           ISO 8601, with as many digits of a second as the column keeps and zeros after them, and of
                         `timestamp` without a zone; `+02` is a zone too
-    time                `12:30:00`
+    time                `12:30:00`, with as many digits of a second as the column keeps
     uuid, inet          as PostgreSQL prints them
     enumerations        one of the labels
     arrays              a list, `["a", "b"]` as JSON, or `{a,b}` as PostgreSQL writes it
@@ -26,6 +27,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import struct
 from collections.abc import Callable, Collection
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -41,8 +43,12 @@ from reliable_imports.writes.values import ColumnType
 Handler = Callable[[Any], Any]
 
 _RANGES = {"int2": 15, "int4": 31, "int8": 63}
-_TEXTS = frozenset({"text", "varchar", "bpchar", "name"})
+_MOST_BYTES = {"name": 63, "char": 1}
+"""Of a text that the server would cut without a word."""
+_TEXTS = frozenset({"text", "varchar", "bpchar", *_MOST_BYTES})
 _MAX_PRECISION = 6
+_FRACTION_OF_SECOND = re.compile(r":[0-9]{2}[.,]([0-9]+)", re.ASCII)
+_MORE_THAN_CENTS = re.compile(r"[.][0-9]{2}[0-9]*[1-9](?![0-9]*[.,])", re.ASCII)
 _KINDS: dict[str, CellKind] = {
     **dict.fromkeys(_RANGES, "int"),
     "numeric": "decimal",
@@ -117,14 +123,18 @@ def _value(column_type: ColumnType, modifier: int) -> core_schema.CoreSchema:
     if kind in _RANGES:
         limit = 2 ** _RANGES[kind]
         return _number("int", core_schema.int_schema(ge=-limit, le=limit - 1))
+    if kind in _MOST_BYTES:
+        return core_schema.no_info_after_validator_function(
+            _at_most(_MOST_BYTES[kind]), core_schema.str_schema(coerce_numbers_to_str=True)
+        )
     if kind in _TEXTS:
-        longest = modifier - 4 if modifier >= 4 and kind != "name" else None
+        longest = modifier - 4 if modifier >= 4 else None
         return core_schema.str_schema(max_length=longest, coerce_numbers_to_str=True)
     match kind:
         case "numeric":
             return _number("decimal", _numeric(modifier))
         case "float4" | "float8":
-            return _number("float", core_schema.float_schema(allow_inf_nan=False))
+            return _number("float", _float(kind))
         case "bool":
             return core_schema.bool_schema()
         case "date":
@@ -132,9 +142,12 @@ def _value(column_type: ColumnType, modifier: int) -> core_schema.CoreSchema:
         case "timestamp" | "timestamptz":
             return _timestamp(has_zone=kind == "timestamptz", modifier=modifier)
         case "time":
-            return core_schema.no_info_wrap_validator_function(
-                _time, core_schema.time_schema(tz_constraint="naive", microseconds_precision="error")
-            )
+            inner = core_schema.time_schema(tz_constraint="naive", microseconds_precision="error")
+            return core_schema.no_info_wrap_validator_function(_time_of(modifier), inner)
+        case "timetz":
+            return core_schema.no_info_plain_validator_function(_time_with_zone(modifier))
+        case "money":
+            return core_schema.no_info_plain_validator_function(_money)
         case "uuid":
             return core_schema.uuid_schema()
         case "inet":
@@ -160,6 +173,44 @@ def _number(kind: Literal["int", "float", "decimal"], schema: core_schema.CoreSc
         return value
 
     return core_schema.no_info_before_validator_function(check, schema)
+
+
+def _float(kind: str) -> core_schema.CoreSchema:
+    """With as much of a fraction as fits; a whole number is itself, or refused."""
+
+    def read(value: Any, handler: Handler) -> Any:
+        number: float = handler(value)
+        kept = _single(number) if kind == "float4" else number
+        given = number if isinstance(value, float) else Decimal(str(value).strip())
+        if (given == int(given) and given != kept) or (given and not kept):
+            raise PydanticCustomError("float_inexact", "Input should be a number that the column keeps as it is")
+        return number
+
+    return core_schema.no_info_wrap_validator_function(read, core_schema.float_schema(allow_inf_nan=False))
+
+
+def _single(number: float) -> float:
+    try:
+        return float(struct.unpack("f", struct.pack("f", number))[0])
+    except OverflowError:
+        return number  # the server refuses it
+
+
+def _at_most(most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if len(text.encode(errors="surrogatepass")) > most:
+            raise PydanticKnownError("string_too_long", {"max_length": most})
+        return text
+
+    return check
+
+
+def _money(value: Any) -> Any:
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        value = format(Decimal(str(value)), "f")
+    if isinstance(value, str) and _MORE_THAN_CENTS.search(value):
+        raise PydanticKnownError("decimal_max_places", {"decimal_places": 2})
+    return value
 
 
 def _numeric(modifier: int) -> core_schema.CoreSchema:
@@ -198,7 +249,7 @@ def _date(value: Any, handler: Handler) -> Any:
 
 
 def _timestamp(*, has_zone: bool, modifier: int) -> core_schema.CoreSchema:
-    places = modifier if 0 <= modifier < _MAX_PRECISION else _MAX_PRECISION
+    places = _places(modifier)
     step = 10 ** (_MAX_PRECISION - places)
 
     def read(value: Any, handler: Handler) -> Any:
@@ -216,21 +267,51 @@ def _timestamp(*, has_zone: bool, modifier: int) -> core_schema.CoreSchema:
             raise PydanticKnownError("datetime_type")
         instant: datetime = handler(value)
         if instant.microsecond % step:
-            error = f"second fraction value is more than {places} digits long"
-            raise PydanticKnownError("datetime_parsing", {"error": error})
+            raise PydanticKnownError("datetime_parsing", {"error": _too_fine(places)})
         return instant
 
     inner = core_schema.datetime_schema(tz_constraint=None if has_zone else "naive", microseconds_precision="error")
     return core_schema.no_info_wrap_validator_function(read, inner)
 
 
-def _time(value: Any, handler: Handler) -> Any:
-    if type(value) is str:
-        if _NUMBER.fullmatch(value):
-            raise PydanticKnownError("time_parsing", {"error": "a number is no time"})
-    elif not isinstance(value, time):
-        raise PydanticKnownError("time_type")
-    return handler(value)
+def _time_of(modifier: int) -> Callable[[Any, Handler], Any]:
+    places = _places(modifier)
+    step = 10 ** (_MAX_PRECISION - places)
+
+    def read(value: Any, handler: Handler) -> Any:
+        if type(value) is str:
+            if _NUMBER.fullmatch(value):
+                raise PydanticKnownError("time_parsing", {"error": "a number is no time"})
+        elif not isinstance(value, time):
+            raise PydanticKnownError("time_type")
+        found: time = handler(value)
+        if found.microsecond % step:
+            raise PydanticKnownError("time_parsing", {"error": _too_fine(places)})
+        return found
+
+    return read
+
+
+def _time_with_zone(modifier: int) -> Callable[[Any], Any]:
+    """Read by the server, which would round it."""
+    places = _places(modifier)
+
+    def check(value: Any) -> Any:
+        found = _FRACTION_OF_SECOND.search(str(value))
+        if found and len(found[1].rstrip("0")) > places:
+            raise PydanticKnownError("time_parsing", {"error": _too_fine(places)})
+        return value
+
+    return check
+
+
+def _places(modifier: int) -> int:
+    """Digits of a second that the column keeps."""
+    return modifier if 0 <= modifier < _MAX_PRECISION else _MAX_PRECISION
+
+
+def _too_fine(places: int) -> str:
+    return f"second fraction value is more than {places} digits long"
 
 
 def _address(value: Any) -> Any:

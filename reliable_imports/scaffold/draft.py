@@ -22,6 +22,7 @@ _CODES = re.compile(r"[A-Z]{2}")
 _PART = re.compile(r'"((?:[^"\0]|"")+)"|([^\s".\\{}\0]+)')
 _TABLE = re.compile(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))?")
 _FEWEST_CODES = 10
+_LONGEST_NAME = 63
 _PADDED_EVERYWHERE = 0.9
 
 
@@ -123,6 +124,8 @@ def table_name(text: str) -> str:
     if not _TABLE.fullmatch(text):
         raise ConfigurationError(f"{text!r} is no name of a table; give one like orders or shop.orders")
     names = [inside.replace('""', '"') or plain for inside, plain in _PART.findall(text)]
+    if any(len(name.encode()) > _LONGEST_NAME for name in names):
+        raise ConfigurationError(f"{text!r} is no name of a table: PostgreSQL takes {_LONGEST_NAME} bytes at most")
     return ".".join(map(sql_name, names))
 
 

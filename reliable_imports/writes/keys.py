@@ -12,7 +12,7 @@ def choose_key(table: str, target: Target) -> tuple[str, ...]:
     """The primary key; or, where the database makes that up (an identity, a sequence, another default), the one other
     unique index; or the primary key all the same, if there is no other, and then every item must have it.
 
-    Indexes that are partial, deferrable or over expressions are never chosen.
+    Indexes that are partial, deferrable, or over expressions or generated columns are never chosen.
 
     Args:
         table: as the processor calls it.
@@ -20,7 +20,13 @@ def choose_key(table: str, target: Target) -> tuple[str, ...]:
     Raises:
         UnusableTarget: there is none, or there are several; the message says what to declare.
     """
-    usable = [index for index in target.indexes if index.is_plain and index.is_immediate]
+    usable = [
+        index
+        for index in target.indexes
+        if index.is_plain
+        and index.is_immediate
+        and not any(target.columns[name].is_generated for name in index.columns)
+    ]
     primary = next((index for index in usable if index.is_primary), None)
     if primary is not None and not _is_made_up(primary, target):
         return _columns(primary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,9 @@ def new(
         output.say(f"wrote {_shown(path)}")
     if has_to_be_named:
         output.say(f'add "{place.package}" to processors in [tool.reliable_imports] of pyproject.toml')
-    next_steps = [(f"reliable-imports import {file or 'FILE'} --as {batch_type}", "make the table and import the file")]
+    what_for = "make the table and import the file" if from_table is None else "import a file"
+    named = shlex.quote(file) if file is not None else "FILE"
+    next_steps = [(f"reliable-imports import {named} --as {batch_type}", what_for)]
     if draft.key is not None:
         next_steps.append(
             (f"pytest {_shown(place.project / 'tests' / f'test_{batch_type}.py')}", "test its first rows")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
 
 
+_NOTHING_TO_SET = "nothing is outstanding with other values in these fields,"
+
+
 @click.command(short_help="Run the failed items of a batch again.")
 @batch_or_type
 @click.option(
@@ -195,7 +198,8 @@ def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, reque
             }
         )
         about = f" for reason {' or '.join(request.reasons)}" if request.reasons else ""
-        output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
+        what = _NOTHING_TO_SET if request.corrections is not None else "nothing is outstanding"
+        output.say(f"nothing to reprocess: {what} across the lineage of batch {batch_id}{about}")
         for held_id in held:
             output.say(f"batch {held_id} holds items back; `reliable-imports process {held_id}` begins it")
         if erased:
@@ -232,5 +236,8 @@ def _reprocess_type(output: Output, manager: BatchManager, batch_type: str, requ
         raise unknown
     output.document({"batch_type": batch_type, "batches": [as_json_value(summary) for summary in summaries]})
     if not summaries:
-        output.say(f"nothing to reprocess: nothing of {batch_type} that was asked for is outstanding")
+        what = f"nothing of {batch_type} that was asked for is outstanding"
+        if request.corrections is not None:
+            what = f"{_NOTHING_TO_SET} of {batch_type}"
+        output.say(f"nothing to reprocess: {what}")
     end_with_status(summaries)
