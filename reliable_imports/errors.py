@@ -68,6 +68,8 @@ class ConfigurationError(ReliableImportsError):
 
 
 class UnknownBatchType(ConfigurationError):
+    """No processor has the batch type; the message lists those that are registered."""
+
     def __init__(self, batch_type: str, registered: Iterable[str]) -> None:
         self.batch_type = batch_type
         self.registered = sorted(registered)
@@ -76,12 +78,16 @@ class UnknownBatchType(ConfigurationError):
 
 
 class UnknownBatch(ConfigurationError):
+    """There is no batch of this id."""
+
     def __init__(self, batch_id: int) -> None:
         self.batch_id = batch_id
         super().__init__(f"there is no batch {batch_id}; `reliable-imports batches` lists those that exist")
 
 
 class UnknownReason(ConfigurationError):
+    """No item failed for the reason: in the batch's lineage, in batches of the type, or in any."""
+
     def __init__(self, reason: str, batch_id: int | None = None, batch_type: str | None = None) -> None:
         self.reason = reason
         self.batch_id = batch_id
@@ -96,6 +102,8 @@ class UnknownReason(ConfigurationError):
 
 
 class AmbiguousReason(ConfigurationError):
+    """What was given begins the ids of several reasons; `reasons` has them whole."""
+
     def __init__(self, prefix: str, reasons: Sequence[str]) -> None:
         self.prefix = prefix
         self.reasons = list(reasons)
@@ -103,6 +111,8 @@ class AmbiguousReason(ConfigurationError):
 
 
 class BatchFinished(ConfigurationError):
+    """The batch has ended, and can neither be paused nor cancelled."""
+
     def __init__(self, batch_id: int, status: str, wish: str) -> None:
         self.batch_id = batch_id
         self.status = status
@@ -128,6 +138,8 @@ class ItemsInUse(ConfigurationError):
 
 
 class InvalidParams(ConfigurationError):
+    """Values do not fit the processor's `Params`; `problems` says by name why."""
+
     def __init__(self, batch_type: str, problems: Mapping[str, str]) -> None:
         self.batch_type = batch_type
         self.problems = dict(problems)
@@ -150,6 +162,8 @@ class AlreadyImported(ConfigurationError):
 
 
 class IdempotencyKeyTaken(ConfigurationError):
+    """The key of a reprocess request names a batch of another lineage."""
+
     def __init__(self, idempotency_key: str, taken_by: int, batch_id: int) -> None:
         self.idempotency_key = idempotency_key
         self.taken_by = taken_by
@@ -161,6 +175,8 @@ class IdempotencyKeyTaken(ConfigurationError):
 
 
 class DuplicateBatchType(ConfigurationError):
+    """Two processors have one batch type; `first` and `second` say where each stands."""
+
     def __init__(self, batch_type: str, first: str, second: str) -> None:
         self.batch_type = batch_type
         self.first = first
@@ -172,6 +188,8 @@ class DuplicateBatchType(ConfigurationError):
 
 
 class InvalidProcessor(ConfigurationError):
+    """A processor declares, or lacks, what cannot have been meant."""
+
     def __init__(self, processor: str, problem: str) -> None:
         self.processor = processor
         self.problem = problem

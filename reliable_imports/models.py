@@ -476,14 +476,17 @@ class TryReport:
 
     @property
     def created(self) -> int:
+        """Items that make a row which is not there."""
         return self._count(TryOutcome.CREATED)
 
     @property
     def changed(self) -> int:
+        """Items that change a row which is there."""
         return self._count(TryOutcome.CHANGED)
 
     @property
     def unchanged(self) -> int:
+        """Items that complete, and leave every row as it stands."""
         return self._count(TryOutcome.UNCHANGED)
 
     @property
@@ -493,10 +496,12 @@ class TryReport:
 
     @property
     def skipped(self) -> int:
+        """Items that have nothing to do."""
         return self._count(TryOutcome.SKIPPED)
 
     @property
     def failed(self) -> int:
+        """Items that fail."""
         return self._count(TryOutcome.FAILED)
 
     @property

@@ -21,6 +21,8 @@ DATA_ERASED = "data erased"
 
 
 class BatchStatus(Word):
+    """Where a batch is; `BATCH_MOVES` says where it may go from there."""
+
     PENDING = "pending"
     PROCESSING = "processing"
     PAUSED = "paused"
@@ -31,6 +33,7 @@ class BatchStatus(Word):
 
     @property
     def is_final(self) -> bool:
+        """Whether a batch stays there for good."""
         return not BATCH_MOVES[self]
 
 

@@ -184,11 +184,13 @@ def _action_in_words(action: ReasonAction) -> str:
 
 
 def show_next(output: Output, first: ReasonSummary, batch_id: int | None = None) -> None:
-    batch = first.last_batch_id if batch_id is None else batch_id
+    which = str(first.last_batch_id if batch_id is None else batch_id)
+    if batch_id is None and first.batches > 1:
+        which = f"--as {first.batch_type}"  # of each lineage that has any
     output.commands(
         [
             (f"reliable-imports failures --reason {first.reason}", "see values and items of one reason"),
-            (f"reliable-imports reprocess {batch} --reason {first.reason}", "run them again, once the cause is gone"),
+            (f"reliable-imports reprocess {which} --reason {first.reason}", "run them again, once the cause is gone"),
         ]
     )
 

@@ -146,18 +146,22 @@ class ImportContext:
 
     @property
     def batch_id(self) -> int:
+        """The batch that is worked; in a try of items without one, the number of a batch that is never made."""
         return self._state.setting.batch_id
 
     @property
     def batch_type(self) -> str:
+        """What is imported."""
         return self._state.setting.batch_type
 
     @property
     def run_id(self) -> int:
+        """The run that works the batch, as in `import_runs`; 0 in a try."""
         return self._state.setting.run_id
 
     @property
     def item_number(self) -> int | None:
+        """The item within its batch, from 1; None in a hook of the whole batch."""
         return self._state.item_number
 
     def execute(self, statement: str | sql.Composable, params: Sequence[Any] | Mapping[str, Any] | None = None) -> int:

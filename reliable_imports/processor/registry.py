@@ -27,6 +27,8 @@ P = TypeVar("P", bound=type[BaseProcessor])
 
 
 class ProcessorRegistry:
+    """Which processors there are, by batch type; iterating gives their classes."""
+
     def __init__(self) -> None:
         self._processors: dict[str, type[BaseProcessor]] = {}
 

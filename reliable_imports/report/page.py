@@ -17,6 +17,7 @@ from urllib.parse import quote
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.redaction import MASKED
 from reliable_imports.report.subject import Subject, Value
 
@@ -38,6 +39,8 @@ def render(subject: Subject, *, webserver: str | None = None) -> str:
 
 def write_report(file: Path, subject: Subject, *, webserver: str | None = None) -> Path:
     """Write the page whole or not at all, also over an older one; return where it is."""
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"{file}: there is no folder {file.parent}")
     text = render(subject, webserver=webserver)
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", delete=False

@@ -30,6 +30,8 @@ def read_corrections(
         f"{sum(map(len, found.to_make.values())):,} of {corrections.rows:,} items are corrected in "
         f"{config.corrections}; {len(found.made):,} were corrected so before"
     )
+    if corrections.reshown:
+        context.log.warning(corrections.told_reshown)
     for held in found.held:
         context.log.info(f"batch {held} holds corrections of it back: `reliable-imports process {held}` begins it")
     for item, why in list(found.refused.items())[:_MOST_REFUSED]:

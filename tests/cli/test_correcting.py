@@ -122,9 +122,21 @@ def test_a_constant_is_set(run: Run, failed: Path, sql: Callable[..., Any]) -> N
     assert sql("SELECT corrected_from FROM reliable_imports.import_batches WHERE id = 2") == [('constants for "name"',)]
 
 
+def test_a_constant_that_changes_nothing_is_not_called_repaired(run: Run, failed: Path) -> None:
+    reason = run("failures", "1", "--json").document["reasons"][0]["reason"]
+    for which in (("--as", "people"), ("1",)):
+        answer = run("reprocess", *which, "--reason", reason, "--set", "name=Hermit 0", "--set", "email=null")
+        again = run("reprocess", *which, "--reason", reason, "--set", "name=Hermit 0", "--set", "email=null")
+        assert (again.status, again.out.count("nothing is outstanding with other values in these fields")) == (0, 1), (
+            answer
+        )
+
+
 def test_what_cannot_be_is_said(run: Run, failed: Path, tmp_path: Path) -> None:
     for arguments, words in (
         (("failures", "--to", tmp_path / "failed.txt"), ".csv, a .jsonl or an .xlsx"),
+        (("failures", "--to", tmp_path / "none" / "failed.csv"), f"there is no folder {tmp_path / 'none'}"),
+        (("report", "people", "-o", tmp_path / "none" / "page.html"), f"there is no folder {tmp_path / 'none'}"),
         (("failures", "--plain"), "--plain belongs to --to"),
         (("reprocess", "1", "--all", "--from", failed), "--from says which items are meant"),
         (("reprocess", "--as", "addresses", "--from", failed), "holds items of people, not of addresses"),

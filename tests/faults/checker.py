@@ -54,7 +54,7 @@ _CHECKS = {
         WHERE batch_id = %(batch_id)s
         GROUP BY batch_id, item_number
         HAVING count(*) > 1""",
-    "ids that were doubled in the line: written by several batches": """
+    "ids that were doubled in the lineage: written by several batches": """
         SELECT written.item_id, count(*)
         FROM written
         JOIN reliable_imports.import_batches AS batch ON batch.id = written.batch_id

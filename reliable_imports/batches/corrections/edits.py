@@ -34,6 +34,7 @@ from reliable_imports.batches.corrections.export import (
     kind_of,
     sensitive_of,
 )
+from reliable_imports.batches.corrections.reshown import is_reshown
 from reliable_imports.batches.corrections.sorting import ItemId, SortedOut, named_items, sort_out
 from reliable_imports.batches.failures import Scope
 from reliable_imports.batches.read import read_batch
@@ -48,6 +49,9 @@ from reliable_imports.processor.table_reading import known_facts
 from reliable_imports.sources import Source, SourceOptions, open_source
 
 _CORRECTIONS = load("corrections.sql")
+_SHORTLY = 5
+_BESIDE_ITEM = re.compile(rf'(?:^|["\r\n,;\t]){ITEM}"?([,;\t])|([,;\t])"?{ITEM}(?:["\r\n]|$)')
+_DECIMAL_COMMA = re.compile(r"-?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
 _ITEM = re.compile(r"'?\s*([0-9]{1,18})\s*/\s*([0-9]{1,18})\s*")
 
 
@@ -60,18 +64,29 @@ class Corrections:
         batch_type: of all its items.
         rows: how many it has.
         found: what becomes of those that were changed.
+        reshown: cells, by their columns and items, that a spreadsheet has written its own way; they stay as they were.
     """
 
     source: str
     batch_type: str
     rows: int
     found: SortedOut
+    reshown: Sequence[str] = ()
 
     @property
     def unchanged(self) -> int:
         """Rows that nobody has touched."""
         to_make = sum(map(len, self.found.to_make.values()))
         return self.rows - to_make - len(self.found.made) - len(self.found.refused)
+
+    @property
+    def told_reshown(self) -> str:
+        """Of cells that a spreadsheet has written its own way, in words."""
+        several = len(self.reshown) - _SHORTLY
+        return (
+            f"as a spreadsheet writes what is stored, and so left as it was: {', '.join(self.reshown[:_SHORTLY])}"
+            f"{f' and {several:,} more' if several > 0 else ''}; json: before a value says that it is meant"
+        )
 
 
 class _Row(NamedTuple):
@@ -108,7 +123,7 @@ def read_corrections(connection: Connection, path: Path, scope: Scope, registry:
         known = _known_fields(cursor, rows, found, headers.values(), registry, batch_type)
     stored = {item: FailedItem.of(row) for item, row in found.items()}
     columns = None if kind == "jsonl" else dict.fromkeys(source.findings.columns or ())
-    edits = Edits(source.name, kind, sensitive, known, stored)
+    edits = Edits(source.name, kind, sensitive, known, stored, has_decimal_commas=has_decimal_commas(source))
     if columns is not None:
         edits.check_columns(columns)
     data: dict[ItemId, Any] = {}
@@ -122,7 +137,11 @@ def read_corrections(connection: Connection, path: Path, scope: Scope, registry:
             data[row.item] = changed
     digest = source.sha256 or hashlib.sha256(path.read_bytes()).hexdigest()
     return Corrections(
-        f"{path.name} ({digest[:12]})", batch_type, len(rows), sort_out(found, data) if data else SortedOut({}, {}, {})
+        f"{path.name} ({digest[:12]})",
+        batch_type,
+        len(rows),
+        sort_out(found, data) if data else SortedOut({}, {}, {}),
+        edits.reshown,
     )
 
 
@@ -131,16 +150,22 @@ def open_edited(path: Path, kind: Kind) -> Source:
     if kind == "csv":
         # Spreadsheets write what their language delimits by.
         with path.open("rb") if path.exists() else open(os.devnull, "rb") as file:
-            head = file.read(4096).decode("utf-8-sig", "replace")
-        after = head.lstrip('"').removeprefix(ITEM).lstrip('"')[:1]
-        options = SourceOptions(format=kind, delimiter=after if after in (";", "\t") else ",")
+            head = file.read(65_536).decode("utf-8-sig", "replace")
+        found = _BESIDE_ITEM.search(head)
+        options = SourceOptions(format=kind, delimiter=(found[1] or found[2]) if found else ",")
     return open_source(path, options)
+
+
+def has_decimal_commas(source: Source) -> bool:
+    """Where the comma is no delimiter because it stands in numbers."""
+    return source.options.delimiter == ";"
 
 
 def rows_of(source: Source, kind: Kind) -> Iterator[_Row]:
     for item in source:
         if item.problem is not None:
-            raise SourceError(source.name, f"the row cannot be read: {item.problem}", line=item.line)
+            hint = "; save it as CSV UTF-8, or as .xlsx" if item.kind == "bad-encoding" else ""
+            raise SourceError(source.name, f"the row cannot be read: {item.problem}{hint}", line=item.line)
         try:
             cells = loads(item.text if item.text is not None else item.raw or b"", decimals=True)
         except ValueError as error:
@@ -241,12 +266,16 @@ class Edits:
         sensitive: Collection[str],
         known: frozenset[str],
         stored: Mapping[ItemId, FailedItem],
+        *,
+        has_decimal_commas: bool = False,
     ) -> None:
         self._source = source
         self._kind = kind
         self._sensitive = sensitive
         self._known = known
         self._stored = stored
+        self._has_decimal_commas = has_decimal_commas
+        self.reshown: list[str] = []
         self._kinds: dict[str, set[type]] = {}
         for item in stored.values():
             for name, value in item.cells().items():
@@ -290,7 +319,11 @@ class Edits:
                 )
         for name, cell in cells.items():
             was = stored.data.get(name, MISSING)
+            cell = self._with_decimal_point(name, cell, was)
             if is_untouched(self._kind, cell, was) or is_untouched(self._kind, cell, masked.get(name, MISSING)):
+                continue
+            if self._is_reshown(cell, was):
+                self.reshown.append(f"{shortened(name)} of item {row.item}")
                 continue
             value = unmasked(self._edited(row, name, cell, was), was, self._sensitive, name)
             self._refuse_masks(row, name, value)
@@ -317,6 +350,21 @@ class Edits:
             return MISSING
         value = unmasked(self._edited(row, VALUE, cell, was), was, self._sensitive)
         return MISSING if is_same(value, was) else value
+
+    def _with_decimal_point(self, name: str, cell: Any, was: Any) -> Any:
+        kinds = self._kinds.get(name, set()) if was is None or was is MISSING else {type(was)}
+        if self._has_decimal_commas and isinstance(cell, str) and kinds and kinds <= {int, Decimal, float}:
+            return cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell
+        return cell
+
+    def _is_reshown(self, cell: Any, was: Any) -> bool:
+        match self._kind:
+            case "csv":
+                return is_reshown(cell, was)
+            case "xlsx":  # a text in a cell was typed as a text
+                return not isinstance(cell, str) and is_reshown(cell, was)
+            case _:
+                return False
 
     def _edited(self, row: _Row, name: str, cell: Any, was: Any) -> Any:
         try:

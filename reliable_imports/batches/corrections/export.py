@@ -107,11 +107,14 @@ class Exported:
     Attributes:
         batch_type: of all items.
         masked: sensitive fields of which `***` was written.
+        undone: items that are outstanding and not in the file: a cancelled batch left them undone, and they have not
+            failed.
     """
 
     batch_type: str
     items: int
     masked: Sequence[str]
+    undone: int
 
 
 def kind_of(path: Path | str) -> Kind:
@@ -167,7 +170,9 @@ def export(
         masked = sorted(sensitive.intersection(columns))
         items = (item.shown(sensitive) for item in _items(cursor, parameters))
         write(path, kind, items, () if plain else ours, columns, count)
-    return Exported(types[0], count, masked)
+        cursor.execute(_CORRECTIONS["count_undone"], parameters)
+        undone = int(cursor.fetchone()[0])
+    return Exported(types[0], count, masked, undone)
 
 
 def sensitive_of(cursor: Any, batch_type: str) -> frozenset[str]:

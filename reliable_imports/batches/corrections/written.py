@@ -45,10 +45,13 @@ def write(path: Path, kind: Kind, rows: Iterable[Row], ours: Sequence[str], colu
         count: how many rows there are.
 
     Raises:
-        ConfigurationError: the package that writes workbooks is not there, or no workbook has so many rows or columns.
+        ConfigurationError: there is no such folder, the package that writes workbooks is not there, or no workbook has
+            so many rows or columns.
     """
     if kind == "xlsx":
         _check(path, len(ours) + len(columns), count)
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{path}: there is no folder {path.parent}")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".{kind}")
     os.close(handle)
     try:

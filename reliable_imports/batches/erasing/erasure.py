@@ -30,6 +30,7 @@ class Erasure:
 
     @property
     def total_items(self) -> int:
+        """Items in all batches together."""
         return sum(self.items.values())
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from reliable_imports.batches.corrections.cells import is_same
 from reliable_imports.batches.corrections.sorting import ItemId, named_items, refusal_of, sort_out
-from reliable_imports.batches.repeats.request import Correct, ReprocessRequest
+from reliable_imports.batches.repeats.request import Correct, ReprocessRequest, SetFields
 from reliable_imports.batches.repeats.taking import take_corrected
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.json_read import loads
@@ -58,18 +58,24 @@ def correct_items(
     return take_corrected(cursor, items, chosen, _by_callable(corrections, processor), limit=request.limit)
 
 
+def has_these_fields(cursor: Any, batch_id: int, fields: SetFields) -> bool:
+    """Whether all items of a batch of corrections have these constants."""
+    correct = _by_callable(fields, None)
+    cursor.execute(_CORRECTIONS["corrected_data"], {"batch_id": batch_id})
+    return all(correct(ItemId(batch_id, number), text, True) is None for number, text in cursor.fetchall())
+
+
 def find_begun(cursor: Any, request: ReprocessRequest) -> int | None:
-    """The oldest batch that made these very corrections, and has not ended; a callable is not asked again."""
-    if not isinstance(request.corrections, Mapping):
-        return None
-    data = {_item_id(key): value for key, value in request.corrections.items()}
+    """The oldest batch that made the very corrections of a mapping, and has not ended."""
+    assert isinstance(request.corrections, Mapping)
+    data = _by_item(request.corrections)
     written = {item: _as_stored(item, value) for item, value in data.items()}
     sorted_out = sort_out(named_items(cursor, list(data)), written)
     return next(iter(sorted_out.held if request.hold else sorted_out.under_way), None)
 
 
 def _to_make(cursor: Any, corrections: Mapping[Any, Any], first_batch_id: int) -> Mapping[ItemId, Any]:
-    data = {_item_id(key): value for key, value in corrections.items()}
+    data = _by_item(corrections)
     found = named_items(cursor, list(data))
     for item, row in found.items():
         if row["first_batch_id"] != first_batch_id:
@@ -85,8 +91,18 @@ def _to_make(cursor: Any, corrections: Mapping[Any, Any], first_batch_id: int) -
     return {item: data[item] for item in to_make}
 
 
+def _by_item(corrections: Mapping[Any, Any]) -> dict[ItemId, Any]:
+    data: dict[ItemId, Any] = {}
+    for key, value in corrections.items():
+        item = _item_id(key)
+        if item in data:
+            raise ConfigurationError(f"item {item} is named twice in corrections")
+        data[item] = value
+    return data
+
+
 def _item_id(key: object) -> ItemId:
-    if isinstance(key, tuple) and len(key) == 2 and all(type(each) is int for each in key):
+    if isinstance(key, tuple) and len(key) == 2 and all(type(each) is int and 0 <= each < 10**18 for each in key):
         return ItemId(*key)
     named = _NAMED.fullmatch(key) if isinstance(key, str) else None
     if named is None:

@@ -8,8 +8,8 @@ from typing import Any
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
 from reliable_imports.batches.repeats.canary import begin_canary
-from reliable_imports.batches.repeats.correcting import correct_items, corrected_from, find_begun
-from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
+from reliable_imports.batches.repeats.correcting import correct_items, corrected_from, find_begun, has_these_fields
+from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
 from reliable_imports.batches.repeats.skipping import skip_repeats
 from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take_and_read_again
 from reliable_imports.errors import (
@@ -79,7 +79,7 @@ def create_reprocess_batch(
         if taken == 0:
             cursor.execute("ROLLBACK TO SAVEPOINT nothing_taken")
             if request.corrections is not None:
-                return find_begun(cursor, request)
+                return _find_corrected(cursor, chosen, request)
             if request.skip is not None:
                 return None  # what others have begun is theirs
             return _find_open(cursor, chosen)
@@ -133,9 +133,22 @@ def take_requested(
     return take_and_read_again(cursor, items, chosen, options, limit=request.limit)
 
 
-def _find_open(cursor: Any, chosen: dict[str, Any], *, only_canary: bool = False) -> int | None:
+def _find_corrected(cursor: Any, chosen: dict[str, Any], request: ReprocessRequest) -> int | None:
+    """The open batch that holds just these corrections: whoever made it may have died. Nobody knows of a callable."""
+    if isinstance(request.corrections, Mapping):
+        return find_begun(cursor, request)
+    if not isinstance(request.corrections, SetFields):
+        return None
+    begun = _find_open(cursor, chosen, corrected_from=corrected_from(request))
+    return begun if begun is not None and has_these_fields(cursor, begun, request.corrections) else None
+
+
+def _find_open(
+    cursor: Any, chosen: dict[str, Any], *, only_canary: bool = False, corrected_from: str | None = None
+) -> int | None:
     """The open reprocess batch that holds what was asked for."""
-    cursor.execute(_REPROCESS["find_open_reprocess"], {**chosen, "only_canary": only_canary})
+    narrowed = {"only_canary": only_canary, "corrected_from": corrected_from}
+    cursor.execute(_REPROCESS["find_open_reprocess"], {**chosen, **narrowed})
     open_batch = cursor.fetchone()
     return None if open_batch is None else int(open_batch[0])
 

@@ -201,6 +201,12 @@ def _write_file(
     output.say(f"{count(written.items, 'failed item')} of {written.batch_type} written to {file}")
     if written.masked:
         output.say(f"{', '.join(written.masked)} masked as ***; --with-sensitive writes the values")
+    if written.undone:
+        which = str(batch_id) if batch_id is not None else f"--as {written.batch_type}"
+        output.say(
+            f"{count(written.undone, 'item')} more that a cancelled batch left undone; "
+            f"`reliable-imports reprocess {which}` runs them"
+        )
     if not plain:
         output.commands(
             [

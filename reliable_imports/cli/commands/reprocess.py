@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reliable_imports.cli.correcting import of_batches, reprocess_file
-from reliable_imports.cli.exit_status import ExitStatus
 from reliable_imports.cli.invocation import (
     Invocation,
     batch_or_type,
@@ -19,16 +17,19 @@ from reliable_imports.cli.invocation import (
     require_one_of_both,
     shared_options,
 )
-from reliable_imports.cli.outcome import outcome_line, tell_outcome
+from reliable_imports.cli.outcome import tell_outcome
 from reliable_imports.cli.output import Output, as_json_value
 from reliable_imports.cli.progress import process_with_progress
+from reliable_imports.cli.repeating import end_with_status, of_batches, repeat_lineage, reprocess_file, verb_of
 from reliable_imports.cli.text import count
 from reliable_imports.cli.trying import tell_try, try_options
-from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
     from reliable_imports.batches.repeats.request import ReprocessRequest
     from reliable_imports.manager import BatchManager
+
+
+_NOTHING_TO_SET = "nothing is outstanding with other values in these fields,"
 
 
 @click.command(short_help="Run the failed items of a batch again.")
@@ -197,14 +198,15 @@ def _reprocess_batch(output: Output, manager: BatchManager, batch_id: int, reque
             }
         )
         about = f" for reason {' or '.join(request.reasons)}" if request.reasons else ""
-        output.say(f"nothing to reprocess: nothing is outstanding across the lineage of batch {batch_id}{about}")
+        what = _NOTHING_TO_SET if request.corrections is not None else "nothing is outstanding"
+        output.say(f"nothing to reprocess: {what} across the lineage of batch {batch_id}{about}")
         for held_id in held:
             output.say(f"batch {held_id} holds items back; `reliable-imports process {held_id}` begins it")
         if erased:
             output.say(f"{count(erased, 'failed item')} of it cannot be repeated: data erased")
         return
     repeated = manager.repeated_items(new_batch_id)
-    output.say(f"batch {new_batch_id} {_verb(request)} {of_batches(repeated)}")
+    output.say(f"batch {new_batch_id} {verb_of(request)} {of_batches(repeated)}")
     if request.hold:
         output.document({**as_json_value(manager.get_summary(new_batch_id)), "is_held": True, "repeats": repeated})
         output.commands(
@@ -224,34 +226,18 @@ def _reprocess_type(output: Output, manager: BatchManager, batch_type: str, requ
     unknown: UnknownReason | None = None
     for first_batch_id in manager.open_lineages(batch_type):
         try:
-            new_batch_id = manager.create_reprocess_batch(first_batch_id, request)
+            summary = repeat_lineage(output, manager, first_batch_id, request)
         except UnknownReason as error:  # nothing of this lineage failed for it; another may have
             unknown = error
             continue
-        if new_batch_id is None:
-            continue
-        output.say(f"batch {new_batch_id} {_verb(request)} {of_batches(manager.repeated_items(new_batch_id))}")
-        if request.hold:
-            summaries.append(manager.get_summary(new_batch_id))
-            continue
-        summaries.append(process_with_progress(manager, new_batch_id))
-        output.say(outcome_line(summaries[-1]))
-        for warning in summaries[-1].warnings:
-            output.say(f"warning: {warning}")
+        if summary is not None:
+            summaries.append(summary)
     if unknown is not None and not summaries:
         raise unknown
     output.document({"batch_type": batch_type, "batches": [as_json_value(summary) for summary in summaries]})
     if not summaries:
-        output.say(f"nothing to reprocess: nothing of {batch_type} that was asked for is outstanding")
-    if any(summary.failed_items for summary in summaries):
-        raise click.exceptions.Exit(ExitStatus.DONE_WITH_FAILURES)
-    if any(summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED) for summary in summaries):
-        raise click.exceptions.Exit(ExitStatus.COULD_NOT)
-
-
-def _verb(request: ReprocessRequest) -> str:
-    if request.skip is not None:
-        return "skips"
-    if request.corrections is not None:
-        return "corrects and holds back" if request.hold else "corrects"
-    return "holds back" if request.hold else "repeats"
+        what = f"nothing of {batch_type} that was asked for is outstanding"
+        if request.corrections is not None:
+            what = f"{_NOTHING_TO_SET} of {batch_type}"
+        output.say(f"nothing to reprocess: {what}")
+    end_with_status(summaries)

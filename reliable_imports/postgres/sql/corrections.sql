@@ -14,6 +14,15 @@ WHERE outstanding.reason IS NOT NULL
     AND (%(reasons)s::text[] IS NULL OR outstanding.reasons && %(reasons)s::text[])
 ORDER BY outstanding.batch_type
 
+-- name: count_undone
+-- Items that a cancelled batch left undone: outstanding as well, but nothing is wrong with them yet.
+SELECT count(*)
+FROM reliable_imports.outstanding_failures AS outstanding
+WHERE outstanding.reason IS NULL
+    AND outstanding.batch_type = %(batch_type)s
+    AND (%(first_batch_id)s::bigint IS NULL OR outstanding.first_batch_id = %(first_batch_id)s)
+    AND %(reasons)s::text[] IS NULL
+
 -- name: declare_failed
 DECLARE failed NO SCROLL CURSOR FOR
 
@@ -126,6 +135,14 @@ LEFT JOIN reliable_imports.import_attempts AS ended
     ON ended.batch_id = newest.batch_id
     AND ended.item_number = newest.item_number
     AND ended.is_final
+
+-- name: corrected_data
+-- Of the items of a batch of corrections that the server can look into.
+SELECT item_number, source_data::text
+FROM reliable_imports.import_items
+WHERE batch_id = %(batch_id)s
+    AND source_data IS NOT NULL
+ORDER BY item_number
 
 -- name: header
 -- Of the file that a lineage began with.

@@ -257,6 +257,7 @@ WHERE open_batch.first_batch_id = %(first_batch_id)s
     -- What a person holds back is not begun by anybody who asks for the same.
     AND open_batch.is_held = %(is_held)s
     AND (open_batch.is_canary OR NOT %(only_canary)s)
+    AND (%(corrected_from)s::text IS NULL OR open_batch.corrected_from = %(corrected_from)s)
     AND (
         open_batch.status <> 'paused'
         OR %(which)s IN ('outstanding', 'failed', 'all')

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 import xlsxwriter
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from reliable_imports import ConfigurationError
 from reliable_imports.batches.corrections.cells import MISSING, Kind, is_same
-from reliable_imports.batches.corrections.edits import Edits, open_edited, rows_of
+from reliable_imports.batches.corrections.edits import Edits, has_decimal_commas, open_edited, rows_of
 from reliable_imports.batches.corrections.export import FailedItem
+from reliable_imports.batches.corrections.reshown import is_reshown
 from reliable_imports.batches.corrections.sorting import ItemId
 from reliable_imports.batches.corrections.written import write
 from reliable_imports.items.json_read import loads
@@ -107,7 +108,7 @@ def read(file: Path, kind: Kind, items: list[FailedItem], sensitive: Collection[
     source = open_edited(file, kind)
     by_id = {ItemId(item.batch_id, item.item_number): item for item in items}
     known = frozenset(name for item in items for name in (*item.cells(), *item.missing))
-    edits = Edits(source.name, kind, sensitive, known, by_id)
+    edits = Edits(source.name, kind, sensitive, known, by_id, has_decimal_commas=has_decimal_commas(source))
     rows = list(rows_of(source, kind))
     if kind != "jsonl":
         edits.check_columns(source.findings.columns or ())
@@ -149,6 +150,7 @@ def test_an_edited_cell_is_the_value_that_it_shows(
     kind: Kind, pairs: Mapping[str, tuple[Any, Any]], tmp_path: Path
 ) -> None:
     """A file that shows other values of the same kinds is a correction to these."""
+    assume(not any(is_reshown(new, was) for was, new in pairs.values()))
     was = stored(1, {name: pair[0] for name, pair in pairs.items()})
     new = stored(1, {name: pair[1] for name, pair in pairs.items()})
     changed = read(written(tmp_path, kind, [new]), kind, [was]).get(1, was.data)
@@ -229,6 +231,48 @@ def test_a_spreadsheets_way_of_writing_changes_nothing(tmp_path: Path) -> None:
     with file.open("w", encoding="utf-8-sig", newline="") as after:
         csv.writer(after, delimiter=";").writerows(rows)
     assert read(file, "csv", failed) == {}
+
+
+SAVED = [  # what is stored, what a spreadsheet makes of it, and what a person makes of it
+    ("007", "7", "8"),
+    ("1.50", "1.5", "1.51"),
+    ("1234567890123456", "1.23457E+15", "1.23458E+15"),
+    (1234567890123456, "1.23457E+15", "1.3E+15"),
+    ("1234567890123456", "1234567890123450", "1234567890123451"),
+    ("1200000000000456", "1.2E+15", "1200000000000457"),
+    ("true", "TRUE", "false"),
+    ("2024-01-31", "31/01/2024", "30/01/2024"),
+    ("2024-01-31", "1/31/24", "2024-01-30"),
+    ("2024-01-31 10:05:00", "31.01.2024 10:05", "31.01.2024 10:06"),
+    ("01/02/2024", "1/2/2024", "02/01/2024"),
+    ("2024-01-31", "45322", "45323"),
+    ("7", "7", "007"),
+    ("1E+99999999999999999999", "1E+99999999999999999999", "1E+1"),
+]
+
+
+@pytest.mark.parametrize(("was", "saved", "edited"), SAVED)
+def test_what_a_spreadsheet_makes_of_a_value_by_itself_is_no_edit(
+    was: Any, saved: str, edited: str, tmp_path: Path
+) -> None:
+    failed = [stored(1, {"a": was, "b": "x"})]
+    file = written(tmp_path, "csv", failed)
+    for cell, expected in (
+        (saved, {}),
+        (edited, {1: {"a": edited if isinstance(was, str) else 13 * 10**14, "b": "x"}}),
+    ):
+        file.write_text(f"_item;_line;_wrong;a;b\n1/1;2;genre: is empty;{cell};x\n")
+        assert read(file, "csv", failed) == expected
+
+
+def test_numbers_with_a_decimal_comma_are_numbers_where_semicolons_delimit(tmp_path: Path) -> None:
+    failed = [stored(1, {"a": Decimal("12.5"), "b": "1,5"}), stored(2, {"a": None, "b": "2"})]
+    file = written(tmp_path, "csv", failed)
+    rows = "a;b;_line;_wrong;_item\n12,5;1,5;2;genre: is empty;1/1\n13,25;2,0;3;genre: is empty;1/2\n"
+    file.write_text(rows)
+    assert read(file, "csv", failed) == {2: {"a": Decimal("13.25"), "b": "2,0"}}
+    file.write_text('_item,_line,_wrong,a,b\n1/1,2,genre: is empty,"12,5","1,5"\n1/2,3,genre: is empty,,2\n')
+    assert read(file, "csv", failed) == {1: {"a": "12,5", "b": "1,5"}}, "it may stand for thousands"
 
 
 def test_a_cell_of_a_workbook_has_the_type_that_was_typed(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_corrections_that_were_cancelled_are_told_apart(manager: BatchManager, e
     )
     assert manager.read_corrections(exported).found.held == [held]
     manager.cancel_batch(held or 0)
+    left = manager.export_failures(exported.with_name("left.jsonl"))
+    assert (left.items, left.undone) == (1, 1), "what is outstanding and not in the file is told"
     [(_, why)] = manager.read_corrections(exported).found.refused.items()
     assert (
         why == f"was repeated meanwhile by item {held}/1, which a cancelled batch left undone: reprocess batch {held}"
@@ -239,6 +241,21 @@ def test_a_mapping_in_python_takes_just_its_items(manager: BatchManager, exporte
         manager.reprocess_batch(1, ReprocessRequest(corrections={"1/3": {"id": object()}}))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"1/2": GOOD, (1, 2): BAD}, "item 1/2 is named twice in corrections"),
+        ({(2**70, 1): GOOD}, "names no item in corrections"),
+        ({"1/9": GOOD}, "there is no item 1/9"),
+    ],
+)
+def test_a_mapping_that_names_no_items_is_refused(
+    manager: BatchManager, exported: Path, given: dict[Any, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        manager.reprocess_batch(1, ReprocessRequest(corrections=given))
+
+
 def test_a_callable_takes_what_it_changes(manager: BatchManager, exported: Path) -> None:
     def repaired(data: Any) -> Any:
         return {**data, "text": "good"} if data["text"] == "bad" else None
@@ -257,7 +274,14 @@ def test_constants_are_set_for_one_reason(manager: BatchManager, exported: Path)
         (2, "set")
     ]
     assert manager.count_outstanding(1) == 2, "a try keeps nothing"
-    assert manager.reprocess_batch(1, request).completed_items == 1
+    begun = manager.create_reprocess_batch(1, request)
+    assert begun is not None
+    assert manager.create_reprocess_batch(1, request) == begun, "whoever made it may have died"
+    others = ReprocessRequest(reasons=[reason], corrections=SetFields({"text": "more"}), corrected_from="a test")
+    assert manager.create_reprocess_batch(1, others) is None
+    manager.process_batch(begun)
+    assert manager.create_reprocess_batch(1, request) is None
+    assert manager.count_outstanding(1) == 1
 
 
 def test_a_correction_never_overwrites_newer_data(manager: BatchManager, exported: Path, sql: Sql) -> None:

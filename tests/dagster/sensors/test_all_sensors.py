@@ -33,7 +33,7 @@ CREATE TABLE sales (id integer PRIMARY KEY, shop text NOT NULL REFERENCES shops)
 ATTEMPTS = """
 SELECT coalesce(item.source_data ->> 'do', batch.batch_type), max(attempt.attempt)
 FROM reliable_imports.import_attempts AS attempt
-JOIN reliable_imports.import_items AS item USING (batch_id, item_number)
+JOIN reliable_imports.stored_items AS item USING (batch_id, item_number)
 JOIN reliable_imports.import_batches AS batch ON batch.id = attempt.batch_id
 GROUP BY 1
 """

@@ -1,8 +1,8 @@
-"""`reprocess --from`: the corrections of an edited file, made and told."""
+"""Repeats made, worked and told: those of a lineage, and those of an edited file, for `reprocess --from`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
     from reliable_imports.batches.corrections.edits import Corrections
+    from reliable_imports.batches.repeats.request import ReprocessRequest
+    from reliable_imports.manager import BatchManager
+    from reliable_imports.models import BatchSummary
 
 _SHORTLY = 20
 
@@ -51,7 +54,7 @@ def reprocess_file(
     if only_try and corrections.found.to_make:
         report = manager.try_corrections(corrections, with_effects=with_effects)
         tell_try(output, manager, report, "as corrected")
-        _end(refused=bool(refused), failed=False, stopped=False)
+        end_with_status((), has_refused=bool(refused))
         return
     summaries = []
     for begun in () if options.get("hold") else corrections.found.under_way:
@@ -62,16 +65,9 @@ def reprocess_file(
         request = ReprocessRequest(
             corrections=data, corrected_from=corrections.source, requested_by=requester(), **options
         )
-        new_batch_id = manager.create_reprocess_batch(max(item.batch_id for item in data), request)
-        if new_batch_id is None:  # another process has just made the same
-            continue
-        verb = "corrects and holds back" if request.hold else "corrects"
-        output.say(f"batch {new_batch_id} {verb} {of_batches(manager.repeated_items(new_batch_id))}")
-        if request.hold:
-            summaries.append(manager.get_summary(new_batch_id))
-            continue
-        summaries.append(process_with_progress(manager, new_batch_id))
-        output.say(outcome_line(summaries[-1]))
+        summary = repeat_lineage(output, manager, max(item.batch_id for item in data), request)
+        if summary is not None:  # else another process has just made the same
+            summaries.append(summary)
     output.document(
         {
             "file": str(file),
@@ -81,18 +77,18 @@ def reprocess_file(
             "corrected": sum(map(len, corrections.found.to_make.values())),
             "corrected_before": {str(item): str(by) for item, by in corrections.found.made.items()},
             "refused": {str(item): why for item, why in refused.items()},
+            "reshown": list(corrections.reshown),
             "batches": [as_json_value(summary) for summary in summaries],
         }
     )
-    failing = [summary for summary in summaries if summary.failed_items]
     output.commands(
-        [(f"reliable-imports failures {summary.batch_id}", "see why items failed again") for summary in failing]
+        [
+            (f"reliable-imports failures {summary.batch_id}", "see why items failed again")
+            for summary in summaries
+            if summary.failed_items
+        ]
     )
-    _end(
-        refused=bool(refused),
-        failed=bool(failing),
-        stopped=any(summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED) for summary in summaries),
-    )
+    end_with_status(summaries, has_refused=bool(refused))
 
 
 def _tell(output: Output, corrections: Corrections, file: Path) -> None:
@@ -102,6 +98,8 @@ def _tell(output: Output, corrections: Corrections, file: Path) -> None:
     if found.made:
         counts.append(f"{number(len(found.made))} corrected so before")
     output.say("; ".join(counts))
+    if corrections.reshown:
+        output.say(corrections.told_reshown)
     for item, why in list(found.refused.items())[:_SHORTLY]:
         output.say(f"refused: item {item} {why}")
     if len(found.refused) > _SHORTLY:
@@ -112,12 +110,39 @@ def _tell(output: Output, corrections: Corrections, file: Path) -> None:
         output.say("nothing to reprocess: no correction is left to be made")
 
 
-def _end(*, refused: bool, failed: bool, stopped: bool) -> None:
-    """End the command with the status that tells the same."""
-    if refused or failed:
+def repeat_lineage(
+    output: Output, manager: BatchManager, batch_id: int, request: ReprocessRequest
+) -> BatchSummary | None:
+    """Make the repeats of one lineage, work them unless they are to wait, and tell of it; None if there are none."""
+    new_batch_id = manager.create_reprocess_batch(batch_id, request)
+    if new_batch_id is None:
+        return None
+    output.say(f"batch {new_batch_id} {verb_of(request)} {of_batches(manager.repeated_items(new_batch_id))}")
+    if request.hold:
+        return manager.get_summary(new_batch_id)
+    summary = process_with_progress(manager, new_batch_id)
+    output.say(outcome_line(summary))
+    for warning in summary.warnings:
+        output.say(f"warning: {warning}")
+    return summary
+
+
+def end_with_status(summaries: Iterable[BatchSummary], *, has_refused: bool = False) -> None:
+    """End the command with the status that tells the same as the batches."""
+    found = list(summaries)
+    if has_refused or any(summary.failed_items for summary in found):
         raise click.exceptions.Exit(ExitStatus.DONE_WITH_FAILURES)
-    if stopped:
+    if any(summary.status in (BatchStatus.PAUSED, BatchStatus.CANCELLED) for summary in found):
         raise click.exceptions.Exit(ExitStatus.COULD_NOT)
+
+
+def verb_of(request: ReprocessRequest) -> str:
+    """What a batch of the request does with items."""
+    if request.skip is not None:
+        return "skips"
+    if request.corrections is not None:
+        return "corrects and holds back" if request.hold else "corrects"
+    return "holds back" if request.hold else "repeats"
 
 
 def of_batches(repeated: Mapping[int, int]) -> str:
