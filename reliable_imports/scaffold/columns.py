@@ -58,6 +58,8 @@ class Column:
     misfits: dict[Kind, Any] = field(default_factory=dict)
     seen: set[int] | None = field(default_factory=set)
     hashes: array[int] = field(default_factory=lambda: array("q"))
+    shapes: set[str] = field(default_factory=set)
+    """Of dates and times, how they are spelt: two at most, and a zone as it is."""
     alike: set[str] = field(default_factory=set)
     """Some values of two capital letters."""
     low: int = 0
@@ -96,6 +98,8 @@ class Column:
                 self.alike.add(value)
             if value in kinds.NULL_TOKENS:
                 self.tokens[value] += count
+            if len(self.shapes) < 2 and (shape := kinds.shape_of(value, found)) is not None:
+                self.shapes.add(shape)
             if value != (stripped := value.strip()):
                 self.padded += count
                 for kind in kinds_of(stripped) if stripped else ():
@@ -154,6 +158,11 @@ class Guess:
     @property
     def name(self) -> str:
         return self.column.name
+
+    @property
+    def may_be_equal(self) -> bool:
+        """Different values of the source may be one in the table: `1.5` and `1.50`, or two spellings of a day."""
+        return len(self.column.shapes) > 1 or self.strip or self.kind in (kinds.DECIMAL, kinds.COMMA, kinds.BOOLEAN)
 
     @property
     def has_nulls(self) -> bool:

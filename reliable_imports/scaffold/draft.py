@@ -13,7 +13,7 @@ from reliable_imports.scaffold import kinds
 from reliable_imports.scaffold.columns import Guess, Habits, guess, habits_of
 from reliable_imports.scaffold.keys import Key, find_key
 from reliable_imports.scaffold.names import class_name, sql_name
-from reliable_imports.scaffold.samples import Sample, read_sample
+from reliable_imports.scaffold.samples import Sample, read_sample, rows_of
 from reliable_imports.sources import SourceOptions, locate
 from reliable_imports.sources.hints import plain_name
 from reliable_imports.sources.stored.location import file_name
@@ -74,7 +74,7 @@ def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may
     guesses = [guess(column, habits) for column in sample.columns]
     guesses, strip = _settled_blanks(guesses)
     guesses, tokens = _settled_tokens(guesses, habits)
-    key = find_key(guesses, sample.rows, equal_rows=sample.equal_rows, may_use_all=may_use_all)
+    key = _proven_key(sample, guesses, tokens, strip=strip, may_use_all=may_use_all)
     return Draft(
         batch_type,
         made_name,
@@ -89,6 +89,45 @@ def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may
         sample,
         {each.column.source: each.name for each in guesses if each.column.source != each.name},
     )
+
+
+def _proven_key(
+    sample: Sample, guesses: Sequence[Guess], tokens: frozenset[str], *, strip: bool, may_use_all: bool
+) -> Key:
+    """A key under which no two rows of the sample are one, also where different texts are equal to the database."""
+    usable, equal_rows = list(guesses), sample.equal_rows
+    while True:
+        key = find_key(usable, sample.rows, equal_rows=equal_rows, may_use_all=may_use_all)
+        chosen = [each for each in guesses if each.name in key.columns]
+        if key.basis == "place" or not (strip or any(each.may_be_equal for each in chosen)):
+            return key
+        equal = _equal_rows(sample, chosen, tokens, strip=strip)
+        if not equal:
+            return key
+        if len(chosen) > 1:
+            equal_rows = equal  # no rarer key is looked for
+        usable = [
+            replace(each, column=replace(each.column, seen=None)) if each.name in key.columns else each
+            for each in usable
+        ]
+
+
+def _equal_rows(sample: Sample, columns: Sequence[Guess], tokens: frozenset[str], *, strip: bool) -> int:
+    """How many rows are equal to an earlier one in the columns, as the database has them."""
+    seen, count = set(), 0
+    for row in rows_of(sample):
+        count += 1
+        seen.add(tuple(_as_stored(row.get(each.column.source), each, tokens, strip=strip) for each in columns))
+    return count - len(seen)
+
+
+def _as_stored(value: Any, each: Guess, tokens: frozenset[str], *, strip: bool) -> Any:
+    if isinstance(value, str):
+        value = value.strip() if strip else value
+        if value in tokens:
+            return None
+    found = kinds.python_value(value, each.kind)
+    return repr(found) if isinstance(found, (dict, list)) else found
 
 
 def draft_for_table(batch_type: str, table: str, columns: Sequence[str], path: str | None = None) -> Draft:

@@ -67,6 +67,8 @@ _ISO = re.compile(
 _DAY = re.compile(r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})(?:(,? |T)" + _CLOCK + r")?")
 _WORDY = re.compile(r"[0-9A-Za-z]{1,9}[ -][0-9A-Za-z]{1,9},?[ -][0-9]{4}")
 _WORDY_FORMS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%B %d %Y")
+_TIMES = frozenset({"date", "timestamp", "timestamptz", "time"})
+_DIGITS = str.maketrans("123456789", "000000000")
 _LONGEST = 60
 """Characters of a value that is anything but text."""
 
@@ -162,6 +164,14 @@ def _kinds_of_day(found: re.Match[str]) -> set[Kind]:
     blank = " " if half and half[0] == " " else ""
     of_day = f"{'%I' if half else '%H'}:%M{':%S' if seconds else ''}{f'{blank}%p' if half else ''}"
     return {Kind("timestamp", f"{form}{between}{of_day}") for form in forms}
+
+
+def shape_of(text: str, found: frozenset[Kind]) -> str | None:
+    """How a date or a time is spelt: two of one shape are equal only if their texts are; None for other values."""
+    if not any(kind.name in _TIMES for kind in found):
+        return None
+    iso = _ISO.fullmatch(text)
+    return f"{text.translate(_DIGITS)} {(iso and iso[8]) or ''}"
 
 
 def _is_date(year: str, month: str, day: str) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
@@ -69,6 +70,13 @@ def read_sample(location: Location) -> Sample:
     if not sample.columns:
         raise SourceError(shown(location), "there is no row in it that could be a sample")
     return sample
+
+
+def rows_of(sample: Sample) -> Iterator[dict[str, Any]]:
+    """The rows of a sample once more."""
+    source = open_source(sample.location, sample.options)
+    again = replace(sample, rows=0)
+    return islice(_rows(source, again, Reading(source)), sample.rows)
 
 
 def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:

@@ -121,6 +121,7 @@ def test_wrong_use_is_told_with_what_would_be_right(run_without_database: Run, f
         (["new", "fruit", "--from", "nothing.csv"], "there is no such file"),
         (["new", "fruit", "--from", "fruit.csv", "--into", "my-imports"], "cannot be a package"),
         (["new", "fruit", "--from", "fruit.csv", "--table", "a b"], "no name of a table"),
+        (["new", "fruit", "--from", "fruit.csv", "--table", "f" * 64], "63 bytes at most"),
     ):
         refused = run_without_database(*arguments, cwd=folder)
         assert (refused.status, told in refused.err) == (2, True), refused.err

@@ -67,6 +67,7 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("a,b,c,d\n1,2\n3,4\n5,6,7,8\n", {"short_rows": "accept"}),
         ("a,b\n1,2\n3,4,x\n5,6\n", {"header": ("a", "b", "column_3"), "skip_lines": 1, "short_rows": "accept"}),
         ("country,1960,1961\nA,1.5,2\nB,3.5,4\n", {}),
+        ("id;text;n\n1;a, b, c;1,5\n2;d, e, f;2,5\n", {"delimiter": ";"}),
         ('id,text\n1,"a \\"b\\" c"\n2,d\n', {"escapechar": "\\"}),
         ('id,text\n1,"C:\\new"\n2,"a" b\n3,d\n', {}),
         ('id,"x\n(cm)",x,x\n1,2,3,4\n', {"header": ("id", "x\n(cm)", "x", "x_2"), "skip_lines": 2}),
@@ -189,6 +190,11 @@ def test_digits_of_a_column_that_is_named_for_something_else_stay_text(tmp_path:
         ("x,price\n1,2.5\n1,3.5\n", "all", ("x", "price")),
         ("x,y,z\na,p,1.5\nb,q,1.5\na,q,2.5\n", "all", ("x", "y", "z")),  # x and y differ by chance
         ("x,y\n1,a\n1,a\n", "place", ("source_file", "source_place")),
+        ("day,x\n13.2.2024,1\n1.2.2024,2\n01.02.2024,3\n", "all", ("day", "x")),
+        ("at,x\n2024-01-31T10:00Z,1\n2024-01-31T11:00+01:00,2\n", "all", ("at", "x")),
+        ("at,x\n2024-01-31T10:00Z,1\n2024-01-31T10:00+01:00,2\n", "columns", ("at",)),
+        ("day,nr\n13.2.2024,1\n1.2.2024,2\n01.02.2024,3\n", "columns", ("nr",)),
+        ("x,price\n1,2.5\n1,2.50\n", "place", ("source_file", "source_place")),
         (
             "x,country,year\n" + "".join(f"1,c{c},{y}\n" for c in range(20) for y in range(1990, 2000)),
             "columns",

@@ -19,6 +19,8 @@ from reliable_imports.sources.options import Format, SourceOptions
 _DELIMITERS = ("\t", ";", "|", ",", "^", "~", ":", " ")
 _UNLIKELY = frozenset(": ")
 """What stands in times and texts, and delimits only where nothing else does."""
+_WITH_LINES_BEFORE = 0.8
+"""What a delimiter counts under which the first lines belong to no table."""
 _RECORDS = 1000
 _FOOTER_LINES = 15
 _MOSTLY = 0.9
@@ -99,6 +101,8 @@ def _find_delimiter(text: str) -> str:
         share = sum(len(row.cells) == width for row in body) / len(body)
         agrees = len(rows[place].cells) in (width, width - 1)
         score = share * (2 if agrees else 0.5) * (1 + min(width, 20) / 100)
+        if place:
+            score *= _WITH_LINES_BEFORE
         if delimiter in _UNLIKELY:
             score *= 0.4 if share > _MOSTLY else 0
         if score > best_score:
