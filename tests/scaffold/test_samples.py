@@ -152,6 +152,7 @@ def test_days_that_may_be_months_are_dates_only_if_another_column_tells(tmp_path
         ("key,x,y\na,1,\nb,?,2024-01-01\n", {"?", ""}, {"x": "integer", "y": "date"}),
         ("key,x,y\na,NA,b\nc,d,e\n", set(), {"x": "text", "y": "text"}),
         ("key,x,y\na,-,3\nb,4,5\n", {"-"}, {"x": "integer", "y": "integer"}),
+        ("key,x,y\na, 1, b\nc, 2,  \n", {""}, {"x": "integer", "y": "text"}),
     ],
 )
 def test_what_stands_for_no_value(tmp_path: Path, content: str, tokens: set[str], sql: dict[str, str]) -> None:
