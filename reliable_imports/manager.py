@@ -629,10 +629,12 @@ class BatchManager:
         Raises:
             SourceError: the file cannot be read, something in it was changed that may not be, or it has an item of
                 another batch or type than is given; says where.
-            ConfigurationError: the file's name says none of the formats.
+            ConfigurationError: the file's name says none of the formats, or it is a URL.
         """
         from reliable_imports.batches.corrections.edits import read_corrections
 
+        if "://" in os.fspath(path):
+            raise ConfigurationError(f"{path}: corrections are read from a file, not from a URL")
         with self._connection() as connection:
             scope = failures.Scope(batch_id, batch_type)
             corrections = read_corrections(connection, Path(path), scope, self.registry)

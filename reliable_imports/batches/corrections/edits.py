@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -36,6 +37,7 @@ from reliable_imports.batches.corrections.export import (
 )
 from reliable_imports.batches.corrections.reshown import is_reshown
 from reliable_imports.batches.corrections.sorting import ItemId, SortedOut, named_items, sort_out
+from reliable_imports.batches.corrections.written import SHEET
 from reliable_imports.batches.failures import Scope
 from reliable_imports.batches.read import read_batch
 from reliable_imports.errors import ConfigurationError, SourceError
@@ -153,7 +155,18 @@ def open_edited(path: Path, kind: Kind) -> Source:
             head = file.read(65_536).decode("utf-8-sig", "replace")
         found = _BESIDE_ITEM.search(head)
         options = SourceOptions(format=kind, delimiter=(found[1] or found[2]) if found else ",")
+    if kind == "xlsx" and _has_our_sheet(path):
+        options = SourceOptions(format=kind, sheet=SHEET)
     return open_source(path, options)
+
+
+def _has_our_sheet(path: Path) -> bool:
+    """People put sheets of their own before it; what renames it leaves it the first one."""
+    try:
+        with zipfile.ZipFile(path) as workbook:
+            return f'name="{SHEET}"' in workbook.read("xl/workbook.xml").decode("utf-8", "replace")
+    except (OSError, zipfile.BadZipFile, KeyError):
+        return False  # reading it says why
 
 
 def has_decimal_commas(source: Source) -> bool:
@@ -182,9 +195,10 @@ def rows_of(source: Source, kind: Kind) -> Iterator[_Row]:
 def _item_id(source: str, line: int | None, cell: Any) -> ItemId:
     named = _ITEM.fullmatch(cell) if isinstance(cell, str) else None
     if named is None:
+        is_what = "empty" if cell in (None, "") else shortened(str(cell))
         raise SourceError(
             source,
-            f"{ITEM} is {shortened(str(cell))}, and not the number of a batch and of an item, like 4/17; some "
+            f"{ITEM} is {is_what}, and not the number of a batch and of an item, like 4/17; some "
             "spreadsheets make dates of them in a .csv, and of none in an .xlsx",
             line=line,
         )

@@ -23,6 +23,9 @@ from reliable_imports.batches.corrections.cells import (
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.items.json_write import dumps_item
 
+SHEET = "failures"
+"""Of a workbook."""
+
 _MAX_ROWS = 1_048_576
 _MAX_COLUMNS = 16_384
 _MOST_COMMENTS = 50_000
@@ -120,7 +123,7 @@ def _write_workbook(path: Path, rows: Iterable[Row], ours: Sequence[str], column
     names = [*ours, *(column_name(name, ours) for name in columns)]
     place_of = {name: place for place, name in enumerate(columns, len(ours))}
     with _module(path).Workbook(os.fspath(path)) as workbook:
-        sheet = workbook.add_worksheet("failures")
+        sheet = workbook.add_worksheet(SHEET)
         header = workbook.add_format({"bold": True, "bottom": 1})
         text = workbook.add_format({"num_format": "@"})
         plain = workbook.add_format()

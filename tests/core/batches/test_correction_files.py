@@ -289,6 +289,17 @@ def test_a_cell_of_a_workbook_has_the_type_that_was_typed(tmp_path: Path) -> Non
     assert read(file, "xlsx", failed) == {1: {"title": "300", "zip": "7", "votes": 12, "note": None}}
 
 
+def test_sheets_that_people_put_before_ours_are_not_read(tmp_path: Path) -> None:
+    failed = [stored(1, {"a": "x"})]
+    file = tmp_path / "edited.xlsx"
+    with xlsxwriter.Workbook(file) as workbook:
+        workbook.add_worksheet("to do").write_string(0, 0, "ask Ann")
+        sheet = workbook.add_worksheet("failures")
+        sheet.write_row(0, 0, ["_item", "_line", "_wrong", "a"])
+        sheet.write_row(1, 0, ["1/1", 2, "genre: is empty", "y"])
+    assert read(file, "xlsx", failed) == {1: {"a": "y"}}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_masked_stays_unless_it_is_replaced(kind: Kind, tmp_path: Path) -> None:
     data = {"iban": "DE02", "owner": {"iban": "DE03", "age": 5}, "name": "Ann"}

@@ -200,6 +200,11 @@ def test_what_may_not_be_changed_is_refused_before_anything_is_done(
     assert sql("SELECT count(*) FROM reliable_imports.import_batches") == [(1,)]
 
 
+def test_a_url_is_no_file_of_corrections(manager: BatchManager) -> None:
+    with pytest.raises(ConfigurationError, match="read from a file, not from a URL"):
+        manager.read_corrections("s3://bucket/failed.csv")
+
+
 def test_columns_of_a_table_are_those_that_were_written(manager: BatchManager, exported: Path) -> None:
     file = exported.with_suffix(".csv")
     manager.export_failures(file)

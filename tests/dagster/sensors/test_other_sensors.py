@@ -141,7 +141,7 @@ def test_a_batch_is_young_for_a_while(manager: BatchManager, daemon: Start) -> N
 
 _WORKS = """
 import sys
-from tests.dagster import test_other_sensors as module
+from tests.dagster.sensors import test_other_sensors as module
 from reliable_imports import BatchManager
 BatchManager(registry=module.REGISTRY).process_batch(int(sys.argv[1]), dagster_run_id=sys.argv[2])
 """
