@@ -171,7 +171,12 @@ class Guess:
 
     @property
     def has_nulls(self) -> bool:
-        return bool(self.column.nulls or self.column.empty or self.column.blank or any(self.column.tokens[each] for each in self.tokens))
+        return bool(
+            self.column.nulls
+            or self.column.empty
+            or self.column.blank
+            or any(self.column.tokens[each] for each in self.tokens)
+        )
 
 
 @dataclass(frozen=True, slots=True)

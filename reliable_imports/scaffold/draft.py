@@ -197,7 +197,11 @@ def _settled_tokens(guesses: Sequence[Guess], habits: Habits, *, strip: bool) ->
     settled = [
         replace(each, tokens=frozenset(token for token in tokens if each.column.tokens[token])) for each in settled
     ]
-    if any(each.column.empty or (strip and each.column.blank) for each in settled if not each.column.has_own_types or each.sql != "text"):
+    if any(
+        each.column.empty or (strip and each.column.blank)
+        for each in settled
+        if not each.column.has_own_types or each.sql != "text"
+    ):
         tokens |= {""}
     return settled, tokens
 

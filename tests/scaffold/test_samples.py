@@ -55,6 +55,8 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("id,name\n1,Löwe\n".encode("utf-8-sig"), {}),
         ("Report 2024\nmade on 1 May\n\nid,name\n1,a\n2,b\n", {"skip_lines": 3}),
         ("# made by a program\nid,name\n1,a\n2,b\n", {"skip_lines": 1}),
+        ("# made by a program\n# in May, in a hurry\nid,name\n1,a\n2,b\n", {"skip_lines": 2}),
+        ("# id,name\n1,a\n2,b\n", {}),
         ("id,x\n1,5\n2,6\n3,7\nTotal,18\n", {"footer": "Total,"}),
         ("id,x,y\n1,5,a\n2,6,b\n3,7,c\n\nSource: an office\n", {"footer": "Source: an office"}),
         ("name,x,y\na,1,2\nb,3,4\nc,,\n", {}),
