@@ -177,9 +177,13 @@ def _number(kind: Literal["int", "float", "decimal"], schema: core_schema.CoreSc
 
 def _float(kind: str) -> core_schema.CoreSchema:
     """With as much of a fraction as fits; a whole number is itself, or refused."""
+    # Between these nothing becomes zero, and all whole numbers are exact.
+    smallest, largest = (1e-37, 2.0**24) if kind == "float4" else (1e-300, 2.0**53)
 
     def read(value: Any, handler: Handler) -> Any:
         number: float = handler(value)
+        if smallest < abs(number) < largest:
+            return number
         kept = _single(number) if kind == "float4" else number
         given = number if isinstance(value, float) else Decimal(str(value).strip())
         if (given == int(given) and given != kept) or (given and not kept):

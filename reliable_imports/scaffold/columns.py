@@ -125,6 +125,11 @@ class Column:
             self.seen = None
 
     @property
+    def blank(self) -> int:
+        """Values of blanks alone."""
+        return sum(count for value, count in self.tokens.items() if not value.strip())
+
+    @property
     def is_unique(self) -> bool:
         """Whether every row has a value here, and no two the same."""
         return self.seen is not None and not self.nulls and not self.empty and self.values > 0
@@ -166,7 +171,12 @@ class Guess:
 
     @property
     def has_nulls(self) -> bool:
-        return bool(self.column.nulls or self.column.empty or any(self.column.tokens[each] for each in self.tokens))
+        return bool(
+            self.column.nulls
+            or self.column.empty
+            or self.column.blank
+            or any(self.column.tokens[each] for each in self.tokens)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may
     habits = habits_of(sample.columns)
     guesses = [guess(column, habits) for column in sample.columns]
     guesses, strip = _settled_blanks(guesses)
-    guesses, tokens = _settled_tokens(guesses, habits)
+    guesses, tokens = _settled_tokens(guesses, habits, strip=strip)
     key = _proven_key(sample, guesses, tokens, strip=strip, may_use_all=may_use_all)
     return Draft(
         batch_type,
@@ -183,7 +183,7 @@ def _settled_blanks(guesses: Sequence[Guess]) -> tuple[list[Guess], bool]:
     ], False
 
 
-def _settled_tokens(guesses: Sequence[Guess], habits: Habits) -> tuple[list[Guess], frozenset[str]]:
+def _settled_tokens(guesses: Sequence[Guess], habits: Habits, *, strip: bool) -> tuple[list[Guess], frozenset[str]]:
     """What stands for "no value" is one set for the source: a token that is a value elsewhere is none."""
     found = frozenset().union(*[each.tokens for each in guesses])
     values = {token for token in found for each in guesses if each.sql == "text" and _is_value(token, each)}
@@ -197,7 +197,11 @@ def _settled_tokens(guesses: Sequence[Guess], habits: Habits) -> tuple[list[Gues
     settled = [
         replace(each, tokens=frozenset(token for token in tokens if each.column.tokens[token])) for each in settled
     ]
-    if any(each.column.empty for each in settled if not each.column.has_own_types or each.sql != "text"):
+    if any(
+        each.column.empty or (strip and each.column.blank)
+        for each in settled
+        if not each.column.has_own_types or each.sql != "text"
+    ):
         tokens |= {""}
     return settled, tokens
 

@@ -79,11 +79,12 @@ def test_rows_without_a_key_are_stored_each_and_once(run: Run, folder: Path, sql
 
 def test_a_processor_is_written_for_a_table_that_exists(run: Run, folder: Path, sql: Sql) -> None:
     sql('CREATE SCHEMA shop; CREATE TABLE shop.orders ("orderNo" text PRIMARY KEY, total numeric NOT NULL)')
-    (folder / "orders.csv").write_text("Order-No;Total\nA1;1,50\nA2;2,25\n")
+    (folder / "my orders.csv").write_text("Order-No;Total\nA1;1,50\nA2;2,25\n")
 
-    made = run("new", "orders", "--from-table", "shop.orders", "--from", "orders.csv", cwd=folder)
+    made = run("new", "orders", "--from-table", "shop.orders", "--from", "my orders.csv", cwd=folder)
     assert made.status == 0, made.err
-    imported = run("import", "orders.csv", "--as", "orders", cwd=folder)
+    assert "reliable-imports import 'my orders.csv' --as orders  import a file" in made.out
+    imported = run("import", "my orders.csv", "--as", "orders", cwd=folder)
     assert imported.status == 0, imported.out + imported.err
 
     assert sql('SELECT "orderNo", total FROM shop.orders ORDER BY 1') == [

@@ -55,6 +55,8 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("id,name\n1,Löwe\n".encode("utf-8-sig"), {}),
         ("Report 2024\nmade on 1 May\n\nid,name\n1,a\n2,b\n", {"skip_lines": 3}),
         ("# made by a program\nid,name\n1,a\n2,b\n", {"skip_lines": 1}),
+        ("# made by a program\n# in May, in a hurry\nid,name\n1,a\n2,b\n", {"skip_lines": 2}),
+        ("# id,name\n1,a\n2,b\n", {}),
         ("id,x\n1,5\n2,6\n3,7\nTotal,18\n", {"footer": "Total,"}),
         ("id,x,y\n1,5,a\n2,6,b\n3,7,c\n\nSource: an office\n", {"footer": "Source: an office"}),
         ("name,x,y\na,1,2\nb,3,4\nc,,\n", {}),
@@ -152,6 +154,7 @@ def test_days_that_may_be_months_are_dates_only_if_another_column_tells(tmp_path
         ("key,x,y\na,1,\nb,?,2024-01-01\n", {"?", ""}, {"x": "integer", "y": "date"}),
         ("key,x,y\na,NA,b\nc,d,e\n", set(), {"x": "text", "y": "text"}),
         ("key,x,y\na,-,3\nb,4,5\n", {"-"}, {"x": "integer", "y": "integer"}),
+        ("key,x,y\na, 1, b\nc, 2,  \n", {""}, {"x": "integer", "y": "text"}),
     ],
 )
 def test_what_stands_for_no_value(tmp_path: Path, content: str, tokens: set[str], sql: dict[str, str]) -> None:

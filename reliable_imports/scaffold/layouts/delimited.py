@@ -125,6 +125,8 @@ def _common_width(rows: Sequence[_Row]) -> int:
 def _header_place(rows: Sequence[_Row], width: int) -> int:
     for place, row in enumerate(rows):
         filled = sum(bool(cell.strip()) for cell in row.cells)
+        if row.cells[0].lstrip().startswith("#") and _begins_with_names(rows[place + 1 :]):
+            continue  # a remark with as many commas
         if _is_all_names(row.cells, width):
             return place
         if len(row.cells) in (width, width - 1, width + 1) and filled * 2 >= width:
@@ -136,6 +138,15 @@ def _header_place(rows: Sequence[_Row], width: int) -> int:
                 continue  # a sentence with a comma in it
             return place
     return 0
+
+
+def _begins_with_names(rows: Sequence[_Row]) -> bool:
+    """Whether the first row is all words, and numbers or dates are among what follows."""
+    return (
+        len(rows) > 1
+        and all(len(kinds.kinds_of(cell.strip())) == 1 for cell in rows[0].cells)
+        and any(len(kinds.kinds_of(cell.strip())) > 1 for row in rows[1:] for cell in row.cells)
+    )
 
 
 def _is_all_names(cells: Sequence[str], width: int) -> bool:
