@@ -86,7 +86,8 @@ SLOW_MODULES = frozenset(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not SLOW_FOLDERS.isdisjoint(item.path.relative_to(_TESTS).parts) or item.path.stem in SLOW_MODULES:
+        folders = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
+        if not SLOW_FOLDERS.isdisjoint(folders) or item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
 
 
