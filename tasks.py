@@ -53,8 +53,8 @@ CHORES: dict[str, tuple[str, Sequence[Sequence[str]]]] = {
         [("sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", "build/site")],
     ),
     "pictures": (
-        "take the pictures of Dagster's UI anew; look at them before you commit them",
-        [("tests.ui.pictures",)],
+        "take the pictures of Dagster's UI and record the terminal anew; look at them before you commit them",
+        [("tests.ui.pictures",), ("tests.ui.terminal",)],
     ),
     "bench": (
         "measure how fast it is, beside others; needs the extra `bench`",
