@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache
@@ -116,39 +116,28 @@ def _dates(draft: Draft) -> Iterable[str]:
 
 
 def _call(begin: str, members: Mapping[str, Any]) -> Iterable[str]:
-    parts = [f"{name}={python(value)}" for name, value in members.items()]
-    one_line = f"{begin}({', '.join(parts)})"
-    if len(one_line) + _INDENT <= _WIDTH:
-        yield one_line
-        return
-    yield f"{begin}("
-    for part in parts:
-        yield f"    {part},"
-    yield ")"
+    return _enclosed(f"{begin}(", [f"{name}={python(value)}" for name, value in members.items()], ")")
 
 
 def _mapping(name: str, members: Mapping[str, Any]) -> Iterable[str]:
-    parts = [f"{python(key)}: {python(value)}" for key, value in members.items()]
-    one_line = f"{name} = {{{', '.join(parts)}}}"
-    if len(one_line) + _INDENT <= _WIDTH:
-        yield one_line
-        return
-    yield f"{name} = {{"
-    for part in parts:
-        yield f"    {part},"
-    yield "}"
+    return _enclosed(f"{name} = {{", [f"{python(key)}: {python(value)}" for key, value in members.items()], "}")
 
 
 def _tuple(name: str, members: Iterable[str]) -> Iterable[str]:
     parts = [python(each) for each in members]
-    one_line = f"{name} = ({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+    return _enclosed(f"{name} = (", parts, ",)" if len(parts) == 1 else ")")
+
+
+def _enclosed(begin: str, parts: Sequence[str], end: str) -> Iterable[str]:
+    """The parts in one line, or each in a line of its own where that would be too long."""
+    one_line = f"{begin}{', '.join(parts)}{end}"
     if len(one_line) + _INDENT <= _WIDTH:
         yield one_line
         return
-    yield f"{name} = ("
+    yield begin
     for part in parts:
         yield f"    {part},"
-    yield ")"
+    yield end.lstrip(",")
 
 
 def table_sql(draft: Draft) -> str:
