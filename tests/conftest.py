@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -17,13 +18,19 @@ import pytest
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
 from reliable_imports.testing import databases as databases_of_tests
 from reliable_imports.testing.databases import migrated_template
-from reliable_imports.testing.server import folder_of_servers
+from reliable_imports.testing.server import folder_in_memory, folder_of_servers
 from tests.faults.totals import TOTALS
 
 # Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
 # send it, and wait for the answer.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Dagster's instances and the projects that tests write are many small files, too. The workers of xdist, and whatever
+# tests start, inherit the variable.
+if (memory := folder_in_memory()) is not None:
+    os.environ["TMPDIR"] = str(memory)
+    tempfile.tempdir = None
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30  # some servers, with what they keep of their log
+
 # The pipe closes with the last of its writers, also when that is killed.
 _WATCHER = """
 import shutil, sys
@@ -29,7 +32,7 @@ shutil.rmtree(folder)
 @contextmanager
 def folder_of_servers() -> Iterator[Path]:
     """A folder for homes of embedded servers; those in it are stopped, and it is removed, when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="reliable-imports-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="reliable-imports-tests-", dir=folder_in_memory()))
     folder.chmod(0o711)  # a server started by root runs as another account
     with subprocess.Popen(
         [sys.executable, "-c", _WATCHER, str(folder)],
@@ -41,6 +44,22 @@ def folder_of_servers() -> Iterator[Path]:
         assert watcher.stdin is not None
         watcher.stdin.close()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_in_memory() -> Path | None:
+    """Where the machine lends memory as a folder; None if it does not, or too little, or TMPDIR says another place.
+
+    Whoever makes and drops a database makes and deletes hundreds of files, which is most of the time of a short test.
+    """
+    if sys.platform != "linux" or "TMPDIR" in os.environ:
+        return None
+    try:
+        lent = os.statvfs(_MEMORY)
+    except OSError:
+        return None
+    has_room = lent.f_bavail * lent.f_frsize >= _ROOM
+    runs_programs = not lent.f_flag & os.ST_NOEXEC
+    return _MEMORY if has_room and runs_programs and os.access(_MEMORY, os.W_OK) else None
 
 
 @contextmanager
