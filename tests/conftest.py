@@ -15,10 +15,9 @@ import hypothesis
 import psycopg2
 import pytest
 
-from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
 from reliable_imports.testing import databases as databases_of_tests
 from reliable_imports.testing.databases import migrated_template
-from reliable_imports.testing.server import folder_in_memory, folder_of_servers
+from reliable_imports.testing.server import folder_in_memory, folder_of_servers, start_server
 from tests.faults.totals import TOTALS
 
 # Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
@@ -145,9 +144,7 @@ def server_dsn(servers_folder: Path, pytestconfig: pytest.Config, clean_environm
     given = pytestconfig.getoption("--test-dsn")
     if given:
         return str(given)
-    server = EmbeddedPostgres(servers_folder / "shared", settings=THROW_AWAY)
-    server.start()
-    return server.dsn("postgres")
+    return start_server(servers_folder / "shared")
 
 
 @pytest.fixture(scope="session")

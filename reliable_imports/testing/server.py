@@ -8,11 +8,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
+import psycopg2
 
+from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
+from reliable_imports.postgres.dsn import parse_dsn
+from reliable_imports.postgres.queries import load
+
+_TESTING = load("testing.sql")
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 * 2**30  # some servers, with what they keep of their log
 
@@ -66,6 +71,14 @@ def folder_in_memory() -> Path | None:
 def throw_away_server() -> Iterator[str]:
     """The DSN of a server without durability, on which the caller may do anything."""
     with folder_of_servers() as folder:
-        server = EmbeddedPostgres(folder / "server", settings=THROW_AWAY)
-        server.start()
-        yield server.dsn("postgres")
+        yield start_server(folder / "server")
+
+
+def start_server(home: Path) -> str:
+    """The DSN of a server without durability in *home*, which *folder_of_servers* gave a place."""
+    server = EmbeddedPostgres(home, settings=THROW_AWAY)
+    server.start()
+    dsn = server.dsn("postgres")
+    with closing(psycopg2.connect(dsn)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(_TESTING["log_in_quickly"], parse_dsn(dsn))
+    return dsn
