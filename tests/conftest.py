@@ -95,6 +95,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folders = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
         if not SLOW_FOLDERS.isdisjoint(folders) or item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
+    # Short ones are left for the end, when no process should be idle while another has a minute to go.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
