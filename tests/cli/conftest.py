@@ -18,7 +18,14 @@ import pytest
 from tests.forking import fork
 from tests.running import ROOT
 
-IMPORTED = ("reliable_imports.cli.main", "reliable_imports.manager", "reliable_imports.sources")
+IMPORTED = (
+    "reliable_imports.cli.main",
+    "reliable_imports.batches.create",
+    "reliable_imports.engine.run",
+    "reliable_imports.processor.table",
+    "reliable_imports.sources.source",
+)
+"""What most commands come to import."""
 
 PROCESSORS = '''
 """What the tests import."""
