@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
@@ -39,11 +40,21 @@ class ChunkWrites:
     """
 
     def __init__(
-        self, connection: Connection, plans: Plans, isolation: Isolation, *, keeps_images: bool = False
+        self,
+        connection: Connection,
+        plans: Plans,
+        isolation: Isolation,
+        *,
+        begin: Callable[[], None] | None = None,
+        keeps_images: bool = False,
     ) -> None:
+        """
+        Args:
+            begin: see ChunkTransaction.
+        """
         self.plans = plans
         self.check_deferred_sql = isolation.check_deferred_sql
-        self.transaction = ChunkTransaction(connection)
+        self.transaction = ChunkTransaction(connection, begin)
         self.images = RowImages(self.transaction) if keeps_images else None
         self.savepoints = Savepoints(
             self.transaction,

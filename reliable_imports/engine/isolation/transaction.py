@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -31,22 +32,44 @@ class ChunkTransaction:
     """Sends statements in the transaction of one chunk.
 
     Attributes:
-        connection: the one that the transaction was begun on.
-        cursor: holds the answer to the statement that was sent last.
+        connection: the one that the transaction is begun on.
         pending: SQL that ends the last savepoint. It travels in front of the next statement, to spare a message.
         subtransactions: how many have written so far.
         error: the first error of a statement that belongs to no item or to several: nothing of the chunk can be kept.
+        is_begun: the connection is in this transaction.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, begin: Callable[[], None] | None = None) -> None:
+        """
+        Args:
+            begin: begins the transaction when the first statement is sent; None: it was begun. It raises ChunkSpoiled
+                if that is not possible.
+        """
         self.connection = connection
-        self.cursor = connection.cursor()
         self.pending = ""
         self.subtransactions = 0
         self.error: psycopg2.Error | None = None
+        self.is_begun = begin is None
+        self._begin = begin
+        self._cursor: Any = None
         # Random, so that a processor cannot make one of the same name after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
+
+    @property
+    def cursor(self) -> Any:
+        """Holds the answer to the statement that was sent last. Raises ChunkSpoiled if the transaction cannot begin."""
+        if self._cursor is None:
+            self.begin()
+            self._cursor = self.connection.cursor()
+        return self._cursor
+
+    def begin(self) -> None:
+        """Begin the transaction, unless that was done. Raises ChunkSpoiled, then and ever after, if it cannot begin."""
+        if not self.is_begun:
+            assert self._begin is not None
+            self._begin()
+            self.is_begun = True
 
     @property
     def room(self) -> int:
@@ -59,7 +82,8 @@ class ChunkTransaction:
 
     def mogrify(self, statement: str, parameters: Any) -> str:
         """*statement* with its parameters in place, exactly as `execute` would send it."""
-        return self.cursor.mogrify(statement, parameters).decode("utf-8")
+        text: bytes = self.cursor.mogrify(statement, parameters)
+        return text.decode("utf-8")
 
     def take_pending(self) -> str:
         """The SQL that is pending; whoever calls this sends it."""
@@ -105,6 +129,7 @@ class ChunkTransaction:
 
     def require_open(self) -> None:
         """Raise unless the transaction is open and sound, as far as the driver knows."""
+        self.begin()
         if self.connection.closed:
             raise psycopg2.InterfaceError("connection already closed")
         if not self.is_open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
@@ -95,9 +96,13 @@ class Chunks:
         )
         self._plans = Plans()
 
-    def new(self, connection: Connection, *, one_by_one: bool) -> Chunk:
-        """A chunk for the transaction that was begun on the connection."""
-        writes = self._writes(connection, one_by_one=one_by_one)
+    def new(self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None) -> Chunk:
+        """A chunk for the transaction that was begun on the connection.
+
+        Args:
+            begin: begins it when it is needed; see ChunkTransaction.
+        """
+        writes = self._writes(connection, one_by_one=one_by_one, begin=begin)
         return Chunk(self._code, self._batch, self._setting, writes, self._observer)
 
     def check_targets(self, connection: Connection) -> None:
@@ -132,7 +137,9 @@ class Chunks:
         self._lookup_cache.clear()
         self._plans.forget()
 
-    def _writes(self, connection: Connection, *, one_by_one: bool) -> ChunkWrites:
+    def _writes(
+        self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None
+    ) -> ChunkWrites:
         processor = self._code.processor
         isolation = Isolation(
             one_by_one=one_by_one,
@@ -140,4 +147,4 @@ class Chunks:
             check_deferred_sql=self._check_deferred_sql,
             as_one=self.pace.as_one,
         )
-        return ChunkWrites(connection, self._plans, isolation, keeps_images=self._keeps_images)
+        return ChunkWrites(connection, self._plans, isolation, begin=begin, keeps_images=self._keeps_images)

@@ -200,7 +200,7 @@ class Claims:
                 "from_range": from_range,
                 "have_range": ahead.range_number if ahead.items else _NO_RANGE,
                 "have_until": ahead.items[-1].item_number if ahead.items else 0,
-                "limit": MAX_ITEMS,
+                "limit": max(1, 2 * MAX_ITEMS - len(ahead.items)),
                 # At least one: those that are held may be of another range, or done by others meanwhile.
                 "max_bytes": max(1, _MAX_BYTES - have_bytes),
                 "take_anyway": take_anyway,
