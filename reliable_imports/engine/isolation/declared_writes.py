@@ -210,9 +210,12 @@ class DeclaredWrites:
         self._transaction.subtransactions += 1
         failed: set[int] = set()
         for kind, text in zip(kinds, told, strict=True):
-            is_one, used, refused = json.loads(text)
+            is_one, used, in_common, refused = json.loads(text)
             self._transaction.subtransactions += used
-            errors = [self._refuse(waiting[kind.places[number]], *facts) for number, *facts in refused]
+            errors = [
+                self._refuse(waiting[kind.places[number]], *_facts(in_common[facts], message, detail))
+                for number, facts, message, detail in refused
+            ]
             failed.update(kind.places[number] for number, *_ in refused)
             if errors and not is_one:
                 self.unforeseen += _unforeseen(kind, errors, as_one=as_one)
@@ -342,6 +345,12 @@ def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, as_one: bool) -> f
     if as_one and not unforeseen and Foresight.NEW not in lessons:
         return _IN_VAIN * len(kind.writes)
     return unforeseen
+
+
+def _facts(in_common: Sequence[str | None], message: str, detail: str | None) -> tuple[str | None, ...]:
+    """Of a refused row, in the order of `WriteError`."""
+    sqlstate, *names_and_context = in_common
+    return sqlstate, message, detail, *names_and_context
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:

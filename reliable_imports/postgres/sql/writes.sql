@@ -29,8 +29,8 @@ FROM reliable_imports.apply_writes_v1(
 --
 -- A row that was left out and is not refused after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
--- batch. The setting tells whether the one statement held, how many subtransactions have written, and of the rows that
--- were refused which and why.
+-- batch. The setting tells whether the one statement held, how many subtransactions have written, what was refused in
+-- common, and of the rows that were refused which and why. The context holds the whole statement, so it is told once.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
 DECLARE
@@ -43,6 +43,9 @@ DECLARE
     row_number         integer;
     used               integer := 0;
     refused            json[] := '{{}}';
+    in_common          text[] := '{{}}';
+    plans              text := pg_catalog.current_setting('plan_cache_mode');
+    number_in_common   integer;
     failed_sqlstate    text;
     failed_message     text;
     failed_detail      text;
@@ -55,6 +58,8 @@ BEGIN
     LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
     PERFORM {unaltered};
     {as_one}
+    -- Else the first five rows of each chunk would have a plan of their own, which takes longer than to store them.
+    PERFORM pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
     WHILE first_place <= pg_catalog.cardinality(places) LOOP
         last_place := least(first_place + {together} - 1, pg_catalog.cardinality(places));
         place := first_place;
@@ -81,9 +86,16 @@ BEGIN
                 RAISE;
             END IF;
         END;
+        failed_context := pg_catalog.json_build_array(
+            failed_sqlstate, failed_schema, failed_table, failed_column, failed_constraint, failed_context
+        )::text;
+        number_in_common := pg_catalog.array_position(in_common, failed_context);
+        IF number_in_common IS NULL THEN
+            in_common := in_common || failed_context;
+            number_in_common := pg_catalog.cardinality(in_common);
+        END IF;
         refused := refused || pg_catalog.json_build_array(
-            row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table, failed_column,
-            failed_constraint, failed_context
+            row_number - 1, number_in_common - 1, failed_message, failed_detail
         );
         last_place := place;
         place := first_place;
@@ -94,12 +106,15 @@ BEGIN
         END LOOP;
         first_place := last_place + 1;
     END LOOP;
+    PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
     IF is_one AND pg_catalog.cardinality(refused) < pg_catalog.cardinality(places) THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
         {told},
-        pg_catalog.json_build_array(is_one, used, pg_catalog.array_to_json(refused))::text,
+        pg_catalog.json_build_array(
+            is_one, used, pg_catalog.array_to_json(in_common::json[]), pg_catalog.array_to_json(refused)
+        )::text,
         true
     );
 END
