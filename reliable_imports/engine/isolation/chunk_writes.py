@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reliable_imports.engine.isolation.answers import Answers
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.row_images import RowImages
@@ -35,13 +36,21 @@ class ChunkWrites:
 
     Attributes:
         plans: what is known of the tables that are written to; more is added.
+        answers: what is known of the statements that items send; likewise.
         images: what rows are before and after the items that write them; None if nobody asks.
     """
 
     def __init__(
-        self, connection: Connection, plans: Plans, isolation: Isolation, *, keeps_images: bool = False
+        self,
+        connection: Connection,
+        plans: Plans,
+        answers: Answers,
+        isolation: Isolation,
+        *,
+        keeps_images: bool = False,
     ) -> None:
         self.plans = plans
+        self.answers = answers
         self.check_deferred_sql = isolation.check_deferred_sql
         self.transaction = ChunkTransaction(connection)
         self.images = RowImages(self.transaction) if keeps_images else None

@@ -28,7 +28,7 @@ _MAX_DOUBLINGS = 16
 _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
 _MAX_UNFLUSHED_SECONDS = 0.2
-"""How long commits may go on without one that waits until the disk has it: so much work a crash of the server undoes."""
+"""How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
 
 
 class Recorder:
