@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reliable_imports.engine.isolation.answers import Answers
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.row_images import RowImages
@@ -36,6 +37,7 @@ class ChunkWrites:
 
     Attributes:
         plans: what is known of the tables that are written to; more is added.
+        answers: what is known of the statements that items send; likewise.
         images: what rows are before and after the items that write them; None if nobody asks.
     """
 
@@ -43,6 +45,7 @@ class ChunkWrites:
         self,
         connection: Connection,
         plans: Plans,
+        answers: Answers,
         isolation: Isolation,
         *,
         begin: Callable[[], None] | None = None,
@@ -53,6 +56,7 @@ class ChunkWrites:
             begin: see ChunkTransaction.
         """
         self.plans = plans
+        self.answers = answers
         self.check_deferred_sql = isolation.check_deferred_sql
         self.transaction = ChunkTransaction(connection, begin)
         self.images = RowImages(self.transaction) if keeps_images else None

@@ -2,17 +2,19 @@
 
 A savepoint travels in one message with the first statement that runs under it. Neighbours share it until one of them
 fails. Then the server goes back to the savepoint, which undoes the neighbours too, and repeats their statements; their
-code does not run again. Only statements that return just a row count can be repeated, because an answer might be
-another one the second time. An item that sends anything else has a savepoint to itself.
+code does not run again. Only statements that return just a row count can be repeated, and those whose answer is certain
+to be the same. An item that sends anything else has a savepoint to itself.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import groupby
 
 import psycopg2
 
-from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
@@ -23,6 +25,7 @@ _ITEMS_TOGETHER = 20
 
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
+_BYTES_OF_A_ROW = 200  # of an answer, so that it is not kept long if it is large
 _INTEGRITY = "23"
 
 
@@ -33,15 +36,18 @@ class _Savepoint:
         self.name = name
         self.is_sent = False
         self.completed = 0
-        self.sent: list[tuple[str, int]] = []
+        self.sent: list[Sent] = []
         self._bytes = 0
         self._began = time.monotonic()
 
-    def take(self, sent: list[tuple[str, int]]) -> None:
+    def take(self, sent: list[Sent]) -> None:
         """Add what an item has sent; it is complete."""
         self.completed += 1
         self.sent += sent
-        self._bytes += sum(len(text) for text, _ in sent)
+        for each in sent:
+            self._bytes += len(each.text)
+            if each.told is not None:
+                self._bytes += _BYTES_OF_A_ROW * len(each.told)
 
     @property
     def is_dear(self) -> bool:
@@ -85,8 +91,11 @@ class Savepoints:
             if self._one_by_one:
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def send(self, item: ItemRecord, text: str) -> None:
+    def send(self, item: ItemRecord, text: str, *, is_told: bool = False) -> None:
         """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
+
+        Args:
+            is_told: the item is given the rows, which will be the same when the statement is repeated.
 
         Raises:
             psycopg2.Error: as the server says; also kept in the item's record.
@@ -100,8 +109,13 @@ class Savepoints:
             item.error = item.error or error
             raise
         assert item.sent is not None
-        item.sent.append((text, max(0, cursor.rowcount)))
+        item.sent.append(Sent(text, max(0, cursor.rowcount)))
         item.is_in_doubt = False
+        if is_told and cursor.description is not None:
+            told = cursor.fetchall()
+            if told:
+                cursor.scroll(0, "absolute")
+            item.sent[-1] = Sent(text, len(told), told)
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -140,13 +154,31 @@ class Savepoints:
         transaction = self._transaction
         transaction.subtransactions -= 1
         transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
-        if savepoint.sent:
-            statements, counts = zip(*savepoint.sent, strict=True)
-            repeated = {"statements": list(statements), "counts": list(counts)}
-            transaction.pending += transaction.mogrify(_WORK["repeat_statements"], repeated) + "; "
-        if savepoint.sent or self._one_by_one or self._is_timed or not self._has_begun(item):
-            # At once: the next item's statement must not take the blame for this, nor its time be used up.
+        self._repeat(savepoint.sent)
+        if self._one_by_one or self._is_timed or not self._has_begun(item):
+            # At once, for the same reason; nor must the time of that statement be used up.
             transaction.send_for_all()
+
+    def _repeat(self, sent: Sequence[Sent]) -> None:
+        """Send again what was undone; each statement must do as much as before, and give the same answer.
+
+        At once: the next item's statement must not take the blame for this.
+        """
+        transaction = self._transaction
+        for is_told, group in groupby(sent, key=_is_told):
+            if is_told:
+                for each in group:
+                    told = transaction.send_for_all(each.text).fetchall()
+                    # In any order; and NaN is not equal to itself.
+                    if told != each.told and sorted(map(repr, told)) != sorted(map(repr, each.told or ())):
+                        raise ChunkSpoiled
+                continue
+            together = list(group)
+            repeated = {
+                "statements": [each.text for each in together],
+                "counts": [each.touched for each in together],
+            }
+            transaction.send_for_all(transaction.mogrify(_WORK["repeat_statements"], repeated))
 
     def _savepoint_text(self) -> str:
         """SQL that sets the open savepoint, if that was not sent yet."""
@@ -161,3 +193,7 @@ class Savepoints:
         Certain only after the refusal of a row. An error of another kind may have refused the message whole.
         """
         return self._transaction.is_open or (item.error is not None and (item.error.pgcode or "")[:2] == _INTEGRITY)
+
+
+def _is_told(sent: Sent) -> bool:
+    return sent.told is not None

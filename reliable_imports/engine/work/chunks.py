@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from reliable_imports.engine.isolation.answers import Answers
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
@@ -95,6 +96,7 @@ class Chunks:
             facts_of(code.processor).sensitive_names(),
         )
         self._plans = Plans()
+        self._answers = Answers()
 
     def new(self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None) -> Chunk:
         """A chunk for the transaction that was begun on the connection.
@@ -129,6 +131,7 @@ class Chunks:
         if chunk.changed_session:
             discard_session(connection)
             self._plans.forget()
+            self._answers.forget()
         if len(self._lookup_cache) > _MAX_REMEMBERED:
             self._lookup_cache.clear()
 
@@ -136,6 +139,7 @@ class Chunks:
         """What undone items had looked up, and what was read of tables, may never have existed."""
         self._lookup_cache.clear()
         self._plans.forget()
+        self._answers.forget()
 
     def _writes(
         self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None
@@ -147,4 +151,6 @@ class Chunks:
             check_deferred_sql=self._check_deferred_sql,
             as_one=self.pace.as_one,
         )
-        return ChunkWrites(connection, self._plans, isolation, begin=begin, keeps_images=self._keeps_images)
+        return ChunkWrites(
+            connection, self._plans, self._answers, isolation, begin=begin, keeps_images=self._keeps_images
+        )
