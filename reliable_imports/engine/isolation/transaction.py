@@ -36,7 +36,6 @@ class ChunkTransaction:
         pending: SQL that ends the last savepoint. It travels in front of the next statement, to spare a message.
         subtransactions: how many have written so far.
         error: the first error of a statement that belongs to no item or to several: nothing of the chunk can be kept.
-        is_begun: the connection is in this transaction.
     """
 
     def __init__(self, connection: Connection, begin: Callable[[], None] | None = None) -> None:
@@ -49,7 +48,6 @@ class ChunkTransaction:
         self.pending = ""
         self.subtransactions = 0
         self.error: psycopg2.Error | None = None
-        self.is_begun = begin is None
         self._begin = begin
         self._cursor: Any = None
         # Random, so that a processor cannot make one of the same name after ending the transaction.
@@ -66,10 +64,15 @@ class ChunkTransaction:
 
     def begin(self) -> None:
         """Begin the transaction, unless that was done. Raises ChunkSpoiled, then and ever after, if it cannot begin."""
-        if not self.is_begun:
-            assert self._begin is not None
-            self._begin()
-            self.is_begun = True
+        begin = self._begin
+        if begin is not None:
+            self._begin = _cannot_begin
+            begin()
+            self.has_begun()
+
+    def has_begun(self) -> None:
+        """The connection is in this transaction now."""
+        self._begin = None
 
     @property
     def room(self) -> int:
@@ -139,6 +142,10 @@ class ChunkTransaction:
     def is_open(self) -> bool:
         """Whether statements can be sent; False once one was refused."""
         return self.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS
+
+
+def _cannot_begin() -> None:
+    raise ChunkSpoiled
 
 
 def raise_if_not_ours(error: psycopg2.Error) -> None:

@@ -96,15 +96,17 @@ class Ahead:
         trying: the numbers of those that were tried, or are being tried.
         chunk: that they are part of. Its transaction begins when one of them needs the database.
         claim: what that transaction holds.
-        error: why it could not begin, if that was an error.
+        is_lost: it could not begin, so the items must be tried again.
+        error: why not, if that was an error.
     """
 
     items: Sequence[StoredItem]
     trying: list[int] = field(default_factory=list)
     chunk: Chunk = field(init=False)
     claim: Claim | None = None
+    is_lost: bool = False
     error: Exception | None = None
 
     def is_begun_by(self, claim: Claim) -> bool:
-        """Whether the claim begins with these items."""
-        return claim.is_published and claim.items[0].item_number == self.items[0].item_number
+        """Whether the claim begins with these items, and all of them are what they would be without it."""
+        return not self.is_lost and claim.is_published and claim.items[0].item_number == self.items[0].item_number

@@ -162,6 +162,8 @@ class Worker:
         except BaseException:
             self._break_off()
             raise
+        if ahead.is_lost:  # and the item's code took no notice
+            return self._undo_ahead(ahead, ChunkSpoiled())
         if ahead.claim is None and (step := self._land()) is Step.UNDONE:
             return step
         return self._work_chunk(self._claim_range, ahead)
@@ -221,9 +223,10 @@ class Worker:
             step = self._land()
             claim = self._claim_range(self._connection.cursor()) if step is Step.COMMITTED else None
         except Exception as error:
-            ahead.error = error  # not the item's
+            ahead.is_lost, ahead.error = True, error  # not the item's
             raise ChunkSpoiled from error
         if not isinstance(claim, Claim) or not ahead.is_begun_by(claim):
+            ahead.is_lost = True
             roll_back(self._connection)
             raise ChunkSpoiled
         ahead.claim = claim
@@ -234,9 +237,10 @@ class Worker:
         """After an error in items that were tried ahead, find out how to go on."""
         if ahead.error is not None:
             raise ahead.error
+        if ahead.is_lost:
+            return Step.UNDONE
         if ahead.claim is None:
-            could_not_begin = self._in_flight is None
-            if self._land() is Step.UNDONE or could_not_begin:
+            if self._land() is Step.UNDONE:
                 return Step.UNDONE
             self.trying = ahead.trying
         return self._undo(error)
@@ -307,7 +311,7 @@ class Worker:
     def _chunk_of(self, claim: Claim, ahead: Ahead | None) -> Chunk:
         """The chunk for what was claimed: the one that was tried ahead, if it has the first of the items."""
         if ahead is not None and ahead.is_begun_by(claim):
-            ahead.chunk.writes.transaction.is_begun = True  # by the claim
+            ahead.chunk.writes.transaction.has_begun()  # by the claim
             self.trying = ahead.trying
             return ahead.chunk
         return self._chunks.new(self._connection, one_by_one=self.doubts.is_one_by_one)

@@ -112,6 +112,7 @@ def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
         def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
             if item.item_number == _CHUNK + 5:
                 return {"found": ctx.fetch_value("SELECT count(*) FROM notes")}
+            return None
 
     manager.registry.register(Processor)
     batch_id = in_one_range("overlap")
