@@ -373,6 +373,6 @@ GUARDS = (
         "function claim_chunk",
         ") > max_bytes THEN",
         ") > max_bytes AND false THEN",
-        "tests/core/engine/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte",
+        "tests/core/engine/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_two_megabytes",
     ),
 )
