@@ -107,7 +107,7 @@ FROM (
     WHERE batch_id = %(batch_id)s
 ) AS before
 CROSS JOIN LATERAL (
-    SELECT least(1000, greatest(50, ceil((%(total_items)s - before.items) / 32.0)))::bigint AS items
+    SELECT least(1000, greatest(50, ceil((%(total_items)s - before.items) / 16.0)))::bigint AS items
 ) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(
     1, ceil((%(total_items)s - before.items)::numeric / size.items)::integer
