@@ -116,9 +116,6 @@ BEGIN
 END
 {tag}
 
--- name: what_was_told
-SELECT {told}
-
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)
 
