@@ -29,7 +29,7 @@ RETURNS TABLE (
     source_line         integer,
     source_offset       bigint,
     earlier_attempts    integer,
-    origin_batch_id     bigint,
+    origin_batch_id     integer,
     origin_item_number  integer,
     attempt             integer,
     duplicate_of        integer,
@@ -94,7 +94,7 @@ BEGIN
             known.is_published::integer
         ],
         NULL::integer, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::integer, NULL::bigint, NULL::integer,
-        NULL::bigint, NULL::integer, NULL::integer, NULL::integer, NULL::boolean, false;
+        NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::boolean, false;
     IF NOT take_anyway AND (known.is_suspect OR known.is_shared) THEN
         RETURN;
     END IF;
@@ -149,7 +149,7 @@ BEGIN
             item.source_line,
             item.source_offset,
             0,
-            NULL::bigint,
+            NULL::integer,
             NULL::integer,
             1,
             NULL::integer,
