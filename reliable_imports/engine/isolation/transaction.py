@@ -11,6 +11,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.error_sorting import Fault, fault_of
+from reliable_imports.postgres.literals import are_adapted_as_usual, with_literals
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -47,6 +48,7 @@ class ChunkTransaction:
         # Random, so that a processor cannot make one of the same name after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
+        self._is_adapted_as_usual = are_adapted_as_usual()
 
     @property
     def room(self) -> int:
@@ -59,7 +61,14 @@ class ChunkTransaction:
 
     def mogrify(self, statement: str, parameters: Any) -> str:
         """*statement* with its parameters in place, exactly as `execute` would send it."""
+        if self._is_adapted_as_usual:
+            text = with_literals(statement, parameters, self._literal)
+            if text is not None:
+                return text
         return self.cursor.mogrify(statement, parameters).decode("utf-8")
+
+    def _literal(self, value: Any) -> str:
+        return self.cursor.mogrify("%s", (value,)).decode("utf-8")
 
     def take_pending(self) -> str:
         """The SQL that is pending; whoever calls this sends it."""
