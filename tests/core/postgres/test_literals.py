@@ -16,7 +16,8 @@ from reliable_imports.postgres.connect import open_connection
 
 _VALUES: list[Any] = [
     "", "it's", "''", "back\\slash", "50% %s %%", "Gdańsk €", "a\nb", 0, -1, 2**70, True, False, None, 0.1, -0.0, 1e300,
-    -2.5,     float("nan"), float("-inf"), Decimal("-1.50"), datetime(2024, 1, 1, tzinfo=timezone.utc), b"\x00'", [1, "it's"],
+    -2.5, float("nan"), float("-inf"), Decimal("-1.50"), datetime(2024, 1, 1, tzinfo=timezone.utc),
+    b"\x00'", [1, "it's"],
     AsIs("now()"),
 ]  # fmt: skip
 
