@@ -12,6 +12,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.error_sorting import Fault, fault_of
+from reliable_imports.postgres.literals import are_adapted_as_usual, with_literals
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -53,6 +54,7 @@ class ChunkTransaction:
         # Random, so that a processor cannot make one of the same name after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
+        self._is_adapted_as_usual = are_adapted_as_usual()
 
     @property
     def cursor(self) -> Any:
@@ -85,8 +87,16 @@ class ChunkTransaction:
 
     def mogrify(self, statement: str, parameters: Any) -> str:
         """*statement* with its parameters in place, exactly as `execute` would send it."""
-        text: bytes = self.cursor.mogrify(statement, parameters)
-        return text.decode("utf-8")
+        if self._is_adapted_as_usual:
+            text = with_literals(statement, parameters, self._literal)
+            if text is not None:
+                return text
+        adapted: bytes = self.cursor.mogrify(statement, parameters)
+        return adapted.decode("utf-8")
+
+    def _literal(self, value: Any) -> str:
+        adapted: bytes = self.cursor.mogrify("%s", (value,))
+        return adapted.decode("utf-8")
 
     def take_pending(self) -> str:
         """The SQL that is pending; whoever calls this sends it."""
