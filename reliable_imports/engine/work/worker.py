@@ -104,6 +104,7 @@ class Worker:
         self._tolerance = Tolerance(processor, batch.id)
         self._carried: list[Attempt] = []
         self._in_flight: InFlight | None = None
+        self._landed: InFlight | None = None  # to give its memory back takes time: when the next one is in flight
         self._next_claim: Callable[[], Claim | Suspected | None] | None = None
         self._may_try_ahead = not (
             self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
@@ -196,6 +197,7 @@ class Worker:
                     finish=partial(self._finish, cursor, claim, chunk),
                     claim_next=partial(self._claims.next_range, cursor),
                 )
+                self._landed = None
                 return Step.COMMITTED
             carried = self._finish(cursor, claim, chunk)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
@@ -260,6 +262,7 @@ class Worker:
             self._break_off()
             raise
         self._next_claim = landing.next_claim
+        self._landed = landing
         try:
             return self._go_on(landing.claim, landing.chunk, carried)
         except BaseException:
