@@ -11,7 +11,7 @@ import psycopg2
 
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.chunk import Chunk
-from reliable_imports.engine.work.claims import Claim, Suspected
+from reliable_imports.engine.work.claims import Claim
 from reliable_imports.postgres.connect import Connection
 
 
@@ -33,25 +33,19 @@ class InFlight:
         chunk: Chunk,
         trying: list[int],
         next_items: Sequence[StoredItem],
-        *,
         finish: Callable[[], list[Attempt]],
-        claim_next: Callable[[], Claim | Suspected | None],
     ) -> None:
         """
         Args:
             finish: writes, records and commits the chunk; returns the attempts that found no room.
-            claim_next: begins the next transaction.
         """
         self.claim = claim
         self.chunk = chunk
         self.trying = trying
         self.next_items = next_items
         self._finish = finish
-        self._claim_next = claim_next
         self._carried: list[Attempt] = []
-        self._next_claim: Claim | Suspected | None = None
         self._error: BaseException | None = None
-        self._error_of_claim: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -61,12 +55,6 @@ class InFlight:
         if self._error is not None:
             raise self._error
         return self._carried
-
-    def next_claim(self) -> Claim | Suspected | None:
-        """What was claimed after it has landed. Raises whatever that has raised."""
-        if self._error_of_claim is not None:
-            raise self._error_of_claim
-        return self._next_claim
 
     def abandon(self, connection: Connection) -> None:
         """Break it off. Its transaction can be rolled back then, unless it was committed already."""
@@ -80,11 +68,6 @@ class InFlight:
             self._carried = self._finish()
         except BaseException as error:  # raised where it lands
             self._error = error
-            return
-        try:
-            self._next_claim = self._claim_next()
-        except BaseException as error:
-            self._error_of_claim = error
 
 
 @dataclass(slots=True)

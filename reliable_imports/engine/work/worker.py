@@ -105,7 +105,6 @@ class Worker:
         self._carried: list[Attempt] = []
         self._in_flight: InFlight | None = None
         self._landed: InFlight | None = None  # to give its memory back takes time: when the next one is in flight
-        self._next_claim: Callable[[], Claim | Suspected | None] | None = None
         self._may_try_ahead = not (
             self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
         )
@@ -122,7 +121,8 @@ class Worker:
         while self._stop.received is None:
             step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
             if not isinstance(step, Suspected):
-                step = self._work_next_range()
+                ahead = self._try_ahead()
+                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
             if step is Step.NOTHING_FREE:
                 step = self._work_due_retries()
             if isinstance(step, Suspected):
@@ -130,7 +130,6 @@ class Worker:
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
         self._land()
-        self._let_go()
         return Ending.STOPPED
 
     def work_alone(self, range_number: int, until: int | None = None) -> Ending:
@@ -149,25 +148,6 @@ class Worker:
             if self._work_chunk(claim_items) is Step.NOTHING_FREE and self._stop.received is None:
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
-
-    def _work_next_range(self) -> Step | Suspected:
-        """One round for a range. While the server is at work on a chunk, the items of the next one are tried."""
-        if self._in_flight is None:
-            return self._work_chunk(self._claim_range)
-        ahead = Ahead(self._in_flight.next_items)
-        ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
-        try:
-            self._try(ahead.chunk, ahead.items, ahead.trying)
-        except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
-            return self._undo_ahead(ahead, error)
-        except BaseException:
-            self._break_off()
-            raise
-        if ahead.is_lost:  # and the item's code took no notice
-            return self._undo_ahead(ahead, ChunkSpoiled())
-        if ahead.claim is None and (step := self._land()) is Step.UNDONE:
-            return step
-        return self._work_chunk(self._claim_range, ahead)
 
     def _work_chunk(self, claim_items: ClaimItems, ahead: Ahead | None = None) -> Step | Suspected:
         """One round of the loop: claim, prepare, try, write, record, go on.
@@ -189,14 +169,8 @@ class Worker:
             chunk = self._chunk_of(claim, ahead)
             self._try(chunk, self._untried(chunk, claim), self.trying)
             if next_items := self._next_items(claim, chunk):
-                self._in_flight = InFlight(
-                    claim,
-                    chunk,
-                    self.trying,
-                    next_items,
-                    finish=partial(self._finish, cursor, claim, chunk),
-                    claim_next=partial(self._claims.next_range, cursor),
-                )
+                finish = partial(self._finish, cursor, claim, chunk)
+                self._in_flight = InFlight(claim, chunk, self.trying, next_items, finish)
                 self._landed = None
                 return Step.COMMITTED
             carried = self._finish(cursor, claim, chunk)
@@ -208,6 +182,28 @@ class Worker:
         return self._go_on(claim, chunk, carried)
 
     # What overlaps
+
+    def _try_ahead(self) -> Ahead | Step | None:
+        """Try the next items while a chunk is in flight, and then wait for that. UNDONE: for the one or the others.
+
+        Returns None if nothing was in flight.
+        """
+        if self._in_flight is None:
+            return None
+        ahead = Ahead(self._in_flight.next_items)
+        ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
+        try:
+            self._try(ahead.chunk, ahead.items, ahead.trying)
+        except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
+            return self._undo_ahead(ahead, error)
+        except BaseException:
+            self._break_off()
+            raise
+        if ahead.is_lost:  # and the item's code took no notice
+            return self._undo_ahead(ahead, ChunkSpoiled())
+        if ahead.claim is None and self._land() is Step.UNDONE:
+            return Step.UNDONE
+        return ahead
 
     def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
         """The items that come next in the range, if they can be tried while the chunk is finished."""
@@ -223,7 +219,7 @@ class Worker:
         """
         try:
             step = self._land()
-            claim = self._claim_range(self._connection.cursor()) if step is Step.COMMITTED else None
+            claim = self._claims.next_range(self._connection.cursor()) if step is Step.COMMITTED else None
         except Exception as error:
             ahead.is_lost, ahead.error = True, error  # not the item's
             raise ChunkSpoiled from error
@@ -261,24 +257,8 @@ class Worker:
             self._in_flight = landing
             self._break_off()
             raise
-        self._next_claim = landing.next_claim
         self._landed = landing
-        try:
-            return self._go_on(landing.claim, landing.chunk, carried)
-        except BaseException:
-            self._let_go()
-            raise
-
-    def _claim_range(self, cursor: Any) -> Claim | Suspected | None:
-        """What was claimed for the next chunk already, or else what can be claimed now."""
-        next_claim, self._next_claim = self._next_claim, None
-        return self._claims.next_range(cursor) if next_claim is None else next_claim()
-
-    def _let_go(self) -> None:
-        """Let go of what was claimed for the next chunk; it is claimed again."""
-        if self._next_claim is not None:
-            self._next_claim = None
-            roll_back(self._connection)
+        return self._go_on(landing.claim, landing.chunk, carried)
 
     def _break_off(self) -> None:
         """Undo whatever is under way."""
@@ -416,7 +396,6 @@ class Worker:
         """Work all items that wait for another try and are due; COMMITTED if there were any."""
         if self._land() is Step.UNDONE:
             return Step.UNDONE
-        self._let_go()
         result = Step.NOTHING_FREE
         while self._stop.received is None:
             step = self._work_chunk(partial(self._claims.due_retries, limit=self._chunk_limit))
@@ -463,7 +442,6 @@ class Worker:
     def _forget(self) -> None:
         """What undone items had looked up, or were the first to fail for, may never have existed."""
         self._carried = []
-        self._next_claim = None
         self._chunks.forget()
         self._recorder.forget()
         self._tolerance.forget()
