@@ -56,7 +56,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         if is_blind or self.changed_session:
             return self._run(text, is_blind=is_blind)
         self.raise_if_ignored()
-        return self._run(text, is_steady=self.chunk.answers.are_steady(given, params, text, transaction))
+        return self._run(text, is_steady=self.chunk.statements.are_steady(given, params, text, transaction))
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
         """The column of the row whose columns equal the key, a None too; None without a row.

@@ -15,6 +15,7 @@ from itertools import groupby
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
@@ -27,6 +28,7 @@ _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
 _BYTES_OF_A_ROW = 200  # of an answer, so that it is not kept long if it is large
 _INTEGRITY = "23"
+_SYNTAX_ERROR = "42601"
 
 
 class _Savepoint:
@@ -63,7 +65,9 @@ class Savepoints:
         undone: how many of those were undone.
     """
 
-    def __init__(self, transaction: ChunkTransaction, *, one_by_one: bool, is_timed: bool) -> None:
+    def __init__(
+        self, transaction: ChunkTransaction, statements: Statements, *, one_by_one: bool, is_timed: bool
+    ) -> None:
         """
         Args:
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
@@ -72,6 +76,7 @@ class Savepoints:
         self.items = 0
         self.undone = 0
         self._transaction = transaction
+        self._statements = statements
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -88,7 +93,7 @@ class Savepoints:
         if self._open is None:
             self._open = _Savepoint(self._transaction.new_savepoint())
             self._transaction.subtransactions += 1
-            if self._one_by_one:
+            if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
     def send(self, item: ItemRecord, text: str, *, is_told: bool = False) -> None:
@@ -150,6 +155,8 @@ class Savepoints:
         self.undone += 1
         if item.was_answered and self._open.sent:
             raise ChunkSpoiled
+        if item.error is not None and item.error.pgcode == _SYNTAX_ERROR:
+            self._statements.distrust()
         savepoint, self._open = self._open, None
         transaction = self._transaction
         transaction.subtransactions -= 1
