@@ -146,7 +146,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self._send_declared()
         if self.chunk.check_deferred_sql:
             try:
-                self._send(self.chunk.check_deferred_sql)
+                self._send(self.chunk.check_deferred_sql, is_steady=True)
             except psycopg2.Error:
                 self.waits_for_others = True
                 raise
@@ -228,12 +228,12 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         chunk.savepoints.open(self)
         if self.declared:
             self._send_declared()
-        cursor = self._send(text, is_told=is_steady)
+        cursor = self._send(text, is_steady=is_steady)
         self.was_answered = self.was_answered or (cursor.description is not None and not (is_blind or is_steady))
         return cursor
 
-    def _send(self, text: str, *, is_told: bool = False) -> Any:
-        self.chunk.savepoints.send(self, text, is_told=is_told)
+    def _send(self, text: str, *, is_steady: bool = False) -> Any:
+        self.chunk.savepoints.send(self, text, is_steady=is_steady)
         return self.chunk.transaction.cursor
 
     def _send_declared(self) -> None:

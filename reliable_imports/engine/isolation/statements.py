@@ -41,6 +41,7 @@ class Statements:
     def __init__(self) -> None:
         self._are_steady: dict[str, bool] = {}
         self._distrusted = 0
+        self._are_kept_apart = False
 
     def distrust(self) -> None:
         """A statement could not even be parsed, and so its whole message was refused; others may be like it."""
@@ -53,6 +54,8 @@ class Statements:
 
     def are_steady(self, statement: str, parameters: Any, text: str, transaction: ChunkTransaction) -> bool:
         """Whether *statement* with such parameters, for which *text* is sent, gives the same answer when repeated."""
+        if self._are_kept_apart:
+            return False
         if parameters is not None:
             values = parameters.values() if isinstance(parameters, Mapping) else parameters
             if not _VALUES.issuperset(map(type, values)):
@@ -63,6 +66,10 @@ class Statements:
                 return False
             known = self._are_steady[statement] = _is_steady(statement, text, transaction)
         return known
+
+    def keep_apart(self) -> None:
+        """A chunk was lost because items that were answered shared a savepoint: they do so no longer in this run."""
+        self._are_kept_apart = True
 
     def forget(self) -> None:
         """Ask again: a table may have been altered, or never have been there."""
