@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from reliable_imports.engine.isolation.answers import Answers
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.row_images import RowImages
 from reliable_imports.engine.isolation.savepoints import Savepoints
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS, ChunkTooLarge, ChunkTransaction
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.writes.plans import Plans
@@ -37,7 +37,7 @@ class ChunkWrites:
 
     Attributes:
         plans: what is known of the tables that are written to; more is added.
-        answers: what is known of the statements that items send; likewise.
+        statements: what is known of the statements that items send; likewise.
         images: what rows are before and after the items that write them; None if nobody asks.
     """
 
@@ -45,7 +45,7 @@ class ChunkWrites:
         self,
         connection: Connection,
         plans: Plans,
-        answers: Answers,
+        statements: Statements,
         isolation: Isolation,
         *,
         begin: Callable[[], None] | None = None,
@@ -56,12 +56,13 @@ class ChunkWrites:
             begin: see ChunkTransaction.
         """
         self.plans = plans
-        self.answers = answers
+        self.statements = statements
         self.check_deferred_sql = isolation.check_deferred_sql
         self.transaction = ChunkTransaction(connection, begin)
         self.images = RowImages(self.transaction) if keeps_images else None
         self.savepoints = Savepoints(
             self.transaction,
+            statements,
             one_by_one=isolation.one_by_one,
             is_timed=isolation.is_timed,
         )

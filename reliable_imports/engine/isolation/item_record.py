@@ -38,11 +38,13 @@ class Sent(NamedTuple):
 
     Attributes:
         touched: how many rows, as its item was told.
-        told: the rows that its item was given; None if it was not given any.
+        is_steady: it does the same, and gives the same answer, when it is repeated.
+        told: the rows that its item was given, if it was given any and they are steady.
     """
 
     text: str
     touched: int
+    is_steady: bool = False
     told: list[tuple[Any, ...]] | None = None
 
 

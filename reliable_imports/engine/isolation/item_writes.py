@@ -57,7 +57,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         if is_blind or self.changed_session:
             return self._run(text, is_blind=is_blind)
         self.raise_if_ignored()
-        return self._run(text, is_steady=self.chunk.answers.are_steady(given, params, text, transaction))
+        return self._run(text, is_steady=self.chunk.statements.are_steady(given, params, text, transaction))
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
         """The column of the row whose columns equal the key, a None too; None without a row.
@@ -147,7 +147,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self._send_declared()
         if self.chunk.check_deferred_sql:
             try:
-                self._send(self.chunk.check_deferred_sql)
+                self._send(self.chunk.check_deferred_sql, is_steady=True)
             except psycopg2.Error:
                 self.waits_for_others = True
                 raise
@@ -229,12 +229,12 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         chunk.savepoints.open(self)
         if self.declared:
             self._send_declared()
-        cursor = self._send(text, is_told=is_steady)
+        cursor = self._send(text, is_steady=is_steady)
         self.was_answered = self.was_answered or (cursor.description is not None and not (is_blind or is_steady))
         return cursor
 
-    def _send(self, text: str, *, is_told: bool = False) -> Any:
-        self.chunk.savepoints.send(self, text, is_told=is_told)
+    def _send(self, text: str, *, is_steady: bool = False) -> Any:
+        self.chunk.savepoints.send(self, text, is_steady=is_steady)
         return self.chunk.transaction.cursor
 
     def _send_declared(self) -> None:

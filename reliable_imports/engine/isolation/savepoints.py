@@ -15,6 +15,7 @@ from itertools import groupby
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
@@ -27,6 +28,7 @@ _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
 _BYTES_OF_A_ROW = 200  # of an answer, so that it is not kept long if it is large
 _INTEGRITY = "23"
+_SYNTAX_ERROR = "42601"
 
 
 class _Savepoint:
@@ -63,7 +65,9 @@ class Savepoints:
         undone: how many of those were undone.
     """
 
-    def __init__(self, transaction: ChunkTransaction, *, one_by_one: bool, is_timed: bool) -> None:
+    def __init__(
+        self, transaction: ChunkTransaction, statements: Statements, *, one_by_one: bool, is_timed: bool
+    ) -> None:
         """
         Args:
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
@@ -72,6 +76,7 @@ class Savepoints:
         self.items = 0
         self.undone = 0
         self._transaction = transaction
+        self._statements = statements
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -88,14 +93,14 @@ class Savepoints:
         if self._open is None:
             self._open = _Savepoint(self._transaction.new_savepoint())
             self._transaction.subtransactions += 1
-            if self._one_by_one:
+            if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def send(self, item: ItemRecord, text: str, *, is_told: bool = False) -> None:
+    def send(self, item: ItemRecord, text: str, *, is_steady: bool = False) -> None:
         """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
 
         Args:
-            is_told: the item is given the rows, which will be the same when the statement is repeated.
+            is_steady: it does the same, and gives the same answer, when it is repeated.
 
         Raises:
             psycopg2.Error: as the server says; also kept in the item's record.
@@ -109,13 +114,14 @@ class Savepoints:
             item.error = item.error or error
             raise
         assert item.sent is not None
-        item.sent.append(Sent(text, max(0, cursor.rowcount)))
+        is_told = is_steady and cursor.description is not None
+        item.sent.append(Sent(text, max(0, cursor.rowcount), is_steady and not is_told))
         item.is_in_doubt = False
-        if is_told and cursor.description is not None:
+        if is_told:
             told = cursor.fetchall()
             if told:
                 cursor.scroll(0, "absolute")
-            item.sent[-1] = Sent(text, len(told), told)
+            item.sent[-1] = Sent(text, len(told), is_steady, told)
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -140,7 +146,8 @@ class Savepoints:
         """Take back what the item did, and nothing of what its neighbours did.
 
         Raises:
-            ChunkSpoiled: it wrote, read, and failed; what it has read of its neighbours would not be there again.
+            ChunkSpoiled: it wrote, read, and failed, and what it has read of its neighbours might not be there again;
+                or a neighbour would get another answer than it was given.
         """
         if item.sent is None:
             return
@@ -148,8 +155,11 @@ class Savepoints:
         item.sent = None
         self.items += 1
         self.undone += 1
-        if item.was_answered and self._open.sent:
+        if item.was_answered and not all(each.is_steady for each in self._open.sent):
+            self._statements.keep_apart()
             raise ChunkSpoiled
+        if item.error is not None and item.error.pgcode == _SYNTAX_ERROR:
+            self._statements.distrust()
         savepoint, self._open = self._open, None
         transaction = self._transaction
         transaction.subtransactions -= 1
@@ -171,6 +181,7 @@ class Savepoints:
                     told = transaction.send_for_all(each.text).fetchall()
                     # In any order; and NaN is not equal to itself.
                     if told != each.told and sorted(map(repr, told)) != sorted(map(repr, each.told or ())):
+                        self._statements.keep_apart()
                         raise ChunkSpoiled
                 continue
             together = list(group)

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from reliable_imports.engine.isolation.answers import Answers
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
 from reliable_imports.engine.isolation.item_writes import ItemWrites
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.chunk import Chunk
@@ -96,7 +96,7 @@ class Chunks:
             facts_of(code.processor).sensitive_names(),
         )
         self._plans = Plans()
-        self._answers = Answers()
+        self._statements = Statements()
 
     def new(self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None) -> Chunk:
         """A chunk for the transaction that was begun on the connection.
@@ -131,7 +131,7 @@ class Chunks:
         if chunk.changed_session:
             discard_session(connection)
             self._plans.forget()
-            self._answers.forget()
+            self._statements.forget()
         if len(self._lookup_cache) > _MAX_REMEMBERED:
             self._lookup_cache.clear()
 
@@ -139,7 +139,7 @@ class Chunks:
         """What undone items had looked up, and what was read of tables, may never have existed."""
         self._lookup_cache.clear()
         self._plans.forget()
-        self._answers.forget()
+        self._statements.forget()
 
     def _writes(
         self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None
@@ -152,5 +152,5 @@ class Chunks:
             as_one=self.pace.as_one,
         )
         return ChunkWrites(
-            connection, self._plans, self._answers, isolation, begin=begin, keeps_images=self._keeps_images
+            connection, self._plans, self._statements, isolation, begin=begin, keeps_images=self._keeps_images
         )

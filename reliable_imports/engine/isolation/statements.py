@@ -1,4 +1,4 @@
-"""Which statements give the same answer when they are repeated in their transaction."""
+"""What is known of the statements that the items of a run send: whether they give the same answer when repeated."""
 
 from __future__ import annotations
 
@@ -21,25 +21,41 @@ _WORK = load("work.sql")
 _MAX_KNOWN = 200
 """Texts of statements: of a processor that writes its values into them, each would be another one."""
 
+_DISTRUSTED = 1000
+"""Savepoints after a statement that could not be parsed: a message more for each costs less than to try items again."""
+
 _VALUES = frozenset(
     {str, int, float, bool, type(None), bytes, Decimal, date, datetime, time_of_day, timedelta, UUID, Json}
 )
 """Types of parameters that stand for values alone: others may bring SQL of their own."""
 
 
-class Answers:
-    """What is known of the answers of statements; the server is asked once for each text.
+class Statements:
+    """What one worker knows of the statements of a processor; the server is asked once for each text.
 
-    An answer is steady if nothing that the statement calls, its table's defaults included, is volatile, and if no
+    The answer of a statement is steady if nothing that it calls, its table's defaults included, is volatile, and if no
     trigger or rule has a say. Then only another session can change it, between an undone savepoint and the repetition.
     That is found out by comparing.
     """
 
     def __init__(self) -> None:
         self._are_steady: dict[str, bool] = {}
+        self._distrusted = 0
+        self._are_kept_apart = False
+
+    def distrust(self) -> None:
+        """A statement could not even be parsed, and so its whole message was refused; others may be like it."""
+        self._distrusted = _DISTRUSTED
+
+    def next_is_distrusted(self) -> bool:
+        """Whether to send a savepoint in a message of its own; asked once for each."""
+        self._distrusted = max(0, self._distrusted - 1)
+        return self._distrusted > 0
 
     def are_steady(self, statement: str, parameters: Any, text: str, transaction: ChunkTransaction) -> bool:
         """Whether *statement* with such parameters, for which *text* is sent, gives the same answer when repeated."""
+        if self._are_kept_apart:
+            return False
         if parameters is not None:
             values = parameters.values() if isinstance(parameters, Mapping) else parameters
             if not _VALUES.issuperset(map(type, values)):
@@ -50,6 +66,10 @@ class Answers:
                 return False
             known = self._are_steady[statement] = _is_steady(statement, text, transaction)
         return known
+
+    def keep_apart(self) -> None:
+        """A chunk was lost because items that were answered shared a savepoint: they do so no longer in this run."""
+        self._are_kept_apart = True
 
     def forget(self) -> None:
         """Ask again: a table may have been altered, or never have been there."""
