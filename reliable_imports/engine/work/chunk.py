@@ -85,10 +85,12 @@ class Chunk:
             ended = self._code.process(attempt, state, prepared)
         except SkipItem as skip:
             ended = skip
-        except BaseException as raised:  # the one place where the errors of an item's code are caught
+        except BaseException as error:  # the one place where the errors of an item's code are caught
             self._code.end_if_forked()
             state.end()
-            error = self._code.named(raised)
+            # Under the name that Python forgets: its traceback leads here, and another one would keep it, and with it
+            # the chunk, until the garbage is collected.
+            error = self._code.named(error)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             writes.raise_if_not_the_items()
@@ -236,8 +238,8 @@ class Chunk:
             self._code.tell_of_failure(attempt, state)
             writes.raise_if_not_the_items()
             self._complete_now(writes)
-        except BaseException as raised:  # a hook that fails must not hide the failure that it was told of
-            error = self._code.named(raised)
+        except BaseException as error:  # a hook that fails must not hide the failure that it was told of
+            error = self._code.named(error)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             writes.raise_if_not_the_items()
