@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from reliable_imports.engine.process.concurrent_calls import CallResult
+from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
