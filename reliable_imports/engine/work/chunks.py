@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import Connection, discard_session, transaction
 from reliable_imports.processor.context import Setting
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.this_process import process_id
 from reliable_imports.writes.plans import Plans
 
 _MAX_REMEMBERED = 100_000
@@ -92,7 +92,7 @@ class Chunks:
             run_id,
             self._lookup_cache,
             threading.get_ident(),
-            os.getpid(),
+            process_id(),
             facts_of(code.processor).sensitive_names(),
         )
         self._plans = Plans()
