@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, Written, simple_writers_for, writer_for
+from reliable_imports.writes.values import Expression, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -90,6 +90,19 @@ class Origin(NamedTuple):
     item_number: int
 
 
+class _RowOfKinds(NamedTuple):
+    """How a row is written whose values are of certain types.
+
+    Attributes:
+        is_simple: each of them, but NULLs, is a text, or has a writer that makes one of it.
+        texts: the places of those that are texts already.
+    """
+
+    is_simple: bool
+    writers: tuple[tuple[int, Callable[[Any], str]], ...] = ()
+    texts: tuple[int, ...] = ()
+
+
 class Plan:
     """How rows with some columns are written to a table.
 
@@ -119,6 +132,7 @@ class Plan:
         self._columns = columns
         self._writers = tuple(writer_for(column.type) for column in columns)
         self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
+        self._rows_of_kinds: dict[tuple[type, ...], _RowOfKinds] = {}
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
@@ -196,25 +210,51 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            written = self._written(values)
+            texts = self._texts_of(values)
+            if texts is not None:
+                return self._write_of(texts, ())
+            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
         except ContextMisuse:
             self._name_the_column(values)
             raise
-        return self._write_of(written)
+        expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
+        return self._write_of(
+            tuple([each.text if isinstance(each, Expression) else each for each in written]), expressions
+        )
 
-    def _written(self, values: Collection[Any]) -> list[Written]:
+    def _texts_of(self, values: Collection[Any]) -> tuple[str | None, ...] | None:
+        """What `_writers` would make of the values of most rows; None for others."""
+        kinds = tuple(map(type, values))
+        known = self._rows_of_kinds.get(kinds)
+        if known is None:
+            if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of the columns may have a NULL, or none
+                return None
+            known = self._rows_of_kinds[kinds] = self._row_of_kinds(kinds)
+        if not known.is_simple:
+            return None
+        texts = list(values)
         try:
-            # Most values are NULL or text in ASCII, which need no writer.
-            return [
-                value
-                if value is None or (takes_text and type(value) is str and value.isascii() and "\0" not in value)
-                else simple.get(type(value), write)(value)
-                for value, takes_text, simple, write in zip(
-                    values, self._take_text, self._simple_writers, self._writers, strict=True
-                )
-            ]
+            for place, write in known.writers:
+                texts[place] = write(texts[place])
         except ValueError:
-            return [write(value) for write, value in zip(self._writers, values, strict=True)]
+            return None
+        for place in known.texts:
+            text = texts[place]
+            if not text.isascii() or "\0" in text:
+                texts[place] = self._writers[place](text)
+        return tuple(texts)
+
+    def _row_of_kinds(self, kinds: Sequence[type]) -> _RowOfKinds:
+        writers, texts = [], []
+        for place, kind in enumerate(kinds):
+            if kind is str and self._take_text[place]:
+                texts.append(place)
+            elif kind is not type(None):
+                simple = self._simple_writers[place].get(kind)
+                if simple is None:
+                    return _RowOfKinds(False)
+                writers.append((place, simple))
+        return _RowOfKinds(True, tuple(writers), tuple(texts))
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -224,12 +264,7 @@ class Plan:
                 place = f"column {column} of table {self.request.table}"
                 raise ContextMisuse(f"{place}: {error}", about=place) from None
 
-    def _write_of(self, written: Sequence[Written]) -> Write:
-        expressions: tuple[tuple[int, str], ...] = ()
-        texts: tuple[str | None, ...] = tuple(written)  # type: ignore[arg-type]  # if there are no expressions
-        if not _TEXTS.issuperset(map(type, texts)):
-            expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
-            texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
+    def _write_of(self, texts: tuple[str | None, ...], expressions: tuple[tuple[int, str], ...]) -> Write:
         if not self.has_key:
             return Write(self, texts, expressions, None, self.needs_single_rows)
         if not self.knows_keys:
@@ -590,7 +625,7 @@ class Plan:
 
 
 _SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"
-_TEXTS = frozenset({str, type(None)})
+_MAX_KINDS = 1_000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
     "text": None,

@@ -207,6 +207,41 @@ FOR UPDATE OF retry SKIP LOCKED
 -- name: repeat_statements
 SELECT reliable_imports.repeat_statements_v1(%(statements)s::text[], %(counts)s::bigint[])
 
+-- name: is_steady
+-- Whether a statement that writes to a table and makes these calls gives the same answer when it is repeated in its
+-- transaction. Names are looked up in every schema. What the server itself calls stable stays so within a transaction, but
+-- for what tells of the moment or of the server; what others call so may look at tables.
+WITH RECURSIVE family AS (
+    SELECT relation.oid
+    FROM pg_catalog.pg_class AS relation
+    WHERE relation.oid = pg_catalog.to_regclass(
+        pg_catalog.quote_ident(%(schema)s) || '.' || pg_catalog.quote_ident(%(table)s)
+    )
+    UNION
+    SELECT child.inhrelid
+    FROM family
+    JOIN pg_catalog.pg_inherits AS child ON child.inhparent = family.oid
+)
+SELECT
+    coalesce(pg_catalog.bool_and(relation.relkind IN ('r', 'p') AND NOT relation.relhasrules), false)
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS trigger
+        JOIN family ON family.oid = trigger.tgrelid
+        WHERE NOT trigger.tgisinternal
+    )
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_proc AS called
+        WHERE called.proname = ANY (%(calls)s::text[]::name[])
+            AND called.provolatile <> 'i'
+            AND (
+                called.provolatile <> 's'
+                OR called.pronamespace <> 'pg_catalog'::regnamespace
+                OR called.proname ~ '^(pg|txid|statement)_'
+            )
+    )
+FROM family
+JOIN pg_catalog.pg_class AS relation ON relation.oid = family.oid
+
 -- name: record_chunk
 SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
