@@ -425,7 +425,8 @@ class Plan:
         cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
         cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
         query = f"SELECT {', '.join(cut)}"
-        row = f"pg_catalog.array_agg(ARRAY[{place}::text, {', '.join(texts)}] ORDER BY {place})::text"
+        cells = f"pg_catalog.array_agg(ARRAY[{place}::text, {', '.join(texts)}] ORDER BY {place})"
+        row = f"pg_catalog.array_to_string({cells}, {_SEPARATOR_AND_NULL})"
         insert = self._insert_of_all(query, texts, place, row, writes[0].expressions) if as_one else None
         return _WRITES["write_as_one"].format(
             as_one=literal(insert),
@@ -449,7 +450,8 @@ class Plan:
             write: one of the rows.
             together: how many rows share a subtransaction at most.
         """
-        row = self._typed([f"cells[place][{number}]" for number in range(2, len(self.columns) + 2)], write.expressions)
+        width = len(self.columns) + 1
+        row = self._typed([f"cells[at + {number}]" for number in range(2, width + 1)], write.expressions)
         return _WRITES["write_left_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
             table=self.target.name,
@@ -457,7 +459,8 @@ class Plan:
             together=together,
             insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
             told=literal(told),
-            rows_left=literal(rows_left),
+            cells=_cut(f"pg_catalog.current_setting({literal(rows_left)})"),
+            width=width,
         )
 
     def _insert_of_all(
@@ -621,6 +624,7 @@ class Plan:
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
 
 
+_SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"
 _MAX_KINDS = 1_000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
@@ -677,7 +681,7 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
 
 def _cut(sql: str) -> str:
     """SQL that cuts a text into the values that were joined; the text as SQL."""
-    return f"pg_catalog.string_to_array({sql}, E'\\x1e', E'\\x1f')"
+    return f"pg_catalog.string_to_array({sql}, {_SEPARATOR_AND_NULL})"
 
 
 def _known_column(target: Target, name: str) -> Column:

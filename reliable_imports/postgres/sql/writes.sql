@@ -36,12 +36,12 @@ SELECT reliable_imports.write_as_one_v1({as_one}, {all_rows}, ARRAY[{columns}]::
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
 DECLARE
-    cells              text[] := nullif(pg_catalog.current_setting({rows_left}), '');
+    cells              text[] := {cells};  -- of all rows, one after the other; the first of a row is its number
+    cells_n            integer := pg_catalog.cardinality(cells);
     is_one             boolean := pg_catalog.current_setting({told}) <> '';
-    rows_n             integer := pg_catalog.array_length(cells, 1);
-    first_place        integer := 1;
-    last_place         integer;
-    place              integer;
+    at                 integer;  -- what is before a row
+    first_at           integer := 0;
+    end_at             integer;
     used               integer := is_one::integer;
     refused            json[] := '{{}}';
     plans              text := pg_catalog.current_setting('plan_cache_mode');
@@ -55,7 +55,7 @@ DECLARE
     failed_context     text;
     last_context       text;
 BEGIN
-    IF rows_n IS NULL THEN
+    IF cells_n = 0 THEN
         RETURN;
     END IF;
     IF NOT is_one THEN
@@ -64,16 +64,16 @@ BEGIN
     END IF;
     -- Else the first five rows of each chunk would have a plan of their own, which takes longer than to store them.
     PERFORM pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
-    WHILE first_place <= rows_n LOOP
-        last_place := least(first_place + {together} - 1, rows_n);
-        place := first_place;
+    WHILE first_at < cells_n LOOP
+        end_at := least(first_at + {together} * {width}, cells_n);
+        at := first_at;
         BEGIN
-            WHILE place <= last_place LOOP
+            WHILE at < end_at LOOP
                 {insert};
-                place := place + 1;
+                at := at + {width};
             END LOOP;
             used := used + 1;
-            first_place := place;
+            first_at := at;
             CONTINUE;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS
@@ -92,20 +92,20 @@ BEGIN
             END IF;
         END;
         refused := refused || pg_catalog.json_build_array(
-            cells[place][1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
+            cells[at + 1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
             failed_column, failed_constraint, nullif(failed_context, last_context)
         );
         last_context := failed_context;
-        last_place := place;
-        place := first_place;
-        WHILE place < last_place LOOP
+        end_at := at;
+        at := first_at;
+        WHILE at < end_at LOOP
             {insert};
-            place := place + 1;
+            at := at + {width};
         END LOOP;
-        first_place := last_place + 1;
+        first_at := end_at + {width};
     END LOOP;
     PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
-    IF is_one AND pg_catalog.cardinality(refused) < rows_n THEN
+    IF is_one AND pg_catalog.cardinality(refused) * {width} < cells_n THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
