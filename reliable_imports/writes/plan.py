@@ -407,55 +407,78 @@ class Plan:
 
     # Statements for many rows
 
-    def block(self, writes: Sequence[Write], *, told: str, together: int, as_one: bool) -> str | None:
-        """A block that writes the rows and tells which are refused; None if a text holds a separator.
+    def statement_of_all(self, writes: Sequence[Write], *, told: str, rows_left: str, as_one: bool) -> str | None:
+        """A statement that writes the rows, but for some that are left; None if a text holds a separator.
 
-        All *writes* have the same expressions. Nobody may have altered the table since the plan was made: the block
-        raises RI002 then. See `write_rows`.
+        All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
             told: the name of the setting that holds the answer afterwards.
-            together: how many of the rows that do not go as one statement share a subtransaction at most.
+            rows_left: likewise, of the rows that are left.
             as_one: try the rows as one statement first, but for those that will likely be refused.
         """
-        texts = columns_of_texts([write.texts for write in writes])
-        if texts is None:
+        columns = columns_of_texts([write.texts for write in writes])
+        if columns is None:
             return None
-        cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
-        row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
-        return _WRITES["write_rows"].format(
+        texts = [f"c{number}" for number in range(1, len(columns) + 1)]
+        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
+        cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
+        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
+        query = f"SELECT {', '.join(cut)}"
+        row = f"pg_catalog.array_agg(ARRAY[{place}::text, {', '.join(texts)}] ORDER BY {place})::text"
+        insert = self._insert_of_all(query, texts, place, row, writes[0].expressions) if as_one else None
+        return _WRITES["write_as_one"].format(
+            as_one=literal(insert),
+            all_rows=literal(f"SELECT {row} FROM ({query}) AS texts"),
+            columns=", ".join(map(literal, columns)),
+            told=literal(told),
+            rows_left=literal(rows_left),
+        )
+
+    @property
+    def may_leave_rows(self) -> bool:
+        """Whether the statement of all leaves out rows that it suspects."""
+        return self.prediction.has_suspects
+
+    def block_of_the_rest(self, write: Write, *, told: str, rows_left: str, together: int) -> str:
+        """A block that writes the rows one by one that the statement of all has left, and tells which are refused.
+
+        Nobody may have altered the table since the plan was made: the block raises RI002 then. See `write_left_rows`.
+
+        Args:
+            write: one of the rows.
+            together: how many rows share a subtransaction at most.
+        """
+        row = self._typed([f"cells[place][{number}]" for number in range(2, len(self.columns) + 2)], write.expressions)
+        return _WRITES["write_left_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
-            cells="\n    ".join(
-                f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
-            ),
-            rows=len(writes),
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            as_one=_WRITES["write_as_one"].format(insert=self._insert_of_all(cells, writes)) if as_one else "",
             insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
             told=literal(told),
+            rows_left=literal(rows_left),
         )
 
-    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write]) -> str:
-        """A statement that inserts all rows but those that are suspected, and returns the numbers of these as an array.
+    def _insert_of_all(
+        self, query: str, texts: Sequence[str], place: str, row: str, expressions: Sequence[tuple[int, str]]
+    ) -> str:
+        """A statement that inserts all rows but those that are suspected, and returns these.
 
         Args:
-            cells: SQL for an array of texts for each column.
+            query: of all rows, as texts.
+            texts: the names of its columns.
+            place: the name of the one that counts the rows.
+            row: an aggregate of rows into what is returned.
         """
         names = [quoted(name) for name in self.columns]
-        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
-        texts = [f"c{number}" for number in range(1, len(cells) + 1)]
-        cut = [f"pg_catalog.unnest({cell}) AS {text}" for cell, text in zip(cells, texts, strict=True)]
-        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
-        expressions = writes[0].expressions
         typed = self._typed(texts, expressions)
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
         # What is read more than once is made once.
         made = "AS MATERIALIZED" if suspects or unreadable is not None else "AS"
-        parts = [f"texts {made} (SELECT {', '.join(cut)})"]
+        parts = [f"texts {made} ({query})"]
         readable = ""
         if unreadable is not None:
             parts.append(f"unreadable {made} (SELECT {place} FROM texts WHERE {unreadable})")
@@ -463,19 +486,17 @@ class Plan:
             suspects.append(f"SELECT {place} FROM unreadable")
         parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
         conditions = []
+        left_out = "NULL::text"
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
+            left_out = f"(SELECT {row} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
         # What joins the rows to others need not keep their order.
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
-        found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
-        return (
-            f"WITH {', '.join(parts)} "
-            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
-        )
+        return f"WITH {', '.join(parts)} SELECT {left_out} WHERE {self._unaltered()}"
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
         """SQL for the values of the columns, of SQL for their texts."""

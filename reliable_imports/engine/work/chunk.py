@@ -60,6 +60,11 @@ class Chunk:
         """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
         return self.changed_session or time.monotonic() > self._until or self.writes.is_full
 
+    @property
+    def only_declares(self) -> bool:
+        """Whether the database was not asked for anything by the items: their writes wait until the chunk ends."""
+        return not self.changed_session and not self.writes.savepoints.items and not self.writes.savepoints.is_open
+
     # Items
 
     def carry_on(self, carried: Sequence[Attempt]) -> None:

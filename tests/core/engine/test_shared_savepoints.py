@@ -199,6 +199,21 @@ def test_a_statement_that_was_never_sent_is_not_repeated(shared: BatchManager, s
     assert sql("SELECT item FROM shared") == [(3,)]
 
 
+def test_statements_that_cannot_be_parsed_are_tried_once(shared: BatchManager, sql: Sql) -> None:
+    class MisspellingProcessor(SharedProcessor):
+        breaker_after = None
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            self.tries[item.item_number] += 1
+            ctx.execute("INSERT INTO INTO shared" if item.item_number > 30 else _OWN, [item.item_number, "ok"])
+
+    shared.registry.register(MisspellingProcessor)
+    summary = shared.process_batch(shared.create_batch("misspelling", [{}] * 60))
+
+    assert (summary.completed_items, summary.failed_items) == (30, 30)
+    assert {number for number, tries in SharedProcessor.tries.items() if tries > 1} <= set(range(1, 32))
+
+
 def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql) -> None:
     sql("CREATE TABLE parent (id serial PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")
     items = [{"how": how} for how in ("parent", "remember and raise", "child")]
