@@ -103,6 +103,8 @@ class Chunk:
             if writes.waits_for_others and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
+            if writes.error is not None:
+                writes.error.__traceback__ = None  # it leads back to these writes
             return
         state.end()
         if ended is None:
