@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, Written, simple_writers_for, writer_for
+from reliable_imports.writes.values import Expression, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -90,6 +90,19 @@ class Origin(NamedTuple):
     item_number: int
 
 
+class _RowOfKinds(NamedTuple):
+    """How a row is written whose values are of certain types.
+
+    Attributes:
+        is_simple: each of them, but NULLs, is a text, or has a writer that makes one of it.
+        texts: the places of those that are texts already.
+    """
+
+    is_simple: bool
+    writers: tuple[tuple[int, Callable[[Any], str]], ...] = ()
+    texts: tuple[int, ...] = ()
+
+
 class Plan:
     """How rows with some columns are written to a table.
 
@@ -119,6 +132,7 @@ class Plan:
         self._columns = columns
         self._writers = tuple(writer_for(column.type) for column in columns)
         self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
+        self._rows_of_kinds: dict[tuple[type, ...], _RowOfKinds] = {}
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
@@ -196,25 +210,51 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            written = self._written(values)
+            texts = self._texts_of(values)
+            if texts is not None:
+                return self._write_of(texts, ())
+            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
         except ContextMisuse:
             self._name_the_column(values)
             raise
-        return self._write_of(written)
+        expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
+        return self._write_of(
+            tuple([each.text if isinstance(each, Expression) else each for each in written]), expressions
+        )
 
-    def _written(self, values: Collection[Any]) -> list[Written]:
+    def _texts_of(self, values: Collection[Any]) -> tuple[str | None, ...] | None:
+        """What `_writers` would make of the values of most rows; None for others."""
+        kinds = tuple(map(type, values))
+        known = self._rows_of_kinds.get(kinds)
+        if known is None:
+            if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of the columns may have a NULL, or none
+                return None
+            known = self._rows_of_kinds[kinds] = self._row_of_kinds(kinds)
+        if not known.is_simple:
+            return None
+        texts = list(values)
         try:
-            # Most values are NULL or text in ASCII, which need no writer.
-            return [
-                value
-                if value is None or (takes_text and type(value) is str and value.isascii() and "\0" not in value)
-                else simple.get(type(value), write)(value)
-                for value, takes_text, simple, write in zip(
-                    values, self._take_text, self._simple_writers, self._writers, strict=True
-                )
-            ]
+            for place, write in known.writers:
+                texts[place] = write(texts[place])
         except ValueError:
-            return [write(value) for write, value in zip(self._writers, values, strict=True)]
+            return None
+        for place in known.texts:
+            text = texts[place]
+            if not text.isascii() or "\0" in text:
+                texts[place] = self._writers[place](text)
+        return tuple(texts)
+
+    def _row_of_kinds(self, kinds: Sequence[type]) -> _RowOfKinds:
+        writers, texts = [], []
+        for place, kind in enumerate(kinds):
+            if kind is str and self._take_text[place]:
+                texts.append(place)
+            elif kind is not type(None):
+                simple = self._simple_writers[place].get(kind)
+                if simple is None:
+                    return _RowOfKinds(False)
+                writers.append((place, simple))
+        return _RowOfKinds(True, tuple(writers), tuple(texts))
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -224,12 +264,7 @@ class Plan:
                 place = f"column {column} of table {self.request.table}"
                 raise ContextMisuse(f"{place}: {error}", about=place) from None
 
-    def _write_of(self, written: Sequence[Written]) -> Write:
-        expressions: tuple[tuple[int, str], ...] = ()
-        texts: tuple[str | None, ...] = tuple(written)  # type: ignore[arg-type]  # if there are no expressions
-        if not _TEXTS.issuperset(map(type, texts)):
-            expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
-            texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
+    def _write_of(self, texts: tuple[str | None, ...], expressions: tuple[tuple[int, str], ...]) -> Write:
         if not self.has_key:
             return Write(self, texts, expressions, None, self.needs_single_rows)
         if not self.knows_keys:
@@ -372,55 +407,78 @@ class Plan:
 
     # Statements for many rows
 
-    def block(self, writes: Sequence[Write], *, told: str, together: int, as_one: bool) -> str | None:
-        """A block that writes the rows and tells which are refused; None if a text holds a separator.
+    def statement_of_all(self, writes: Sequence[Write], *, told: str, rows_left: str, as_one: bool) -> str | None:
+        """A statement that writes the rows, but for some that are left; None if a text holds a separator.
 
-        All *writes* have the same expressions. Nobody may have altered the table since the plan was made: the block
-        raises RI002 then. See `write_rows`.
+        All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
             told: the name of the setting that holds the answer afterwards.
-            together: how many of the rows that do not go as one statement share a subtransaction at most.
+            rows_left: likewise, of the rows that are left.
             as_one: try the rows as one statement first, but for those that will likely be refused.
         """
-        texts = columns_of_texts([write.texts for write in writes])
-        if texts is None:
+        columns = columns_of_texts([write.texts for write in writes])
+        if columns is None:
             return None
-        cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
-        row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
-        return _WRITES["write_rows"].format(
+        texts = [f"c{number}" for number in range(1, len(columns) + 1)]
+        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
+        cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
+        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
+        query = f"SELECT {', '.join(cut)}"
+        row = f"pg_catalog.array_agg(ARRAY[{place}::text, {', '.join(texts)}] ORDER BY {place})::text"
+        insert = self._insert_of_all(query, texts, place, row, writes[0].expressions) if as_one else None
+        return _WRITES["write_as_one"].format(
+            as_one=literal(insert),
+            all_rows=literal(f"SELECT {row} FROM ({query}) AS texts"),
+            columns=", ".join(map(literal, columns)),
+            told=literal(told),
+            rows_left=literal(rows_left),
+        )
+
+    @property
+    def may_leave_rows(self) -> bool:
+        """Whether the statement of all leaves out rows that it suspects."""
+        return self.prediction.has_suspects
+
+    def block_of_the_rest(self, write: Write, *, told: str, rows_left: str, together: int) -> str:
+        """A block that writes the rows one by one that the statement of all has left, and tells which are refused.
+
+        Nobody may have altered the table since the plan was made: the block raises RI002 then. See `write_left_rows`.
+
+        Args:
+            write: one of the rows.
+            together: how many rows share a subtransaction at most.
+        """
+        row = self._typed([f"cells[place][{number}]" for number in range(2, len(self.columns) + 2)], write.expressions)
+        return _WRITES["write_left_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
-            cells="\n    ".join(
-                f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
-            ),
-            rows=len(writes),
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            as_one=_WRITES["write_as_one"].format(insert=self._insert_of_all(cells, writes)) if as_one else "",
             insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
             told=literal(told),
+            rows_left=literal(rows_left),
         )
 
-    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write]) -> str:
-        """A statement that inserts all rows but those that are suspected, and returns the numbers of these as an array.
+    def _insert_of_all(
+        self, query: str, texts: Sequence[str], place: str, row: str, expressions: Sequence[tuple[int, str]]
+    ) -> str:
+        """A statement that inserts all rows but those that are suspected, and returns these.
 
         Args:
-            cells: SQL for an array of texts for each column.
+            query: of all rows, as texts.
+            texts: the names of its columns.
+            place: the name of the one that counts the rows.
+            row: an aggregate of rows into what is returned.
         """
         names = [quoted(name) for name in self.columns]
-        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
-        texts = [f"c{number}" for number in range(1, len(cells) + 1)]
-        cut = [f"pg_catalog.unnest({cell}) AS {text}" for cell, text in zip(cells, texts, strict=True)]
-        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
-        expressions = writes[0].expressions
         typed = self._typed(texts, expressions)
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
         # What is read more than once is made once.
         made = "AS MATERIALIZED" if suspects or unreadable is not None else "AS"
-        parts = [f"texts {made} (SELECT {', '.join(cut)})"]
+        parts = [f"texts {made} ({query})"]
         readable = ""
         if unreadable is not None:
             parts.append(f"unreadable {made} (SELECT {place} FROM texts WHERE {unreadable})")
@@ -428,19 +486,17 @@ class Plan:
             suspects.append(f"SELECT {place} FROM unreadable")
         parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
         conditions = []
+        left_out = "NULL::text"
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
+            left_out = f"(SELECT {row} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
         # What joins the rows to others need not keep their order.
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
-        found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
-        return (
-            f"WITH {', '.join(parts)} "
-            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
-        )
+        return f"WITH {', '.join(parts)} SELECT {left_out} WHERE {self._unaltered()}"
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
         """SQL for the values of the columns, of SQL for their texts."""
@@ -565,7 +621,7 @@ class Plan:
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
 
 
-_TEXTS = frozenset({str, type(None)})
+_MAX_KINDS = 1_000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
     "text": None,

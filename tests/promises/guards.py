@@ -124,7 +124,7 @@ GUARDS = (
     ),
     Guard(
         2,
-        "query writes.write_rows",
+        "query writes.write_left_rows",
         "IF is_one AND pg_catalog.cardinality(refused)",
         "IF false AND pg_catalog.cardinality(refused)",
         "tests/writes/test_prediction.py::test_a_row_that_was_suspected_for_nothing_is_written_in_its_turn",
@@ -387,6 +387,6 @@ GUARDS = (
         "function claim_chunk",
         ") > max_bytes THEN",
         ") > max_bytes AND false THEN",
-        "tests/core/engine/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte",
+        "tests/core/engine/test_memory.py::test_a_worker_that_goes_slowly_holds_no_more_than_two_megabytes",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
@@ -47,12 +48,17 @@ class ChunkWrites:
         statements: Statements,
         isolation: Isolation,
         *,
+        begin: Callable[[], None] | None = None,
         keeps_images: bool = False,
     ) -> None:
+        """
+        Args:
+            begin: see ChunkTransaction.
+        """
         self.plans = plans
         self.statements = statements
         self.check_deferred_sql = isolation.check_deferred_sql
-        self.transaction = ChunkTransaction(connection)
+        self.transaction = ChunkTransaction(connection, begin)
         self.images = RowImages(self.transaction) if keeps_images else None
         self.savepoints = Savepoints(
             self.transaction,

@@ -39,6 +39,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             psycopg2.Error: as the server says.
         """
         transaction = self.chunk.transaction
+        transaction.begin()
         text = statement if isinstance(statement, str) else statement.as_string(transaction.connection)
         if command := transaction_command(text):
             raise ContextMisuse(

@@ -312,6 +312,8 @@ SET status = CASE
     failed_items = counted.failed,
     skipped_items = counted.skipped,
     is_to_settle = true,
+    -- Where nothing has failed, and nothing is repeated, there is nothing for count_batch to count.
+    is_counted = counted.failed = 0 AND batch.reprocess_of IS NULL,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -325,7 +327,7 @@ WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
     AND NOT batch.is_canary
     AND reliable_imports.nothing_is_open_v1(batch.id)
-RETURNING batch.status, batch.total_items
+RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
 -- name: count_batch
 -- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.

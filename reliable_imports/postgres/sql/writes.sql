@@ -19,30 +19,32 @@ FROM reliable_imports.apply_writes_v1(
     %(group_ends)s::integer[], %(check_deferred)s::text, %(room)s
 )
 
--- name: write_rows
--- Rows of one kind. They are tried as one statement, which leaves out those that will likely be refused; these go one by
--- one. If that statement is refused, or should not be tried, all rows go one by one.
+-- name: write_as_one
+SELECT reliable_imports.write_as_one_v1({as_one}, {all_rows}, ARRAY[{columns}]::text[], {told}, {rows_left})
+
+-- name: write_left_rows
+-- The rows that `write_as_one` has left, one by one.
 --
--- What goes one by one has a statement whose plan is made once for all. Neighbours share a subtransaction. When the
--- server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
--- they were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
+-- Their statement has a plan that is made once for all. Neighbours share a subtransaction. When the server refuses one of
+-- them, those before it are undone with it, and written again without a subtransaction, because they were good a moment
+-- ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
 -- A row that was left out and is not refused after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
 -- batch. The setting tells whether the one statement held, how many subtransactions have written, and of the rows that
--- were refused which and why.
+-- were refused which and why. The context holds the whole statement; it is NULL where it is that of the row before.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
 DECLARE
-    {cells}
-    places             integer[] := ARRAY(SELECT pg_catalog.generate_series(1, {rows}));
-    is_one             boolean := false;
+    cells              text[] := nullif(pg_catalog.current_setting({rows_left}), '');
+    is_one             boolean := pg_catalog.current_setting({told}) <> '';
+    rows_n             integer := pg_catalog.array_length(cells, 1);
     first_place        integer := 1;
     last_place         integer;
     place              integer;
-    row_number         integer;
-    used               integer := 0;
+    used               integer := is_one::integer;
     refused            json[] := '{{}}';
+    plans              text := pg_catalog.current_setting('plan_cache_mode');
     failed_sqlstate    text;
     failed_message     text;
     failed_detail      text;
@@ -51,16 +53,22 @@ DECLARE
     failed_column      text;
     failed_constraint  text;
     failed_context     text;
+    last_context       text;
 BEGIN
-    LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
-    PERFORM {unaltered};
-    {as_one}
-    WHILE first_place <= pg_catalog.cardinality(places) LOOP
-        last_place := least(first_place + {together} - 1, pg_catalog.cardinality(places));
+    IF rows_n IS NULL THEN
+        RETURN;
+    END IF;
+    IF NOT is_one THEN
+        LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
+        PERFORM {unaltered};
+    END IF;
+    -- Else the first five rows of each chunk would have a plan of their own, which takes longer than to store them.
+    PERFORM pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+    WHILE first_place <= rows_n LOOP
+        last_place := least(first_place + {together} - 1, rows_n);
         place := first_place;
         BEGIN
             WHILE place <= last_place LOOP
-                row_number := places[place];
                 {insert};
                 place := place + 1;
             END LOOP;
@@ -77,24 +85,27 @@ BEGIN
                 failed_column = COLUMN_NAME,
                 failed_constraint = CONSTRAINT_NAME,
                 failed_context = PG_EXCEPTION_CONTEXT;
-            IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
-                RAISE;
+            IF failed_sqlstate NOT BETWEEN '22000' AND '23ZZZ' THEN
+                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
+                    RAISE;
+                END IF;
             END IF;
         END;
         refused := refused || pg_catalog.json_build_array(
-            row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table, failed_column,
-            failed_constraint, failed_context
+            cells[place][1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
+            failed_column, failed_constraint, nullif(failed_context, last_context)
         );
+        last_context := failed_context;
         last_place := place;
         place := first_place;
         WHILE place < last_place LOOP
-            row_number := places[place];
             {insert};
             place := place + 1;
         END LOOP;
         first_place := last_place + 1;
     END LOOP;
-    IF is_one AND pg_catalog.cardinality(refused) < pg_catalog.cardinality(places) THEN
+    PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
+    IF is_one AND pg_catalog.cardinality(refused) < rows_n THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
@@ -104,17 +115,6 @@ BEGIN
     );
 END
 {tag}
-
--- name: write_as_one
-BEGIN
-        {insert} INTO places;
-        is_one := true;
-        used := 1;
-    EXCEPTION WHEN OTHERS THEN
-        IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
-            RAISE;
-        END IF;
-    END;
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)
