@@ -233,6 +233,26 @@ def test_an_interrupt_undoes_both_chunks(
     assert manager.process_batch(batch_id).completed_items == _ITEMS
 
 
+def test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it(
+    manager: BatchManager, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                ctx.execute("SET test.behind = 'behind'")
+            if item.item_number == _CHUNK + 6:
+                return {"found": ctx.fetch_value("SELECT current_setting('test.behind', true)")}
+            return None
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    manager.process_batch(batch_id)
+
+    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == _CHUNK + 6]
+    assert item.result in ({"found": None}, {"found": ""})
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+
+
 def test_a_batch_that_is_paused_by_one_chunk_keeps_nothing_of_the_next(
     manager: BatchManager, sql: Sql, in_one_range: InOneRange
 ) -> None:
