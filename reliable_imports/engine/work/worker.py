@@ -207,7 +207,9 @@ class Worker:
 
     def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
         """The items that come next in the range, if they can be tried while the chunk is finished."""
-        if not self._may_try_ahead or not chunk.only_declares or not self.doubts.are_none:
+        if claim.range_number == RETRIES or not self._may_try_ahead:
+            return ()
+        if not chunk.only_declares or not self.doubts.are_none:
             return ()
         return claim.items[len(chunk.attempts) :]
 
