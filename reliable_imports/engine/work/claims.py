@@ -31,6 +31,9 @@ MAX_IN_HAND = 2 * MAX_ITEMS
 RETRIES = 0
 """In place of a range's number: the items that are tried again after their range has moved on."""
 
+_ENOUGH_AHEAD = MAX_IN_HAND - MAX_ITEMS // 2
+"""So that small chunks do not read a few items each."""
+
 DEATH_SECONDS = 0.1
 """How long the server may show the session of a dead worker after it has let go of its locks."""
 
@@ -195,7 +198,7 @@ class Claims:
         waiting = f"{_WORK['wait_for_range']}; " if wait else ""
         ahead = self._ahead
         wanted, room = 1, 1  # at least one: those that are held may be of another range, or done by others meanwhile
-        if len(ahead.items) < MAX_ITEMS:
+        if len(ahead.items) < _ENOUGH_AHEAD:
             wanted = MAX_IN_HAND - len(ahead.items)
             room = max(1, _MAX_BYTES - sum([len(item.text or item.raw or b"") for item in ahead.items]))
         rows = self._claim(
