@@ -292,9 +292,7 @@ class Plan:
         """
         guard = f"{origin.batch_id}, {origin.item_number}" if origin is not None and self.has_key else "NULL, NULL"
         if self._is_upsert:
-            differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
-            condition = f"reliable_imports.may_update_v1({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
-            text = f"{self.head}{self.values(write)}{self._on_conflict(condition)}"
+            text = f"{self.head}{self.values(write)}{self._on_conflict(self._may_update(guard))}"
         elif origin is not None and self.has_key:
             given = f"(SELECT {self._hash('')} FROM ({self._given(write)}) AS given)"
             row = f"SELECT {', '.join(quoted(name) for name in self.columns)} FROM ({self._given(write)}) AS given"
@@ -372,13 +370,16 @@ class Plan:
 
     # Statements for many rows
 
-    def block(self, writes: Sequence[Write], *, told: str, together: int, as_one: bool) -> str | None:
-        """A block that writes the rows and tells which are refused; None if a text holds a separator.
+    def block(
+        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, together: int, as_one: bool
+    ) -> str | None:
+        """A block that writes the rows and tells which are refused or left; None if a text holds a separator.
 
         All *writes* have the same expressions. Nobody may have altered the table since the plan was made: the block
         raises RI002 then. See `write_rows`.
 
         Args:
+            origins: of the rows' items; those that are repeated must not overwrite what was delivered later.
             told: the name of the setting that holds the answer afterwards.
             together: how many of the rows that do not go as one statement share a subtransaction at most.
             as_one: try the rows as one statement first, but for those that will likely be refused.
@@ -388,22 +389,40 @@ class Plan:
             return None
         cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
         row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
+        insert = f"{self._into}VALUES ({', '.join(row)})"
+        is_guarded = self.has_key and any(origins)
+        if is_guarded:
+            guard = "block.origin_batches[block.row_number], block.origin_items[block.row_number]"
+            insert += f"{self._on_conflict(self._may_update(guard))}; {_WRITES['note_fate']}"
+        else:
+            insert += self.tail
+        one = ""
+        if as_one:
+            one = _WRITES["write_as_one"].format(
+                insert=self._insert_of_all(cells, writes, is_guarded=is_guarded),
+                guard=_WRITES["raise_for_newer"] if is_guarded else "",
+            )
         return _WRITES["write_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
             cells="\n    ".join(
                 f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
             ),
             rows=len(writes),
+            origin_batches=_numbers([each and each.batch_id for each in origins] if is_guarded else []),
+            origin_items=_numbers([each and each.item_number for each in origins] if is_guarded else []),
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            as_one=_WRITES["write_as_one"].format(insert=self._insert_of_all(cells, writes)) if as_one else "",
-            insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
+            as_one=one,
+            insert=insert,
             told=literal(told),
         )
 
-    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write]) -> str:
-        """A statement that inserts all rows but those that are suspected, and returns the numbers of these as an array.
+    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write], *, is_guarded: bool) -> str:
+        """A statement that inserts all rows but those that are suspected.
+
+        It returns the numbers of these as an array; then, of rows that are guarded, the numbers and keys of all that can
+        be read, as two arrays.
 
         Args:
             cells: SQL for an array of texts for each column.
@@ -418,8 +437,11 @@ class Plan:
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
+        expects_newer = is_guarded and self.prediction.expects_newer
+        if expects_newer:
+            suspects.append(f"SELECT {place} FROM given WHERE {place} IN (SELECT place FROM newer) AND {self._stands()}")
         # What is read more than once is made once.
-        made = "AS MATERIALIZED" if suspects or unreadable is not None else "AS"
+        made = "AS MATERIALIZED" if suspects or unreadable is not None or is_guarded else "AS"
         parts = [f"texts {made} (SELECT {', '.join(cut)})"]
         readable = ""
         if unreadable is not None:
@@ -427,6 +449,10 @@ class Plan:
             readable = f" WHERE {place} NOT IN (SELECT {place} FROM unreadable)"
             suspects.append(f"SELECT {place} FROM unreadable")
         parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
+        if is_guarded:
+            parts.append(f"known AS MATERIALIZED ({self._known_keys(place)})")
+        if expects_newer:
+            parts.append(f"newer AS MATERIALIZED ({_WRITES['newer_rows']})")
         conditions = []
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
@@ -437,10 +463,25 @@ class Plan:
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
         found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
+        known = "(SELECT places FROM known), (SELECT row_keys FROM known)" if is_guarded else "NULL, NULL"
         return (
             f"WITH {', '.join(parts)} "
-            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}') FROM ({found}) AS found"
+            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}'), {known} FROM ({found}) AS found"
         )
+
+    def _known_keys(self, place: str) -> str:
+        """A SELECT of the places and keys of the rows `given`."""
+        names = [self.columns[each] for each in self._key_places]
+        exact = [f"{quoted(name)}::{self.target.columns[name].exact_type} AS {quoted(name)}" for name in names]
+        return (
+            f"SELECT pg_catalog.array_agg({place}) AS places, pg_catalog.array_agg({self._hash('')}) AS row_keys "
+            f"FROM (SELECT {place}, {', '.join(exact)} FROM given) AS given"
+        )
+
+    def _stands(self) -> str:
+        """Whether a row `given` is there already; its index is over columns alone."""
+        keys = [f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())]
+        return f"EXISTS (SELECT FROM {self.target.name} AS stands WHERE {' AND '.join(keys)})"
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
         """SQL for the values of the columns, of SQL for their texts."""
@@ -527,6 +568,15 @@ class Plan:
             return f"ON CONSTRAINT {quoted(index.name)}"
         parts = ", ".join(part.sql if part.column is not None else f"({part.sql})" for part in index.parts)
         return f"({parts})" + ("" if index.predicate is None else f" WHERE {index.predicate}")
+
+    def _may_update(self, guard: str) -> str:
+        """Whether a row that is met is to be updated, which leaves in a setting what was found.
+
+        Args:
+            guard: SQL for the two numbers of an origin.
+        """
+        differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
+        return f"reliable_imports.may_update_v1({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
 
     def _where_it_differs(self) -> str | None:
         return None if self.request.existing == "rewrite" else self._differs()
@@ -617,6 +667,11 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
             return None
         texts.append(text)
     return texts
+
+
+def _numbers(numbers: Iterable[int | None]) -> str:
+    """SQL for an array of numbers."""
+    return f"'{{{','.join(['NULL' if each is None else str(each) for each in numbers])}}}'"
 
 
 def _cut(sql: str) -> str:

@@ -196,7 +196,13 @@ class DeclaredWrites:
         needed = sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds)
         names = [f"reliable_imports.told_{number}" for number in range(len(kinds))]
         blocks = [
-            kind.plan.block(kind.writes, told=name, together=_ROWS_TOGETHER, as_one=as_one)
+            kind.plan.block(
+                kind.writes,
+                [waiting[place].origin for place in kind.places],
+                told=name,
+                together=_ROWS_TOGETHER,
+                as_one=as_one,
+            )
             for kind, name in zip(kinds, names, strict=True)
         ]
         if needed > self._transaction.room or None in blocks:
@@ -208,16 +214,19 @@ class DeclaredWrites:
             return sqlstate
         ((*told,),) = self._transaction.cursor.fetchall()
         self._transaction.subtransactions += 1
-        failed: set[int] = set()
+        settled: set[int] = set()
         for kind, text in zip(kinds, told, strict=True):
-            is_one, used, refused = json.loads(text)
+            is_one, used, refused, left = json.loads(text)
             self._transaction.subtransactions += used
             errors = [self._refuse(waiting[kind.places[number]], *facts) for number, *facts in refused]
-            failed.update(kind.places[number] for number, *_ in refused)
-            if errors and not is_one:
-                self.unforeseen += _unforeseen(kind, errors, as_one=as_one)
-        self.sent += len(failed)
-        self._take([item for place, item in enumerate(waiting) if place not in failed])
+            for number, fate in left:
+                waiting[kind.places[number]].note(kind.writes[number], fate, None)
+            settled.update(kind.places[number] for number, *_ in (*refused, *left))
+            if not is_one:
+                has_newer = any(fate.startswith("newer") for _, fate in left)
+                self.unforeseen += _unforeseen(kind, errors, has_newer=has_newer, as_one=as_one)
+        self.sent += len(settled)
+        self._take([item for place, item in enumerate(waiting) if place not in settled])
         return None
 
     def _send_as_statements(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord]:
@@ -299,8 +308,6 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if len(item.declared) != 1:
             return "an item has several", ()
         write = item.declared[0]
-        if item.origin is not None:
-            return "items are repeated, and newer data has to be left", ()
         if write.needs_telling:
             return ", ".join(write.plan.single_rows_for) or "only the server can tell the key", ()
         key = (write.plan, write.expressions)
@@ -333,10 +340,14 @@ def _have_distinct_keys(kinds: Sequence[_Kind]) -> bool:
     )
 
 
-def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, as_one: bool) -> float:
+def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, has_newer: bool, as_one: bool) -> float:
     """How many rows were refused, about, of which the next ones like them will not be foreseen either."""
-    learn = kind.plan.prediction.learn
-    lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+    prediction = kind.plan.prediction
+    lessons = [prediction.learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+    if has_newer:
+        lessons.append(prediction.learn_of_newer())
+    if not lessons:
+        return 0.0
     unforeseen = float(lessons.count(Foresight.NONE))
     # What was suspected was suspected wrongly.
     if as_one and not unforeseen and Foresight.NEW not in lessons:

@@ -33,9 +33,16 @@ FROM reliable_imports.apply_writes_v1(
 -- were refused which and why.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
+<<block>>
 DECLARE
     {cells}
     places             integer[] := ARRAY(SELECT pg_catalog.generate_series(1, {rows}));
+    origin_batches     bigint[] := {origin_batches};
+    origin_items       integer[] := {origin_items};
+    fates              text[] := pg_catalog.array_fill(NULL::text, ARRAY[{rows}]);
+    suspected          integer[];
+    known_places       integer[];
+    known_keys         bigint[];
     is_one             boolean := false;
     first_place        integer := 1;
     last_place         integer;
@@ -43,6 +50,7 @@ DECLARE
     row_number         integer;
     used               integer := 0;
     refused            json[] := '{{}}';
+    left_alone         json[];
     failed_sqlstate    text;
     failed_message     text;
     failed_detail      text;
@@ -94,12 +102,19 @@ BEGIN
         END LOOP;
         first_place := last_place + 1;
     END LOOP;
-    IF is_one AND pg_catalog.cardinality(refused) < pg_catalog.cardinality(places) THEN
+    left_alone := ARRAY(
+        SELECT pg_catalog.json_build_array(number - 1, fate)
+        FROM pg_catalog.unnest(fates) WITH ORDINALITY AS known (fate, number)
+        WHERE fate IS NOT NULL
+    );
+    IF is_one AND pg_catalog.cardinality(refused || left_alone) < pg_catalog.cardinality(places) THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
         {told},
-        pg_catalog.json_build_array(is_one, used, pg_catalog.array_to_json(refused))::text,
+        pg_catalog.json_build_array(
+            is_one, used, pg_catalog.array_to_json(refused), pg_catalog.array_to_json(left_alone)
+        )::text,
         true
     );
 END
@@ -107,7 +122,9 @@ END
 
 -- name: write_as_one
 BEGIN
-        {insert} INTO places;
+        {insert} INTO suspected, known_places, known_keys;
+        {guard}
+        places := suspected;
         is_one := true;
         used := 1;
     EXCEPTION WHEN OTHERS THEN
@@ -115,6 +132,24 @@ BEGIN
             RAISE;
         END IF;
     END;
+
+-- name: newer_rows
+SELECT newer.place
+FROM known
+CROSS JOIN LATERAL reliable_imports.newer_rows_v1(
+    known.places, known.row_keys, block.origin_batches, block.origin_items
+) AS newer (place)
+
+-- name: raise_for_newer
+-- The rows are locked now, or newly there: whatever another run has written before is committed.
+PERFORM FROM reliable_imports.newer_rows_v1(known_places, known_keys, origin_batches, origin_items) AS newer (place)
+        WHERE newer.place <> ALL (suspected);
+        IF FOUND THEN
+            RAISE 'a later item has written one of the rows';
+        END IF;
+
+-- name: note_fate
+fates[row_number] := CASE WHEN NOT FOUND THEN pg_catalog.current_setting('reliable_imports.met') END
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)
