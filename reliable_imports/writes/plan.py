@@ -439,7 +439,9 @@ class Plan:
         suspects = self.prediction.suspects(place)
         expects_newer = is_guarded and self.prediction.expects_newer
         if expects_newer:
-            suspects.append(f"SELECT {place} FROM given WHERE {place} IN (SELECT place FROM newer) AND {self._stands()}")
+            suspects.append(
+                f"SELECT {place} FROM given WHERE {place} IN (SELECT place FROM newer) AND {self._stands()}"
+            )
         # What is read more than once is made once.
         made = "AS MATERIALIZED" if suspects or unreadable is not None or is_guarded else "AS"
         parts = [f"texts {made} (SELECT {', '.join(cut)})"]

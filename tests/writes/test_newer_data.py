@@ -26,7 +26,7 @@ from reliable_imports import (
     TransientError,
 )
 from tests.core.crashing_worker import worker_that_stops_at
-from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor
+from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor, PlainProcessor
 from tests.writes.conftest import Register, Sql, said
 
 pytestmark = pytest.mark.promise(8)
@@ -885,6 +885,28 @@ def _until_it_waits(sql: Sql, thread: threading.Thread) -> None:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     while thread.is_alive() and not sql(waiting):
         pass
+
+
+def test_old_failures_that_go_together_leave_newer_data_that_is_being_written(
+    manager: BatchManager, doubles: None, register: Register, database: str, sql: Sql
+) -> None:
+    register(PlainProcessor)
+    sql("ALTER TABLE notes DROP COLUMN later")  # with its deferred constraint each row goes alone
+    old = manager.create_batch("plain", [{"id": number, "text": "bad"} for number in range(1, 41)])
+    assert manager.process_batch(old).failed_items == 40
+    sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
+    newer = manager.create_batch("immediate", [{"id": 7, "text": "new"}])
+    with worker_that_stops_at(database, newer, 1) as child:
+        summaries: list[BatchSummary] = []
+        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
+        thread.start()
+        _until_it_waits(sql, thread)
+        _go_on(child)
+        thread.join(120)
+
+    assert (summaries[0].completed_items, summaries[0].skipped_items) == (39, 1)
+    assert sql("SELECT id FROM notes WHERE text <> 'bad'") == [(7,)]
+    assert sql("SELECT count(*) FROM notes") == [(40,)]
 
 
 @pytest.mark.parametrize("batch_type", ["immediate", "notes"], ids=["at once", "declared"])
