@@ -130,6 +130,7 @@ class Plan:
             raise ContextMisuse(f"the row for {request.table} lacks its key: {', '.join(missing)}")
         for name in set(request.never_updated).difference(target.columns):
             _known_column(target, name)
+        self._index_is_plain = self._index is not None and self._index.is_plain
         self._nulls_are_equal = self._index is not None and self._index.nulls_are_equal
         key_types = [columns[place].type.kind for place in self._key_places]
         self._keys_are_plain = all(part.column is not None and part.collation is None for part in self._parts) and all(
@@ -160,8 +161,7 @@ class Plan:
             self._is_upsert
             and self.knows_keys
             and request.existing == "update"
-            and self._index is not None
-            and self._index.is_plain
+            and self._index_is_plain
             and any(column.has_sequence for column in target.columns.values() if column.name not in self.columns)
         )
         names = ", ".join(map(quoted, self.columns))
@@ -421,7 +421,7 @@ class Plan:
     def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write], *, is_guarded: bool) -> str:
         """A statement that inserts all rows but those that are suspected.
 
-        It returns the numbers of these as an array; then, of rows that are guarded, the numbers and keys of all that can
+        It returns the numbers of these as an array; then, where rows are guarded, the numbers and keys of all that can
         be read, as two arrays.
 
         Args:
@@ -437,7 +437,7 @@ class Plan:
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
-        expects_newer = is_guarded and self.prediction.expects_newer
+        expects_newer = is_guarded and self.prediction.expects_newer and self._index_is_plain
         if expects_newer:
             suspects.append(
                 f"SELECT {place} FROM given WHERE {place} IN (SELECT place FROM newer) AND {self._stands()}"
@@ -542,10 +542,12 @@ class Plan:
             name = self.columns[place]
             value = instead.get(place, "{}").format(f"c{number}")
             exact.append(f"({value})::{self.target.columns[name].exact_type} AS {quoted(name)}")
-        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS item_number"
+        # A column of the key may be called item_number.
+        item = quoted("reliable_imports item")
+        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS {item}"
         return (
-            f"SELECT item_number, {self._key_of('')} AS row_key "
-            f"FROM (SELECT item_number, {', '.join(exact)} FROM (SELECT {items}, {', '.join(cut)}) AS texts) AS given"
+            f"SELECT {item} AS item_number, {self._key_of('')} AS row_key "
+            f"FROM (SELECT {item}, {', '.join(exact)} FROM (SELECT {items}, {', '.join(cut)}) AS texts) AS given"
         )
 
     # Parts of statements

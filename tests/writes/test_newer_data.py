@@ -670,6 +670,28 @@ def test_many_old_failures_go_in_but_for_what_is_newer(manager: BatchManager, sq
     assert sql("SELECT count(*) FROM target WHERE (k % 7 = 0) = (v = 'new')") == [(600,)]
 
 
+def test_columns_may_have_the_names_that_our_sql_uses(manager: BatchManager, sql: Sql) -> None:
+    sql(
+        "CREATE TABLE target (item_number integer, row_key text, place integer, row_number integer, block integer, "
+        "origin_batches integer, places text, known text, PRIMARY KEY (item_number, row_key))"
+    )
+    names = ("place", "row_number", "block", "origin_batches", "places", "known")
+    rows = [
+        row("target", "item_number row_key", item_number=number, row_key="x", **dict.fromkeys(names, 1))
+        for number in range(120)
+    ]
+    old = manager.create_batch("writes", [_one(each, early=True) for each in rows])
+    manager.process_batch(old)
+    newer = [_one({**each, "row": {**each["row"], "known": 2}}) for each in rows[::3]]
+    manager.process_batch(manager.create_batch("writes", newer))
+    WritesProcessor.fixed = True
+
+    again = manager.reprocess_batch(old)
+
+    assert (again.completed_items, again.skipped_items, again.failed_items) == (80, 40, 0)
+    assert sql("SELECT known, count(*) FROM target GROUP BY 1 ORDER BY 1") == [("1", 80), ("2", 40)]
+
+
 def test_two_rows_of_one_item_with_one_key_are_written_in_their_order(manager: BatchManager, sql: Sql) -> None:
     sql("CREATE TABLE target (k integer PRIMARY KEY, v text)")
     rows = [row("target", "k", k=1, v=text) for text in ("a", "b", "c")]
