@@ -320,6 +320,13 @@ GUARDS = (
         "tests/core/batches/test_reprocess.py::test_an_old_failure_never_overwrites_newer_data",
     ),
     Guard(
+        8,
+        "query writes.raise_for_newer",
+        "IF FOUND THEN\n            RAISE 'a later item",
+        "IF false THEN\n            RAISE 'a later item",
+        "tests/writes/test_newer_data.py::test_old_failures_that_go_together_leave_newer_data_that_is_being_written",
+    ),
+    Guard(
         9,
         "code items.message_values.without_values",
         "words_that_are_written(without_values(said, source_data), {raised, *team.files})",

@@ -27,10 +27,15 @@ FROM reliable_imports.apply_writes_v1(
 -- server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
 -- they were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
--- A row that was left out and is not refused after all raises RI003: it would have been written after those behind it.
+-- A row that was left out and is written after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
--- batch. The setting tells whether the one statement held, how many subtransactions have written, and of the rows that
--- were refused which and why.
+-- batch.
+--
+-- Rows of repeated items are guarded: what an item has written that was delivered later is left as it is. Their fates tell
+-- what those have met that were not written; see may_update.
+--
+-- The setting tells whether the one statement held, how many subtransactions have written, of the rows that were refused
+-- which and why, and of those with a fate which and what.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
 <<block>>
