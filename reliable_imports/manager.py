@@ -454,14 +454,6 @@ class BatchManager:
                 goes_on = take_rest(connection, batch_id, self._read_facts(connection, processor))
             if goes_on:
                 return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
-        if summary.status.is_final:
-            try:
-                with self._connection() as connection:
-                    self._settle(connection, batch.batch_type)
-            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
-                # The batch is done; who comes next looks again.
-                facts = {"batch_id": batch_id, "error_type": type(error).__name__}
-                logger.warning("what the batch settles could not be looked for", extra=facts)
         return summary
 
     def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
@@ -477,7 +469,16 @@ class BatchManager:
             Identity(self._runner if dagster_run_id is None else Runner.DAGSTER, dagster_run_id),
             may_set_up=self._migrate,
             on_progress=on_progress,
+            at_end=lambda connection: self._settle_what_it_can(connection, batch),
         )
+
+    def _settle_what_it_can(self, connection: Connection, batch: Batch) -> None:
+        try:
+            self._settle(connection, batch.batch_type)
+        except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+            # The batch is done; who comes next looks again.
+            facts = {"batch_id": batch.id, "error_type": type(error).__name__}
+            logger.warning("what the batch settles could not be looked for", extra=facts)
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,16 +15,21 @@ import hypothesis
 import psycopg2
 import pytest
 
-from reliable_imports.embedded import THROW_AWAY, EmbeddedPostgres
 from reliable_imports.testing import databases as databases_of_tests
 from reliable_imports.testing.databases import migrated_template
-from reliable_imports.testing.server import folder_of_servers
+from reliable_imports.testing.server import folder_in_memory, folder_of_servers, start_server
 from tests.faults.totals import TOTALS
 
 # Who is started in the background of a script inherits that SIGINT is ignored, and so does whatever it starts. Tests
 # send it, and wait for the answer.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Dagster's instances and the projects that tests write are many small files, too. The workers of xdist, and whatever
+# tests start, inherit the variable.
+if (memory := folder_in_memory()) is not None:
+    os.environ["TMPDIR"] = str(memory)
+    tempfile.tempdir = None
 
 # A busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
@@ -89,6 +95,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folders = item.path.relative_to(_TESTS).parts if item.path.is_relative_to(_TESTS) else ()
         if not SLOW_FOLDERS.isdisjoint(folders) or item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
+    # Short ones are left for the end, when no process should be idle while another has a minute to go.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -138,9 +146,7 @@ def server_dsn(servers_folder: Path, pytestconfig: pytest.Config, clean_environm
     given = pytestconfig.getoption("--test-dsn")
     if given:
         return str(given)
-    server = EmbeddedPostgres(servers_folder / "shared", settings=THROW_AWAY)
-    server.start()
-    return server.dsn("postgres")
+    return start_server(servers_folder / "shared")
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ def home(servers_folder: Path) -> Iterator[Path]:
     home = servers_folder / f"home-{next(_homes)}"
     yield home
     EmbeddedPostgres(home).stop("immediate")
+    shutil.rmtree(home, ignore_errors=True)  # it may be in memory
 
 
 @pytest.fixture

@@ -83,17 +83,18 @@ def create_from_file(
             if file == _STANDARD_INPUT
             else os.fsencode(source.name).decode("utf-8", "backslashreplace")
         )
-        delivery = manager.deliver(
-            batch_type,
-            source,
-            source=name,
-            idempotency_key=key,
-            requested_by=requester(),
-            params=params,
-            partition=partition,
-            same_content="warn" if again else "skip" if skips else "refuse",
-        )
-    return manager.get_summary(delivery.batch_id), delivery
+        with manager.connected():
+            delivery = manager.deliver(
+                batch_type,
+                source,
+                source=name,
+                idempotency_key=key,
+                requested_by=requester(),
+                params=params,
+                partition=partition,
+                same_content="warn" if again else "skip" if skips else "refuse",
+            )
+            return manager.get_summary(delivery.batch_id), delivery
 
 
 def try_file(

@@ -23,9 +23,8 @@ def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:
     Raises:
         Interrupted: by Ctrl-C; the batch can be resumed.
     """
-    before = manager.get_summary(batch_id)
     try:
-        with processing(before) as on_progress:
+        with processing(manager, batch_id) as on_progress:
             return manager.process_batch(batch_id, on_progress=on_progress)
     except KeyboardInterrupt:
         raise Interrupted(batch_id) from None
@@ -36,9 +35,9 @@ def reading(source: Source) -> AbstractContextManager[None]:
     return _reading(source) if sys.stderr.isatty() else nullcontext()
 
 
-def processing(before: BatchSummary) -> AbstractContextManager[Callable[[BatchSummary], None] | None]:
+def processing(manager: BatchManager, batch_id: int) -> AbstractContextManager[Callable[[BatchSummary], None] | None]:
     """Gives the `on_progress` that shows items, rate and time left; None where nobody looks."""
-    return _processing(before) if sys.stderr.isatty() else nullcontext()
+    return _processing(manager.get_summary(batch_id)) if sys.stderr.isatty() else nullcontext()
 
 
 def waiting(what: str) -> AbstractContextManager[object]:

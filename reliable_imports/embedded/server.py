@@ -35,7 +35,7 @@ from reliable_imports.errors import EmbeddedServerError
 DURABLE: Mapping[str, str] = MappingProxyType({"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"})
 """What is committed survives a power failure."""
 
-THROW_AWAY: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_writes": "off"})
+THROW_AWAY: Mapping[str, str] = MappingProxyType({"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"})
 """For tests: fast, and a power failure may leave nothing of the data; killed processes lose nothing all the same."""
 
 _DATABASE = "reliable_imports"

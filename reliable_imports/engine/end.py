@@ -27,9 +27,11 @@ def close_batch(connection: Connection, audit_log: AuditLog) -> bool:
         closed = cursor.fetchone()
         if closed is None:
             return False
-        status, total = closed
-        cursor.execute(_WORK["count_batch"], {"batch_id": audit_log.batch_id})
-        cursor.execute(_WORK["continue_reasons"], {"batch_id": audit_log.batch_id})
+        status, total, is_counted, is_repeat = closed
+        if not is_counted:
+            cursor.execute(_WORK["count_batch"], {"batch_id": audit_log.batch_id})
+        if is_repeat:
+            cursor.execute(_WORK["continue_reasons"], {"batch_id": audit_log.batch_id})
         cursor.execute(_SUSPECTS["clear_all"], {"batch_id": audit_log.batch_id})
         level = "info" if total and status == BatchStatus.COMPLETED else "warning"
         message = "batch closed" if total else "batch closed without items"

@@ -28,7 +28,7 @@ from reliable_imports.errors import RunInterrupted
 from reliable_imports.items.code.team import team_code
 from reliable_imports.log import logger
 from reliable_imports.models import Batch, BatchSummary
-from reliable_imports.postgres.connect import roll_back, transaction
+from reliable_imports.postgres.connect import Connection, roll_back, transaction
 from reliable_imports.postgres.error_sorting import Fault, fault_of, is_item_fault
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.context import ImportContext
@@ -47,10 +47,14 @@ def execute(
     *,
     may_set_up: bool,
     on_progress: ProgressCallback | None,
+    at_end: Callable[[Connection], None],
 ) -> BatchSummary:
     """Work a batch in the calling thread until nothing is left to claim, and say how it stands.
 
     Closes the batch if nobody else works on it.
+
+    Args:
+        at_end: called if the batch has ended, with the connection of the run, which saves another session.
 
     Raises:
         RunInterrupted: the database was lost for too long; open items stay pending.
@@ -67,7 +71,10 @@ def execute(
             run = Run(dsn, batch, processor, connection, begun, on_progress)
             with run.under_way():
                 run.start()
-                return run.end(run.work())
+                summary = run.end(run.work())
+            if summary.status.is_final:
+                at_end(connection.current)
+            return summary
     finally:
         stop.obey()
 

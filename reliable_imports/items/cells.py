@@ -99,7 +99,7 @@ class CellReader:
         tokens = self._tokens
         if self._strip:
             data = {name: cell.strip() if type(cell) is str else cell for name, cell in data.items()}
-        if tokens:
+        if tokens and _may_hold(data, tokens):
             data = {name: None if type(cell) is str and cell in tokens else cell for name, cell in data.items()}
         for name, convert, kind, problem in self._converters:
             cell = data.get(name)
@@ -124,6 +124,14 @@ class CellReader:
                     problem = f"Input should be given once, and is given as {' and as '.join(map(repr, sources))}"
                     faults.append(ModelFault(name, "given_more_than_once", problem, None, True, None))
         return renamed
+
+
+def _may_hold(data: Mapping[str, Any], tokens: frozenset[str]) -> bool:
+    """Whether one of the cells may be a token: of most items none is, and to look at all at once takes little."""
+    try:
+        return not tokens.isdisjoint(data.values())
+    except TypeError:  # a list or an object, which has no hash
+        return True
 
 
 def _numbers(declared: bool | Sequence[str], kinds: Mapping[str, CellKind]) -> list[tuple[str, Convert, str, str]]:

@@ -289,8 +289,15 @@ def _of_root(message: str, names: Sequence[tuple[str | None, str | None]]) -> st
 def _fault(
     batch_type: str, facts: Sequence[str], title: str, field: str | None, rule: str, source_data: object
 ) -> Fault:
-    value = _value_of(field, source_data)
-    return Fault(fingerprint(batch_type, *facts), _clean(title), field and _clean(field), _clean(rule), value)
+    return Fault(*_cause(batch_type, tuple(facts), title, field, rule), _value_of(field, source_data))
+
+
+@lru_cache(maxsize=1024)
+def _cause(
+    batch_type: str, facts: tuple[str, ...], title: str, field: str | None, rule: str
+) -> tuple[str, str, str | None, str]:
+    """All of a fault but the value, which is the same for thousands of items."""
+    return fingerprint(batch_type, *facts), _clean(title), field and _clean(field), _clean(rule)
 
 
 def _refused_fault(batch_type: str, refused: Refused, constraint: str | None, message: str, sqlstate: str) -> Fault:
@@ -383,7 +390,7 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
     ]
     faults: dict[str, Fault] = {}
     for each in told:
-        facts = [name, title, each.field, each.kind]
+        facts: tuple[str, ...] = (name, title, each.field, each.kind)
         problem = each.problem
         if each.raised is not None:
             located = locate(each.raised, team)
@@ -392,10 +399,8 @@ def _invalid_row(batch_type: str, error: InvalidRow, title: str, team: TeamCode,
                 problem = located.words
             elif located.facts:
                 problem = words_that_are_written(problem, team.files)
-        reason = fingerprint(batch_type, *facts)
-        value = None if each.is_missing else _cut(each.value)
-        said = _clean(f"{name}: {each.field}: {problem}")
-        faults.setdefault(reason, Fault(reason, said, _clean(each.field), _clean(each.kind), value))
+        cause = _cause(batch_type, facts, f"{name}: {each.field}: {problem}", each.field, each.kind)
+        faults.setdefault(cause[0], Fault(*cause, None if each.is_missing else _cut(each.value)))
     message = "; ".join(fault.title.partition(": ")[2] for fault in faults.values())
     return Failure(
         stage=Stage.VALIDATE,
@@ -508,7 +513,10 @@ def _on_one_line(text: str, limit: int) -> str:
 def _frames(trace: TracebackType | None) -> str | None:
     calls = []
     while trace is not None:
-        calls.append((trace.tb_frame.f_code, trace.tb_lineno))
+        code = trace.tb_frame.f_code
+        # The engine's own frames come first and help nobody; the processor's and its libraries' follow.
+        if not code.co_filename.startswith(_OWN_CODE):
+            calls.append((code, trace.tb_lineno))
         trace = trace.tb_next
     return _format_calls(tuple(calls[-_MAX_FRAMES:]))
 
@@ -516,13 +524,8 @@ def _frames(trace: TracebackType | None) -> str | None:
 @lru_cache(maxsize=256)
 def _format_calls(calls: tuple[tuple[CodeType, int], ...]) -> str | None:
     """The calls as text."""
-    # The engine's own frames come first and help nobody; the processor's and its libraries' follow.
-    frames = [
-        traceback.FrameSummary(code.co_filename, line, code.co_name)
-        for code, line in calls
-        if not code.co_filename.startswith(_OWN_CODE)
-    ]
-    if not frames:
+    if not calls:
         return None
+    frames = [traceback.FrameSummary(code.co_filename, line, code.co_name) for code, line in calls]
     text = "".join(traceback.format_list(frames)).replace("\0", "")
     return text[-_MAX_TRACEBACK:].encode("utf-8", "replace").decode("utf-8")

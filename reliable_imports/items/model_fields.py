@@ -15,6 +15,7 @@ from reliable_imports.items.message_values import without_values
 # Where messages of pydantic's own quote the input.
 _QUOTED_INPUT = re.compile(r"(?<=Input tag ').*(?=' found using)|(?<=found `).*(?=` at )", re.DOTALL)
 
+_MAX_PLACES = 1_000
 
 CellKind = Literal["int", "float", "decimal", "date", "datetime", "time"]
 """What a field is, as far as the way in which a source may write it depends on it."""
@@ -171,29 +172,51 @@ def is_refusal_of_pydantic(error: BaseException) -> bool:
     return core is not None and isinstance(error, core.ValidationError)
 
 
-def invalid_row(error: Any, core_schema: Mapping[str, Any] | None = None) -> InvalidRow:
-    """A ValidationError in words that hold no value of the item.
+def invalid_row(error: Any) -> InvalidRow:
+    """A ValidationError of a model that a processor has used by itself; see `Refusals`."""
+    return _refusals_by_title(error.title).row(error)
 
-    Args:
-        core_schema: of the model, which says what of a path are its fields and what are keys of the item.
-    """
-    found: dict[tuple[str, str], ModelFault] = {}
-    schema = core_schema if core_schema is not None else _schema_by_title(error.title)
-    for entry in error.errors(include_url=False):
-        path, is_union = field_path(entry["loc"], schema)
+
+class Refusals:
+    """Puts into words what one model says of items."""
+
+    def __init__(self, core_schema: Mapping[str, Any] | None) -> None:
+        """
+        Args:
+            core_schema: of the model, which says what of a path are its fields and what are keys of the item; None if
+                nobody knows.
+        """
+        self._core_schema = core_schema
+        self._places: dict[tuple[str | int, ...], tuple[str, bool]] = {}
+
+    def row(self, error: Any) -> InvalidRow:
+        """A ValidationError in words that hold no value of the item."""
+        found: dict[tuple[str, str], ModelFault] = {}
+        for entry in error.errors(include_url=False):
+            field, is_union = self._place(entry)
+            said: str = entry["type"]
+            kind = "union" if is_union else _KINDS_AS_ONE.get(said, said)
+            raised = (entry.get("ctx") or {}).get("error")
+            if not isinstance(raised, BaseException):
+                raised = None
+            fault = ModelFault(field, kind, _problem(entry, field), raised, said == "missing", entry["input"])
+            # Two rules of one validator are of one kind.
+            found.setdefault((field, kind if raised is None else f"{kind} {len(found)}"), fault)
+        return InvalidRow.of(tuple(found.values()))
+
+    def _place(self, entry: Mapping[str, Any]) -> tuple[str, bool]:
+        """The field that it is about, and whether it ends at a union; remembered, for thousands of items fail alike."""
+        location: tuple[str | int, ...] = entry["loc"]
+        known = self._places.get(location)
+        if known is not None:
+            return known
+        path, is_union = field_path(location, self._core_schema)
         if entry["type"] == "extra_forbidden":
-            path = (*path[:-1], str(entry["loc"][-1]))
-        field = ".".join(path) or "row"
-        kind = "union" if is_union else _KINDS_AS_ONE.get(entry["type"], entry["type"])
-        problem = _problem(entry, field)
-        raised = (entry.get("ctx") or {}).get("error")
-        fault = ModelFault(
-            field, kind, problem, raised if isinstance(raised, BaseException) else None, entry["type"] == "missing",
-            entry["input"],
-        )  # fmt: skip
-        # Two rules of one validator are of one kind.
-        found.setdefault((field, kind if fault.raised is None else f"{kind} {len(found)}"), fault)
-    return InvalidRow.of(tuple(found.values()))
+            return ".".join((*path[:-1], str(location[-1]))), is_union
+        place = ".".join(path) or "row", is_union
+        if len(self._places) < _MAX_PLACES:  # of a list, or of keys that items choose, there are ever new ones
+            self._places[location] = place
+        return place
 
 
 class ModelFault(NamedTuple):
@@ -278,23 +301,21 @@ def _unwrapped(schema: Mapping[str, Any], definitions: dict[str, Mapping[str, An
 
 
 @lru_cache(maxsize=64)
-def _schema_by_title(title: str) -> Mapping[str, Any] | None:
-    """Of a model that a processor has validated by itself."""
+def _refusals_by_title(title: str) -> Refusals:
     pydantic = sys.modules.get("pydantic")
     waiting = [] if pydantic is None else list(pydantic.BaseModel.__subclasses__())
     while waiting:
         model = waiting.pop()
         waiting += model.__subclasses__()
         if title in (model.__name__, model.model_config.get("title")):
-            schema: Mapping[str, Any] = model.__pydantic_core_schema__
-            return schema
-    return None
+            return Refusals(model.__pydantic_core_schema__)
+    return Refusals(None)
 
 
 def _problem(entry: Mapping[str, Any], field: str) -> str:
     message: str = entry["msg"]
     if entry["type"] in _kinds_of_pydantic():
-        return _QUOTED_INPUT.sub("…", message)
+        return _QUOTED_INPUT.sub("…", message) if "found" in message else message
     # A validator of the team's said this, and perhaps of what.
     value = entry["input"]
     for name, said in (entry.get("ctx") or {}).items():

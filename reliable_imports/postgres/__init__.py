@@ -7,6 +7,7 @@ schema         brings the schema up to date
 program        what a release wants to find in a database
 error_sorting  whose fault an error is
 statement      what a processor's statement does to the transaction or the session
+literals       statements with their parameters in place
 copy_text      rows as COPY takes them
 
 All SQL stands in the folders: `migrations` make the tables, `functions` and `views` hold one each, `sql` the queries.

@@ -23,6 +23,9 @@ _ENDS_TRANSACTION = frozenset(
     {"ABORT", "BEGIN", "COMMIT", "END", "PREPARE TRANSACTION", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"}
 )
 _WRITES = frozenset({"DELETE", "INSERT", "MERGE", "UPDATE"})
+_CALL = re.compile(r'("(?:[^"]|"")+"|[^\W\d][\w$]*)\s*\(')
+# What a row is called by, or where it lies: another thing when it is written again. And a default that EXPLAIN hides.
+_UNSTEADY_WORDS = re.compile(r"\b(?:xmin|xmax|cmin|cmax|ctid|default)\b|\bu&", re.IGNORECASE)
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 _SESSION_WORDS = re.compile(
     r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary|pg_temp|pg_settings)\b", re.IGNORECASE
@@ -53,6 +56,23 @@ def is_blind_write(sql: str, *, hides_rows: bool) -> bool:
         hides_rows: nobody sees the rows that it may return.
     """
     return (hides_rows or not _RETURNING.search(sql)) and all(first in _WRITES for first, _ in _commands(sql))
+
+
+def is_one_write(sql: str) -> bool:
+    """Whether *sql* is one statement that writes, with or without RETURNING."""
+    commands = _commands(sql)
+    return len(commands) == 1 and commands[0][0] in _WRITES
+
+
+def calls_of(sql: str) -> frozenset[str] | None:
+    """The names of all functions that *sql* calls, and others that are followed by a parenthesis.
+
+    None if it says something that may mean another thing each time.
+    """
+    code = _TOKEN.sub(lambda token: token[0] if token["word"] or token[0][0] in '";' else " ", sql)
+    if _UNSTEADY_WORDS.search(code):
+        return None
+    return frozenset(name[1:-1].replace('""', '"') if name[0] == '"' else name.lower() for name in _CALL.findall(code))
 
 
 @lru_cache(maxsize=1024)

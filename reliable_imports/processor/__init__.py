@@ -11,5 +11,6 @@ facts          what a class says of itself, for those who work with it
 table_row      a table as what items are checked against
 declarations   what attributes may be, and the mistakes that are told at registration
 code_version   which code of a processor worked a batch
+this_process   the process, known without a system call
 result         what `process_item` returns, as it is kept
 """

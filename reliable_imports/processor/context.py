@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from reliable_imports.items.redaction import without_secrets
 from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
+from reliable_imports.processor.this_process import process_id
 from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class ContextState:
             raise ContextMisuse("this ImportContext belongs to an item that has ended; do not keep it")
         if threading.get_ident() != self.setting.thread:
             raise ContextMisuse("an ImportContext can only be used in the thread that processes its item")
-        if os.getpid() != self.setting.process:
+        if process_id() != self.setting.process:
             raise ContextMisuse(
                 "an ImportContext can only be used in the process that works its item, not in one that was forked"
             )

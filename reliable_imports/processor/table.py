@@ -12,8 +12,8 @@ from reliable_imports.items.model_fields import (
     CellKind,
     ModelField,
     OtherColumns,
+    Refusals,
     fields_of,
-    invalid_row,
     may_change_fields,
     other_columns_of,
 )
@@ -41,7 +41,7 @@ class _Model(NamedTuple):
     validate: Callable[[Any], Any]
     dump: Callable[[Any], dict[str, Any]]
     refusal: type[Exception]
-    schema: Mapping[str, Any]
+    refusals: Refusals
     fields: tuple[ModelField, ...]
     may_change_fields: bool
     """A validator of the whole model may make one field of several."""
@@ -101,7 +101,7 @@ class TableFacts(Facts):
             adapter.validator.validate_python,
             dump,
             ValidationError,
-            schema,
+            Refusals(schema),
             fields_of(schema),
             may_change_fields(schema),
             other_columns_of(schema),
@@ -121,7 +121,7 @@ class TableFacts(Facts):
             SchemaValidator(schema).validate_python,
             _unchanged,
             refusal,
-            schema,
+            Refusals(schema),
             row_fields(self._target, required),
             may_change_fields=False,
             other_columns="unread",
@@ -156,7 +156,7 @@ class TableFacts(Facts):
         try:
             model.validate(cells.data)
         except model.refusal as error:
-            faults += [each for each in invalid_row(error, model.schema).faults if each.field not in misread]
+            faults += [each for each in model.refusals.row(error).faults if each.field not in misread]
         return InvalidRow.of(faults)
 
     def natural_key_names(self) -> tuple[tuple[str, ...], ...]:
@@ -308,7 +308,7 @@ class TableProcessor(BaseProcessor):
         try:
             instance = model.validate(item.source_data)
         except model.refusal as error:
-            raise invalid_row(error, model.schema) from None
+            raise model.refusals.row(error) from None
         row = model.dump(instance)
         if model.gives_absent:
             given = getattr(instance, "model_fields_set", None)

@@ -34,12 +34,11 @@ def new_database(server_dsn: str, template: str = EMPTY) -> Iterator[str]:
         server_dsn: any database of the server, as a role that may create others.
     """
     name = f"reliable_imports_test_{os.getpid()}_{next(_numbers)}"
-    _administrate(server_dsn, _TESTING["create_database"], name, template)
+    _administrate(server_dsn, name, ["create_database"], template)
     try:
         yield dsn_of(server_dsn, name)
     finally:
-        _administrate(server_dsn, _TESTING["end_sessions"], name)
-        _administrate(server_dsn, _TESTING["drop_database"], name)
+        _administrate(server_dsn, name, ["end_sessions", "drop_database"])
 
 
 @contextmanager
@@ -72,9 +71,10 @@ def _make_tables(dsn: str, made_by: Path | str | Callable[[str], object]) -> Non
         cursor.execute(Path(made_by).read_text(encoding="utf-8"))
 
 
-def _administrate(server_dsn: str, statement: str, name: str, template: str = EMPTY) -> None:
+def _administrate(server_dsn: str, name: str, statements: Sequence[str], template: str = EMPTY) -> None:
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template), "text": sql.Literal(name)}
     with closing(psycopg2.connect(server_dsn)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            names = {"name": sql.Identifier(name), "template": sql.Identifier(template), "text": sql.Literal(name)}
-            cursor.execute(sql.SQL(statement).format(**names))
+            for each in statements:
+                cursor.execute(sql.SQL(_TESTING[each]).format(**names))

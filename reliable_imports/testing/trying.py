@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -176,6 +175,7 @@ def _without_database(
     from reliable_imports.processor.context import ContextState, Setting, SkipItem
     from reliable_imports.processor.facts import facts_of, require_no_effects
     from reliable_imports.processor.params import read_params, with_params
+    from reliable_imports.processor.this_process import process_id
     from reliable_imports.testing.recorded import RecordedWrites
 
     if not with_effects:
@@ -207,7 +207,7 @@ def _without_database(
         finally:
             calls.close()
     writes = RecordedWrites(rows)
-    setting = Setting(_NO_BATCH, processor.batch_type, 0, {}, threading.get_ident(), os.getpid(), sensitive)
+    setting = Setting(_NO_BATCH, processor.batch_type, 0, {}, threading.get_ident(), process_id(), sensitive)
     state = ContextState(setting, writes, 1)
     attempt = Attempt(stored, cast(Any, writes))
     try:

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, Written, simple_writers_for, writer_for
+from reliable_imports.writes.values import Expression, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -90,6 +90,19 @@ class Origin(NamedTuple):
     item_number: int
 
 
+class _RowOfKinds(NamedTuple):
+    """How a row is written whose values are of certain types.
+
+    Attributes:
+        is_simple: each of them, but NULLs, is a text, or has a writer that makes one of it.
+        texts: the places of those that are texts already.
+    """
+
+    is_simple: bool
+    writers: tuple[tuple[int, Callable[[Any], str]], ...] = ()
+    texts: tuple[int, ...] = ()
+
+
 class Plan:
     """How rows with some columns are written to a table.
 
@@ -119,6 +132,7 @@ class Plan:
         self._columns = columns
         self._writers = tuple(writer_for(column.type) for column in columns)
         self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
+        self._rows_of_kinds: dict[tuple[type, ...], _RowOfKinds] = {}
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
@@ -196,25 +210,51 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            written = self._written(values)
+            texts = self._texts_of(values)
+            if texts is not None:
+                return self._write_of(texts, ())
+            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
         except ContextMisuse:
             self._name_the_column(values)
             raise
-        return self._write_of(written)
+        expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
+        return self._write_of(
+            tuple([each.text if isinstance(each, Expression) else each for each in written]), expressions
+        )
 
-    def _written(self, values: Collection[Any]) -> list[Written]:
+    def _texts_of(self, values: Collection[Any]) -> tuple[str | None, ...] | None:
+        """What `_writers` would make of the values of most rows; None for others."""
+        kinds = tuple(map(type, values))
+        known = self._rows_of_kinds.get(kinds)
+        if known is None:
+            if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of the columns may have a NULL, or none
+                return None
+            known = self._rows_of_kinds[kinds] = self._row_of_kinds(kinds)
+        if not known.is_simple:
+            return None
+        texts = list(values)
         try:
-            # Most values are NULL or text in ASCII, which need no writer.
-            return [
-                value
-                if value is None or (takes_text and type(value) is str and value.isascii() and "\0" not in value)
-                else simple.get(type(value), write)(value)
-                for value, takes_text, simple, write in zip(
-                    values, self._take_text, self._simple_writers, self._writers, strict=True
-                )
-            ]
+            for place, write in known.writers:
+                texts[place] = write(texts[place])
         except ValueError:
-            return [write(value) for write, value in zip(self._writers, values, strict=True)]
+            return None
+        for place in known.texts:
+            text = texts[place]
+            if not text.isascii() or "\0" in text:
+                texts[place] = self._writers[place](text)
+        return tuple(texts)
+
+    def _row_of_kinds(self, kinds: Sequence[type]) -> _RowOfKinds:
+        writers, texts = [], []
+        for place, kind in enumerate(kinds):
+            if kind is str and self._take_text[place]:
+                texts.append(place)
+            elif kind is not type(None):
+                simple = self._simple_writers[place].get(kind)
+                if simple is None:
+                    return _RowOfKinds(False)
+                writers.append((place, simple))
+        return _RowOfKinds(True, tuple(writers), tuple(texts))
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -224,12 +264,7 @@ class Plan:
                 place = f"column {column} of table {self.request.table}"
                 raise ContextMisuse(f"{place}: {error}", about=place) from None
 
-    def _write_of(self, written: Sequence[Written]) -> Write:
-        expressions: tuple[tuple[int, str], ...] = ()
-        texts: tuple[str | None, ...] = tuple(written)  # type: ignore[arg-type]  # if there are no expressions
-        if not _TEXTS.issuperset(map(type, texts)):
-            expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
-            texts = tuple(each.text if isinstance(each, Expression) else each for each in written)
+    def _write_of(self, texts: tuple[str | None, ...], expressions: tuple[tuple[int, str], ...]) -> Write:
         if not self.has_key:
             return Write(self, texts, expressions, None, self.needs_single_rows)
         if not self.knows_keys:
@@ -370,81 +405,118 @@ class Plan:
 
     # Statements for many rows
 
-    def block(
-        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, together: int, as_one: bool
-    ) -> str | None:
-        """A block that writes the rows and tells which are refused or left; None if a text holds a separator.
+    def guards(self, origins: Sequence[Origin | None]) -> bool:
+        """Whether rows of such items must not overwrite what was delivered later."""
+        return self.has_key and any(origins)
 
-        All *writes* have the same expressions. Nobody may have altered the table since the plan was made: the block
-        raises RI002 then. See `write_rows`.
+    def statement_of_all(
+        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str, as_one: bool
+    ) -> str | None:
+        """A statement that writes the rows, but for some that are left; None if a text holds a separator.
+
+        All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
-            origins: of the rows' items; those that are repeated must not overwrite what was delivered later.
+            origins: of the rows' items.
             told: the name of the setting that holds the answer afterwards.
-            together: how many of the rows that do not go as one statement share a subtransaction at most.
+            rows_left: likewise, of the rows that are left.
             as_one: try the rows as one statement first, but for those that will likely be refused.
         """
-        texts = columns_of_texts([write.texts for write in writes])
-        if texts is None:
+        columns = columns_of_texts([write.texts for write in writes])
+        if columns is None:
             return None
-        cells = [f"cells_{place}" for place in range(1, len(texts) + 1)]
-        row = self._typed([f"{each}[row_number]" for each in cells], writes[0].expressions)
-        insert = f"{self._into}VALUES ({', '.join(row)})"
-        is_guarded = self.has_key and any(origins)
+        texts = [f"c{number}" for number in range(1, len(columns) + 1)]
+        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
+        cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
+        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
+        query = f"SELECT {', '.join(cut)}"
+        is_guarded = self.guards(origins)
+        origin = [f"$2[{place}]::text", f"$3[{place}]::text"] if is_guarded else []
+        cells = f"pg_catalog.array_agg(ARRAY[{', '.join([f'{place}::text', *origin, *texts])}] ORDER BY {place})"
+        row = f"pg_catalog.array_to_string({cells}, {_SEPARATOR_AND_NULL})"
+        insert = None
+        if as_one:
+            insert = self._insert_of_all(query, texts, place, row, writes[0].expressions, is_guarded=is_guarded)
+        return _WRITES["write_as_one"].format(
+            as_one=literal(insert),
+            all_rows=literal(f"SELECT {row} FROM ({query}) AS texts"),
+            columns=", ".join(map(literal, columns)),
+            origin_batches=_numbers([each and each.batch_id for each in origins]) if is_guarded else "NULL",
+            origin_items=_numbers([each and each.item_number for each in origins]) if is_guarded else "NULL",
+            told=literal(told),
+            rows_left=literal(rows_left),
+        )
+
+    @property
+    def may_leave_rows(self) -> bool:
+        """Whether the statement of all leaves out rows that it suspects."""
+        return self.prediction.has_suspects or self.prediction.expects_newer
+
+    def block_of_the_rest(
+        self, write: Write, origins: Sequence[Origin | None], *, told: str, rows_left: str, together: int
+    ) -> str:
+        """A block that writes the rows one by one that the statement of all has left, and tells which are refused, and
+        which are left for newer data.
+
+        Nobody may have altered the table since the plan was made: the block raises RI002 then. See `write_left_rows`.
+
+        Args:
+            write: one of the rows.
+            origins: of all rows' items.
+            together: how many rows share a subtransaction at most.
+        """
+        is_guarded = self.guards(origins)
+        width = len(self.columns) + (3 if is_guarded else 1)
+        cells = [f"cells[at + {number}]" for number in range(width - len(self.columns) + 1, width + 1)]
+        insert = f"{self._into}VALUES ({', '.join(self._typed(cells, write.expressions))})"
         if is_guarded:
-            guard = "block.origin_batches[block.row_number], block.origin_items[block.row_number]"
-            insert += f"{self._on_conflict(self._may_update(guard))}; {_WRITES['note_fate']}"
+            # What stands behind ON CONFLICT may name columns of the table.
+            origin = "block.cells[block.at + 2]::bigint, block.cells[block.at + 3]::bigint"
+            insert += f"{self._on_conflict(self._may_update(origin))}; {_WRITES['note_fate'].format(width=width)}"
         else:
             insert += self.tail
-        one = ""
-        if as_one:
-            one = _WRITES["write_as_one"].format(
-                insert=self._insert_of_all(cells, writes, is_guarded=is_guarded),
-                guard=_WRITES["raise_for_newer"] if is_guarded else "",
-            )
-        return _WRITES["write_rows"].format(
+        return _WRITES["write_left_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
-            cells="\n    ".join(
-                f"{each} text[] := {_cut(literal(text))};" for each, text in zip(cells, texts, strict=True)
-            ),
-            rows=len(writes),
-            origin_batches=_numbers([each and each.batch_id for each in origins] if is_guarded else []),
-            origin_items=_numbers([each and each.item_number for each in origins] if is_guarded else []),
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            as_one=one,
             insert=insert,
             told=literal(told),
+            cells=_cut(f"pg_catalog.current_setting({literal(rows_left)})"),
+            width=width,
         )
 
-    def _insert_of_all(self, cells: Sequence[str], writes: Sequence[Write], *, is_guarded: bool) -> str:
-        """A statement that inserts all rows but those that are suspected.
+    def _insert_of_all(
+        self,
+        query: str,
+        texts: Sequence[str],
+        place: str,
+        row: str,
+        expressions: Sequence[tuple[int, str]],
+        *,
+        is_guarded: bool,
+    ) -> str:
+        """A statement that inserts all rows but those that are suspected, and returns these.
 
-        It returns the numbers of these as an array; then, where rows are guarded, the numbers and keys of all that can
-        be read, as two arrays.
+        If rows are guarded, it also returns the places of the rows that it inserts, and their keys.
 
         Args:
-            cells: SQL for an array of texts for each column.
+            query: of all rows, as texts.
+            texts: the names of its columns.
+            place: the name of the one that counts the rows.
+            row: an aggregate of rows into what is returned.
         """
         names = [quoted(name) for name in self.columns]
-        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
-        texts = [f"c{number}" for number in range(1, len(cells) + 1)]
-        cut = [f"pg_catalog.unnest({cell}) AS {text}" for cell, text in zip(cells, texts, strict=True)]
-        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
-        expressions = writes[0].expressions
         typed = self._typed(texts, expressions)
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
-        expects_newer = is_guarded and self.prediction.expects_newer and self._index_is_plain
-        if expects_newer:
-            suspects.append(
-                f"SELECT {place} FROM given WHERE {place} IN (SELECT place FROM newer) AND {self._stands()}"
-            )
+        looks_for_newer = is_guarded and self.prediction.expects_newer and self._index_is_plain
+        if looks_for_newer:
+            suspects.append(f"SELECT {place} FROM given WHERE {place} IN (TABLE newer) AND {self._stands()}")
         # What is read more than once is made once.
         made = "AS MATERIALIZED" if suspects or unreadable is not None or is_guarded else "AS"
-        parts = [f"texts {made} (SELECT {', '.join(cut)})"]
+        parts = [f"texts {made} ({query})"]
         readable = ""
         if unreadable is not None:
             parts.append(f"unreadable {made} (SELECT {place} FROM texts WHERE {unreadable})")
@@ -452,32 +524,33 @@ class Plan:
             suspects.append(f"SELECT {place} FROM unreadable")
         parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
         if is_guarded:
-            parts.append(f"known AS MATERIALIZED ({self._known_keys(place)})")
-        if expects_newer:
-            parts.append(f"newer AS MATERIALIZED ({_WRITES['newer_rows']})")
+            parts.append(f"keyed AS MATERIALIZED ({self._keys_given(place)})")
+        if looks_for_newer:
+            keys = f"ARRAY(SELECT {place} FROM keyed), ARRAY(SELECT row_key FROM keyed)"
+            parts.append(f"newer AS MATERIALIZED (SELECT reliable_imports.newer_rows_v1({keys}, $2, $3))")
         conditions = []
+        left_out, inserted = "NULL::text", ""
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
+            left_out = f"(SELECT {row} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
+            inserted = f" WHERE {place} NOT IN (SELECT {place} FROM suspect)"
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
         # What joins the rows to others need not keep their order.
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
-        found = f"SELECT {place} AS place FROM suspect" if suspects else "SELECT NULL::integer AS place WHERE false"
-        known = "(SELECT places FROM known), (SELECT row_keys FROM known)" if is_guarded else "NULL, NULL"
-        return (
-            f"WITH {', '.join(parts)} "
-            f"SELECT coalesce(pg_catalog.array_agg(place ORDER BY place), '{{}}'), {known} FROM ({found}) AS found"
-        )
+        told = [left_out]
+        if is_guarded:
+            told += [f"ARRAY(SELECT {each} FROM keyed{inserted})" for each in (place, "row_key")]
+        return f"WITH {', '.join(parts)} SELECT {', '.join(told)} WHERE {self._unaltered()}"
 
-    def _known_keys(self, place: str) -> str:
+    def _keys_given(self, place: str) -> str:
         """A SELECT of the places and keys of the rows `given`."""
         names = [self.columns[each] for each in self._key_places]
         exact = [f"{quoted(name)}::{self.target.columns[name].exact_type} AS {quoted(name)}" for name in names]
         return (
-            f"SELECT pg_catalog.array_agg({place}) AS places, pg_catalog.array_agg({self._hash('')}) AS row_keys "
-            f"FROM (SELECT {place}, {', '.join(exact)} FROM given) AS given"
+            f"SELECT {place}, {self._hash('')} AS row_key FROM (SELECT {place}, {', '.join(exact)} FROM given) AS given"
         )
 
     def _stands(self) -> str:
@@ -619,7 +692,8 @@ class Plan:
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
 
 
-_TEXTS = frozenset({str, type(None)})
+_SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"
+_MAX_KINDS = 1_000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
     "text": None,
@@ -680,7 +754,7 @@ def _numbers(numbers: Iterable[int | None]) -> str:
 
 def _cut(sql: str) -> str:
     """SQL that cuts a text into the values that were joined; the text as SQL."""
-    return f"pg_catalog.string_to_array({sql}, E'\\x1e', E'\\x1f')"
+    return f"pg_catalog.string_to_array({sql}, {_SEPARATOR_AND_NULL})"
 
 
 def _known_column(target: Target, name: str) -> Column:

@@ -51,6 +51,11 @@ class Prediction:
         self.expects_newer = False
         """Rows of repeated items may have been written by later ones."""
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether rows are suspected for anything."""
+        return bool(self._suspects) or self._suspects_texts
+
     def _has(self, names: Iterable[str]) -> bool:
         # Of a column that is not given, the default decides.
         return self._names.issuperset(names)

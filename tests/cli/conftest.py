@@ -15,7 +15,17 @@ from typing import Any
 import psycopg2
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.forking import fork
+from tests.running import ROOT
+
+IMPORTED = (
+    "reliable_imports.cli.main",
+    "reliable_imports.batches.create",
+    "reliable_imports.engine.run",
+    "reliable_imports.processor.table",
+    "reliable_imports.sources.source",
+)
+"""What most commands come to import."""
 
 PROCESSORS = '''
 """What the tests import."""
@@ -118,15 +128,14 @@ def run_without_database(project: Path, environment: dict[str, str]) -> Run:
     """Runs `reliable-imports` in the project, where nothing says which database."""
 
     def run(*arguments: str | Path, stdin: bytes = b"", cwd: Path = project, **variables: str) -> Answer:
-        done = subprocess.run(
-            [sys.executable, "-m", "reliable_imports", *map(str, arguments)],
-            input=stdin,
-            cwd=cwd,
-            env={**environment, **variables},
-            capture_output=True,
-            timeout=120,
-        )
-        return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        words, given = [str(each) for each in arguments], {**environment, **variables}
+        if any(name.startswith("PYTHON") for name in variables):  # Python reads them when it starts
+            command = [sys.executable, "-m", "reliable_imports", *words]
+            done = subprocess.run(command, input=stdin, cwd=cwd, env=given, capture_output=True, timeout=120)
+            return Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+        with closing(fork(IMPORTED, "reliable_imports", words, cwd=cwd, env=given)) as process:
+            out, err = process.communicate(stdin)
+            return Answer(process.wait(120), out.decode(), err.decode())
 
     return run
 

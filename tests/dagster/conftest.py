@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 import psycopg2
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from reliable_imports import BatchManager, ProcessorRegistry
 from tests.dagster import project
@@ -19,6 +21,23 @@ from tests.dagster.doubles import NOTES
 Rows = list[tuple[Any, ...]]
 Query = Callable[..., Rows]
 Launch = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_of_dagster_are_read_once() -> Iterator[None]:
+    """Dagster makes a file of SQLite for each run, and would read its ninety migrations for each of them."""
+    read = ScriptDirectory.from_config
+    known: dict[str | None, ScriptDirectory] = {}
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
 
 
 @pytest.fixture

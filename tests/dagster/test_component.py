@@ -8,7 +8,6 @@ import os
 import re
 import runpy
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -25,7 +24,9 @@ from reliable_imports import ConfigurationError, TableProcessor
 from reliable_imports_dagster import ReliableImportsComponent
 from reliable_imports_dagster.components.scaffolder import ReliableImportsScaffolder, ScaffoldParams
 from tests.dagster.conftest import notes, observations_of
+from tests.forking import fork
 
+IMPORTED = ("dagster_dg_cli.cli", "dagster.components", "dagster._cli", "reliable_imports_dagster")
 COMPONENT = "reliable_imports_dagster.ReliableImportsComponent"
 NOBODY_LISTENS = "postgresql://nobody:secret@127.0.0.1:1/nothing"
 PYPROJECT = """
@@ -119,19 +120,16 @@ def dg_command(project: Path) -> Command:
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
 
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [Path(sys.executable).parent / "dg", *arguments],
-            cwd=project,
-            env={
-                **os.environ,
-                "DAGSTER_HOME": str(home),
-                "RELIABLE_IMPORTS_DSN": NOBODY_LISTENS,
-                "COLUMNS": "200",
-                **variables,
-            },
-            capture_output=True,
-            text=True,
-        )
+        variables = {
+            **os.environ,
+            "DAGSTER_HOME": str(home),
+            "RELIABLE_IMPORTS_DSN": NOBODY_LISTENS,
+            "COLUMNS": "200",
+            **variables,
+        }
+        with closing(fork(IMPORTED, "tests.dagster.dg", arguments, cwd=project, env=variables)) as process:
+            out, err = process.communicate(b"")
+            return subprocess.CompletedProcess(arguments, process.wait(), out.decode(), err.decode())
 
     return run
 

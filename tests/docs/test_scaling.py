@@ -41,7 +41,7 @@ class OwnStatementProcessor(BaseProcessor):
 
 class ReadingProcessor(BaseProcessor):
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
-        ctx.fetch_value("INSERT INTO numbers VALUES (%s) RETURNING 1", [item.source_data["n"]])
+        ctx.fetch_value("INSERT INTO numbers VALUES (%s) RETURNING random()", [item.source_data["n"]])
 
 
 @pytest.fixture

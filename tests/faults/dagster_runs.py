@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.faults.waiting import wait_for
-from tests.faults.workers import ROOT
-from tests.running import ask, processes
+from tests.running import ROOT, ask, processes
 
 PROJECT = "tests.faults.dagster_project"
 # Runs are launched at once: a queue would want a daemon.

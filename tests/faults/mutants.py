@@ -175,8 +175,11 @@ class _ClosingCursor:
         self._cursor = cursor
         self._batch_id = batch_id
 
-    def execute(self, statement: str, parameters: Any) -> None:
-        self._cursor.execute(_replaced(statement, "; COMMIT", ""), parameters)
+    def mogrify(self, statement: str, parameters: Any) -> Any:
+        return self._cursor.mogrify(statement, parameters)
+
+    def execute(self, statement: str) -> None:
+        self._cursor.execute(_replaced(statement, "; COMMIT", ""))
         self._cursor.execute(end._WORK["close_batch"], {"batch_id": self._batch_id})
         print("closing", flush=True)
         sys.stdin.readline()

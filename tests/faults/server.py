@@ -24,7 +24,7 @@ _TEMPLATE = "faults_template"
 
 
 class FaultServer:
-    """Crashes lose nothing that was committed: the operating system lives on, so fsync does not matter here."""
+    """Crashes lose no commit that was waited for: the operating system lives on, so fsync does not matter here."""
 
     def __init__(self, home: Path) -> None:
         self._postgres = EmbeddedPostgres(home, settings=_SETTINGS)

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.faults.totals import TOTALS
 from tests.faults.waiting import PATIENCE
-
-ROOT = Path(__file__).parents[2]
+from tests.forking import fork
+from tests.running import ROOT
 
 
 class WorkerProcess:
-    """A Python process that works one batch (see worker_program.py). Its output is read beside, line by line."""
+    """A process that works one batch (see worker_program.py). Its output is read beside, line by line."""
 
     def __init__(self, dsn: str, batch_id: int, *, stop_at: int | None = None, mutant: str | None = None) -> None:
-        command = [sys.executable, "-m", "tests.faults.worker_program", dsn, str(batch_id), str(stop_at or 0)]
-        environment = {**os.environ, "FAULTS_MUTANT": mutant or ""}
-        self.process = subprocess.Popen(
-            command,
+        self.process = fork(
+            ("reliable_imports.manager", "tests.faults.mutants", "tests.faults.targets"),
+            "tests.faults.worker_program",
+            [dsn, str(batch_id), str(stop_at or 0)],
             cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            env={**os.environ, "FAULTS_MUTANT": mutant or ""},
         )
         self.lines: list[str] = []
         self.errors: list[str] = []
@@ -44,9 +37,7 @@ class WorkerProcess:
 
     def go(self) -> WorkerProcess:
         """Let it work, or go on from where it stopped."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        self.process.stdin.write(b"\n")
         return self
 
     def go_if_running(self) -> None:
@@ -88,15 +79,12 @@ class WorkerProcess:
         self.process.wait()
         for reader in self._readers:
             reader.join(PATIENCE)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # what was not read any more
-                pipe.close()
+        self.process.close()
 
-    def _read(self, pipe: Iterator[str], lines: list[str]) -> None:
+    def _read(self, pipe: Iterator[bytes], lines: list[str]) -> None:
         for line in pipe:
             with self._changed:
-                lines.append(line.rstrip("\n"))
+                lines.append(line.decode().rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import pathlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -338,16 +338,22 @@ COLUMNS: dict[str, list[tuple[Any, str | None]]] = {
 
 
 class WritingProcessor(BaseProcessor):
+    """Writes one of the values, or each of them into a column of its own."""
+
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
         data = item.source_data
-        row = {"id": item.batch_id * 1000 + item.item_number, "way": data["way"], "value": VALUES[data["value"]]}
+        row = {"id": item.batch_id * 1000 + item.item_number, "way": data["way"]}
+        if "value" in data:
+            row |= {"value": VALUES[data["value"]], "given": data["value"]}
+        else:
+            row |= {f"value_{number}": value for number, value in enumerate(VALUES)}
         match data["way"]:
             case "alone" | "in bulk":
-                ctx.upsert("target", row | {"given": data["value"]}, key="id")
+                ctx.upsert("target", row, key="id")
             case "returning":
-                ctx.upsert("target", row | {"given": data["value"]}, key="id", returning="id")
+                ctx.upsert("target", row, key="id", returning="id")
             case "inserted":
-                ctx.insert("target", row | {"given": data["value"]})
+                ctx.insert("target", row)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -356,26 +362,23 @@ def test_a_column_gets_what_was_given(manager: BatchManager, register: Register,
         pytest.skip("this server is built without XML")
     cases = COLUMNS[column]
     VALUES[:] = [value for value, _ in cases]
+    names = [f"value_{number}" for number in range(len(cases))]
     sql(TYPES)
-    sql(f"CREATE TABLE target (id bigint PRIMARY KEY, given integer, way text, value {column})")
+    sql(f"CREATE TABLE target (id bigint PRIMARY KEY, way text, {', '.join(f'{name} {column}' for name in names)})")
     register(WritingProcessor)
 
-    numbers = range(len(cases))
-    batches = [[(number, "alone")] for number in numbers]
-    batches += [[(number, "in bulk")] * 60 for number in numbers]
-    batches += [[(number, "returning") for number in numbers], [(number, "inserted") for number in numbers]]
+    ways = {"alone": 1, "in bulk": 60, "returning": 1, "inserted": 1}
     problems = []
-    for batch in batches:
-        batch_id = manager.create_batch("writing", [{"value": value, "way": way} for value, way in batch])
+    for way, count in ways.items():
+        batch_id = manager.create_batch("writing", [{"way": way}] * count)
         manager.process_batch(batch_id)
         problems += said(manager, batch_id)[:1]
 
-    expected = {
-        f"{value!r} {way}": [(wanted, 60 if way == "in bulk" else 1)]
-        for value, wanted in cases
-        for way in ("alone", "in bulk", "returning", "inserted")
-    }
-    assert _written(sql, cases, "value::jsonb::text" if column == "json" else "value::text") == expected, problems[:5]
+    # Of json, only the spaces are ours to choose.
+    shown = ", ".join(f"{name}::jsonb::text" if column == "json" else f"{name}::text" for name in names)
+    written = sql(f"SELECT way, count(*), ARRAY[{shown}] AS texts FROM target GROUP BY way, texts")
+    texts = [text for _, text in cases]
+    assert sorted(written) == sorted((way, count, texts) for way, count in ways.items()), problems
 
 
 def test_values_of_many_kinds_are_neighbours_in_one_column(manager: BatchManager, register: Register, sql: Sql) -> None:
@@ -491,23 +494,27 @@ FIELDS = {
 def test_a_column_gets_what_the_source_has_for_a_field(
     manager: BatchManager, register: Register, sql: Sql, tmp_path: pathlib.Path, decimals: bool
 ) -> None:
+    names = {f"value_{number}": field for number, field in enumerate(FIELDS.values())}
     sql(TYPES)
+    columns = ", ".join(f"{name} {field.column}" for name, field in names.items())
+    sql(f"CREATE TABLE target (id integer PRIMARY KEY, {columns})")
+    annotations = {name: field.annotation for name, field in names.items()}
+    register(_table_processor("target", annotations, decimals=decimals))
+    values = ", ".join(f'"{name}": {field.source}' for name, field in names.items())
     problems: list[str] = []
-    wanted = {}
-    for number, (name, field) in enumerate(FIELDS.items()):
-        wanted[name] = field.wanted
-        sql(f"CREATE TABLE target_{number} (id integer PRIMARY KEY, value {field.column})")
-        register(_table_processor(f"target_{number}", field.annotation, decimals=decimals))
-        for ids in (range(1), range(1, 61)):
-            source = tmp_path / f"{number}.jsonl"
-            source.write_text("".join(f'{{"id": {each}, "value": {field.source}}}\n' for each in ids))
-            batch_id = manager.create_batch("declared", manager.open_source("declared", source))
-            manager.process_batch(batch_id)
-            problems += [f"{name}: {each}" for each in said(manager, batch_id)[:1]]
+    for ids in (range(1), range(1, 61)):
+        source = tmp_path / f"{len(ids)}.jsonl"
+        source.write_text("".join(f'{{"id": {each}, {values}}}\n' for each in ids))
+        batch_id = manager.create_batch("declared", manager.open_source("declared", source))
+        manager.process_batch(batch_id)
+        problems += said(manager, batch_id)[:1]
 
-    assert {name: _texts(sql, f"target_{number}", "value") for number, name in enumerate(FIELDS)} == {
-        name: [(text, 61)] for name, text in wanted.items()
-    }, problems
+    written = sql(
+        f"SELECT ARRAY[{', '.join(f'{name}::text' for name in names)}] AS texts, count(*) FROM target GROUP BY 1"
+    )
+    [(texts, count)] = written or [([], 0)]
+    assert dict(zip(FIELDS, texts, strict=False)) == {name: field.wanted for name, field in FIELDS.items()}, problems
+    assert count == 61
 
 
 class Money(pydantic.BaseModel):
@@ -519,7 +526,7 @@ def test_a_decimal_keeps_its_digits_wherever_it_stands_in_the_model(
     manager: BatchManager, register: Register, sql: Sql, tmp_path: pathlib.Path
 ) -> None:
     sql("CREATE TABLE target (id integer PRIMARY KEY, value jsonb)")
-    register(_table_processor("target", list[Money]))
+    register(_table_processor("target", {"value": list[Money]}))
     text = f'[{{"parts": [{THIRTY}, 1.10], "amount": {LONG}}}]'
     source = tmp_path / "in.json"
     source.write_text(json.dumps([{"id": 1, "value": "HERE"}]).replace('"HERE"', text))
@@ -606,8 +613,9 @@ def test_a_key_may_be_of_any_type(manager: BatchManager, register: Register, sql
     assert sql("SELECT id::text, n FROM target") == [(wanted, 20)]
 
 
-def _table_processor(target: str, annotation: Any, *, decimals: bool = False) -> type[TableProcessor]:
-    row_model = pydantic.create_model("Row", id=(int, ...), value=(annotation, ...))
+def _table_processor(target: str, annotations: Mapping[str, Any], *, decimals: bool = False) -> type[TableProcessor]:
+    fields: Any = {name: (annotation, ...) for name, annotation in annotations.items()}
+    row_model = pydantic.create_model("Row", id=(int, ...), **fields)
     decimals_wanted = decimals
 
     class DeclaredProcessor(TableProcessor):
@@ -617,21 +625,6 @@ def _table_processor(target: str, annotation: Any, *, decimals: bool = False) ->
         decimals = decimals_wanted
 
     return DeclaredProcessor
-
-
-def _written(sql: Sql, cases: Sequence[tuple[Any, str | None]], text: str) -> dict[str, list[tuple[Any, int]]]:
-    """What stands in the target, and how often, for each value and way of writing it."""
-    written: dict[str, list[tuple[Any, int]]] = {
-        f"{value!r} {way}": [] for value, _ in cases for way in ("alone", "in bulk", "returning", "inserted")
-    }
-    # Of json, only the spaces are ours to choose.
-    for given, way, shown, count in sql(f"SELECT given, way, {text}, count(*) FROM target GROUP BY 1, 2, 3"):
-        written[f"{cases[given][0]!r} {way}"].append((shown, count))
-    return written
-
-
-def _texts(sql: Sql, table: str, column: str) -> Sequence[tuple[Any, ...]]:
-    return sql(f"SELECT {column}::text, count(*) FROM {table} GROUP BY 1 ORDER BY 1")
 
 
 def _has_xml(sql: Sql) -> bool:

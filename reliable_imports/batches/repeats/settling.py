@@ -58,7 +58,8 @@ def settle(connection: Connection, batch_type: str, keying: Keying | None, runne
 def _settled_by(cursor: Any, batch_type: str, batch: tuple[int, int], keying: Keying) -> list[_Settled]:
     """What the items of a batch settle, and what of it newer batches have settled meanwhile."""
     batch_id, first_batch_id = batch
-    cursor.execute(_SETTLING["older_failures"], {"batch_type": batch_type, "first_batch_id": first_batch_id})
+    asked = {"batch_type": batch_type, "batch_id": batch_id, "first_batch_id": first_batch_id}
+    cursor.execute(_SETTLING["older_failures"], asked)
     looked_at = cursor.fetchall()
     older = [number for number, is_outstanding in looked_at if is_outstanding]
     if repeated := [number for number, is_outstanding in looked_at if not is_outstanding]:

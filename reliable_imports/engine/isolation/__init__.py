@@ -3,6 +3,7 @@
 transaction      the chunk's transaction: what is sent in it, and what makes it impossible to go on
 item_record      what one item did so far
 row_images       what rows are before and after the items that write them, for a try
+statements       what is known of the statements that items send
 savepoints       items that run statements of their own
 declared_writes  writes that are sent together, and isolated on the server
 chunk_writes     both of a chunk

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.row_images import RowImages
 from reliable_imports.engine.isolation.savepoints import Savepoints
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS, ChunkTooLarge, ChunkTransaction
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.writes.plans import Plans
@@ -35,18 +37,32 @@ class ChunkWrites:
 
     Attributes:
         plans: what is known of the tables that are written to; more is added.
+        statements: what is known of the statements that items send; likewise.
         images: what rows are before and after the items that write them; None if nobody asks.
     """
 
     def __init__(
-        self, connection: Connection, plans: Plans, isolation: Isolation, *, keeps_images: bool = False
+        self,
+        connection: Connection,
+        plans: Plans,
+        statements: Statements,
+        isolation: Isolation,
+        *,
+        begin: Callable[[], None] | None = None,
+        keeps_images: bool = False,
     ) -> None:
+        """
+        Args:
+            begin: see ChunkTransaction.
+        """
         self.plans = plans
+        self.statements = statements
         self.check_deferred_sql = isolation.check_deferred_sql
-        self.transaction = ChunkTransaction(connection)
+        self.transaction = ChunkTransaction(connection, begin)
         self.images = RowImages(self.transaction) if keeps_images else None
         self.savepoints = Savepoints(
             self.transaction,
+            statements,
             one_by_one=isolation.one_by_one,
             is_timed=isolation.is_timed,
         )

@@ -2,8 +2,8 @@
 
 There are two ways to send them:
 
-- by a block on the server for each kind of row. It tries the rows as one INSERT, without those that will likely be
-  refused, and these, or all, one by one.
+- as columns, for each kind of row. They are tried as one INSERT, without those that will likely be refused; these, or
+  all, go one by one in a block on the server.
 - as statements: each write is a statement of its own, which also tells what became of it.
 """
 
@@ -28,7 +28,7 @@ from reliable_imports.engine.isolation.transaction import (
 )
 from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
-from reliable_imports.writes.plan import Plan, Write
+from reliable_imports.writes.plan import Origin, Plan, Write
 from reliable_imports.writes.plans import Plans
 from reliable_imports.writes.prediction import Foresight
 
@@ -130,7 +130,7 @@ class DeclaredWrites:
         unsent: list[ItemRecord] = []
         if self._images is not None:
             self._images.before([(item, write) for item in waiting for write in item.declared])
-        if not self._send_as_blocks(waiting):
+        if not self._send_as_columns(waiting):
             unsent = self._send_as_statements(waiting)
         if self._images is not None:
             self._images.after()
@@ -171,8 +171,8 @@ class DeclaredWrites:
 
     # Two ways to send them
 
-    def _send_as_blocks(self, waiting: Sequence[ItemRecord]) -> bool:
-        """Send a block for each kind of row; False if the writes are not of that sort, or there is no room."""
+    def _send_as_columns(self, waiting: Sequence[ItemRecord]) -> bool:
+        """Send the rows of each kind as columns; False if the writes are not of that sort, or there is no room."""
         why_not, kinds = _kinds(waiting)
         are_distinct = _have_distinct_keys(kinds)
         if not why_not and len(kinds) > 1 and (not are_distinct or any(kind.plan.minds_order for kind in kinds)):
@@ -182,52 +182,86 @@ class DeclaredWrites:
             return False
         is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.spares_sequence
         if self._as_one and are_distinct and is_worth_it:
-            sqlstate = self._send_blocks(waiting, kinds, as_one=True)
+            sqlstate = self._send_kinds(waiting, kinds, as_one=True)
             if sqlstate != _LEFT_OUT_FOR_NOTHING:
                 return sqlstate is None
             self.unforeseen += _IN_VAIN * len(waiting)
         elif is_worth_it:
             surprises = "many were refused of late for what cannot be foreseen"
             self._plans.say_once(kinds[0].plan.target.name, surprises if are_distinct else "rows have equal keys")
-        return self._send_blocks(waiting, kinds, as_one=False) is None
+        return self._send_kinds(waiting, kinds, as_one=False) is None
 
-    def _send_blocks(self, waiting: Sequence[ItemRecord], kinds: Sequence[_Kind], *, as_one: bool) -> str | None:
+    def _send_kinds(self, waiting: Sequence[ItemRecord], kinds: Sequence[_Kind], *, as_one: bool) -> str | None:
         """Returns None if it was done, and else an SQLSTATE, which may be empty: then nothing has happened."""
         needed = sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds)
-        names = [f"reliable_imports.told_{number}" for number in range(len(kinds))]
-        blocks = [
-            kind.plan.block(
-                kind.writes,
-                [waiting[place].origin for place in kind.places],
-                told=name,
-                together=_ROWS_TOGETHER,
-                as_one=as_one,
-            )
-            for kind, name in zip(kinds, names, strict=True)
+        settings = [
+            {"told": f"reliable_imports.told_{number}", "rows_left": f"reliable_imports.rows_left_{number}"}
+            for number in range(len(kinds))
         ]
-        if needed > self._transaction.room or None in blocks:
+        statements = [
+            kind.plan.statement_of_all(kind.writes, kind.origins, **names, as_one=as_one)
+            for kind, names in zip(kinds, settings, strict=True)
+        ]
+        if needed > self._transaction.room or None in statements:
             return ""
-        answers = ", ".join(f"pg_catalog.current_setting('{name}')" for name in names)
-        # A block may be refused as a whole: the table was altered, say.
-        sqlstate = self._sqlstate_of("; ".join([*filter(None, blocks), f"SELECT {answers}"]))
-        if sqlstate is not None:
-            return sqlstate
-        ((*told,),) = self._transaction.cursor.fetchall()
-        self._transaction.subtransactions += 1
+        blocks = [
+            kind.plan.block_of_the_rest(kind.writes[0], kind.origins, **names, together=_ROWS_TOGETHER)
+            for kind, names in zip(kinds, settings, strict=True)
+        ]
+        answers = ", ".join(f"pg_catalog.current_setting('{names['told']}')" for names in settings)
+        ask = f"SELECT {answers}"
+        # Where nothing is suspected, nothing is left, most often.
+        at_once = [block for kind, block in zip(kinds, blocks, strict=True) if not as_one or kind.plan.may_leave_rows]
+        transaction = self._transaction
+        transaction.send_for_all()
+        savepoint = transaction.new_savepoint()
+        try:
+            cursor = transaction.cursor
+            cursor.execute("; ".join([f"SAVEPOINT {savepoint}", *filter(None, statements), *at_once, ask]))
+            ((*told,),) = cursor.fetchall()
+            if "" in told:
+                cursor.execute("; ".join([*(block for block, text in zip(blocks, told, strict=True) if not text), ask]))
+                ((*told,),) = cursor.fetchall()
+        except psycopg2.Error as error:
+            # All of them may be refused: the table was altered, say.
+            return self._undo(savepoint, error)
+        transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
+        transaction.subtransactions += 1
         settled: set[int] = set()
         for kind, text in zip(kinds, told, strict=True):
-            is_one, used, refused, left = json.loads(text)
-            self._transaction.subtransactions += used
-            errors = [self._refuse(waiting[kind.places[number]], *facts) for number, *facts in refused]
-            for number, fate in left:
+            is_one, used, refused, unwritten = json.loads(text)
+            transaction.subtransactions += used
+            errors = []
+            last_context = None
+            for number, *facts, context in refused:
+                last_context = context or last_context
+                errors.append(self._refuse(waiting[kind.places[number]], *facts, last_context))
+            for number, fate in unwritten:
                 waiting[kind.places[number]].note(kind.writes[number], fate, None)
-            settled.update(kind.places[number] for number, *_ in (*refused, *left))
+            settled.update(kind.places[number] for number, *_ in (*refused, *unwritten))
             if not is_one:
-                has_newer = any(fate.startswith("newer") for _, fate in left)
+                has_newer = any(fate.startswith("newer") for _, fate in unwritten)
                 self.unforeseen += _unforeseen(kind, errors, has_newer=has_newer, as_one=as_one)
         self.sent += len(settled)
         self._take([item for place, item in enumerate(waiting) if place not in settled])
         return None
+
+    def _undo(self, savepoint: str, error: psycopg2.Error) -> str:
+        """Undo what was sent for several items, and return why it was refused.
+
+        Raises:
+            psycopg2.Error: what no item is to blame for.
+        """
+        transaction = self._transaction
+        raise_if_not_ours(error)
+        # After a cancelled statement nobody wants to wait for the same rows once more.
+        if fault_of(error, transaction.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
+            transaction.error = transaction.error or error
+            raise error
+        if error.pgcode == _ALTERED:
+            self._plans.forget()
+        transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+        return error.pgcode or ""
 
     def _send_as_statements(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord]:
         """Send each write as a statement that tells what became of it; return the items whose writes found no room."""
@@ -258,26 +292,6 @@ class DeclaredWrites:
         transaction.subtransactions += subtransactions
         return unsent
 
-    def _sqlstate_of(self, text: str) -> str | None:
-        """Send a statement for several items: None if the server took it, else why not; then nothing was sent."""
-        transaction = self._transaction
-        transaction.send_for_all()
-        savepoint = transaction.new_savepoint()
-        try:
-            transaction.cursor.execute(f"SAVEPOINT {savepoint}; {text}")
-        except psycopg2.Error as error:
-            raise_if_not_ours(error)
-            # After a cancelled statement nobody wants to wait for the same rows once more.
-            if fault_of(error, transaction.connection) is not Fault.ITEM or error.pgcode == QUERY_CANCELED:
-                transaction.error = transaction.error or error
-                raise
-            if error.pgcode == _ALTERED:
-                self._plans.forget()
-            transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-            return error.pgcode or ""
-        transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
-        return None
-
     def _take(self, items: Sequence[ItemRecord]) -> None:
         """The writes of these items were taken as they are."""
         self.sent += len(items)
@@ -299,6 +313,7 @@ class _Kind(NamedTuple):
     plan: Plan
     writes: list[Write]
     places: list[int]
+    origins: list[Origin | None]
 
 
 def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
@@ -315,9 +330,10 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = _Kind(write.plan, [], [])
+            kinds[key] = kind = _Kind(write.plan, [], [], [])
         kind.writes.append(write)
         kind.places.append(place)
+        kind.origins.append(item.origin)
     found = list(kinds.values())
     if len({kind.plan.target.name for kind in found}) > 1:
         return "neighbours write to another table", ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg2
@@ -33,6 +33,21 @@ class RowNote(NamedTuple):
     newer: Origin | None = None
 
 
+class Sent(NamedTuple):
+    """A statement that ran.
+
+    Attributes:
+        touched: how many rows, as its item was told.
+        is_steady: it does the same, and gives the same answer, when it is repeated.
+        told: the rows that its item was given, if it was given any and they are steady.
+    """
+
+    text: str
+    touched: int
+    is_steady: bool = False
+    told: list[tuple[Any, ...]] | None = None
+
+
 class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
     """What an item has declared, sent and written, and what went wrong with it."""
 
@@ -47,10 +62,10 @@ class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
     """The keys of other rows that were written, as they are stored."""
     notes: tuple[RowNote, ...] = ()
 
-    sent: list[tuple[str, int]] | None = None
-    """Statements that ran under the savepoint, and how many rows each touched; None before the first is begun."""
+    sent: list[Sent] | None = None
+    """Statements that ran under the savepoint; None before the first is begun."""
     was_answered: bool = False
-    """The item was told more than row counts, so its statements must not be repeated without its code."""
+    """The item was told what may be another thing the next time: its statements are not repeated without its code."""
     ran_statements: bool = False
     """The item ran statements of its own, and nobody knows what those wrote."""
     changed_session: bool = False

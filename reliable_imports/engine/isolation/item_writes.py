@@ -39,6 +39,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             psycopg2.Error: as the server says.
         """
         transaction = self.chunk.transaction
+        transaction.begin()
         text = statement if isinstance(statement, str) else statement.as_string(transaction.connection)
         if command := transaction_command(text):
             raise ContextMisuse(
@@ -47,12 +48,16 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         self.changed_session = self.changed_session or changes_session(text)
         self.ran_statements = True
         is_blind = is_blind_write(text, hides_rows=hides_rows)
+        given = text
         # Before anything is sent: what cannot be adapted or encoded is then an error of Python alone.
         if params is not None:
             text = transaction.mogrify(text, params)
         elif not text.isascii():
             text.encode()
-        return self._run(text, is_blind=is_blind)
+        if is_blind or self.changed_session:
+            return self._run(text, is_blind=is_blind)
+        self.raise_if_ignored()
+        return self._run(text, is_steady=self.chunk.statements.are_steady(given, params, text, transaction))
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
         """The column of the row whose columns equal the key, a None too; None without a row.
@@ -85,10 +90,10 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             text = plan.statement(write, returning)
         images = self.chunk.images
         if images is not None:
-            self._run("SELECT", is_blind=False)  # what was declared before goes first
+            self._run("SELECT")  # what was declared before goes first
             images.before([(self, write)])
         try:
-            row = self._run(text, is_blind=False).fetchone()
+            row = self._run(text).fetchone()
         except psycopg2.Error:
             self.refused = self.refused or (write,)
             raise
@@ -142,7 +147,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self._send_declared()
         if self.chunk.check_deferred_sql:
             try:
-                self._send(self.chunk.check_deferred_sql)
+                self._send(self.chunk.check_deferred_sql, is_steady=True)
             except psycopg2.Error:
                 self.waits_for_others = True
                 raise
@@ -205,25 +210,31 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         row = transaction.send_for_all(transaction.mogrify(_WRITES["find_newer"], parameters)).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def _run(self, text: str, *, is_blind: bool) -> Any:
-        """Send SQL of the item and return the cursor; its declared writes go first."""
+    def _run(self, text: str, *, is_blind: bool = False, is_steady: bool = False) -> Any:
+        """Send SQL of the item and return the cursor; its declared writes go first.
+
+        Args:
+            is_blind: the item is told nothing but how many rows were touched.
+            is_steady: its answer will be the same when it is repeated.
+        """
         self.raise_if_ignored()
         chunk = self.chunk
         chunk.flush_declared()
-        is_blind = is_blind and not (self.declared and self.needs_telling)
-        if not is_blind:
+        if self.declared and self.needs_telling:
+            is_blind = is_steady = False
+        if not (is_blind or is_steady):
             self.was_answered = True
             if self.sent is None:
                 chunk.savepoints.close()
         chunk.savepoints.open(self)
         if self.declared:
             self._send_declared()
-        cursor = self._send(text)
-        self.was_answered = self.was_answered or (cursor.description is not None and not is_blind)
+        cursor = self._send(text, is_steady=is_steady)
+        self.was_answered = self.was_answered or (cursor.description is not None and not (is_blind or is_steady))
         return cursor
 
-    def _send(self, text: str) -> Any:
-        self.chunk.savepoints.send(self, text)
+    def _send(self, text: str, *, is_steady: bool = False) -> Any:
+        self.chunk.savepoints.send(self, text, is_steady=is_steady)
         return self.chunk.transaction.cursor
 
     def _send_declared(self) -> None:

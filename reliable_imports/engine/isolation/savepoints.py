@@ -2,17 +2,20 @@
 
 A savepoint travels in one message with the first statement that runs under it. Neighbours share it until one of them
 fails. Then the server goes back to the savepoint, which undoes the neighbours too, and repeats their statements; their
-code does not run again. Only statements that return just a row count can be repeated, because an answer might be
-another one the second time. An item that sends anything else has a savepoint to itself.
+code does not run again. Only statements that return just a row count can be repeated, and those whose answer is certain
+to be the same. An item that sends anything else has a savepoint to itself.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from itertools import groupby
 
 import psycopg2
 
-from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
@@ -23,7 +26,9 @@ _ITEMS_TOGETHER = 20
 
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
+_BYTES_OF_A_ROW = 200  # of an answer, so that it is not kept long if it is large
 _INTEGRITY = "23"
+_SYNTAX_ERROR = "42601"
 
 
 class _Savepoint:
@@ -33,15 +38,18 @@ class _Savepoint:
         self.name = name
         self.is_sent = False
         self.completed = 0
-        self.sent: list[tuple[str, int]] = []
+        self.sent: list[Sent] = []
         self._bytes = 0
         self._began = time.monotonic()
 
-    def take(self, sent: list[tuple[str, int]]) -> None:
+    def take(self, sent: list[Sent]) -> None:
         """Add what an item has sent; it is complete."""
         self.completed += 1
         self.sent += sent
-        self._bytes += sum(len(text) for text, _ in sent)
+        for each in sent:
+            self._bytes += len(each.text)
+            if each.told is not None:
+                self._bytes += _BYTES_OF_A_ROW * len(each.told)
 
     @property
     def is_dear(self) -> bool:
@@ -57,7 +65,9 @@ class Savepoints:
         undone: how many of those were undone.
     """
 
-    def __init__(self, transaction: ChunkTransaction, *, one_by_one: bool, is_timed: bool) -> None:
+    def __init__(
+        self, transaction: ChunkTransaction, statements: Statements, *, one_by_one: bool, is_timed: bool
+    ) -> None:
         """
         Args:
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
@@ -66,6 +76,7 @@ class Savepoints:
         self.items = 0
         self.undone = 0
         self._transaction = transaction
+        self._statements = statements
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -82,11 +93,14 @@ class Savepoints:
         if self._open is None:
             self._open = _Savepoint(self._transaction.new_savepoint())
             self._transaction.subtransactions += 1
-            if self._one_by_one:
+            if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def send(self, item: ItemRecord, text: str) -> None:
+    def send(self, item: ItemRecord, text: str, *, is_steady: bool = False) -> None:
         """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
+
+        Args:
+            is_steady: it does the same, and gives the same answer, when it is repeated.
 
         Raises:
             psycopg2.Error: as the server says; also kept in the item's record.
@@ -100,8 +114,14 @@ class Savepoints:
             item.error = item.error or error
             raise
         assert item.sent is not None
-        item.sent.append((text, max(0, cursor.rowcount)))
+        is_told = is_steady and cursor.description is not None
+        item.sent.append(Sent(text, max(0, cursor.rowcount), is_steady and not is_told))
         item.is_in_doubt = False
+        if is_told:
+            told = cursor.fetchall()
+            if told:
+                cursor.scroll(0, "absolute")
+            item.sent[-1] = Sent(text, len(told), is_steady, told)
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -126,7 +146,8 @@ class Savepoints:
         """Take back what the item did, and nothing of what its neighbours did.
 
         Raises:
-            ChunkSpoiled: it wrote, read, and failed; what it has read of its neighbours would not be there again.
+            ChunkSpoiled: it wrote, read, and failed, and what it has read of its neighbours might not be there again;
+                or a neighbour would get another answer than it was given.
         """
         if item.sent is None:
             return
@@ -134,19 +155,41 @@ class Savepoints:
         item.sent = None
         self.items += 1
         self.undone += 1
-        if item.was_answered and self._open.sent:
+        if item.was_answered and not all(each.is_steady for each in self._open.sent):
+            self._statements.keep_apart()
             raise ChunkSpoiled
+        if item.error is not None and item.error.pgcode == _SYNTAX_ERROR:
+            self._statements.distrust()
         savepoint, self._open = self._open, None
         transaction = self._transaction
         transaction.subtransactions -= 1
         transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "
-        if savepoint.sent:
-            statements, counts = zip(*savepoint.sent, strict=True)
-            repeated = {"statements": list(statements), "counts": list(counts)}
-            transaction.pending += transaction.mogrify(_WORK["repeat_statements"], repeated) + "; "
-        if savepoint.sent or self._one_by_one or self._is_timed or not self._has_begun(item):
-            # At once: the next item's statement must not take the blame for this, nor its time be used up.
+        self._repeat(savepoint.sent)
+        if self._one_by_one or self._is_timed or not self._has_begun(item):
+            # At once, for the same reason; nor must the time of that statement be used up.
             transaction.send_for_all()
+
+    def _repeat(self, sent: Sequence[Sent]) -> None:
+        """Send again what was undone; each statement must do as much as before, and give the same answer.
+
+        At once: the next item's statement must not take the blame for this.
+        """
+        transaction = self._transaction
+        for is_told, group in groupby(sent, key=_is_told):
+            if is_told:
+                for each in group:
+                    told = transaction.send_for_all(each.text).fetchall()
+                    # In any order; and NaN is not equal to itself.
+                    if told != each.told and sorted(map(repr, told)) != sorted(map(repr, each.told or ())):
+                        self._statements.keep_apart()
+                        raise ChunkSpoiled
+                continue
+            together = list(group)
+            repeated = {
+                "statements": [each.text for each in together],
+                "counts": [each.touched for each in together],
+            }
+            transaction.send_for_all(transaction.mogrify(_WORK["repeat_statements"], repeated))
 
     def _savepoint_text(self) -> str:
         """SQL that sets the open savepoint, if that was not sent yet."""
@@ -161,3 +204,7 @@ class Savepoints:
         Certain only after the refusal of a row. An error of another kind may have refused the message whole.
         """
         return self._transaction.is_open or (item.error is not None and (item.error.pgcode or "")[:2] == _INTEGRITY)
+
+
+def _is_told(sent: Sent) -> bool:
+    return sent.told is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -11,6 +12,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 
 from reliable_imports.postgres.connect import Connection
 from reliable_imports.postgres.error_sorting import Fault, fault_of
+from reliable_imports.postgres.literals import are_adapted_as_usual, with_literals
 
 MAX_SUBTRANSACTIONS = 50
 """That have written, in one transaction: past 64 every other session of the server slows down."""
@@ -31,22 +33,48 @@ class ChunkTransaction:
     """Sends statements in the transaction of one chunk.
 
     Attributes:
-        connection: the one that the transaction was begun on.
-        cursor: holds the answer to the statement that was sent last.
+        connection: the one that the transaction is begun on.
         pending: SQL that ends the last savepoint. It travels in front of the next statement, to spare a message.
         subtransactions: how many have written so far.
         error: the first error of a statement that belongs to no item or to several: nothing of the chunk can be kept.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, begin: Callable[[], None] | None = None) -> None:
+        """
+        Args:
+            begin: begins the transaction when the first statement is sent; None: it was begun. It raises ChunkSpoiled
+                if that is not possible.
+        """
         self.connection = connection
-        self.cursor = connection.cursor()
         self.pending = ""
         self.subtransactions = 0
         self.error: psycopg2.Error | None = None
+        self._begin = begin
+        self._cursor: Any = None
         # Random, so that a processor cannot make one of the same name after ending the transaction.
         self._savepoints = f"item_{secrets.token_hex(8)}_"
         self._numbers = count()
+        self._is_adapted_as_usual = are_adapted_as_usual()
+
+    @property
+    def cursor(self) -> Any:
+        """Holds the answer to the statement that was sent last. Raises ChunkSpoiled if the transaction cannot begin."""
+        if self._cursor is None:
+            self.begin()
+            self._cursor = self.connection.cursor()
+        return self._cursor
+
+    def begin(self) -> None:
+        """Begin the transaction, unless that was done. Raises ChunkSpoiled, then and ever after, if it cannot begin."""
+        begin = self._begin
+        if begin is not None:
+            self._begin = _cannot_begin
+            begin()
+            self.has_begun()
+
+    def has_begun(self) -> None:
+        """The connection is in this transaction now."""
+        self._begin = None
 
     @property
     def room(self) -> int:
@@ -59,7 +87,16 @@ class ChunkTransaction:
 
     def mogrify(self, statement: str, parameters: Any) -> str:
         """*statement* with its parameters in place, exactly as `execute` would send it."""
-        return self.cursor.mogrify(statement, parameters).decode("utf-8")
+        if self._is_adapted_as_usual:
+            text = with_literals(statement, parameters, self._literal)
+            if text is not None:
+                return text
+        adapted: bytes = self.cursor.mogrify(statement, parameters)
+        return adapted.decode("utf-8")
+
+    def _literal(self, value: Any) -> str:
+        adapted: bytes = self.cursor.mogrify("%s", (value,))
+        return adapted.decode("utf-8")
 
     def take_pending(self) -> str:
         """The SQL that is pending; whoever calls this sends it."""
@@ -105,6 +142,7 @@ class ChunkTransaction:
 
     def require_open(self) -> None:
         """Raise unless the transaction is open and sound, as far as the driver knows."""
+        self.begin()
         if self.connection.closed:
             raise psycopg2.InterfaceError("connection already closed")
         if not self.is_open:
@@ -114,6 +152,10 @@ class ChunkTransaction:
     def is_open(self) -> bool:
         """Whether statements can be sent; False once one was refused."""
         return self.connection.get_transaction_status() == TRANSACTION_STATUS_INTRANS
+
+
+def _cannot_begin() -> None:
+    raise ChunkSpoiled
 
 
 def raise_if_not_ours(error: psycopg2.Error) -> None:

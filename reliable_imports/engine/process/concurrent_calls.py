@@ -11,21 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
+from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.errors import ItemTimeout
 from reliable_imports.postgres.error_sorting import is_item_fault
 
 _POLL_SECONDS = 0.1
 _CANCEL_SECONDS = 0.5
 """How long a task that is cancelled, and then its event loop, may take to end."""
-
-
-class CallResult(NamedTuple):
-    """What one call gave, or what it raised."""
-
-    value: Any
-    error: BaseException | None
 
 
 @dataclass(eq=False, slots=True)

@@ -41,8 +41,9 @@ For that case the child notes the item before it tries it (`import_runs.lone_ite
 lost with is postponed, not failed: its range goes on without it. When nothing else is left, the batch is paused, and
 the reason names the item, because a person has to look.
 
-A search ends when all items of the range have been tried; what was known of it is then cleared. Items that wait for
-another try have no range any more; `RETRIES` stands in its place, and they are searched in the same way.
+A search ends when all items have been tried that a dead worker can have had in hand: those of a chunk, and those that
+were tried while it ended. What was known of the range is then cleared. Items that wait for another try have no range
+any more; `RETRIES` stands in its place, and they are searched in the same way.
 
 None of this decides who may work on an item. That is decided by the lock on the range and by the key of the attempts
 alone, so a wrong suspicion costs time and nothing else.

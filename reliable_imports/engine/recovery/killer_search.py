@@ -94,7 +94,7 @@ class KillerSearch:
         return self.search(suspect, end.item)
 
     def search(self, range_number: int, until: int | None = None) -> Ending | None:
-        """Try the items of a range, or RETRIES, one by one in a child, up to *until*, until all that kill it are known.
+        """Try the items of a range, or RETRIES, one by one in a child, until all that kill it are known.
 
         An item is charged only when it dies alone, while this process lives to see it. Each worker that looks for it
         would have to see it kill a child twice, so one of them looks, and the others work elsewhere meanwhile.
@@ -107,6 +107,7 @@ class KillerSearch:
                 self._doubts.left_to_others.add(range_number)
                 return None
             self._suspects.add(range_number)
+            until = until or self._suspects.last_in_hand(range_number)
             self._convict_killers(range_number)
             self._postpone_lost(range_number)
             ending = self._try_alone(range_number, until, lock)

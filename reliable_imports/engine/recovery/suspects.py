@@ -13,7 +13,7 @@ import psycopg2
 from reliable_imports.engine.recovery.connection import connect_patiently
 from reliable_imports.engine.recovery.reconnection import Reconnector
 from reliable_imports.engine.work.audit_log import AuditLog
-from reliable_imports.engine.work.claims import DEATH_SECONDS, RETRIES
+from reliable_imports.engine.work.claims import DEATH_SECONDS, MAX_IN_HAND, RETRIES
 from reliable_imports.postgres.connect import transaction
 from reliable_imports.postgres.queries import load
 
@@ -26,7 +26,6 @@ ANY_ITEM = 0
 # A worker that is frozen gives the search lock back.
 _LOCK_SETTING = "SET LOCAL idle_in_transaction_session_timeout = '15min'"
 _TOUCH_SECONDS = 60.0
-_LAST_ITEM = 2**63 - 1
 
 
 class LoneDeaths(NamedTuple):
@@ -122,12 +121,19 @@ class Suspects:
         """Begin to count the workers that are lost with these items anew."""
         self._ask(_SUSPECTS["forget_losses"], {"batch_id": self._audit_log.batch_id, "items": list(item_numbers)})
 
+    def last_in_hand(self, range_number: int) -> int | None:
+        """The last item of the range that a worker which died there can have tried; None for RETRIES."""
+        if range_number == RETRIES:
+            return None
+        ((last,),) = self._ask(_SUSPECTS["last_in_hand"], {**self._of(range_number), "most": MAX_IN_HAND})
+        return int(last)
+
     def clear(self, range_number: int, until: int | None) -> None:
-        """All items of the range, or all up to *until*, have been tried, if nobody has paused the batch meanwhile."""
+        """All items of the range up to *until* have been tried, or all of RETRIES, if nobody has paused the batch."""
         if range_number == RETRIES:
             self._ask(_SUSPECTS["clear_retries"], self._of(RETRIES))
         else:
-            self._ask(_SUSPECTS["clear_range"], {**self._of(range_number), "until": until or _LAST_ITEM})
+            self._ask(_SUSPECTS["clear_range"], {**self._of(range_number), "until": until})
 
     def range_of(self, item_number: int) -> int:
         """The open range that holds the item; RETRIES if the item waits for another try."""

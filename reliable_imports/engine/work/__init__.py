@@ -5,6 +5,7 @@ claims       which items come next: ranges that nobody else holds, and items tha
 preparation  what items need from elsewhere, fetched before their transaction
 chunks       makes chunks, by what the last ones have taught
 chunk        one transaction's worth of items, each isolated from the others
+in_flight    what overlaps: a chunk that the server is at work on, and the items after it
 user_code    the processor's code as the engine calls it
 attempt      what became of one item
 diagnosis    what is kept of a failure; the server is asked where its error does not say

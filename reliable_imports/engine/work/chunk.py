@@ -11,7 +11,7 @@ from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
-from reliable_imports.engine.process.concurrent_calls import CallResult
+from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
 from reliable_imports.engine.work.diagnosis import Diagnosis
@@ -60,6 +60,11 @@ class Chunk:
         """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
         return self.changed_session or time.monotonic() > self._until or self.writes.is_full
 
+    @property
+    def only_declares(self) -> bool:
+        """Whether the database was not asked for anything by the items: their writes wait until the chunk ends."""
+        return not self.changed_session and not self.writes.savepoints.items and not self.writes.savepoints.is_open
+
     # Items
 
     def carry_on(self, carried: Sequence[Attempt]) -> None:
@@ -85,10 +90,12 @@ class Chunk:
             ended = self._code.process(attempt, state, prepared)
         except SkipItem as skip:
             ended = skip
-        except BaseException as raised:  # the one place where the errors of an item's code are caught
+        except BaseException as error:  # the one place where the errors of an item's code are caught
             self._code.end_if_forked()
             state.end()
-            error = self._code.named(raised)
+            # Under the name that Python forgets: its traceback leads here, and another one would keep it, and with it
+            # the chunk, until the garbage is collected.
+            error = self._code.named(error)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             writes.raise_if_not_the_items()
@@ -96,6 +103,8 @@ class Chunk:
             if writes.waits_for_others and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
+            if writes.error is not None:
+                writes.error.__traceback__ = None  # it leads back to these writes
             return
         state.end()
         if ended is None:
@@ -236,8 +245,8 @@ class Chunk:
             self._code.tell_of_failure(attempt, state)
             writes.raise_if_not_the_items()
             self._complete_now(writes)
-        except BaseException as raised:  # a hook that fails must not hide the failure that it was told of
-            error = self._code.named(raised)
+        except BaseException as error:  # a hook that fails must not hide the failure that it was told of
+            error = self._code.named(error)
             if isinstance(error, _NOT_ONE_ITEMS) or not is_item_fault(error):
                 raise
             writes.raise_if_not_the_items()

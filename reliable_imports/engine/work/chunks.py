@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
 from reliable_imports.engine.isolation.item_writes import ItemWrites
+from reliable_imports.engine.isolation.statements import Statements
 from reliable_imports.engine.isolation.transaction import MAX_SUBTRANSACTIONS
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.chunk import Chunk
@@ -19,6 +20,7 @@ from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import Connection, discard_session, transaction
 from reliable_imports.processor.context import Setting
 from reliable_imports.processor.facts import facts_of
+from reliable_imports.processor.this_process import process_id
 from reliable_imports.writes.plans import Plans
 
 _MAX_REMEMBERED = 100_000
@@ -90,14 +92,19 @@ class Chunks:
             run_id,
             self._lookup_cache,
             threading.get_ident(),
-            os.getpid(),
+            process_id(),
             facts_of(code.processor).sensitive_names(),
         )
         self._plans = Plans()
+        self._statements = Statements()
 
-    def new(self, connection: Connection, *, one_by_one: bool) -> Chunk:
-        """A chunk for the transaction that was begun on the connection."""
-        writes = self._writes(connection, one_by_one=one_by_one)
+    def new(self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None) -> Chunk:
+        """A chunk for the transaction that was begun on the connection.
+
+        Args:
+            begin: begins it when it is needed; see ChunkTransaction.
+        """
+        writes = self._writes(connection, one_by_one=one_by_one, begin=begin)
         return Chunk(self._code, self._batch, self._setting, writes, self._observer)
 
     def check_targets(self, connection: Connection) -> None:
@@ -124,6 +131,7 @@ class Chunks:
         if chunk.changed_session:
             discard_session(connection)
             self._plans.forget()
+            self._statements.forget()
         if len(self._lookup_cache) > _MAX_REMEMBERED:
             self._lookup_cache.clear()
 
@@ -131,8 +139,11 @@ class Chunks:
         """What undone items had looked up, and what was read of tables, may never have existed."""
         self._lookup_cache.clear()
         self._plans.forget()
+        self._statements.forget()
 
-    def _writes(self, connection: Connection, *, one_by_one: bool) -> ChunkWrites:
+    def _writes(
+        self, connection: Connection, *, one_by_one: bool, begin: Callable[[], None] | None = None
+    ) -> ChunkWrites:
         processor = self._code.processor
         isolation = Isolation(
             one_by_one=one_by_one,
@@ -140,4 +151,6 @@ class Chunks:
             check_deferred_sql=self._check_deferred_sql,
             as_one=self.pace.as_one,
         )
-        return ChunkWrites(connection, self._plans, isolation, keeps_images=self._keeps_images)
+        return ChunkWrites(
+            connection, self._plans, self._statements, isolation, begin=begin, keeps_images=self._keeps_images
+        )

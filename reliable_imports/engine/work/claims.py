@@ -24,6 +24,9 @@ _WORK = load("work.sql")
 MAX_ITEMS = 1000
 """Items in a transaction; fewer where each needs a subtransaction, or takes long."""
 
+MAX_IN_HAND = 2 * MAX_ITEMS
+"""Items that a worker has in hand: those of a transaction, and as many that are tried while it ends."""
+
 RETRIES = 0
 """In place of a range's number: the items that are tried again after their range has moved on."""
 
@@ -33,7 +36,7 @@ DEATH_SECONDS = 0.1
 _AGAIN_SECONDS = 0.05
 _NO_RANGE = -1
 _MAX_IDLE = timedelta(minutes=15)
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 2_000_000
 """Of source data, as the database stores it, in memory at once; but for the first item, which may be larger."""
 
 
@@ -200,7 +203,7 @@ class Claims:
                 "from_range": from_range,
                 "have_range": ahead.range_number if ahead.items else _NO_RANGE,
                 "have_until": ahead.items[-1].item_number if ahead.items else 0,
-                "limit": MAX_ITEMS,
+                "limit": max(1, MAX_IN_HAND - len(ahead.items)),
                 # At least one: those that are held may be of another range, or done by others meanwhile.
                 "max_bytes": max(1, _MAX_BYTES - have_bytes),
                 "take_anyway": take_anyway,

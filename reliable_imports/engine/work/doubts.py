@@ -102,6 +102,11 @@ class Doubts:
         return self.one_by_one > 0
 
     @property
+    def are_none(self) -> bool:
+        """Whether there is no reason to be careful."""
+        return not (self._of or self.one_by_one or self._small_chunks)
+
+    @property
     def chunk_limit(self) -> int:
         """How many items the next chunk may have."""
         if self.one_by_one:

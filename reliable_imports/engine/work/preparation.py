@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from reliable_imports.engine.process.concurrent_calls import CallResult, ConcurrentCalls
+from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
@@ -12,6 +13,9 @@ from reliable_imports.engine.work.doubts import Doubts
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.item import ImportBatchItem
+
+if TYPE_CHECKING:
+    from reliable_imports.engine.process.concurrent_calls import ConcurrentCalls
 
 _MAX_PREPARED = 50
 
@@ -25,6 +29,8 @@ def is_prepared(processor: BaseProcessor) -> bool:
 
 def preparing_calls(processor: BaseProcessor, *, is_stopped: Callable[[], bool]) -> ConcurrentCalls:
     """Calls of `prepare_item`, as many at once and each as long as the processor says."""
+    from reliable_imports.engine.process.concurrent_calls import ConcurrentCalls
+
     limit = processor.item_timeout
     seconds = 0 if limit is None else limit.total_seconds()
     return ConcurrentCalls(
@@ -45,7 +51,9 @@ class PreparedItems:
 
     def __init__(self, code: UserCode, batch_id: int, doubts: Doubts, stop: StopSignal, observer: Observer) -> None:
         self.are_wanted = is_prepared(code.processor)
-        self._calls = preparing_calls(code.processor, is_stopped=lambda: stop.received is not None)
+        self._calls = (
+            preparing_calls(code.processor, is_stopped=lambda: stop.received is not None) if self.are_wanted else None
+        )
         self._code = code
         self._batch_id = batch_id
         self._doubts = doubts
@@ -69,7 +77,7 @@ class PreparedItems:
                 wanted.append(self._read(stored))
             else:
                 self._by_number[stored.item_number] = NOTHING  # its outcome is known already
-        if not wanted:
+        if not wanted or self._calls is None:
             return
         if self._doubts.is_one_by_one:
             self._observer.trying(wanted[0].item_number)
@@ -89,7 +97,8 @@ class PreparedItems:
 
     def close(self) -> None:
         """Give back threads and the event loop."""
-        self._calls.close()
+        if self._calls is not None:
+            self._calls.close()
 
     def _read(self, stored: StoredItem) -> ImportBatchItem:
         try:

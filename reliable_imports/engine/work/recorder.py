@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,10 @@ from reliable_imports.writes.plan import Plan
 _WORK = load("work.sql")
 _encode = msgspec.json.Encoder().encode
 _MAX_DOUBLINGS = 16
+_WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
+
+_MAX_UNFLUSHED_SECONDS = 0.2
+"""How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
 
 
 class Recorder:
@@ -37,13 +42,18 @@ class Recorder:
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
+        self._flushed_at = time.monotonic()
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
         self._known_reasons.clear()
 
     def commit(self, cursor: Any, claim: Claim, attempts: Sequence[Attempt]) -> None:
-        """Append attempts and logs, move the range and the run on, and commit, all in one message to the server."""
+        """Append attempts and logs, move the range and the run on, and commit, all in one message to the server.
+
+        While commits follow each other closely, few of them wait for the disk. The disk has them in their order, and
+        whatever ends the run or its batch waits for all of them.
+        """
         if self._sensitive:
             for attempt in attempts:
                 if attempt.is_eventful or attempt.result is not None:
@@ -65,7 +75,10 @@ class Recorder:
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
-        cursor.execute(f"{self._reset}{statement}; COMMIT")
+        waits = time.monotonic() - self._flushed_at > _MAX_UNFLUSHED_SECONDS
+        cursor.execute(f"{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        if waits:
+            self._flushed_at = time.monotonic()
 
     def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
         """What `record_chunk` is told of all that has more to say than that it was completed."""

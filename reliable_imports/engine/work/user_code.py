@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
-from reliable_imports.engine.process.concurrent_calls import CallResult
+from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.errors import ContextMisuse, ItemTimeout
@@ -26,6 +26,7 @@ from reliable_imports.processor.context import ContextState, ImportContext, Skip
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.item import ImportBatchItem
 from reliable_imports.processor.result import dumps_result
+from reliable_imports.processor.this_process import process_id
 from reliable_imports.statuses import Stage
 
 _NO_NUMBERS_WITHIN = frozenset({str, int, bool, type(None)})
@@ -48,7 +49,7 @@ class UserCode:
         self.team = team_code(type(processor))
         self._batch_id = batch_id
         self._batch_type = batch_type
-        self._process_id = os.getpid()
+        self._process_id = process_id()
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
         limit = processor.item_timeout
         self._in_time: Callable[[], AbstractContextManager[None]] = (
@@ -111,7 +112,7 @@ class UserCode:
 
     def end_if_forked(self) -> None:
         """A process that an item has forked, and in which it came back, is not to work the batch a second time."""
-        if os.getpid() != self._process_id:
+        if process_id() != self._process_id:
             sys.stderr.write("an item came back in a process that it had forked; end it by os._exit\n")
             os._exit(1)
 

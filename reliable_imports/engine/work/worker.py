@@ -18,6 +18,7 @@ from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.chunks import Chunks
 from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspected
 from reliable_imports.engine.work.doubts import Doubts, Next
+from reliable_imports.engine.work.in_flight import Ahead, InFlight
 from reliable_imports.engine.work.preparation import PreparedItems
 from reliable_imports.engine.work.recorder import Recorder
 from reliable_imports.engine.work.retries import Retries
@@ -102,6 +103,11 @@ class Worker:
         self._retries = Retries()
         self._tolerance = Tolerance(processor, batch.id)
         self._carried: list[Attempt] = []
+        self._in_flight: InFlight | None = None
+        self._landed: InFlight | None = None  # to give its memory back takes time: when the next one is in flight
+        self._may_try_ahead = not (
+            self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
+        )
 
     # The loop
 
@@ -115,13 +121,15 @@ class Worker:
         while self._stop.received is None:
             step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
             if not isinstance(step, Suspected):
-                step = self._work_chunk(self._claims.next_range)
+                ahead = self._try_ahead()
+                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
             if step is Step.NOTHING_FREE:
                 step = self._work_due_retries()
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
+        self._land()
         return Ending.STOPPED
 
     def work_alone(self, range_number: int, until: int | None = None) -> Ending:
@@ -141,12 +149,16 @@ class Worker:
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
 
-    def _work_chunk(self, claim_items: ClaimItems) -> Step | Suspected:
-        """One round of the loop: claim, prepare, try, write, record, go on."""
+    def _work_chunk(self, claim_items: ClaimItems, ahead: Ahead | None = None) -> Step | Suspected:
+        """One round of the loop: claim, prepare, try, write, record, go on.
+
+        Args:
+            ahead: items that were tried already, if the claim begins with them.
+        """
         self.trying = []
         cursor = self._connection.cursor()
         try:
-            claim = claim_items(cursor)
+            claim = claim_items(cursor) if ahead is None or ahead.claim is None else ahead.claim
             if not isinstance(claim, Claim):
                 return self._without_claim(claim)
             self.range_in_hand = claim.range_number
@@ -154,17 +166,107 @@ class Worker:
                 return self._publish(cursor, claim)
             if not self._prepared.has_first_of(claim.items):
                 return self._prepare(cursor, claim)
-            chunk = self._chunks.new(self._connection, one_by_one=self.doubts.is_one_by_one)
-            self._try(chunk, claim)
-            carried = self._write(chunk)
-            self._record(cursor, claim, chunk)
+            chunk = self._chunk_of(claim, ahead)
+            self._try(chunk, self._untried(chunk, claim), self.trying)
+            if next_items := self._next_items(claim, chunk):
+                finish = partial(self._finish, cursor, claim, chunk)
+                self._in_flight = InFlight(claim, chunk, self.trying, next_items, finish)
+                self._landed = None
+                return Step.COMMITTED
+            carried = self._finish(cursor, claim, chunk)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo(error)
         except BaseException:
-            roll_back(self._connection)
-            self._forget()
+            self._break_off()
             raise
         return self._go_on(claim, chunk, carried)
+
+    # What overlaps
+
+    def _try_ahead(self) -> Ahead | Step | None:
+        """Try the next items while a chunk is in flight, and then wait for that. UNDONE: for the one or the others.
+
+        Returns None if nothing was in flight.
+        """
+        if self._in_flight is None:
+            return None
+        ahead = Ahead(self._in_flight.next_items)
+        ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
+        try:
+            self._try(ahead.chunk, ahead.items, ahead.trying)
+        except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
+            return self._undo_ahead(ahead, error)
+        except BaseException:
+            self._break_off()
+            raise
+        if ahead.is_lost:  # and the item's code took no notice
+            return self._undo_ahead(ahead, ChunkSpoiled())
+        if ahead.claim is None and self._land() is Step.UNDONE:
+            return Step.UNDONE
+        return ahead
+
+    def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
+        """The items that come next in the range, if they can be tried while the chunk is finished."""
+        if not self._may_try_ahead or not chunk.only_declares or not self.doubts.are_none:
+            return ()
+        return claim.items[len(chunk.attempts) :]
+
+    def _begin_ahead(self, ahead: Ahead) -> None:
+        """Begin the transaction of items that were tried ahead, for one of them needs the database now.
+
+        Raises:
+            ChunkSpoiled: the chunk before was undone, or somebody else has the items.
+        """
+        try:
+            step = self._land()
+            claim = self._claims.next_range(self._connection.cursor()) if step is Step.COMMITTED else None
+        except Exception as error:
+            ahead.is_lost, ahead.error = True, error  # not the item's
+            raise ChunkSpoiled from error
+        if not isinstance(claim, Claim) or not ahead.is_begun_by(claim):
+            ahead.is_lost = True
+            roll_back(self._connection)
+            raise ChunkSpoiled
+        ahead.claim = claim
+        self.trying = ahead.trying
+        self._observer.trying(ahead.trying[-1])  # its time begins anew
+
+    def _undo_ahead(self, ahead: Ahead, error: ChunkSpoiled | ChunkTooLarge | psycopg2.Error) -> Step:
+        """After an error in items that were tried ahead, find out how to go on."""
+        if ahead.error is not None:
+            raise ahead.error
+        if ahead.is_lost:
+            return Step.UNDONE
+        if ahead.claim is None:
+            if self._land() is Step.UNDONE:
+                return Step.UNDONE
+            self.trying = ahead.trying
+        return self._undo(error)
+
+    def _land(self) -> Step:
+        """Wait for the chunk that is in flight, if there is one, and go on from it."""
+        landing, self._in_flight = self._in_flight, None
+        if landing is None:
+            return Step.COMMITTED
+        self.trying = landing.trying
+        try:
+            carried = landing.land()
+        except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
+            return self._undo(error)
+        except BaseException:
+            self._in_flight = landing
+            self._break_off()
+            raise
+        self._landed = landing
+        return self._go_on(landing.claim, landing.chunk, carried)
+
+    def _break_off(self) -> None:
+        """Undo whatever is under way."""
+        if self._in_flight is not None:
+            self._in_flight.abandon(self._connection)
+            self._in_flight = None
+        roll_back(self._connection)
+        self._forget()
 
     # The steps of a round
 
@@ -189,13 +291,27 @@ class Worker:
         self._prepared.prepare(claim.items)
         return Step.PREPARED
 
-    def _try(self, chunk: Chunk, claim: Claim) -> None:
-        """Try items until the chunk is full; those that were carried over from the last chunk come first."""
-        for stored in self._untried(chunk, claim)[: max(0, self._chunk_limit - len(self.trying))]:
+    def _chunk_of(self, claim: Claim, ahead: Ahead | None) -> Chunk:
+        """The chunk for what was claimed: the one that was tried ahead, if it has the first of the items."""
+        if ahead is not None and ahead.is_begun_by(claim):
+            ahead.chunk.writes.transaction.has_begun()  # by the claim
+            self.trying = ahead.trying
+            return ahead.chunk
+        return self._chunks.new(self._connection, one_by_one=self.doubts.is_one_by_one)
+
+    def _try(self, chunk: Chunk, items: Sequence[StoredItem], trying: list[int]) -> None:
+        """Try items until the chunk is full.
+
+        Args:
+            trying: the numbers of its items; those that are tried are added.
+        """
+        for stored in items[: max(0, self._chunk_limit - len(trying))]:
+            if self._stop.received is not None and trying:
+                break
             prepared = self._prepared.of(stored.item_number)
             if prepared is None:
                 break
-            self.trying.append(stored.item_number)
+            trying.append(stored.item_number)
             self._observer.trying(stored.item_number)
             doubt = self.doubts.of(stored.item_number)
             if doubt is not None and doubt.verdict is not None:
@@ -213,14 +329,20 @@ class Worker:
                 break
 
     def _untried(self, chunk: Chunk, claim: Claim) -> Sequence[StoredItem]:
-        """The items of the claim without those that were carried over, which the chunk begins with."""
+        """The items of the claim without those that were tried already, which the chunk begins with."""
         carried, self._carried = self._carried, []
         # Another worker may have taken the range meanwhile, or these may be retries.
-        if not carried or claim.items[0].item_number != carried[0].stored.item_number:
-            return claim.items
-        chunk.carry_on(carried)
-        self.trying = [attempt.stored.item_number for attempt in carried]
-        return claim.items[len(carried) :]
+        if carried and not chunk.attempts and claim.items[0].item_number == carried[0].stored.item_number:
+            chunk.carry_on(carried)
+            self.trying = [attempt.stored.item_number for attempt in carried]
+        return claim.items[len(chunk.attempts) :]
+
+    def _finish(self, cursor: Any, claim: Claim, chunk: Chunk) -> list[Attempt]:
+        """Write, record and commit; return the attempts that found no room, for the next chunk."""
+        carried = self._write(chunk)
+        self._record(cursor, claim, chunk)
+        self._claims.advance(claim, len(chunk.attempts))
+        return carried
 
     def _write(self, chunk: Chunk) -> list[Attempt]:
         """Send the declared writes; return the attempts that found no room, for the next chunk."""
@@ -237,7 +359,6 @@ class Worker:
     def _go_on(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> Step:
         self.trying = []
         self._carried = carried
-        self._claims.advance(claim, len(chunk.attempts))
         self.doubts.committed(chunk.attempts, chunk.writes.written_items)
         self._prepared.committed(chunk.attempts)
         self._retries.committed(chunk.attempts)
@@ -273,6 +394,8 @@ class Worker:
 
     def _work_due_retries(self) -> Step | Suspected:
         """Work all items that wait for another try and are due; COMMITTED if there were any."""
+        if self._land() is Step.UNDONE:
+            return Step.UNDONE
         result = Step.NOTHING_FREE
         while self._stop.received is None:
             step = self._work_chunk(partial(self._claims.due_retries, limit=self._chunk_limit))

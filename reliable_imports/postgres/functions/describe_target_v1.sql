@@ -1,7 +1,7 @@
 -- A table, or a view, as something to write to. NULL if there is none of this name, or this role may not look.
 CREATE OR REPLACE FUNCTION reliable_imports.describe_target_v1(table_name text)
 RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     target    record;
     family    oid[];   -- the table, its partitions and what it is a partition of

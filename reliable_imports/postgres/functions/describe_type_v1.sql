@@ -2,7 +2,7 @@
 -- column refuses what is too long), its kind, and the types that it is made of.
 CREATE OR REPLACE FUNCTION reliable_imports.describe_type_v1(type_id oid)
 RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     kind  record;
 BEGIN

@@ -1,6 +1,6 @@
 -- Has an item that was delivered later written the row of this key? Who wrote it does not matter.
 CREATE OR REPLACE FUNCTION reliable_imports.find_newer_v1(
-    the_key bigint, origin_batch bigint, origin_item bigint, OUT newer_batch bigint, OUT newer_item integer
+    the_key bigint, origin_batch bigint, origin_item bigint, OUT newer_batch integer, OUT newer_item integer
 )
 LANGUAGE sql VOLATILE AS $$  -- volatile: it has to see what was committed while its statement waited for a row
     SELECT writer.batch_id, writer.item_number

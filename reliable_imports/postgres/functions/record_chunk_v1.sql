@@ -25,7 +25,7 @@ CREATE OR REPLACE FUNCTION reliable_imports.record_chunk_v1(
     row_keys        bigint[]
 )
 RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     stored      integer;

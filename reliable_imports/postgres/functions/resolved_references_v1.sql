@@ -1,7 +1,7 @@
 -- Outstanding failures of these lineages for want of a row that is there now. The first of an item may be repeated at once;
 -- after that it rests for a minute, doubled with every try. Those of a reprocess batch that is still worked are left to it.
 CREATE OR REPLACE FUNCTION reliable_imports.resolved_references_v1(lineages bigint[])
-RETURNS TABLE (first_batch_id bigint, batch_id bigint, item_number integer)
+RETURNS TABLE (first_batch_id integer, batch_id integer, item_number integer)
 LANGUAGE sql STABLE AS $$
     WITH missing AS MATERIALIZED (
         SELECT

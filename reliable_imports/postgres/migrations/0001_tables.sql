@@ -1,7 +1,7 @@
 -- The tables. Queries name the schema, so no search_path can mislead them.
 
 CREATE TABLE reliable_imports.import_batches (
-    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     batch_type          text NOT NULL,
     status              text NOT NULL DEFAULT 'pending',
     -- A person's or the engine's word that nothing more is to be claimed for now, and why.
@@ -15,8 +15,8 @@ CREATE TABLE reliable_imports.import_batches (
     -- Names one delivery: a second create with the same key finds the first batch.
     idempotency_key     text,
     -- The batch that this one repeats, and the first of their lineage (a first batch names itself).
-    reprocess_of        bigint REFERENCES reliable_imports.import_batches,
-    first_batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    reprocess_of        integer REFERENCES reliable_imports.import_batches,
+    first_batch_id      integer NOT NULL REFERENCES reliable_imports.import_batches,
     -- A reprocess batch may overwrite newer data of the same key only if somebody said so.
     overwrite_newer     boolean NOT NULL DEFAULT false,
     -- A reprocess batch that waits until a person has it processed.
@@ -100,7 +100,7 @@ CREATE INDEX import_batches_with_failures ON reliable_imports.import_batches (ba
 CREATE TABLE reliable_imports.import_unchanged_deliveries (
     batch_type       text NOT NULL,
     idempotency_key  text NOT NULL,
-    batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id         integer NOT NULL REFERENCES reliable_imports.import_batches,
     source           text,
     delivered_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (batch_type, idempotency_key)
@@ -113,21 +113,21 @@ CREATE TABLE reliable_imports.import_unchanged_deliveries (
 -- Wide columns of a fixed size come first, then narrow ones, then texts: so PostgreSQL leaves no gaps between them. Items are
 -- stored in their order, so the pages of the key can be filled.
 CREATE TABLE reliable_imports.import_items (
-    batch_id             bigint NOT NULL,
     source_offset        bigint,
-    -- In a reprocess batch: the failed (or finished) item that this one repeats, and the item where the chain of repeats
-    -- began.
-    repeats_batch_id     bigint,
-    origin_batch_id      bigint,
-    -- Where a repeat's data stands, unless it has data of its own: in the item where the chain began, or in the last one
-    -- of the chain that has its own. So data is in one place, and found there in one step; the view stored_items does it.
-    data_batch_id        bigint,
     -- Somebody asked to be forgotten, or the data was old: the row stays for the counts, and holds nothing of the item.
     erased_at            timestamptz,
+    batch_id             integer NOT NULL,
     item_number          integer NOT NULL,
     source_line          integer,
+    -- In a reprocess batch: the failed (or finished) item that this one repeats, and the item where the chain of repeats
+    -- began.
+    repeats_batch_id     integer,
     repeats_item_number  integer,
+    origin_batch_id      integer,
     origin_item_number   integer,
+    -- Where a repeat's data stands, unless it has data of its own: in the item where the chain began, or in the last one
+    -- of the chain that has its own. So data is in one place, and found there in one step; the view stored_items does it.
+    data_batch_id        integer,
     data_item_number     integer,
     -- Attempts made along the chain before; NULL in an item that repeats none. stored_items has 0 for it.
     repeats_attempts     integer,
@@ -157,7 +157,7 @@ CREATE UNIQUE INDEX import_items_repeated_once ON reliable_imports.import_items 
 
 -- What is claimed: a run of neighbouring items, locked by the transaction that works on it.
 CREATE TABLE reliable_imports.import_ranges (
-    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id      integer NOT NULL REFERENCES reliable_imports.import_batches,
     range_number  integer NOT NULL,
     last_item     integer NOT NULL,
     -- The first item without an outcome; past last_item when the range is done.
@@ -175,7 +175,7 @@ CREATE INDEX import_ranges_open ON reliable_imports.import_ranges (batch_id, ran
 
 -- Items that share their natural key with another one of their batch, and do not win; decided when the batch is made.
 CREATE TABLE reliable_imports.import_duplicates (
-    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id      integer NOT NULL REFERENCES reliable_imports.import_batches,
     item_number   integer NOT NULL,
     -- The item that wins, or another one of the same key where none does.
     duplicate_of  integer NOT NULL,
@@ -184,10 +184,10 @@ CREATE TABLE reliable_imports.import_duplicates (
 );
 
 CREATE TABLE reliable_imports.import_runs (
-    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id              integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     -- Chosen by the run before it begins, so that it stands here once although its COMMIT may have to be said twice.
     token           uuid UNIQUE,
-    batch_id        bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id        integer NOT NULL REFERENCES reliable_imports.import_batches,
     runner          text NOT NULL,
     dagster_run_id  text,
     mode            text NOT NULL,
@@ -223,7 +223,7 @@ CREATE INDEX import_runs_dagster ON reliable_imports.import_runs (dagster_run_id
 
 -- Items that met a transient error and are tried again by the same run, or by the next one that comes.
 CREATE TABLE reliable_imports.import_retries (
-    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id      integer NOT NULL REFERENCES reliable_imports.import_batches,
     item_number   integer NOT NULL,
     next_attempt  integer NOT NULL,
     not_before    timestamptz NOT NULL,
@@ -236,10 +236,10 @@ CREATE INDEX import_retries_due ON reliable_imports.import_retries (batch_id, no
 
 -- Ranges in which a worker died, and where its parent or another one looks for the item that killed it.
 CREATE TABLE reliable_imports.import_suspects (
-    batch_id      bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id      integer NOT NULL REFERENCES reliable_imports.import_batches,
     range_number  integer NOT NULL,  -- or retries_range
     item_number   integer NOT NULL,  -- or any_item
-    run_id        bigint NOT NULL,   -- whose word this is
+    run_id        integer NOT NULL,   -- whose word this is
     -- Of the run's child processes, while the item was tried alone; and how the last one died.
     deaths        integer NOT NULL DEFAULT 0,
     how           text,
@@ -253,8 +253,6 @@ CREATE TYPE reliable_imports.outcome AS ENUM ('completed', 'skipped', 'failed');
 -- What happened to items: only ever added to, or erased. The key is the fence: a second outcome of one attempt is refused.
 -- In this order there are no gaps between columns.
 CREATE TABLE reliable_imports.import_attempts (
-    batch_id         bigint NOT NULL,
-    run_id           bigint NOT NULL,
     finished_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Of a completed item: the row that it has written first, as 64 bits that are equal where the table's unique index
     -- finds the keys equal. It guards newer data from older items. Its other rows are in import_row_keys.
@@ -263,8 +261,10 @@ CREATE TABLE reliable_imports.import_attempts (
     erased_at        timestamptz,
     -- Not to be tried again sooner; NULL when it waits for a person.
     retry_after      interval,
+    batch_id         integer NOT NULL,
     item_number      integer NOT NULL,
     attempt          integer NOT NULL,
+    run_id           integer NOT NULL,
     outcome          reliable_imports.outcome NOT NULL,
     -- False for a try that the same run followed with another.
     is_final         boolean NOT NULL,
@@ -316,7 +316,7 @@ CREATE INDEX import_attempts_row_key ON reliable_imports.import_attempts (row_ke
 -- The rows that completed items have written after their first one; without a key once the item is erased.
 CREATE TABLE reliable_imports.import_row_keys (
     row_key      bigint,
-    batch_id     bigint NOT NULL,
+    batch_id     integer NOT NULL,
     item_number  integer NOT NULL
 );
 CREATE INDEX import_row_keys_key ON reliable_imports.import_row_keys (row_key);
@@ -341,7 +341,7 @@ CREATE INDEX import_failure_reasons_type ON reliable_imports.import_failure_reas
 
 -- How often which cause was met in a batch; written when it is closed, and again when data of it was erased.
 CREATE TABLE reliable_imports.import_failure_counts (
-    batch_id         bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id         integer NOT NULL REFERENCES reliable_imports.import_batches,
     reason           text NOT NULL,
     items            bigint NOT NULL,
     -- Items with no other cause.
@@ -362,8 +362,8 @@ CREATE INDEX import_failure_counts_reason ON reliable_imports.import_failure_cou
 
 -- Of a batch that repeats items: for which causes these had failed, and in which batch. Written when it is closed.
 CREATE TABLE reliable_imports.import_repeat_counts (
-    batch_id          bigint NOT NULL REFERENCES reliable_imports.import_batches,
-    repeats_batch_id  bigint NOT NULL,
+    batch_id          integer NOT NULL REFERENCES reliable_imports.import_batches,
+    repeats_batch_id  integer NOT NULL,
     reason            text NOT NULL,
     items             bigint NOT NULL,
     only_items        bigint NOT NULL,
@@ -388,9 +388,9 @@ CREATE INDEX import_reason_notes_reason ON reliable_imports.import_reason_notes 
 -- The audit log.
 CREATE TABLE reliable_imports.import_logs (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    batch_id     bigint NOT NULL REFERENCES reliable_imports.import_batches,
+    batch_id     integer NOT NULL REFERENCES reliable_imports.import_batches,
     item_number  integer,
-    run_id       bigint,
+    run_id       integer,
     level        text NOT NULL,
     message      text NOT NULL,
     details      jsonb,

@@ -94,7 +94,7 @@ WHERE id = %(batch_id)s
     AND %(warning)s <> ALL (warnings)
 
 -- name: make_ranges
--- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough that a million items are 2,000 rows.
+-- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough that a million items are 100 rows.
 INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item)
 SELECT
     %(batch_id)s,
@@ -107,7 +107,7 @@ FROM (
     WHERE batch_id = %(batch_id)s
 ) AS before
 CROSS JOIN LATERAL (
-    SELECT least(1000, greatest(50, ceil((%(total_items)s - before.items) / 32.0)))::bigint AS items
+    SELECT least(10000, greatest(50, ceil((%(total_items)s - before.items) / 16.0)))::bigint AS items
 ) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(
     1, ceil((%(total_items)s - before.items)::numeric / size.items)::integer

@@ -21,6 +21,7 @@ WHERE id = ANY (%(batches)s::bigint[])
 
 -- name: older_failures
 -- Batches with failures that items of a batch may settle: those of its own lineage too, for an item may stand twice in it.
+-- Not its own failures: of the items of a batch that have one key, one is processed.
 SELECT
     batch.id,
     EXISTS (
@@ -30,6 +31,7 @@ SELECT
 FROM reliable_imports.import_batches AS batch
 WHERE batch.batch_type = %(batch_type)s
     AND batch.first_batch_id <= %(first_batch_id)s
+    AND batch.id <> %(batch_id)s
     AND batch.failed_items > 0
     AND batch.finished_at IS NOT NULL
     AND NOT batch.is_all_repeated
@@ -80,19 +82,28 @@ WITH failed AS MATERIALIZED (
         NULL,
         item.batch_id,
         item.item_number,
-        coalesce(item.origin_batch_id, item.batch_id),
-        coalesce(item.origin_item_number, item.item_number),
-        ARRAY[{key}],
+        item.origin_batch_id,
+        item.origin_item_number,
+        item.natural_key,
         false
     FROM reliable_imports.import_attempts AS ended
-    JOIN reliable_imports.stored_items AS item
-        ON item.batch_id = ended.batch_id
-        AND item.item_number = ended.item_number
+    CROSS JOIN LATERAL (
+        SELECT
+            item.batch_id,
+            item.item_number,
+            coalesce(item.origin_batch_id, item.batch_id) AS origin_batch_id,
+            coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
+            ARRAY[{key}] AS natural_key
+        FROM reliable_imports.stored_items AS item
+        WHERE item.batch_id = ended.batch_id
+            AND item.item_number = ended.item_number
+            AND item.source_data IS NOT NULL
+            AND pg_catalog.json_typeof(item.source_data) = 'object'
+        OFFSET 0 -- looked up one by one: taken for few, as the conditions seem to leave, they would be scanned for each
+    ) AS item
     WHERE ended.batch_id = ANY (%(completed_in)s::bigint[])
         AND ended.is_final
         AND ended.outcome = 'completed'
-        AND item.source_data IS NOT NULL
-        AND pg_catalog.json_typeof(item.source_data) = 'object'
         AND EXISTS (SELECT FROM failed)
 ), placed AS (
     -- Of each key the failures come first, and last the newest item that has completed it, if there is one.

@@ -94,19 +94,40 @@ SET lone_item = NULL
 WHERE batch_id = %(batch_id)s
     AND lone_item = ANY (%(items)s::bigint[])
 
--- name: clear_range
--- Where the items have been tried: of a batch that was paused meanwhile, they have not.
-DELETE FROM reliable_imports.import_suspects
+-- name: last_in_hand
+-- A worker that died had at most so many items in hand.
+SELECT next_item + %(most)s - 1
+FROM reliable_imports.import_ranges
 WHERE batch_id = %(batch_id)s
     AND range_number = %(range_number)s
-    AND item_number <= %(until)s
-    AND NOT EXISTS (
+
+-- name: clear_range
+-- Where the items have been tried: of a batch that was paused meanwhile, they have not. What dead runs have said of the
+-- range ends with it: the items behind were in nobody's hand.
+WITH tried AS (
+    SELECT
+    WHERE NOT EXISTS (
         SELECT FROM reliable_imports.import_ranges AS held
         WHERE held.batch_id = %(batch_id)s
             AND held.range_number = %(range_number)s
             AND held.is_open
             AND held.next_item <= %(until)s
     )
+), settled AS (
+    UPDATE reliable_imports.import_runs AS run
+    SET range_number = NULL
+    FROM tried
+    WHERE run.batch_id = %(batch_id)s
+        AND run.range_number = %(range_number)s
+        AND run.ended_at IS NULL
+        AND run.id <> %(run_id)s
+        AND NOT reliable_imports.run_has_session_v1(run)
+)
+DELETE FROM reliable_imports.import_suspects AS suspect
+USING tried
+WHERE suspect.batch_id = %(batch_id)s
+    AND suspect.range_number = %(range_number)s
+    AND suspect.item_number <= %(until)s
 
 -- name: clear_retries
 -- Those that wait are still suspect, if they are known by name. What dead runs have said of a range ends with it; of

@@ -10,3 +10,11 @@ WHERE datname = {text}
 
 -- name: drop_database
 DROP DATABASE IF EXISTS {name}
+
+-- name: log_in_quickly
+-- A password of thousands of rounds costs as much as all else of a connection, and tests make many. The setting came
+-- with PostgreSQL 16.
+SELECT pg_catalog.set_config(name, '1', true)
+FROM pg_catalog.pg_settings
+WHERE name = 'scram_iterations';
+ALTER ROLE CURRENT_USER PASSWORD %(password)s

@@ -207,6 +207,41 @@ FOR UPDATE OF retry SKIP LOCKED
 -- name: repeat_statements
 SELECT reliable_imports.repeat_statements_v1(%(statements)s::text[], %(counts)s::bigint[])
 
+-- name: is_steady
+-- Whether a statement that writes to a table and makes these calls gives the same answer when it is repeated in its
+-- transaction. Names are looked up in every schema. What the server itself calls stable stays so within a transaction, but
+-- for what tells of the moment or of the server; what others call so may look at tables.
+WITH RECURSIVE family AS (
+    SELECT relation.oid
+    FROM pg_catalog.pg_class AS relation
+    WHERE relation.oid = pg_catalog.to_regclass(
+        pg_catalog.quote_ident(%(schema)s) || '.' || pg_catalog.quote_ident(%(table)s)
+    )
+    UNION
+    SELECT child.inhrelid
+    FROM family
+    JOIN pg_catalog.pg_inherits AS child ON child.inhparent = family.oid
+)
+SELECT
+    coalesce(pg_catalog.bool_and(relation.relkind IN ('r', 'p') AND NOT relation.relhasrules), false)
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_trigger AS trigger
+        JOIN family ON family.oid = trigger.tgrelid
+        WHERE NOT trigger.tgisinternal
+    )
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_proc AS called
+        WHERE called.proname = ANY (%(calls)s::text[]::name[])
+            AND called.provolatile <> 'i'
+            AND (
+                called.provolatile <> 's'
+                OR called.pronamespace <> 'pg_catalog'::regnamespace
+                OR called.proname ~ '^(pg|txid|statement)_'
+            )
+    )
+FROM family
+JOIN pg_catalog.pg_class AS relation ON relation.oid = family.oid
+
 -- name: record_chunk
 SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
@@ -277,6 +312,8 @@ SET status = CASE
     failed_items = counted.failed,
     skipped_items = counted.skipped,
     is_to_settle = true,
+    -- Where nothing has failed, and nothing is repeated, there is nothing for count_batch to count.
+    is_counted = counted.failed = 0 AND batch.reprocess_of IS NULL,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
     SELECT
@@ -290,7 +327,7 @@ WHERE batch.id = %(batch_id)s
     AND batch.status = 'processing'
     AND NOT batch.is_canary
     AND reliable_imports.nothing_is_open_v1(batch.id)
-RETURNING batch.status, batch.total_items
+RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
 -- name: count_batch
 -- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.

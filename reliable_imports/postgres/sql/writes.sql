@@ -19,13 +19,17 @@ FROM reliable_imports.apply_writes_v1(
     %(group_ends)s::integer[], %(check_deferred)s::text, %(room)s
 )
 
--- name: write_rows
--- Rows of one kind. They are tried as one statement, which leaves out those that will likely be refused; these go one by
--- one. If that statement is refused, or should not be tried, all rows go one by one.
+-- name: write_as_one
+SELECT reliable_imports.write_as_one_v1(
+    {as_one}, {all_rows}, ARRAY[{columns}]::text[], {origin_batches}, {origin_items}, {told}, {rows_left}
+)
+
+-- name: write_left_rows
+-- The rows that `write_as_one` has left, one by one.
 --
--- What goes one by one has a statement whose plan is made once for all. Neighbours share a subtransaction. When the
--- server refuses one of them, those before it are undone with it, and written again without a subtransaction, because
--- they were good a moment ago; those behind it share the next one. So rows that are refused cost no subtransaction.
+-- Their statement has a plan that is made once for all. Neighbours share a subtransaction. When the server refuses one of
+-- them, those before it are undone with it, and written again without a subtransaction, because they were good a moment
+-- ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
 -- A row that was left out and is written after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
@@ -35,27 +39,23 @@ FROM reliable_imports.apply_writes_v1(
 -- what those have met that were not written; see may_update.
 --
 -- The setting tells whether the one statement held, how many subtransactions have written, of the rows that were refused
--- which and why, and of those with a fate which and what.
+-- which and why, and of those with a fate which and what. The context of a refusal holds the whole statement; it is NULL
+-- where it is that of the row before.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
 <<block>>
 DECLARE
-    {cells}
-    places             integer[] := ARRAY(SELECT pg_catalog.generate_series(1, {rows}));
-    origin_batches     bigint[] := {origin_batches};
-    origin_items       integer[] := {origin_items};
-    fates              text[] := pg_catalog.array_fill(NULL::text, ARRAY[{rows}]);
-    suspected          integer[];
-    known_places       integer[];
-    known_keys         bigint[];
-    is_one             boolean := false;
-    first_place        integer := 1;
-    last_place         integer;
-    place              integer;
-    row_number         integer;
-    used               integer := 0;
+    cells              text[] := {cells};  -- of all rows, one after the other; the first of a row is its number
+    cells_n            integer := pg_catalog.cardinality(cells);
+    is_one             boolean := pg_catalog.current_setting({told}) <> '';
+    at                 integer;  -- what is before a row
+    first_at           integer := 0;
+    end_at             integer;
+    used               integer := is_one::integer;
     refused            json[] := '{{}}';
-    left_alone         json[];
+    fates              text[] := pg_catalog.array_fill(NULL::text, ARRAY[cells_n / {width}]);
+    unwritten          json[];
+    plans              text := pg_catalog.current_setting('plan_cache_mode');
     failed_sqlstate    text;
     failed_message     text;
     failed_detail      text;
@@ -64,21 +64,27 @@ DECLARE
     failed_column      text;
     failed_constraint  text;
     failed_context     text;
+    last_context       text;
 BEGIN
-    LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
-    PERFORM {unaltered};
-    {as_one}
-    WHILE first_place <= pg_catalog.cardinality(places) LOOP
-        last_place := least(first_place + {together} - 1, pg_catalog.cardinality(places));
-        place := first_place;
+    IF cells_n = 0 THEN
+        RETURN;
+    END IF;
+    IF NOT is_one THEN
+        LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE;  -- as INSERT does: there may be thousands of partitions
+        PERFORM {unaltered};
+    END IF;
+    -- Else the first five rows of each chunk would have a plan of their own, which takes longer than to store them.
+    PERFORM pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+    WHILE first_at < cells_n LOOP
+        end_at := least(first_at + {together} * {width}, cells_n);
+        at := first_at;
         BEGIN
-            WHILE place <= last_place LOOP
-                row_number := places[place];
+            WHILE at < end_at LOOP
                 {insert};
-                place := place + 1;
+                at := at + {width};
             END LOOP;
             used := used + 1;
-            first_place := place;
+            first_at := at;
             CONTINUE;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS
@@ -90,71 +96,46 @@ BEGIN
                 failed_column = COLUMN_NAME,
                 failed_constraint = CONSTRAINT_NAME,
                 failed_context = PG_EXCEPTION_CONTEXT;
-            IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
-                RAISE;
+            IF failed_sqlstate NOT BETWEEN '22000' AND '23ZZZ' THEN
+                IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
+                    RAISE;
+                END IF;
             END IF;
         END;
         refused := refused || pg_catalog.json_build_array(
-            row_number - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table, failed_column,
-            failed_constraint, failed_context
+            cells[at + 1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
+            failed_column, failed_constraint, nullif(failed_context, last_context)
         );
-        last_place := place;
-        place := first_place;
-        WHILE place < last_place LOOP
-            row_number := places[place];
+        last_context := failed_context;
+        end_at := at;
+        at := first_at;
+        WHILE at < end_at LOOP
             {insert};
-            place := place + 1;
+            at := at + {width};
         END LOOP;
-        first_place := last_place + 1;
+        first_at := end_at + {width};
     END LOOP;
-    left_alone := ARRAY(
-        SELECT pg_catalog.json_build_array(number - 1, fate)
-        FROM pg_catalog.unnest(fates) WITH ORDINALITY AS known (fate, number)
+    PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
+    unwritten := ARRAY(
+        SELECT pg_catalog.json_build_array(cells[(number - 1) * {width} + 1]::integer - 1, fate)
+        FROM pg_catalog.unnest(fates) WITH ORDINALITY AS met (fate, number)
         WHERE fate IS NOT NULL
     );
-    IF is_one AND pg_catalog.cardinality(refused || left_alone) < pg_catalog.cardinality(places) THEN
+    IF is_one AND pg_catalog.cardinality(refused || unwritten) * {width} < cells_n THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
         {told},
         pg_catalog.json_build_array(
-            is_one, used, pg_catalog.array_to_json(refused), pg_catalog.array_to_json(left_alone)
+            is_one, used, pg_catalog.array_to_json(refused), pg_catalog.array_to_json(unwritten)
         )::text,
         true
     );
 END
 {tag}
 
--- name: write_as_one
-BEGIN
-        {insert} INTO suspected, known_places, known_keys;
-        {guard}
-        places := suspected;
-        is_one := true;
-        used := 1;
-    EXCEPTION WHEN OTHERS THEN
-        IF reliable_imports.fault_of_v1(SQLSTATE) <> 'item' THEN
-            RAISE;
-        END IF;
-    END;
-
--- name: newer_rows
-SELECT newer.place
-FROM known
-CROSS JOIN LATERAL reliable_imports.newer_rows_v1(
-    known.places, known.row_keys, block.origin_batches, block.origin_items
-) AS newer (place)
-
--- name: raise_for_newer
--- The rows are locked now, or newly there: whatever another run has written before is committed.
-PERFORM FROM reliable_imports.newer_rows_v1(known_places, known_keys, origin_batches, origin_items) AS newer (place)
-        WHERE newer.place <> ALL (suspected);
-        IF FOUND THEN
-            RAISE 'a later item has written one of the rows';
-        END IF;
-
 -- name: note_fate
-fates[row_number] := CASE WHEN NOT FOUND THEN pg_catalog.current_setting('reliable_imports.met') END
+fates[at / {width} + 1] := CASE WHEN NOT FOUND THEN pg_catalog.current_setting('reliable_imports.met') END
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)

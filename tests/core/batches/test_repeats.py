@@ -20,6 +20,7 @@ from reliable_imports import (
     UnknownReason,
     WhichItems,
 )
+from reliable_imports.postgres.queries import load
 from tests.core.conftest import Sql
 from tests.core.doubles import NotesProcessor
 
@@ -218,6 +219,23 @@ class TestSettling:
         delivered(manager, good(1))
         assert len(manager.list_batches()) == 2
         assert sql("SELECT count(*) FROM reliable_imports.import_batches WHERE is_to_settle") == [(0,)]
+
+    def test_a_batch_is_not_compared_with_itself(self, manager: BatchManager) -> None:
+        failed = delivered(manager, good(1), bad(2))
+        asked = {"batch_type": "notes", "batch_id": failed, "first_batch_id": failed}
+        with manager._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(load("settling.sql")["older_failures"], asked)
+            assert cursor.fetchall() == []
+
+    def test_what_may_settle_a_failure_is_not_scanned_for_each_item(self, manager: BatchManager, sql: Sql) -> None:
+        failed, corrected = delivered(manager, bad(1)), delivered(manager, *map(good, range(1_500)))
+        sql("ANALYZE reliable_imports.import_items, reliable_imports.import_attempts")
+        query = load("settling.sql")["settled"].replace("{key}", "item.source_data ->> 'id'")
+        with manager._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {query}", {"failed_in": [failed], "completed_in": [corrected]})
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "import_attempts ended" in plan
+        assert "Seq Scan on import_items" not in plan
 
 
 class TestHolding:

@@ -6,12 +6,14 @@ import gc
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pydantic
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
+from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.claims import Claim, Claims
 from reliable_imports.postgres.connect import connect, roll_back
@@ -100,7 +102,39 @@ def test_garbage_is_collected_more_seldom_only_while_a_batch_is_worked(manager: 
     assert min(seen) > before[0]
 
 
-def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
+def test_failed_items_are_let_go_of_without_a_collection(manager: BatchManager) -> None:
+    held: list[int] = []
+
+    class FailingProcessor(TableProcessor):
+        table = "notes"
+        model = pydantic.create_model("Note", id=(int, ...), text=(str, ...))
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, object] | None:
+            if item.source_data["text"] == "raise":
+                raise ValueError("broken")
+            if item.source_data["text"] == "reject":
+                ctx.reject("not wanted")
+            if item.source_data["text"] == "execute":
+                ctx.execute("INSERT INTO notes (id, text) VALUES (1, 'bad')")
+            return super().process_item(item, ctx)
+
+        def on_batch_complete(self, summary: object, ctx: ImportContext) -> None:
+            held.append(sum(isinstance(each, Attempt) for each in gc.get_objects()))
+
+    manager.registry.register(FailingProcessor)
+    texts = ("raise", "reject", "execute", 5, "bad")
+    batch_id = manager.create_batch("failing", [{"id": 1, "text": each} for each in texts])
+    gc.collect()
+    gc.disable()
+    try:
+        summary = manager.process_batch(batch_id)
+    finally:
+        gc.enable()
+
+    assert (summary.failed_items, held) == (5, [0])
+
+
+def test_a_worker_that_goes_slowly_holds_no_more_than_two_megabytes(
     manager: BatchManager, sql: Sql, database: str
 ) -> None:
     text = random.Random(1).randbytes(50_000).hex()  # nothing that the database could compress
@@ -116,4 +150,4 @@ def test_a_worker_that_goes_slowly_holds_no_more_than_a_megabyte(
             roll_back(connection)
             claims.advance(claim, 1)
 
-    assert max(held) < 1_200_000
+    assert max(held) < 2_200_000

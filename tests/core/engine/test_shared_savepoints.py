@@ -93,20 +93,22 @@ def _run(manager: BatchManager, items: list[dict[str, Any]]) -> BatchSummary:
     return manager.process_batch(manager.create_batch("shared", items))
 
 
-@pytest.mark.parametrize("failure", [{"text": "bad"}, {"how": "raise"}])
 @pytest.mark.parametrize("others", ["own", "unseen", "comment", "several"])
-@pytest.mark.parametrize("bad", [1, 2, 30, 60])
+@pytest.mark.parametrize("failure", [{"text": "bad"}, {"how": "raise"}])
 def test_neighbours_of_a_failure_keep_their_writes(
-    shared: BatchManager, sql: Sql, failure: dict[str, str], others: str, bad: int
+    shared: BatchManager, sql: Sql, failure: dict[str, str], others: str
 ) -> None:
-    items = [failure if number == bad else {"how": others} for number in range(1, 61)]
-    summary = _run(shared, items)
+    for bad in (1, 2, 30, 60):
+        SharedProcessor.tries.clear()
+        sql("TRUNCATE shared")
+        items = [failure if number == bad else {"how": others} for number in range(1, 61)]
+        summary = _run(shared, items)
 
-    assert (summary.completed_items, summary.failed_items) == (59, 1)
-    assert [row[0] for row in sql("SELECT item FROM shared ORDER BY item")] == [n for n in range(1, 61) if n != bad]
-    text = "changed" if others == "several" else "ok"
-    assert sql("SELECT DISTINCT text FROM shared") == [(text,)]
-    assert set(SharedProcessor.tries.values()) == {1}, "no item's code runs again because of another"
+        assert (summary.completed_items, summary.failed_items) == (59, 1)
+        assert [row[0] for row in sql("SELECT item FROM shared ORDER BY item")] == [n for n in range(1, 61) if n != bad]
+        text = "changed" if others == "several" else "ok"
+        assert sql("SELECT DISTINCT text FROM shared") == [(text,)]
+        assert set(SharedProcessor.tries.values()) == {1}, "no item's code runs again because of another"
 
 
 def test_an_item_that_was_told_an_id_keeps_it(shared: BatchManager, sql: Sql) -> None:
@@ -197,6 +199,21 @@ def test_a_statement_that_was_never_sent_is_not_repeated(shared: BatchManager, s
 
     assert (summary.completed_items, summary.failed_items) == (2, 1)
     assert sql("SELECT item FROM shared") == [(3,)]
+
+
+def test_statements_that_cannot_be_parsed_are_tried_once(shared: BatchManager, sql: Sql) -> None:
+    class MisspellingProcessor(SharedProcessor):
+        breaker_after = None
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            self.tries[item.item_number] += 1
+            ctx.execute("INSERT INTO INTO shared" if item.item_number > 30 else _OWN, [item.item_number, "ok"])
+
+    shared.registry.register(MisspellingProcessor)
+    summary = shared.process_batch(shared.create_batch("misspelling", [{}] * 60))
+
+    assert (summary.completed_items, summary.failed_items) == (30, 30)
+    assert {number for number, tries in SharedProcessor.tries.items() if tries > 1} <= set(range(1, 32))
 
 
 def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql) -> None:

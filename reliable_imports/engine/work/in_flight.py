@@ -1,0 +1,95 @@
+"""What overlaps: a chunk that the server is at work on, and the items after it, which are tried meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg2
+
+from reliable_imports.engine.work.attempt import Attempt, StoredItem
+from reliable_imports.engine.work.chunk import Chunk
+from reliable_imports.engine.work.claims import Claim
+from reliable_imports.postgres.connect import Connection
+
+
+class InFlight:
+    """A chunk that is finished in a thread, which lets go of the interpreter while it waits for the server.
+
+    User code runs in the worker's own thread alone. So only chunks that call none when they are finished are in flight.
+
+    Attributes:
+        claim: what the chunk's transaction holds.
+        chunk: whose items were tried.
+        trying: the numbers of these items.
+        next_items: those that come next.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        chunk: Chunk,
+        trying: list[int],
+        next_items: Sequence[StoredItem],
+        finish: Callable[[], list[Attempt]],
+    ) -> None:
+        """
+        Args:
+            finish: writes, records and commits the chunk; returns the attempts that found no room.
+        """
+        self.claim = claim
+        self.chunk = chunk
+        self.trying = trying
+        self.next_items = next_items
+        self._finish = finish
+        self._carried: list[Attempt] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def land(self) -> list[Attempt]:
+        """Wait for the end; return the attempts that found no room. Raises whatever finishing the chunk has raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._carried
+
+    def abandon(self, connection: Connection) -> None:
+        """Break it off. Its transaction can be rolled back then, unless it was committed already."""
+        while self._thread.is_alive():
+            with contextlib.suppress(psycopg2.Error):  # nothing is under way at this moment
+                connection.cancel()
+            self._thread.join(timeout=0.1)
+
+    def _run(self) -> None:
+        try:
+            self._carried = self._finish()
+        except BaseException as error:  # raised where it lands
+            self._error = error
+
+
+@dataclass(slots=True)
+class Ahead:
+    """Items that are tried before they are claimed.
+
+    Attributes:
+        items: what comes next.
+        trying: the numbers of those that were tried, or are being tried.
+        chunk: that they are part of. Its transaction begins when one of them needs the database.
+        claim: what that transaction holds.
+        is_lost: it could not begin, so the items must be tried again.
+        error: why not, if that was an error.
+    """
+
+    items: Sequence[StoredItem]
+    trying: list[int] = field(default_factory=list)
+    chunk: Chunk = field(init=False)
+    claim: Claim | None = None
+    is_lost: bool = False
+    error: Exception | None = None
+
+    def is_begun_by(self, claim: Claim) -> bool:
+        """Whether the claim begins with these items, and all of them are what they would be without it."""
+        return not self.is_lost and claim.is_published and claim.items[0].item_number == self.items[0].item_number

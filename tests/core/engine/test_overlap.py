@@ -1,0 +1,284 @@
+"""While the server is at work on a chunk, the items of the next one are tried; nothing else changes by that."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg2
+import pytest
+
+from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
+from reliable_imports.engine.recovery import suspects
+from reliable_imports.engine.work import chunks
+from tests.core.conftest import Sql
+
+InOneRange = Callable[..., int]
+
+_CHUNK = 40
+_ITEMS = 3 * _CHUNK
+
+
+@pytest.fixture(autouse=True)
+def _chunks_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "MAX_ITEMS", _CHUNK)
+
+
+@pytest.fixture
+def in_one_range(manager: BatchManager, sql: Sql) -> InOneRange:
+    """Makes a batch whose items are one range, and so several chunks."""
+
+    def make(batch_type: str, items: list[dict[str, Any]] | None = None) -> int:
+        batch_id = manager.create_batch(batch_type, [{} for _ in range(_ITEMS)] if items is None else items)
+        sql("DELETE FROM reliable_imports.import_ranges WHERE range_number > 1 AND batch_id = %s", batch_id)
+        sql(
+            "UPDATE reliable_imports.import_ranges SET last_item = total_items "
+            "FROM reliable_imports.import_batches WHERE id = batch_id AND id = %s",
+            batch_id,
+        )
+        return batch_id
+
+    return make
+
+
+class OverlapProcessor(BaseProcessor):
+    """Notes whose code runs, in what order and in which thread; each test has its own."""
+
+    tried: list[int]
+    threads: set[int]
+
+    def __init_subclass__(cls) -> None:
+        cls.batch_type = "overlap"
+        cls.tried, cls.threads = [], set()
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+        self.tried.append(item.item_number)
+        self.threads.add(threading.get_ident())
+        found = self.before(item, ctx)
+        ctx.upsert("notes", {"id": item.item_number, "text": "written", **item.source_data}, key="id")
+        return found
+
+    def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+        """What the item does before it writes."""
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@contextmanager
+def _first_chunk_waits(database: str, sql: Sql) -> Iterator[None]:
+    """The first chunk meets a row that somebody else has locked, for as long as the block lasts."""
+    sql("INSERT INTO notes (id, text) VALUES (1, 'before')")
+    with closing(psycopg2.connect(database)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT FROM notes WHERE id = 1 FOR UPDATE")
+        yield
+
+
+def test_the_next_items_are_tried_while_the_server_is_at_work(
+    manager: BatchManager, database: str, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        pass
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
+    with _first_chunk_waits(database, sql):
+        worker.start()
+        _until(lambda: len(Processor.tried) >= 2 * _CHUNK)
+        assert manager.get_summary(batch_id).completed_items == 0
+    worker.join()
+
+    assert manager.get_summary(batch_id).completed_items == _ITEMS
+    assert Processor.tried == list(range(1, _ITEMS + 1))
+    assert Processor.threads == {worker.ident}, "user code runs in the worker's thread alone"
+
+
+def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
+    manager: BatchManager, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                return {"found": ctx.fetch_value("SELECT count(*) FROM notes")}
+            return None
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    manager.process_batch(batch_id)
+
+    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == _CHUNK + 5]
+    assert item.result == {"found": _CHUNK + 4}
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+
+
+def test_of_two_items_with_one_key_the_later_one_stands(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        pass
+
+    manager.registry.register(Processor)
+    items = [{"id": number % _CHUNK, "text": str(number)} for number in range(_ITEMS)]
+    manager.process_batch(in_one_range("overlap", items))
+
+    assert sql("SELECT id, text FROM notes ORDER BY id") == [
+        (number, str(2 * _CHUNK + number)) for number in range(_CHUNK)
+    ]
+
+
+def test_failures_of_both_chunks_are_told_of_their_items(manager: BatchManager, in_one_range: InOneRange) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number % 10 == 3:
+                raise LookupError(item.item_number)
+
+    manager.registry.register(Processor)
+    items = [{"text": "bad"} if number % 10 == 7 else {} for number in range(1, _ITEMS + 1)]
+    batch_id = in_one_range("overlap", items)
+    manager.process_batch(batch_id)
+
+    failed = {each.item_number: each.error_type for each in manager.list_items(batch_id, status="failed")}
+    assert sorted(number for number, error in failed.items() if error == "LookupError") == list(range(3, _ITEMS, 10))
+    assert sorted(number for number, error in failed.items() if error != "LookupError") == list(range(7, _ITEMS, 10))
+    assert Processor.tried == list(range(1, _ITEMS + 1))
+
+
+@pytest.mark.promise(5)
+def test_a_connection_that_is_lost_meanwhile_costs_nothing(
+    manager: BatchManager, database: str, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        pass
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
+    with _first_chunk_waits(database, sql):
+        worker.start()
+        _until(lambda: len(Processor.tried) >= 2 * _CHUNK)
+        sql("SELECT pg_terminate_backend(backend_pid) FROM reliable_imports.import_runs")
+    worker.join()
+
+    assert manager.get_summary(batch_id).completed_items == _ITEMS
+    assert sql("SELECT count(*), count(*) FILTER (WHERE text = 'written') FROM notes") == [(_ITEMS, _ITEMS)]
+
+
+def test_an_item_that_asks_the_database_when_it_was_lost_is_tried_again(
+    manager: BatchManager, database: str, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5 and len(self.tried) < 2 * _CHUNK:
+                sql("SELECT pg_terminate_backend(backend_pid) FROM reliable_imports.import_runs")
+                with contextlib.suppress(Exception):  # as code does that ignores what it is told
+                    ctx.fetch_value("SELECT 1")
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    with _first_chunk_waits(database, sql):
+        worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
+        worker.start()
+        _until(lambda: len(Processor.tried) > _CHUNK + 5)
+    worker.join()
+
+    assert manager.get_summary(batch_id).completed_items == _ITEMS
+    assert sql("SELECT count(*) FROM notes") == [(_ITEMS,)]
+
+
+def test_what_was_tried_is_committed_before_a_signal_is_obeyed(manager: BatchManager, in_one_range: InOneRange) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        summary = manager.process_batch(batch_id)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.PROCESSING, _CHUNK + 5)
+    assert manager.process_batch(batch_id).completed_items == _ITEMS
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+
+
+def test_an_interrupt_undoes_both_chunks(
+    manager: BatchManager, database: str, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5 and len(self.tried) == _CHUNK + 5:
+                raise KeyboardInterrupt
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    with _first_chunk_waits(database, sql), pytest.raises(KeyboardInterrupt):
+        manager.process_batch(batch_id)
+
+    assert sql("SELECT id, text FROM notes") == [(1, "before")]
+    assert manager.process_batch(batch_id).completed_items == _ITEMS
+
+
+def test_a_batch_that_is_paused_by_one_chunk_keeps_nothing_of_the_next(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        max_failed_items = 3
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap", [{"text": "bad"} if number in (1, 2, 3, 4) else {} for number in range(_ITEMS)])
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.status, summary.failed_items, summary.completed_items) == (BatchStatus.PAUSED, 4, _CHUNK - 4)
+    assert sql("SELECT count(*) FROM notes") == [(_CHUNK - 4,)]
+
+
+def test_whoever_is_told_of_failures_is_told_in_the_workers_thread(
+    manager: BatchManager, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def on_item_error(self, item: ImportBatchItem, failure: Any, ctx: ImportContext) -> None:
+            self.threads.add(threading.get_ident())
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap", [{"text": "bad"} if number % 9 == 0 else {} for number in range(_ITEMS)])
+    manager.process_batch(batch_id)
+
+    assert Processor.threads == {threading.get_ident()}
+
+
+def test_after_a_death_only_what_was_in_hand_is_tried_alone(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "MAX_IN_HAND", 20)
+    pids = multiprocessing.RawArray("l", _ITEMS + 1)
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            pids[item.item_number] = os.getpid()
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    sql(
+        "INSERT INTO reliable_imports.import_runs (token, batch_id, runner, mode, host, process_id, range_number) "
+        "VALUES (gen_random_uuid(), %s, 'python', 'import', 'gone', 1, 1)",
+        batch_id,
+    )
+    manager.process_batch(batch_id)
+
+    assert manager.get_summary(batch_id).completed_items == _ITEMS
+    assert [number for number in range(1, _ITEMS + 1) if pids[number] != os.getpid()] == list(range(1, 21))

@@ -1,0 +1,177 @@
+"""Items that are answered share a subtransaction only where a repetition is certain to give the same answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, ClassVar
+
+import pytest
+from psycopg2.extensions import AsIs
+
+from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from tests.core.conftest import Sql
+
+pytestmark = pytest.mark.promise(3)
+
+_TABLES = """
+    CREATE SEQUENCE numbers;
+    CREATE FUNCTION lying() RETURNS bigint IMMUTABLE LANGUAGE sql AS $$ SELECT nextval('numbers') $$;
+    CREATE FUNCTION speaking() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN NEW.note := NEW.note || nextval('numbers'); RETURN NEW; END $$;
+    CREATE TABLE answers (
+        code text PRIMARY KEY, note text NOT NULL CHECK (note NOT LIKE 'bad%'), at timestamptz DEFAULT now()
+    );
+    CREATE FUNCTION looking() RETURNS bigint STABLE LANGUAGE sql AS $$ SELECT count(*) FROM answers $$;
+    CREATE TABLE serials (id serial, LIKE answers INCLUDING ALL);
+    CREATE TABLE identities (id bigint GENERATED ALWAYS AS IDENTITY, LIKE answers INCLUDING ALL);
+    CREATE TABLE clocks (LIKE answers INCLUDING ALL);
+    ALTER TABLE clocks ALTER at SET DEFAULT clock_timestamp();
+    CREATE TABLE triggered (LIKE answers INCLUDING ALL);
+    CREATE TRIGGER speaks BEFORE INSERT ON triggered FOR EACH ROW EXECUTE FUNCTION speaking();
+    CREATE TABLE ruled (LIKE answers INCLUDING ALL);
+    CREATE RULE speaks AS ON INSERT TO ruled DO ALSO SELECT nextval('numbers');
+    CREATE TABLE parted (LIKE answers INCLUDING CONSTRAINTS) PARTITION BY HASH (code);
+    CREATE TABLE part PARTITION OF parted FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    CREATE TABLE parted_and_triggered (LIKE answers INCLUDING CONSTRAINTS) PARTITION BY HASH (code);
+    CREATE TABLE part_with_trigger PARTITION OF parted_and_triggered FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    CREATE TRIGGER speaks BEFORE INSERT ON part_with_trigger FOR EACH ROW EXECUTE FUNCTION speaking();
+    CREATE TABLE several (LIKE answers INCLUDING CONSTRAINTS);
+"""
+_SUBTRANSACTIONS = "SELECT count(DISTINCT xmin::text) FROM {}"
+
+_INSERT = "INSERT INTO {} (code, note) VALUES (%s, %s)"
+_UPSERT = f"{_INSERT} ON CONFLICT (code) DO UPDATE SET note = excluded.note, at = now()"
+
+
+_STEADY = {
+    "answers": [f"{_INSERT} RETURNING code, note, at", f"{_UPSERT} RETURNING lower(code)"],
+    "parted": [f"{_INSERT} RETURNING code, 'NaN'::float8"],
+    "several": ["INSERT INTO {} (code, note) VALUES (%s, '1'), ('x', %s), ('y', '1') RETURNING code"],
+}
+_UNSTEADY = {
+    "serials": [f"{_INSERT} RETURNING id"],
+    "identities": [f"{_UPSERT} RETURNING id"],
+    "clocks": [f"{_INSERT} RETURNING at", f"{_INSERT} ON CONFLICT (code) DO UPDATE SET at = DEFAULT RETURNING code"],
+    "triggered": [f"{_INSERT} RETURNING note"],
+    "parted_and_triggered": [f"{_INSERT} RETURNING note"],
+    "ruled": [f"{_INSERT} RETURNING note"],
+    "answers": [
+        f"{_INSERT} RETURNING ctid",
+        f"{_INSERT} RETURNING nextval('numbers')",
+        f"{_INSERT} RETURNING statement_timestamp()",
+        f"{_INSERT} RETURNING looking()",
+        f"{_INSERT} ON CONFLICT (code) DO UPDATE SET note = random()::text RETURNING code",
+        "INSERT INTO {} (code, note) SELECT %s, %s RETURNING (SELECT count(*) FROM serials)",
+        f"{_INSERT}; SELECT 1",
+    ],
+}
+
+
+class AnsweredProcessor(BaseProcessor):
+    """Keeps what its statement has answered; an item of which the note is `bad` is refused by the server."""
+
+    tries: ClassVar[Counter[int]] = Counter()
+    statement: ClassVar[str]
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
+        self.tries[item.item_number] += 1
+        note = item.source_data["note"]
+        parameters = [f"c{item.item_number}", AsIs(note[3:]) if note.startswith("SQL") else note]
+        told = [list(map(str, row.values())) for row in ctx.fetch_all(self.statement, parameters)]
+        if item.source_data.get("reads"):
+            ctx.fetch_value("SELECT max(note) FROM answers")
+            raise ValueError("after it has read")
+        return {"told": told}
+
+
+def _run(manager: BatchManager, table: str, statement: str, notes: list[str]) -> dict[int, Any]:
+    """What each completed item was told; the others must be those whose note is bad."""
+    AnsweredProcessor.statement = statement.format(table)
+    AnsweredProcessor.tries = Counter()
+    batch_id = manager.create_batch("answered", [{"note": note} for note in notes])
+    manager.process_batch(batch_id)
+    items = manager.list_items(batch_id, limit=len(notes))
+    failed = [each.item_number for each in items if each.status == "failed"]
+    assert failed == [number for number, note in enumerate(notes, 1) if note == "bad"], statement
+    return {each.item_number: each.result["told"] for each in items if each.result}
+
+
+def _notes(*bad: int) -> list[str]:
+    return ["bad" if number in bad else "1" for number in range(1, 41)]
+
+
+@pytest.fixture
+def tables(manager: BatchManager, sql: Sql) -> BatchManager:
+    sql(_TABLES)
+    manager.registry.register(AnsweredProcessor)
+    return manager
+
+
+@pytest.mark.parametrize("bad", [(), (9, 10, 33)])
+def test_steady_answers_are_given_again(tables: BatchManager, sql: Sql, bad: tuple[int, ...]) -> None:
+    good = {f"c{number}" for number in range(1, 41) if number not in bad}
+    for table, statements in _STEADY.items():
+        for statement in statements:
+            told = _run(tables, table, statement, _notes(*bad))
+
+            assert {rows[0][0] for rows in told.values()} == good, statement
+            assert {code for (code,) in sql(f"SELECT code FROM {table}")} - {"x", "y"} == good, statement
+            assert set(AnsweredProcessor.tries.values()) == {1}, "no item's code runs again because of another"
+            assert sql(_SUBTRANSACTIONS.format(table))[0][0] < len(good), "neighbours share one"
+            sql(f"TRUNCATE {table}")
+
+
+def test_what_might_be_answered_otherwise_is_undone_alone(tables: BatchManager, sql: Sql) -> None:
+    for table, statements in _UNSTEADY.items():
+        for statement in statements:
+            told = _run(tables, table, statement, _notes(5, 17))
+
+            assert len(told) == 38, statement
+            assert set(AnsweredProcessor.tries.values()) == {1}, statement
+            assert sql(_SUBTRANSACTIONS.format(table)) == [(38,)], statement
+            if table in ("serials", "identities"):
+                assert dict(sql(f"SELECT code, id::text FROM {table}")) == {f"c{n}": told[n][0][0] for n in told}
+            sql(f"TRUNCATE {table}")
+
+
+def test_a_parameter_that_is_sql_is_undone_alone(tables: BatchManager, sql: Sql) -> None:
+    notes = ["SQLnextval('numbers')" if number % 10 else "1" for number in range(1, 41)]
+    notes[24] = "bad"
+    told = _run(tables, "answers", f"{_INSERT} RETURNING note", notes)
+
+    assert dict(sql("SELECT code, note FROM answers")) == {f"c{number}": rows[0][0] for number, rows in told.items()}
+    assert set(AnsweredProcessor.tries.values()) == {1}
+
+
+def test_an_answer_that_differs_after_all_is_found_out(tables: BatchManager, sql: Sql) -> None:
+    statement = "INSERT INTO {} (code, note) VALUES (%s, %s || lying()) RETURNING note"
+    told = _run(tables, "answers", statement, _notes(5, 30))
+
+    assert dict(sql("SELECT code, note FROM answers")) == {f"c{number}": rows[0][0] for number, rows in told.items()}
+    again = {number for number, tries in AnsweredProcessor.tries.items() if tries > 1}
+    assert again == {1, 2, 3, 4, 5}, "those before the first failure, and no others after that"
+
+
+def test_an_item_that_has_read_may_fail_beside_steady_answers(tables: BatchManager, sql: Sql) -> None:
+    AnsweredProcessor.statement = f"{_INSERT} RETURNING code".format("answers")
+    AnsweredProcessor.tries = Counter()
+    items = [{"note": "1", "reads": number in (7, 30)} for number in range(1, 41)]
+    summary = tables.process_batch(tables.create_batch("answered", items))
+
+    assert (summary.completed_items, summary.failed_items) == (38, 2)
+    assert sql("SELECT count(*) FROM answers") == [(38,)]
+    assert set(AnsweredProcessor.tries.values()) == {1}
+
+
+def test_deferred_constraints_are_checked_with_each_item(tables: BatchManager, sql: Sql) -> None:
+    sql(
+        "CREATE TABLE parents (code text PRIMARY KEY); "
+        "INSERT INTO parents SELECT 'c' || n FROM generate_series(1, 40) AS n WHERE n <> 7; "
+        "ALTER TABLE answers ADD FOREIGN KEY (code) REFERENCES parents DEFERRABLE INITIALLY DEFERRED"
+    )
+
+    AnsweredProcessor.statement = f"{_INSERT} RETURNING code".format("answers")
+    summary = tables.process_batch(tables.create_batch("answered", [{"note": note} for note in _notes(20)]))
+
+    assert (summary.completed_items, summary.failed_items) == (38, 2)
+    assert sql("SELECT count(*) FROM answers") == [(38,)]
