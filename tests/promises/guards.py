@@ -125,8 +125,8 @@ GUARDS = (
     Guard(
         2,
         "query writes.write_left_rows",
-        "IF is_one AND pg_catalog.cardinality(refused)",
-        "IF false AND pg_catalog.cardinality(refused)",
+        "IF is_one AND pg_catalog.cardinality(refused",
+        "IF false AND pg_catalog.cardinality(refused",
         "tests/writes/test_prediction.py::test_a_row_that_was_suspected_for_nothing_is_written_in_its_turn",
     ),
     Guard(
