@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, simple_writers_for, writer_for
+from reliable_imports.writes.values import Expression, Writer, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -94,13 +94,14 @@ class _RowOfKinds(NamedTuple):
     """How a row is written whose values are of certain types.
 
     Attributes:
-        is_simple: each of them, but NULLs, is a text, or has a writer that makes one of it.
-        texts: the places of those that are texts already.
+        writers: of the places whose values are neither texts nor NULL.
+        texts: the places of texts.
+        may_take_sql: what a writer gives may be an Expression.
     """
 
-    is_simple: bool
-    writers: tuple[tuple[int, Callable[[Any], str]], ...] = ()
-    texts: tuple[int, ...] = ()
+    writers: Sequence[tuple[int, Writer]]
+    texts: Sequence[int]
+    may_take_sql: bool
 
 
 class Plan:
@@ -133,6 +134,7 @@ class Plan:
         self._writers = tuple(writer_for(column.type) for column in columns)
         self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
         self._rows_of_kinds: dict[tuple[type, ...], _RowOfKinds] = {}
+        self._any_row = _RowOfKinds(tuple(enumerate(self._writers)), (), may_take_sql=True)
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
@@ -210,51 +212,51 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            texts = self._texts_of(values)
-            if texts is not None:
-                return self._write_of(texts, ())
-            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
+            row = self._row_of(values)
+            try:
+                written = self._written(values, row)
+            except ValueError:  # a number that is longer than Python prints
+                row = self._any_row
+                written = self._written(values, row)
         except ContextMisuse:
             self._name_the_column(values)
             raise
+        if not row.may_take_sql:
+            return self._write_of(tuple(written), ())
         expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
-        return self._write_of(
-            tuple([each.text if isinstance(each, Expression) else each for each in written]), expressions
-        )
+        texts = tuple([each.text if isinstance(each, Expression) else each for each in written])
+        return self._write_of(texts, expressions)
 
-    def _texts_of(self, values: Collection[Any]) -> tuple[str | None, ...] | None:
-        """What `_writers` would make of the values of most rows; None for others."""
+    def _written(self, values: Collection[Any], row: _RowOfKinds) -> list[Any]:
+        written = list(values)
+        for place, write in row.writers:
+            written[place] = write(written[place])
+        for place in row.texts:
+            text = written[place]
+            if not text.isascii() or "\0" in text:
+                written[place] = self._writers[place](text)
+        return written
+
+    def _row_of(self, values: Collection[Any]) -> _RowOfKinds:
+        """How values of these types are written: most rows have those of one that was met before."""
         kinds = tuple(map(type, values))
         known = self._rows_of_kinds.get(kinds)
-        if known is None:
-            if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of the columns may have a NULL, or none
-                return None
-            known = self._rows_of_kinds[kinds] = self._row_of_kinds(kinds)
-        if not known.is_simple:
-            return None
-        texts = list(values)
-        try:
-            for place, write in known.writers:
-                texts[place] = write(texts[place])
-        except ValueError:
-            return None
-        for place in known.texts:
-            text = texts[place]
-            if not text.isascii() or "\0" in text:
-                texts[place] = self._writers[place](text)
-        return tuple(texts)
-
-    def _row_of_kinds(self, kinds: Sequence[type]) -> _RowOfKinds:
-        writers, texts = [], []
+        if known is not None:
+            return known
+        if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of many columns may have a NULL, or none
+            return self._any_row
+        writers: list[tuple[int, Writer]] = []
+        texts = []
+        may_take_sql = False
         for place, kind in enumerate(kinds):
             if kind is str and self._take_text[place]:
                 texts.append(place)
             elif kind is not type(None):
                 simple = self._simple_writers[place].get(kind)
-                if simple is None:
-                    return _RowOfKinds(False)
-                writers.append((place, simple))
-        return _RowOfKinds(True, tuple(writers), tuple(texts))
+                writers.append((place, simple or self._writers[place]))
+                may_take_sql = may_take_sql or simple is None
+        row = self._rows_of_kinds[kinds] = _RowOfKinds(writers, texts, may_take_sql)
+        return row
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -693,7 +695,7 @@ class Plan:
 
 
 _SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"
-_MAX_KINDS = 1_000
+_MAX_KINDS = 100
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
     "text": None,

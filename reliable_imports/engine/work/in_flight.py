@@ -43,17 +43,19 @@ class InFlight:
         self.chunk = chunk
         self.trying = trying
         self.next_items = next_items
-        self._finish = finish
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(finish,), daemon=True)
         self._thread.start()
 
     def land(self) -> list[Attempt]:
         """Wait for the end; return the attempts that found no room. Raises whatever finishing the chunk has raised."""
         self._thread.join()
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback leads here, and would keep the chunk until the garbage is collected
         return self._carried
 
     def abandon(self, connection: Connection) -> None:
@@ -63,9 +65,9 @@ class InFlight:
                 connection.cancel()
             self._thread.join(timeout=0.1)
 
-    def _run(self) -> None:
+    def _run(self, finish: Callable[[], list[Attempt]]) -> None:
         try:
-            self._carried = self._finish()
+            self._carried = finish()
         except BaseException as error:  # raised where it lands
             self._error = error
 

@@ -207,7 +207,9 @@ class Worker:
 
     def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
         """The items that come next in the range, if they can be tried while the chunk is finished."""
-        if not self._may_try_ahead or not chunk.only_declares or not self.doubts.are_none:
+        if claim.range_number == RETRIES or not self._may_try_ahead:
+            return ()
+        if not chunk.only_declares or not self.doubts.are_none:
             return ()
         return claim.items[len(chunk.attempts) :]
 
@@ -306,7 +308,7 @@ class Worker:
             trying: the numbers of its items; those that are tried are added.
         """
         for stored in items[: max(0, self._chunk_limit - len(trying))]:
-            if self._stop.received is not None and trying:
+            if trying and (self._stop.received is not None or chunk.is_full):
                 break
             prepared = self._prepared.of(stored.item_number)
             if prepared is None:
@@ -324,9 +326,6 @@ class Worker:
                 chunk.book_known(stored)
             if self._stop.received is not None:
                 _raise_if_cancelled(chunk.attempts[-1])
-                break
-            if chunk.is_full:
-                break
 
     def _untried(self, chunk: Chunk, claim: Claim) -> Sequence[StoredItem]:
         """The items of the claim without those that were tried already, which the chunk begins with."""
