@@ -234,6 +234,7 @@ def test_an_interrupt_undoes_both_chunks(
     assert manager.process_batch(batch_id).completed_items == _ITEMS
 
 
+@pytest.mark.promise(3)
 def test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it(
     manager: BatchManager, in_one_range: InOneRange
 ) -> None:
