@@ -220,8 +220,7 @@ class Worker:
             ChunkSpoiled: the chunk before was undone, or somebody else has the items.
         """
         try:
-            step = self._land()
-            claim = self._claims.next_range(self._connection.cursor()) if step is Step.COMMITTED else None
+            claim = self._claim_ahead() if self._land() is Step.COMMITTED else None
         except Exception as error:
             ahead.is_lost, ahead.error = True, error  # not the item's
             raise ChunkSpoiled from error
@@ -232,6 +231,13 @@ class Worker:
         ahead.claim = claim
         self.trying = ahead.trying
         self._observer.trying(ahead.trying[-1])  # its time begins anew
+
+    def _claim_ahead(self) -> Claim | Suspected | None:
+        try:
+            return self._claims.next_range(self._connection.cursor())
+        except psycopg2.Error as error:
+            self._undo(error)
+            return None
 
     def _undo_ahead(self, ahead: Ahead, error: ChunkSpoiled | ChunkTooLarge | psycopg2.Error) -> Step:
         """After an error in items that were tried ahead, find out how to go on."""
