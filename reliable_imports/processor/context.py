@@ -256,8 +256,8 @@ class ImportContext:
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
         """Add a line to the audit log, tied to batch, item and run, and forward the message to Python's logging.
 
-        Kept also if the item fails. *details* are JSON values; they go to the table only. What sensitive fields of the
-        item hold is replaced by `***` in both.
+        Kept also if the item fails. *details* are JSON values, kept as they are now; they go to the table only. What
+        sensitive fields of the item hold is replaced by `***` in both.
 
         Args:
             level: `debug`, `info`, `warning` or `error`.

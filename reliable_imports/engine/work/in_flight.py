@@ -93,5 +93,5 @@ class Ahead:
     error: Exception | None = None
 
     def is_begun_by(self, claim: Claim) -> bool:
-        """Whether the claim begins with these items, and all of them are what they would be without it."""
+        """Whether the claim begins with these items, and none of them was left without a transaction that it needed."""
         return not self.is_lost and claim.is_published and claim.items[0].item_number == self.items[0].item_number
