@@ -21,7 +21,6 @@ class InFlight:
     User code runs in the worker's own thread alone. So only chunks that call none when they are finished are in flight.
 
     Attributes:
-        claim: what the chunk's transaction holds.
         chunk: whose items were tried.
         trying: the numbers of these items.
         next_items: those that come next.
@@ -29,7 +28,6 @@ class InFlight:
 
     def __init__(
         self,
-        claim: Claim,
         chunk: Chunk,
         trying: list[int],
         next_items: Sequence[StoredItem],
@@ -39,7 +37,6 @@ class InFlight:
         Args:
             finish: writes, records and commits the chunk; returns the attempts that found no room.
         """
-        self.claim = claim
         self.chunk = chunk
         self.trying = trying
         self.next_items = next_items
