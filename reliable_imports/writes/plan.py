@@ -138,7 +138,7 @@ class Plan:
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
-        self._key_columns = _columns_of_key(request.key, self._index, self._parts)
+        self._key_columns = _columns_of_key(request.key, self._index)
         read = self._key_columns if self._index is None else self._index.read_by_parts
         self._key_places = tuple(place for place, name in enumerate(self.columns) if name in read)
         self.knows_keys = len(self._key_places) == len(read)
@@ -835,9 +835,7 @@ def _key_parts(target: Target, key: tuple[str, ...] | UniqueIndex | None, index:
     )
 
 
-def _columns_of_key(
-    key: tuple[str, ...] | UniqueIndex | None, index: Index | None, parts: Iterable[IndexPart]
-) -> frozenset[str]:
+def _columns_of_key(key: tuple[str, ...] | UniqueIndex | None, index: Index | None) -> frozenset[str]:
     """The columns that a row must have to be found by its key."""
     if isinstance(key, tuple):
         return frozenset(key)

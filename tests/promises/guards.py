@@ -166,6 +166,13 @@ GUARDS = (
         "tests/core/engine/test_isolation.py::test_what_an_item_leaves_in_the_session_does_not_reach_the_next",
     ),
     Guard(
+        3,
+        "code engine.work.worker.Worker",
+        "if trying and (self._stop.received is not None or chunk.is_full):",
+        "if trying and self._stop.received is not None:",
+        "tests/core/engine/test_overlap.py::test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it",
+    ),
+    Guard(
         4,
         "constraint import_attempts_pkey",
         "PRIMARY KEY (batch_id, item_number, attempt) WITH (fillfactor = 100),\n",

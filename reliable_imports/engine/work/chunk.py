@@ -253,7 +253,7 @@ class Chunk:
             writes.undo()
             facts = {"batch_id": self._batch.id, "item_number": number, "error_type": type(error).__name__}
             logger.error("on_item_error failed", extra=facts)
-            attempt.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
+            attempt.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}"))
         finally:
             attempt.logs.extend(state.end())
 

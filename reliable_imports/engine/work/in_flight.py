@@ -21,7 +21,6 @@ class InFlight:
     User code runs in the worker's own thread alone. So only chunks that call none when they are finished are in flight.
 
     Attributes:
-        claim: what the chunk's transaction holds.
         chunk: whose items were tried.
         trying: the numbers of these items.
         next_items: those that come next.
@@ -29,7 +28,6 @@ class InFlight:
 
     def __init__(
         self,
-        claim: Claim,
         chunk: Chunk,
         trying: list[int],
         next_items: Sequence[StoredItem],
@@ -39,7 +37,6 @@ class InFlight:
         Args:
             finish: writes, records and commits the chunk; returns the attempts that found no room.
         """
-        self.claim = claim
         self.chunk = chunk
         self.trying = trying
         self.next_items = next_items
@@ -93,5 +90,5 @@ class Ahead:
     error: Exception | None = None
 
     def is_begun_by(self, claim: Claim) -> bool:
-        """Whether the claim begins with these items, and all of them are what they would be without it."""
+        """Whether the claim begins with these items, and none of them was left without a transaction that it needed."""
         return not self.is_lost and claim.is_published and claim.items[0].item_number == self.items[0].item_number

@@ -170,7 +170,7 @@ class Worker:
             self._try(chunk, self._untried(chunk, claim), self.trying)
             if next_items := self._next_items(claim, chunk):
                 finish = partial(self._finish, cursor, claim, chunk)
-                self._in_flight = InFlight(claim, chunk, self.trying, next_items, finish)
+                self._in_flight = InFlight(chunk, self.trying, next_items, finish)
                 self._landed = None
                 return Step.COMMITTED
             carried = self._finish(cursor, claim, chunk)
@@ -179,7 +179,7 @@ class Worker:
         except BaseException:
             self._break_off()
             raise
-        return self._go_on(claim, chunk, carried)
+        return self._go_on(chunk, carried)
 
     # What overlaps
 
@@ -220,8 +220,7 @@ class Worker:
             ChunkSpoiled: the chunk before was undone, or somebody else has the items.
         """
         try:
-            step = self._land()
-            claim = self._claims.next_range(self._connection.cursor()) if step is Step.COMMITTED else None
+            claim = self._claim_ahead() if self._land() is Step.COMMITTED else None
         except Exception as error:
             ahead.is_lost, ahead.error = True, error  # not the item's
             raise ChunkSpoiled from error
@@ -232,6 +231,13 @@ class Worker:
         ahead.claim = claim
         self.trying = ahead.trying
         self._observer.trying(ahead.trying[-1])  # its time begins anew
+
+    def _claim_ahead(self) -> Claim | Suspected | None:
+        try:
+            return self._claims.next_range(self._connection.cursor())
+        except psycopg2.Error as error:
+            self._undo(error)
+            return None
 
     def _undo_ahead(self, ahead: Ahead, error: ChunkSpoiled | ChunkTooLarge | psycopg2.Error) -> Step:
         """After an error in items that were tried ahead, find out how to go on."""
@@ -260,7 +266,7 @@ class Worker:
             self._break_off()
             raise
         self._landed = landing
-        return self._go_on(landing.claim, landing.chunk, carried)
+        return self._go_on(landing.chunk, carried)
 
     def _break_off(self) -> None:
         """Undo whatever is under way."""
@@ -355,7 +361,7 @@ class Worker:
         self._tolerance.observe(chunk.attempts)
         self._recorder.commit(cursor, claim, chunk.attempts)
 
-    def _go_on(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> Step:
+    def _go_on(self, chunk: Chunk, carried: list[Attempt]) -> Step:
         self.trying = []
         self._carried = carried
         self.doubts.committed(chunk.attempts, chunk.writes.written_items)

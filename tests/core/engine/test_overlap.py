@@ -198,6 +198,24 @@ def test_an_item_that_asks_the_database_when_it_was_lost_is_tried_again(
     assert sql("SELECT count(*) FROM notes") == [(_ITEMS,)]
 
 
+def test_trouble_of_the_server_when_items_need_the_database_pauses_the_batch(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                ((claim,),) = sql("SELECT pg_get_functiondef('reliable_imports.claim_chunk_v1'::regproc)")
+                raising = "\nBEGIN\n    RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full';\n"
+                sql(claim.replace("\nBEGIN\n", raising))
+                ctx.fetch_value("SELECT 1")
+
+    manager.registry.register(Processor)
+    summary = manager.process_batch(in_one_range("overlap"))
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.PAUSED, _CHUNK)
+    assert "no space left" in (summary.pause_reason or "")
+
+
 def test_what_was_tried_is_committed_before_a_signal_is_obeyed(manager: BatchManager, in_one_range: InOneRange) -> None:
     class Processor(OverlapProcessor):
         def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
@@ -234,6 +252,7 @@ def test_an_interrupt_undoes_both_chunks(
     assert manager.process_batch(batch_id).completed_items == _ITEMS
 
 
+@pytest.mark.promise(3)
 def test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it(
     manager: BatchManager, in_one_range: InOneRange
 ) -> None:
