@@ -330,8 +330,10 @@ WHERE batch.id = %(batch_id)s
 RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
 -- name: expect_many_rows
--- Just after an import no statistics know of its rows: they would be taken for a few, and scanned for each item.
-SET LOCAL enable_nestloop = off
+-- Just after an import no statistics know of its rows. They would be taken for a few, and scanned for each item: by a
+-- nested loop, or by a merge of the batch alone. A hash takes all columns of a condition.
+SET LOCAL enable_nestloop = off;
+SET LOCAL enable_mergejoin = off
 
 -- name: count_batch
 -- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
