@@ -128,8 +128,8 @@ MOVES_OF_A_SUSPECT = (
         "What the dead run has published makes the range suspect all the same.",
     ),
     Move(
-        "suspect", None, "clear_range", "The worker that has tried all items of the range.",
-        "The range is tried item by item, which is slow and does no harm.",
+        "suspect", None, "clear_range", "The worker that has tried all items which a dead one can have had in hand.",
+        "As many are tried one by one again, which is slow and does no harm.",
     ),
     Move("suspect", None, "clear_retries", "Likewise, for items that are tried again.", "Likewise."),
     Move(

@@ -28,6 +28,7 @@ def close_batch(connection: Connection, audit_log: AuditLog) -> bool:
         if closed is None:
             return False
         status, total, is_counted, is_repeat = closed
+        cursor.execute(_WORK["expect_many_rows"])
         if not is_counted:
             cursor.execute(_WORK["count_batch"], {"batch_id": audit_log.batch_id})
         if is_repeat:

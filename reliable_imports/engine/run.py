@@ -210,7 +210,7 @@ class Run:
         if logs:
             with transaction(self._connection.current) as cursor:
                 for line in logs:
-                    self._audit_log.add(cursor, line.level, line.message, dict(line.details))
+                    self._audit_log.add(cursor, line.level, line.message, line.details)
 
     def _tell_of_completion(self) -> None:
         """Call `on_batch_complete`, a few times at most if it loses the connection."""
@@ -239,7 +239,7 @@ class Run:
         connection = self._connection.current
         roll_back(connection)
         with transaction(connection) as cursor:
-            self._audit_log.add(cursor, "error", f"on_batch_complete failed: {name}", {})
+            self._audit_log.add(cursor, "error", f"on_batch_complete failed: {name}")
 
     def _abandon(self, error: str) -> None:
         """Note how the run ended, if the database still listens; if not, its heartbeat will tell."""

@@ -13,5 +13,6 @@ rejection       why a processor does not want an item
 code/           what a team's code says of a failure in it
 message_values  an error's message without the item's values
 redaction       items as they may be shown
+log_details     details of a log line
 short_repr      the start of an object's repr
 """

@@ -46,11 +46,11 @@ def check_target(connection: Connection, processor: type[BaseProcessor]) -> Iter
         return
     try:
         plans = Plans()
-        plans.learn(table, described)
+        target = plans.learn(table, described)
         with connection.cursor() as cursor:
             facts = read_facts(cursor, processor)
         for request in facts.write_requests():
-            plans.make(request, connection.server_version)
+            plans.make(request, target, connection.server_version)
     except (ItemError, ConfigurationError) as error:
         yield problem(subject, str(error), "alter the table, or what the processor declares of it")
         return

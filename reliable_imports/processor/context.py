@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from reliable_imports.errors import ContextMisuse
+from reliable_imports.items.log_details import details_json
 from reliable_imports.items.redaction import without_secrets
 from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
@@ -30,9 +31,11 @@ class SkipItem(BaseException):
 
 @dataclass(slots=True)
 class LogLine:
+    """What was logged; *details* as JSON, as they were then: what they are made of may change before they are kept."""
+
     level: str
     message: str
-    details: Mapping[str, Any]
+    details: str | None = None
 
 
 class ItemDatabase(Protocol):
@@ -253,8 +256,8 @@ class ImportContext:
     def log(self, message: str, *, level: str = "info", **details: Any) -> None:
         """Add a line to the audit log, tied to batch, item and run, and forward the message to Python's logging.
 
-        Kept also if the item fails. *details* are JSON values; they go to the table only. What sensitive fields of the
-        item hold is replaced by `***` in both.
+        Kept also if the item fails. *details* are JSON values, kept as they are now; they go to the table only. What
+        sensitive fields of the item hold is replaced by `***` in both.
 
         Args:
             level: `debug`, `info`, `warning` or `error`.
@@ -264,7 +267,7 @@ class ImportContext:
             raise ContextMisuse(f"unknown log level {level!r}; use one of {', '.join(LEVELS)}")
         if state.setting.sensitive:
             message, details = without_secrets([message, details], state.source_data, state.setting.sensitive)
-        state.logs.append(LogLine(level, message, details))
+        state.logs.append(LogLine(level, message, details_json(details)))
         facts = {"batch_id": self.batch_id, "item_number": self.item_number, "run_id": self.run_id}
         logger.log(LEVELS[level], message, extra=facts)
 

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.prediction import Prediction
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
-from reliable_imports.writes.values import Expression, simple_writers_for, writer_for
+from reliable_imports.writes.values import Expression, Writer, simple_writers_for, writer_for
 
 _WRITES = load("writes.sql")
 
@@ -94,13 +94,14 @@ class _RowOfKinds(NamedTuple):
     """How a row is written whose values are of certain types.
 
     Attributes:
-        is_simple: each of them, but NULLs, is a text, or has a writer that makes one of it.
-        texts: the places of those that are texts already.
+        writers: of the places whose values are neither texts nor NULL.
+        texts: the places of texts.
+        may_take_sql: what a writer gives may be an Expression.
     """
 
-    is_simple: bool
-    writers: tuple[tuple[int, Callable[[Any], str]], ...] = ()
-    texts: tuple[int, ...] = ()
+    writers: Sequence[tuple[int, Writer]]
+    texts: Sequence[int]
+    may_take_sql: bool
 
 
 class Plan:
@@ -133,10 +134,11 @@ class Plan:
         self._writers = tuple(writer_for(column.type) for column in columns)
         self._simple_writers = tuple(simple_writers_for(column.type) for column in columns)
         self._rows_of_kinds: dict[tuple[type, ...], _RowOfKinds] = {}
+        self._any_row = _RowOfKinds(tuple(enumerate(self._writers)), (), may_take_sql=True)
         self._take_text = tuple(column.type.kind != "json" for column in columns)
         self._casts = tuple(column.type.cast for column in columns)
         self._parts = _key_parts(target, request.key, self._index)
-        self._key_columns = _columns_of_key(request.key, self._index, self._parts)
+        self._key_columns = _columns_of_key(request.key, self._index)
         read = self._key_columns if self._index is None else self._index.read_by_parts
         self._key_places = tuple(place for place, name in enumerate(self.columns) if name in read)
         self.knows_keys = len(self._key_places) == len(read)
@@ -144,6 +146,7 @@ class Plan:
             raise ContextMisuse(f"the row for {request.table} lacks its key: {', '.join(missing)}")
         for name in set(request.never_updated).difference(target.columns):
             _known_column(target, name)
+        self._index_is_plain = self._index is not None and self._index.is_plain
         self._nulls_are_equal = self._index is not None and self._index.nulls_are_equal
         key_types = [columns[place].type.kind for place in self._key_places]
         self._keys_are_plain = all(part.column is not None and part.collation is None for part in self._parts) and all(
@@ -174,8 +177,7 @@ class Plan:
             self._is_upsert
             and self.knows_keys
             and request.existing == "update"
-            and self._index is not None
-            and self._index.is_plain
+            and self._index_is_plain
             and any(column.has_sequence for column in target.columns.values() if column.name not in self.columns)
         )
         names = ", ".join(map(quoted, self.columns))
@@ -210,51 +212,51 @@ class Plan:
             given = list(values)
             values = [given[place] for place in self._places]
         try:
-            texts = self._texts_of(values)
-            if texts is not None:
-                return self._write_of(texts, ())
-            written = [write(value) for write, value in zip(self._writers, values, strict=True)]
+            row = self._row_of(values)
+            try:
+                written = self._written(values, row)
+            except ValueError:  # a number that is longer than Python prints
+                row = self._any_row
+                written = self._written(values, row)
         except ContextMisuse:
             self._name_the_column(values)
             raise
+        if not row.may_take_sql:
+            return self._write_of(tuple(written), ())
         expressions = tuple((place, each.sql) for place, each in enumerate(written) if isinstance(each, Expression))
-        return self._write_of(
-            tuple([each.text if isinstance(each, Expression) else each for each in written]), expressions
-        )
+        texts = tuple([each.text if isinstance(each, Expression) else each for each in written])
+        return self._write_of(texts, expressions)
 
-    def _texts_of(self, values: Collection[Any]) -> tuple[str | None, ...] | None:
-        """What `_writers` would make of the values of most rows; None for others."""
+    def _written(self, values: Collection[Any], row: _RowOfKinds) -> list[Any]:
+        written = list(values)
+        for place, write in row.writers:
+            written[place] = write(written[place])
+        for place in row.texts:
+            text = written[place]
+            if not text.isascii() or "\0" in text:
+                written[place] = self._writers[place](text)
+        return written
+
+    def _row_of(self, values: Collection[Any]) -> _RowOfKinds:
+        """How values of these types are written: most rows have those of one that was met before."""
         kinds = tuple(map(type, values))
         known = self._rows_of_kinds.get(kinds)
-        if known is None:
-            if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of the columns may have a NULL, or none
-                return None
-            known = self._rows_of_kinds[kinds] = self._row_of_kinds(kinds)
-        if not known.is_simple:
-            return None
-        texts = list(values)
-        try:
-            for place, write in known.writers:
-                texts[place] = write(texts[place])
-        except ValueError:
-            return None
-        for place in known.texts:
-            text = texts[place]
-            if not text.isascii() or "\0" in text:
-                texts[place] = self._writers[place](text)
-        return tuple(texts)
-
-    def _row_of_kinds(self, kinds: Sequence[type]) -> _RowOfKinds:
-        writers, texts = [], []
+        if known is not None:
+            return known
+        if len(self._rows_of_kinds) >= _MAX_KINDS:  # any of many columns may have a NULL, or none
+            return self._any_row
+        writers: list[tuple[int, Writer]] = []
+        texts = []
+        may_take_sql = False
         for place, kind in enumerate(kinds):
             if kind is str and self._take_text[place]:
                 texts.append(place)
             elif kind is not type(None):
                 simple = self._simple_writers[place].get(kind)
-                if simple is None:
-                    return _RowOfKinds(False)
-                writers.append((place, simple))
-        return _RowOfKinds(True, tuple(writers), tuple(texts))
+                writers.append((place, simple or self._writers[place]))
+                may_take_sql = may_take_sql or simple is None
+        row = self._rows_of_kinds[kinds] = _RowOfKinds(writers, texts, may_take_sql)
+        return row
 
     def _name_the_column(self, values: Collection[Any]) -> None:
         for column, write, value in zip(self.columns, self._writers, values, strict=True):
@@ -327,9 +329,7 @@ class Plan:
         """
         guard = f"{origin.batch_id}, {origin.item_number}" if origin is not None and self.has_key else "NULL, NULL"
         if self._is_upsert:
-            differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
-            condition = f"reliable_imports.may_update_v1({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
-            text = f"{self.head}{self.values(write)}{self._on_conflict(condition)}"
+            text = f"{self.head}{self.values(write)}{self._on_conflict(self._may_update(guard))}"
         elif origin is not None and self.has_key:
             given = f"(SELECT {self._hash('')} FROM ({self._given(write)}) AS given)"
             row = f"SELECT {', '.join(quoted(name) for name in self.columns)} FROM ({self._given(write)}) AS given"
@@ -407,12 +407,19 @@ class Plan:
 
     # Statements for many rows
 
-    def statement_of_all(self, writes: Sequence[Write], *, told: str, rows_left: str, as_one: bool) -> str | None:
+    def guards(self, origins: Sequence[Origin | None]) -> bool:
+        """Whether rows of such items must not overwrite what was delivered later."""
+        return self.has_key and any(origins)
+
+    def statement_of_all(
+        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str, as_one: bool
+    ) -> str | None:
         """A statement that writes the rows, but for some that are left; None if a text holds a separator.
 
         All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
+            origins: of the rows' items.
             told: the name of the setting that holds the answer afterwards.
             rows_left: likewise, of the rows that are left.
             as_one: try the rows as one statement first, but for those that will likely be refused.
@@ -425,12 +432,19 @@ class Plan:
         cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
         cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
         query = f"SELECT {', '.join(cut)}"
-        row = f"pg_catalog.array_agg(ARRAY[{place}::text, {', '.join(texts)}] ORDER BY {place})::text"
-        insert = self._insert_of_all(query, texts, place, row, writes[0].expressions) if as_one else None
+        is_guarded = self.guards(origins)
+        origin = [f"$2[{place}]::text", f"$3[{place}]::text"] if is_guarded else []
+        cells = f"pg_catalog.array_agg(ARRAY[{', '.join([f'{place}::text', *origin, *texts])}] ORDER BY {place})"
+        row = f"pg_catalog.array_to_string({cells}, {_SEPARATOR_AND_NULL})"
+        insert = None
+        if as_one:
+            insert = self._insert_of_all(query, texts, place, row, writes[0].expressions, is_guarded=is_guarded)
         return _WRITES["write_as_one"].format(
             as_one=literal(insert),
             all_rows=literal(f"SELECT {row} FROM ({query}) AS texts"),
             columns=", ".join(map(literal, columns)),
+            origin_batches=_numbers([each and each.batch_id for each in origins]) if is_guarded else "NULL",
+            origin_items=_numbers([each and each.item_number for each in origins]) if is_guarded else "NULL",
             told=literal(told),
             rows_left=literal(rows_left),
         )
@@ -438,32 +452,55 @@ class Plan:
     @property
     def may_leave_rows(self) -> bool:
         """Whether the statement of all leaves out rows that it suspects."""
-        return self.prediction.has_suspects
+        return self.prediction.has_suspects or self.prediction.expects_newer
 
-    def block_of_the_rest(self, write: Write, *, told: str, rows_left: str, together: int) -> str:
-        """A block that writes the rows one by one that the statement of all has left, and tells which are refused.
+    def block_of_the_rest(
+        self, write: Write, origins: Sequence[Origin | None], *, told: str, rows_left: str, together: int
+    ) -> str:
+        """A block that writes the rows one by one that the statement of all has left, and tells which are refused, and
+        which are left for newer data.
 
         Nobody may have altered the table since the plan was made: the block raises RI002 then. See `write_left_rows`.
 
         Args:
             write: one of the rows.
+            origins: of all rows' items.
             together: how many rows share a subtransaction at most.
         """
-        row = self._typed([f"cells[place][{number}]" for number in range(2, len(self.columns) + 2)], write.expressions)
+        is_guarded = self.guards(origins)
+        width = len(self.columns) + (3 if is_guarded else 1)
+        cells = [f"cells[at + {number}]" for number in range(width - len(self.columns) + 1, width + 1)]
+        insert = f"{self._into}VALUES ({', '.join(self._typed(cells, write.expressions))})"
+        if is_guarded:
+            # What stands behind ON CONFLICT may name columns of the table.
+            origin = "block.cells[block.at + 2]::bigint, block.cells[block.at + 3]::bigint"
+            insert += f"{self._on_conflict(self._may_update(origin))}; {_WRITES['note_fate'].format(width=width)}"
+        else:
+            insert += self.tail
         return _WRITES["write_left_rows"].format(
             tag=f"$rows_{secrets.token_hex(8)}$",
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            insert=f"{self._into}VALUES ({', '.join(row)}){self.tail}",
+            insert=insert,
             told=literal(told),
-            rows_left=literal(rows_left),
+            cells=_cut(f"pg_catalog.current_setting({literal(rows_left)})"),
+            width=width,
         )
 
     def _insert_of_all(
-        self, query: str, texts: Sequence[str], place: str, row: str, expressions: Sequence[tuple[int, str]]
+        self,
+        query: str,
+        texts: Sequence[str],
+        place: str,
+        row: str,
+        expressions: Sequence[tuple[int, str]],
+        *,
+        is_guarded: bool,
     ) -> str:
         """A statement that inserts all rows but those that are suspected, and returns these.
+
+        If rows are guarded, it also returns the places of the rows that it inserts, and their keys.
 
         Args:
             query: of all rows, as texts.
@@ -476,8 +513,11 @@ class Plan:
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
         unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
         suspects = self.prediction.suspects(place)
+        looks_for_newer = is_guarded and self.prediction.expects_newer and self._index_is_plain
+        if looks_for_newer:
+            suspects.append(f"SELECT {place} FROM given WHERE {place} IN (TABLE newer) AND {self._stands()}")
         # What is read more than once is made once.
-        made = "AS MATERIALIZED" if suspects or unreadable is not None else "AS"
+        made = "AS MATERIALIZED" if suspects or unreadable is not None or is_guarded else "AS"
         parts = [f"texts {made} ({query})"]
         readable = ""
         if unreadable is not None:
@@ -485,18 +525,40 @@ class Plan:
             readable = f" WHERE {place} NOT IN (SELECT {place} FROM unreadable)"
             suspects.append(f"SELECT {place} FROM unreadable")
         parts.append(f"given {made} (SELECT {given}, {place} FROM texts{readable})")
+        if is_guarded:
+            parts.append(f"keyed AS MATERIALIZED ({self._keys_given(place)})")
+        if looks_for_newer:
+            keys = f"ARRAY(SELECT {place} FROM keyed), ARRAY(SELECT row_key FROM keyed)"
+            parts.append(f"newer AS MATERIALIZED (SELECT reliable_imports.newer_rows_v1({keys}, $2, $3))")
         conditions = []
-        left_out = "NULL::text"
+        left_out, inserted = "NULL::text", ""
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
             left_out = f"(SELECT {row} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
+            inserted = f" WHERE {place} NOT IN (SELECT {place} FROM suspect)"
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
         # What joins the rows to others need not keep their order.
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         parts.append(f"written AS ({self._into}SELECT {', '.join(names)} FROM given{which}{self.tail})")
-        return f"WITH {', '.join(parts)} SELECT {left_out} WHERE {self._unaltered()}"
+        told = [left_out]
+        if is_guarded:
+            told += [f"ARRAY(SELECT {each} FROM keyed{inserted})" for each in (place, "row_key")]
+        return f"WITH {', '.join(parts)} SELECT {', '.join(told)} WHERE {self._unaltered()}"
+
+    def _keys_given(self, place: str) -> str:
+        """A SELECT of the places and keys of the rows `given`."""
+        names = [self.columns[each] for each in self._key_places]
+        exact = [f"{quoted(name)}::{self.target.columns[name].exact_type} AS {quoted(name)}" for name in names]
+        return (
+            f"SELECT {place}, {self._hash('')} AS row_key FROM (SELECT {place}, {', '.join(exact)} FROM given) AS given"
+        )
+
+    def _stands(self) -> str:
+        """Whether a row `given` is there already; its index is over columns alone."""
+        keys = [f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())]
+        return f"EXISTS (SELECT FROM {self.target.name} AS stands WHERE {' AND '.join(keys)})"
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
         """SQL for the values of the columns, of SQL for their texts."""
@@ -555,10 +617,12 @@ class Plan:
             name = self.columns[place]
             value = instead.get(place, "{}").format(f"c{number}")
             exact.append(f"({value})::{self.target.columns[name].exact_type} AS {quoted(name)}")
-        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS item_number"
+        # A column of the key may be called item_number.
+        item = quoted("reliable_imports item")
+        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS {item}"
         return (
-            f"SELECT item_number, {self._key_of('')} AS row_key "
-            f"FROM (SELECT item_number, {', '.join(exact)} FROM (SELECT {items}, {', '.join(cut)}) AS texts) AS given"
+            f"SELECT {item} AS item_number, {self._key_of('')} AS row_key "
+            f"FROM (SELECT {item}, {', '.join(exact)} FROM (SELECT {items}, {', '.join(cut)}) AS texts) AS given"
         )
 
     # Parts of statements
@@ -583,6 +647,15 @@ class Plan:
             return f"ON CONSTRAINT {quoted(index.name)}"
         parts = ", ".join(part.sql if part.column is not None else f"({part.sql})" for part in index.parts)
         return f"({parts})" + ("" if index.predicate is None else f" WHERE {index.predicate}")
+
+    def _may_update(self, guard: str) -> str:
+        """Whether a row that is met is to be updated, which leaves in a setting what was found.
+
+        Args:
+            guard: SQL for the two numbers of an origin.
+        """
+        differs = {"update": self._differs(), "rewrite": "true", "keep": "NULL"}[self.request.existing]
+        return f"reliable_imports.may_update_v1({differs}, {self._key_of('stands') or 'NULL'}, {guard})"
 
     def _where_it_differs(self) -> str | None:
         return None if self.request.existing == "rewrite" else self._differs()
@@ -621,7 +694,8 @@ class Plan:
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
 
 
-_MAX_KINDS = 1_000
+_SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"
+_MAX_KINDS = 100
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _ONE_TEXT = {
     "text": None,
@@ -675,9 +749,14 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
     return texts
 
 
+def _numbers(numbers: Iterable[int | None]) -> str:
+    """SQL for an array of numbers."""
+    return f"'{{{','.join(['NULL' if each is None else str(each) for each in numbers])}}}'"
+
+
 def _cut(sql: str) -> str:
     """SQL that cuts a text into the values that were joined; the text as SQL."""
-    return f"pg_catalog.string_to_array({sql}, E'\\x1e', E'\\x1f')"
+    return f"pg_catalog.string_to_array({sql}, {_SEPARATOR_AND_NULL})"
 
 
 def _known_column(target: Target, name: str) -> Column:
@@ -756,9 +835,7 @@ def _key_parts(target: Target, key: tuple[str, ...] | UniqueIndex | None, index:
     )
 
 
-def _columns_of_key(
-    key: tuple[str, ...] | UniqueIndex | None, index: Index | None, parts: Iterable[IndexPart]
-) -> frozenset[str]:
+def _columns_of_key(key: tuple[str, ...] | UniqueIndex | None, index: Index | None) -> frozenset[str]:
     """The columns that a row must have to be found by its key."""
     if isinstance(key, tuple):
         return frozenset(key)

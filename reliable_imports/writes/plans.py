@@ -15,7 +15,11 @@ _MAX_PLANS = 500
 
 
 class Plans:
-    """Plans by what was asked for, and the tables that they were made for."""
+    """Plans by what was asked for, and the tables that they were made for.
+
+    The thread that finishes a chunk may forget them at any moment, while items ask for them. So each question is asked
+    once, and a plan of a table that was altered meanwhile is found out when it is used.
+    """
 
     def __init__(self) -> None:
         self._targets: dict[str, Target] = {}
@@ -27,29 +31,32 @@ class Plans:
 
     def find(self, request: WriteRequest) -> Plan | None:
         # Most rows ask for what the one before has asked for, and comparing requests is dear.
-        if self._last is not None and self._last[0] is request:
-            return self._last[1]
+        last = self._last
+        if last is not None and last[0] is request:
+            return last[1]
         plan = self._plans.get(request)
         if plan is not None:
             self._last = (request, plan)
         return plan
 
-    def knows(self, table: str) -> bool:
-        return table in self._targets
+    def target(self, table: str) -> Target | None:
+        """The table, if it is known."""
+        return self._targets.get(table)
 
-    def learn(self, table: str, described: Mapping[str, Any] | None) -> None:
-        """Keep what `describe_target` has said of a table.
+    def learn(self, table: str, described: Mapping[str, Any] | None) -> Target:
+        """Keep what `describe_target` has said of a table, and return it.
 
         Raises:
             UnusableTarget: there is no such table.
         """
-        self._targets[table] = found_target(table, described)
+        found = self._targets[table] = found_target(table, described)
+        return found
 
-    def make(self, request: WriteRequest, server_version: int) -> Plan:
-        """Make the plan for a request to a known table, and keep it; see `Plan` for what it raises."""
+    def make(self, request: WriteRequest, target: Target, server_version: int) -> Plan:
+        """Make the plan for a request to a table, and keep it; see `Plan` for what it raises."""
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        plan = Plan(request, self._targets[request.table], server_version=server_version)
+        plan = Plan(request, target, server_version=server_version)
         self._plans[request] = plan
         return plan
 

@@ -48,6 +48,8 @@ class Prediction:
         self._minds_order = minds_order
         self._suspects: dict[str, None] = {}
         self._suspects_texts = False
+        self.expects_newer = False
+        """Rows of repeated items may have been written by later ones."""
 
     @property
     def has_suspects(self) -> bool:
@@ -73,6 +75,11 @@ class Prediction:
             return Foresight.NONE
         is_known = sql in self._suspects
         self._suspects[sql] = None
+        return Foresight.KNOWN if is_known else Foresight.NEW
+
+    def learn_of_newer(self) -> Foresight:
+        """Take note that a row was left because a later item has written it."""
+        is_known, self.expects_newer = self.expects_newer, True
         return Foresight.KNOWN if is_known else Foresight.NEW
 
     def _sql_for(self, sqlstate: str, column: str, constraint: str) -> str | None:

@@ -125,8 +125,8 @@ GUARDS = (
     Guard(
         2,
         "query writes.write_left_rows",
-        "IF is_one AND pg_catalog.cardinality(refused)",
-        "IF false AND pg_catalog.cardinality(refused)",
+        "IF is_one AND pg_catalog.cardinality(refused",
+        "IF false AND pg_catalog.cardinality(refused",
         "tests/writes/test_prediction.py::test_a_row_that_was_suspected_for_nothing_is_written_in_its_turn",
     ),
     Guard(
@@ -164,6 +164,13 @@ GUARDS = (
         'cursor.execute("DISCARD ALL")',
         'cursor.execute("SELECT")',
         "tests/core/engine/test_isolation.py::test_what_an_item_leaves_in_the_session_does_not_reach_the_next",
+    ),
+    Guard(
+        3,
+        "code engine.work.worker.Worker",
+        "if trying and (self._stop.received is not None or chunk.is_full):",
+        "if trying and self._stop.received is not None:",
+        "tests/core/engine/test_overlap.py::test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it",
     ),
     Guard(
         4,
@@ -332,6 +339,13 @@ GUARDS = (
         "> (origin_batch, origin_item)",
         "> (origin_batch, origin_item) AND false",
         "tests/core/batches/test_reprocess.py::test_an_old_failure_never_overwrites_newer_data",
+    ),
+    Guard(
+        8,
+        "function write_as_one",
+        "IF FOUND THEN\n                    RAISE 'a later item",
+        "IF false THEN\n                    RAISE 'a later item",
+        "tests/writes/test_newer_data.py::test_old_failures_that_go_together_leave_newer_data_that_is_being_written",
     ),
     Guard(
         9,

@@ -6,8 +6,9 @@ for each way of writing, as before a release.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
@@ -30,6 +31,8 @@ WAYS = ["declared table", "upsert", "insert", "returning", "statement", "two wri
 SIZES = {7: 15, 60: 10, 600: 3}
 """How many items a batch has (one range, two ranges, twelve ranges), and how many such batches are compared."""
 RELEASE_SIZES = {7: 100, 60: 60, 600: 12}
+Place = tuple[int, int]
+"""Of an item in the order of deliveries: its batch and its number."""
 
 
 def _way_of(way: str, number: int) -> str:
@@ -42,6 +45,7 @@ class Alone:
     def __init__(self, dsn: str, table: RandomTable, way: str) -> None:
         self.table = table
         self.way = way
+        self.may_update = True
         self.connection = psycopg2.connect(dsn)
         self.cursor = self.connection.cursor()
 
@@ -73,9 +77,31 @@ class Alone:
             return str(error.pgcode), is_written
         return outcome, False
 
+    def in_places(
+        self, rows: Mapping[Place, Row], writers: dict[Any, Place], *, leaves_newer: bool
+    ) -> dict[Place, str]:
+        """What becomes of rows that were delivered in these places.
+
+        Args:
+            writers: by key, the last place of those that have written the row so far; those of *rows* are added.
+            leaves_newer: what a later one has written is left as it is.
+        """
+        found = {}
+        for place, row in rows.items():
+            key = tuple(row[name] for name in self.table.key)
+            last = max(writers.get(key, place), place)
+            self.may_update = not leaves_newer or last == place
+            found[place], _ = self._try(row, self.way)
+            if found[place] == "completed":
+                writers[key] = last
+        return found
+
     def _write(self, row: Row, way: str) -> str:
-        self.cursor.execute(statement(self.table, "alone", row, way), list(row.values()))
+        text = statement(self.table, "alone", row, way, may_update=self.may_update)
+        self.cursor.execute(text, list(row.values()))
         written = self.cursor.rowcount
+        if not written and not self.may_update:
+            return "skipped"
         if way == "two writes":
             self.cursor.execute("INSERT INTO alone.others VALUES (%s, %s)", [row["id"], row["n"]])
             return "completed"
@@ -84,7 +110,7 @@ class Alone:
         return "skipped"
 
 
-def statement(table: RandomTable, schema: str, row: Row, way: str) -> composed.Composed:
+def statement(table: RandomTable, schema: str, row: Row, way: str, *, may_update: bool = True) -> composed.Composed:
     """The INSERT of one row, as a person would write it."""
     names = [composed.Identifier(name) for name in row]
     parts: list[composed.Composable] = [
@@ -100,7 +126,9 @@ def statement(table: RandomTable, schema: str, row: Row, way: str) -> composed.C
                 composed.SQL(", ").join(composed.SQL("{0} = EXCLUDED.{0}").format(name) for name in changed),
             )
         )
-        if table.existing == "update" and way != "statement":
+        if not may_update:
+            parts.append(composed.SQL(" WHERE false"))
+        elif table.existing == "update" and way != "statement":
             parts.append(
                 composed.SQL(" WHERE ({}) IS DISTINCT FROM ({})").format(
                     composed.SQL(", ").join(composed.SQL("it.{}").format(name) for name in changed),
@@ -246,6 +274,67 @@ def test_items_whose_deferred_constraint_is_met_later_end_as_if_they_were_tried_
         compare(table, way, random_rows(table, size, seed, unique=True))
 
     same()
+
+
+@pytest.mark.parametrize("as_one", [False, True], ids=["", "as one statement"])
+@pytest.mark.parametrize(("way", "size"), [("declared table", 60), ("upsert", 600)])
+def test_repeated_items_end_as_single_inserts_that_leave_what_is_newer(
+    manager: BatchManager,
+    register: Register,
+    examples: Callable[[int], settings],
+    sql: Sql,
+    database: str,
+    way: str,
+    size: int,
+    as_one: bool,
+) -> None:
+    """Of a batch some fail, some are refused; a newer batch writes some of the same keys; some rows are deleted."""
+
+    @examples(size)
+    @given(table=tables(), seed=st.integers(0, 2**32))
+    def same(table: RandomTable, seed: int) -> None:
+        if as_one:
+            parts = tuple(part for part in table.parts if part in ("a check", "a parent", "a default"))
+            table = replace(table, triggers=(), parts=parts)
+        note(table.created("made").replace("; ", ";\n"))
+        old, new = [random_rows(table, size, each, unique=as_one) for each in (seed, seed + 1)]
+        fails = {number for number in range(1, size + 1) if (number * 7 + seed) % 5 < 4}
+        sql(table.created("made"))
+        sql(table.created("alone"))
+        processor = processor_for(table, way)
+        is_ready = {"validate_item": lambda self, item, ctx: item.attempt > 1 or item.item_number not in fails}
+        register(type("RandomProcessor", (processor,), is_ready), type("NewProcessor", (processor,), {}))
+        delete = "DELETE FROM {}.target WHERE mod(id, 7) = 0"
+
+        old_id = manager.create_batch("random", old)
+        manager.process_batch(old_id)
+        manager.process_batch(manager.create_batch("new", new))
+        with suppress(psycopg2.Error):
+            sql(delete.format("made"))
+        again = manager.reprocess_batch(old_id)
+        together = sql(
+            "SELECT CASE outcome WHEN 'failed' THEN sqlstate ELSE outcome::text END "
+            "FROM reliable_imports.import_attempts WHERE batch_id = %s AND is_final ORDER BY item_number",
+            again.batch_id,
+        )
+
+        alone = Alone(database, table, way)
+        with closing(alone.connection):
+            writers: dict[Any, Place] = {}
+            rows = {(1, number): row for number, row in enumerate(old, 1)}
+            first = {place: row for place, row in rows.items() if place[1] not in fails}
+            ended = alone.in_places(first, writers, leaves_newer=False)
+            alone.in_places({(2, number): row for number, row in enumerate(new, 1)}, writers, leaves_newer=False)
+            with suppress(psycopg2.Error):
+                sql(delete.format("alone"))
+            failed = {place: row for place, row in rows.items() if ended.get(place) not in ("completed", "skipped")}
+            wanted = alone.in_places(failed, writers, leaves_newer=True)
+        assert [outcome for (outcome,) in together] == list(wanted.values())
+        for name in ("target", "ledger", "totals"):
+            assert _rows(sql, f"made.{name}") == _rows(sql, f"alone.{name}"), name
+
+    same()
+    sql("DROP SCHEMA IF EXISTS made CASCADE; DROP SCHEMA IF EXISTS alone CASCADE")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -26,7 +26,7 @@ from reliable_imports import (
     TransientError,
 )
 from tests.core.crashing_worker import worker_that_stops_at
-from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor
+from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor, PlainProcessor
 from tests.writes.conftest import Register, Sql, said
 
 pytestmark = pytest.mark.promise(8)
@@ -670,6 +670,28 @@ def test_many_old_failures_go_in_but_for_what_is_newer(manager: BatchManager, sq
     assert sql("SELECT count(*) FROM target WHERE (k % 7 = 0) = (v = 'new')") == [(600,)]
 
 
+def test_columns_may_have_the_names_that_our_sql_uses(manager: BatchManager, sql: Sql) -> None:
+    sql(
+        "CREATE TABLE target (item_number integer, row_key text, place integer, row_number integer, block integer, "
+        "origin_batches integer, places text, known text, PRIMARY KEY (item_number, row_key))"
+    )
+    names = ("place", "row_number", "block", "origin_batches", "places", "known")
+    rows = [
+        row("target", "item_number row_key", item_number=number, row_key="x", **dict.fromkeys(names, 1))
+        for number in range(120)
+    ]
+    old = manager.create_batch("writes", [_one(each, early=True) for each in rows])
+    manager.process_batch(old)
+    newer = [_one({**each, "row": {**each["row"], "known": 2}}) for each in rows[::3]]
+    manager.process_batch(manager.create_batch("writes", newer))
+    WritesProcessor.fixed = True
+
+    again = manager.reprocess_batch(old)
+
+    assert (again.completed_items, again.skipped_items, again.failed_items) == (80, 40, 0)
+    assert sql("SELECT known, count(*) FROM target GROUP BY 1 ORDER BY 1") == [("1", 80), ("2", 40)]
+
+
 def test_two_rows_of_one_item_with_one_key_are_written_in_their_order(manager: BatchManager, sql: Sql) -> None:
     sql("CREATE TABLE target (k integer PRIMARY KEY, v text)")
     rows = [row("target", "k", k=1, v=text) for text in ("a", "b", "c")]
@@ -885,6 +907,28 @@ def _until_it_waits(sql: Sql, thread: threading.Thread) -> None:
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     while thread.is_alive() and not sql(waiting):
         pass
+
+
+def test_old_failures_that_go_together_leave_newer_data_that_is_being_written(
+    manager: BatchManager, doubles: None, register: Register, database: str, sql: Sql
+) -> None:
+    register(PlainProcessor)
+    sql("ALTER TABLE notes DROP COLUMN later")  # with its deferred constraint each row goes alone
+    old = manager.create_batch("plain", [{"id": number, "text": "bad"} for number in range(1, 41)])
+    assert manager.process_batch(old).failed_items == 40
+    sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
+    newer = manager.create_batch("immediate", [{"id": 7, "text": "new"}])
+    with worker_that_stops_at(database, newer, 1) as child:
+        summaries: list[BatchSummary] = []
+        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
+        thread.start()
+        _until_it_waits(sql, thread)
+        _go_on(child)
+        thread.join(120)
+
+    assert (summaries[0].completed_items, summaries[0].skipped_items) == (39, 1)
+    assert sql("SELECT id FROM notes WHERE text <> 'bad'") == [(7,)]
+    assert sql("SELECT count(*) FROM notes") == [(40,)]
 
 
 @pytest.mark.parametrize("batch_type", ["immediate", "notes"], ids=["at once", "declared"])

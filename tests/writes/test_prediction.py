@@ -183,6 +183,27 @@ def test_a_check_that_raises_is_no_harm(import_rows: Callable[..., dict[int, str
     assert sql("SELECT count(*) FROM target") == [(147,)]
 
 
+class SettingsProcessor(RowsProcessor):
+    batch_type = "settings"
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        if item.item_number < 50:
+            super().process_item(item, ctx)
+        else:
+            ctx.log("how plans are made", mode=ctx.fetch_value("SELECT current_setting('plan_cache_mode')"))
+
+
+def test_rows_that_go_one_by_one_leave_no_setting_behind(manager: BatchManager, register: Register, sql: Sql) -> None:
+    register(SettingsProcessor)
+    sql("CREATE TABLE target (id integer PRIMARY KEY, n integer NOT NULL)")
+    batch_id = manager.create_batch("settings", [{"id": number, "n": number or None} for number in range(50)])
+
+    manager.process_batch(batch_id)
+
+    told = sql("SELECT details FROM reliable_imports.import_logs WHERE message = 'how plans are made'")
+    assert told == [({"mode": "auto"},)]
+
+
 def test_a_row_in_the_way_of_others_is_not_left_for_later(import_rows: Callable[..., dict[int, str]], sql: Sql) -> None:
     """A suspect that came after the rows behind it would fail for what these hold, and not for its own fault."""
     sql(PARENTS)

@@ -28,7 +28,7 @@ from reliable_imports.engine.isolation.transaction import (
 )
 from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
-from reliable_imports.writes.plan import Plan, Write
+from reliable_imports.writes.plan import Origin, Plan, Write
 from reliable_imports.writes.plans import Plans
 from reliable_imports.writes.prediction import Foresight
 
@@ -199,13 +199,13 @@ class DeclaredWrites:
             for number in range(len(kinds))
         ]
         statements = [
-            kind.plan.statement_of_all(kind.writes, **names, as_one=as_one)
+            kind.plan.statement_of_all(kind.writes, kind.origins, **names, as_one=as_one)
             for kind, names in zip(kinds, settings, strict=True)
         ]
         if needed > self._transaction.room or None in statements:
             return ""
         blocks = [
-            kind.plan.block_of_the_rest(kind.writes[0], **names, together=_ROWS_TOGETHER)
+            kind.plan.block_of_the_rest(kind.writes[0], kind.origins, **names, together=_ROWS_TOGETHER)
             for kind, names in zip(kinds, settings, strict=True)
         ]
         answers = ", ".join(f"pg_catalog.current_setting('{names['told']}')" for names in settings)
@@ -227,20 +227,23 @@ class DeclaredWrites:
             return self._undo(savepoint, error)
         transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
         transaction.subtransactions += 1
-        failed: set[int] = set()
+        settled: set[int] = set()
         for kind, text in zip(kinds, told, strict=True):
-            is_one, used, refused = json.loads(text)
+            is_one, used, refused, unwritten = json.loads(text)
             transaction.subtransactions += used
             errors = []
             last_context = None
             for number, *facts, context in refused:
                 last_context = context or last_context
                 errors.append(self._refuse(waiting[kind.places[number]], *facts, last_context))
-            failed.update(kind.places[number] for number, *_ in refused)
-            if errors and not is_one:
-                self.unforeseen += _unforeseen(kind, errors, as_one=as_one)
-        self.sent += len(failed)
-        self._take([item for place, item in enumerate(waiting) if place not in failed])
+            for number, fate in unwritten:
+                waiting[kind.places[number]].note(kind.writes[number], fate, None)
+            settled.update(kind.places[number] for number, *_ in (*refused, *unwritten))
+            if not is_one:
+                has_newer = any(fate.startswith("newer") for _, fate in unwritten)
+                self.unforeseen += _unforeseen(kind, errors, has_newer=has_newer, as_one=as_one)
+        self.sent += len(settled)
+        self._take([item for place, item in enumerate(waiting) if place not in settled])
         return None
 
     def _undo(self, savepoint: str, error: psycopg2.Error) -> str:
@@ -310,6 +313,7 @@ class _Kind(NamedTuple):
     plan: Plan
     writes: list[Write]
     places: list[int]
+    origins: list[Origin | None]
 
 
 def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
@@ -319,8 +323,6 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if len(item.declared) != 1:
             return "an item has several", ()
         write = item.declared[0]
-        if item.origin is not None:
-            return "items are repeated, and newer data has to be left", ()
         if write.needs_telling:
             return ", ".join(write.plan.single_rows_for) or "only the server can tell the key", ()
         key = (write.plan, write.expressions)
@@ -328,9 +330,10 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = _Kind(write.plan, [], [])
+            kinds[key] = kind = _Kind(write.plan, [], [], [])
         kind.writes.append(write)
         kind.places.append(place)
+        kind.origins.append(item.origin)
     found = list(kinds.values())
     if len({kind.plan.target.name for kind in found}) > 1:
         return "neighbours write to another table", ()
@@ -353,10 +356,14 @@ def _have_distinct_keys(kinds: Sequence[_Kind]) -> bool:
     )
 
 
-def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, as_one: bool) -> float:
+def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, has_newer: bool, as_one: bool) -> float:
     """How many rows were refused, about, of which the next ones like them will not be foreseen either."""
-    learn = kind.plan.prediction.learn
-    lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+    prediction = kind.plan.prediction
+    lessons = [prediction.learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+    if has_newer:
+        lessons.append(prediction.learn_of_newer())
+    if not lessons:
+        return 0.0
     unforeseen = float(lessons.count(Foresight.NONE))
     # What was suspected was suspected wrongly.
     if as_one and not unforeseen and Foresight.NEW not in lessons:

@@ -188,10 +188,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             if named == (known.target.oid,):
                 return known
             plans.forget()
-        if not plans.knows(request.table):
+        target = plans.target(request.table)
+        if target is None:
             described = transaction.send_for_all(transaction.mogrify(_WRITES["describe_target"], table)).fetchone()
-            plans.learn(request.table, described[0])
-        return plans.make(request, transaction.connection.server_version)
+            target = plans.learn(request.table, described[0])
+        return plans.make(request, target, transaction.connection.server_version)
 
     def newer_writer(self, row_key: int) -> tuple[int, int] | None:
         """The batch and number of an item that was delivered later than this repeated one and wrote the same key.

@@ -28,7 +28,7 @@ process survives that, so a death is found by whoever comes next, from three fac
 
 So a range is suspect if a run without an end has noted it, and that run's session is gone. A worker that meets a
 suspect range does not work it. It takes the search lock of the range, an advisory lock on a connection of its own,
-and forks a child process that tries the items of the range one by one. All others leave that range to it and work
+and forks a child process that tries items of the range one by one. All others leave that range to it and work
 elsewhere.
 
 What the child dies of, its parent sees: shared memory names the item that was being tried. An item that has killed

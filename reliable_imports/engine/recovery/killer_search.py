@@ -94,10 +94,13 @@ class KillerSearch:
         return self.search(suspect, end.item)
 
     def search(self, range_number: int, until: int | None = None) -> Ending | None:
-        """Try the items of a range, or RETRIES, one by one in a child, until all that kill it are known.
+        """Try items of a range, or RETRIES, one by one in a child, until all of them that kill it are known.
 
         An item is charged only when it dies alone, while this process lives to see it. Each worker that looks for it
         would have to see it kill a child twice, so one of them looks, and the others work elsewhere meanwhile.
+
+        Args:
+            until: the last item to try; None for the last one that a worker which died there can have had in hand.
 
         Raises:
             MustPause: an item was alone whenever it took the whole worker along, and nothing is left to do before it.

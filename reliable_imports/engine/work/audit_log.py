@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from json.encoder import encode_basestring
 from typing import Any
 
 from reliable_imports.engine.work.attempt import Attempt
-from reliable_imports.items.json_write import TooLarge, dumps_item
+from reliable_imports.items.log_details import details_json
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
-
-_MAX_PRINTED = 2_000
 
 
 class AuditLog:
@@ -26,11 +23,11 @@ class AuditLog:
 
     def say(self, cursor: Any, level: str, message: str, details: dict[str, Any]) -> None:
         """Add a line to the audit log, and forward the message to Python's logging."""
-        self.add(cursor, level, message, details)
+        self.add(cursor, level, message, details_json(details))
         logger.log(LEVELS[level], message, extra={"batch_id": self.batch_id, "run_id": self.run_id})
 
-    def add(self, cursor: Any, level: str, message: str, details: dict[str, Any]) -> None:
-        """Add a line to the audit log that has been logged already."""
+    def add(self, cursor: Any, level: str, message: str, details: str | None = None) -> None:
+        """Add a line to the audit log that has been logged already; *details* as `details_json` gives them."""
         cursor.execute(
             _WORK["insert_log"],
             {
@@ -38,7 +35,7 @@ class AuditLog:
                 "run_id": self.run_id,
                 "level": level,
                 "message": clean_text(message),
-                "details": details_json(details),
+                "details": details,
             },
         )
 
@@ -53,31 +50,20 @@ def log_json(attempt: Attempt) -> Iterator[str]:
     if failure is not None and retry is not None:
         details: dict[str, Any] = {"reason": failure.reason, "stage": failure.stage.value}
         if retry.waits_for_others:
-            lines.append(_line_json("info", f"waits for other items: {failure.title}", details))
+            lines.append(_line_json("info", f"waits for other items: {failure.title}", details_json(details)))
         else:
             details["pause_seconds"] = round(retry.pause.total_seconds(), 3)
-            lines.append(_line_json("warning", f"tried again: {failure.title}", details))
+            lines.append(_line_json("warning", f"tried again: {failure.title}", details_json(details)))
     for line in lines:
         yield f'{{"item_number":{attempt.stored.item_number},{line}'
 
 
-def _line_json(level: str, message: str, details: Mapping[str, Any]) -> str:
+def _line_json(level: str, message: str, details: str | None) -> str:
     """A row of import_logs as JSON, from after its item number."""
     text = encode_basestring(clean_text(message))
-    return f'"level":"{level}","message":{text},"details":{details_json(details) or "null"}}}'
+    return f'"level":"{level}","message":{text},"details":{details or "null"}}}'
 
 
 def clean_text(text: str) -> str:
     """What PostgreSQL can store of any text."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def details_json(details: Mapping[str, Any]) -> str | None:
-    """Details as jsonb takes them; those that JSON cannot hold, or that are too large, are kept as they print, cut."""
-    if not details:
-        return None
-    try:
-        text = dumps_item(details).text
-    except TooLarge:
-        text = None
-    return text if text is not None else json.dumps({"details": ascii(details)[:_MAX_PRINTED]})

@@ -103,6 +103,8 @@ class Chunk:
             if writes.waits_for_others and not stored.tries_last:
                 attempt.retry = Retry(waits_for_others=True)
             self._fail(attempt, self._diagnosis.of_exception(attempt, error), error)
+            if writes.error is not None:
+                writes.error.__traceback__ = None  # it leads back to these writes
             return
         state.end()
         if ended is None:
@@ -251,7 +253,7 @@ class Chunk:
             writes.undo()
             facts = {"batch_id": self._batch.id, "item_number": number, "error_type": type(error).__name__}
             logger.error("on_item_error failed", extra=facts)
-            attempt.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}", {}))
+            attempt.logs.append(LogLine("error", f"on_item_error failed: {type(error).__name__}"))
         finally:
             attempt.logs.extend(state.end())
 

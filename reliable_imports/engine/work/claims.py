@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence, Set
 from datetime import timedelta
+from itertools import dropwhile
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -29,6 +30,9 @@ MAX_IN_HAND = 2 * MAX_ITEMS
 
 RETRIES = 0
 """In place of a range's number: the items that are tried again after their range has moved on."""
+
+_ENOUGH_AHEAD = MAX_IN_HAND - MAX_ITEMS // 2
+"""So that small chunks do not read a few items each."""
 
 DEATH_SECONDS = 0.1
 """How long the server may show the session of a dead worker after it has let go of its locks."""
@@ -193,7 +197,10 @@ class Claims:
     def _query_range(self, cursor: Any, from_range: int, *, take_anyway: bool, wait: bool = False) -> Claim | None:
         waiting = f"{_WORK['wait_for_range']}; " if wait else ""
         ahead = self._ahead
-        have_bytes = sum([len(item.text or item.raw or b"") for item in ahead.items])
+        wanted, room = 1, 1  # at least one: those that are held may be of another range, or done by others meanwhile
+        if len(ahead.items) < _ENOUGH_AHEAD:
+            wanted = MAX_IN_HAND - len(ahead.items)
+            room = max(1, _MAX_BYTES - sum([len(item.text or item.raw or b"") for item in ahead.items]))
         rows = self._claim(
             cursor,
             f"{waiting}{_WORK['claim_chunk']}",
@@ -203,9 +210,8 @@ class Claims:
                 "from_range": from_range,
                 "have_range": ahead.range_number if ahead.items else _NO_RANGE,
                 "have_until": ahead.items[-1].item_number if ahead.items else 0,
-                "limit": max(1, MAX_IN_HAND - len(ahead.items)),
-                # At least one: those that are held may be of another range, or done by others meanwhile.
-                "max_bytes": max(1, _MAX_BYTES - have_bytes),
+                "limit": wanted,
+                "max_bytes": room,
                 "take_anyway": take_anyway,
             },
         )
@@ -214,7 +220,8 @@ class Claims:
         transaction_id, range_number, next_item, *is_which = rows[0][0]
         items = [StoredItem(*row[1:]) for row in rows[1:]]
         if range_number == ahead.range_number:
-            items = [item for item in ahead.items if item.item_number >= next_item] + items
+            # Most often none of them has been done by another worker meanwhile.
+            items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]
         return Claim(transaction_id, range_number, next_item, items, *map(bool, is_which))
 
     # Retries

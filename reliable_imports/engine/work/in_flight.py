@@ -21,7 +21,6 @@ class InFlight:
     User code runs in the worker's own thread alone. So only chunks that call none when they are finished are in flight.
 
     Attributes:
-        claim: what the chunk's transaction holds.
         chunk: whose items were tried.
         trying: the numbers of these items.
         next_items: those that come next.
@@ -29,7 +28,6 @@ class InFlight:
 
     def __init__(
         self,
-        claim: Claim,
         chunk: Chunk,
         trying: list[int],
         next_items: Sequence[StoredItem],
@@ -39,21 +37,22 @@ class InFlight:
         Args:
             finish: writes, records and commits the chunk; returns the attempts that found no room.
         """
-        self.claim = claim
         self.chunk = chunk
         self.trying = trying
         self.next_items = next_items
-        self._finish = finish
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(finish,), daemon=True)
         self._thread.start()
 
     def land(self) -> list[Attempt]:
         """Wait for the end; return the attempts that found no room. Raises whatever finishing the chunk has raised."""
         self._thread.join()
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                self._error = None  # its traceback leads here, and would keep the chunk until the garbage is collected
         return self._carried
 
     def abandon(self, connection: Connection) -> None:
@@ -63,9 +62,9 @@ class InFlight:
                 connection.cancel()
             self._thread.join(timeout=0.1)
 
-    def _run(self) -> None:
+    def _run(self, finish: Callable[[], list[Attempt]]) -> None:
         try:
-            self._carried = self._finish()
+            self._carried = finish()
         except BaseException as error:  # raised where it lands
             self._error = error
 
@@ -91,5 +90,5 @@ class Ahead:
     error: Exception | None = None
 
     def is_begun_by(self, claim: Claim) -> bool:
-        """Whether the claim begins with these items, and all of them are what they would be without it."""
+        """Whether the claim begins with these items, and none of them was left without a transaction that it needed."""
         return not self.is_lost and claim.is_published and claim.items[0].item_number == self.items[0].item_number

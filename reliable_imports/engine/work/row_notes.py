@@ -27,7 +27,7 @@ def _tell_of_moved(attempt: Attempt, table: str) -> None:
     result = _result(attempt)
     if result.get("target_table") == table and result.pop("target_id", None) is not None:
         attempt.result = dumps_result(result)
-    attempt.logs.append(LogLine("info", f"a trigger of {table} gave the row another key than the item has", {}))
+    attempt.logs.append(LogLine("info", f"a trigger of {table} gave the row another key than the item has"))
 
 
 def _tell_of_left(attempt: Attempt, left: list[RowNote]) -> None:
@@ -38,7 +38,7 @@ def _tell_of_left(attempt: Attempt, left: list[RowNote]) -> None:
         return
     kept = [{"table": note.table, "why": note.fate.value, **_named(note)} for note in left]
     attempt.result = dumps_result({**_result(attempt), "kept": kept})
-    attempt.logs.extend(LogLine("info", reason, {}) for reason in reasons)
+    attempt.logs.extend(LogLine("info", reason) for reason in reasons)
 
 
 def _result(attempt: Attempt) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class Worker:
             self._try(chunk, self._untried(chunk, claim), self.trying)
             if next_items := self._next_items(claim, chunk):
                 finish = partial(self._finish, cursor, claim, chunk)
-                self._in_flight = InFlight(claim, chunk, self.trying, next_items, finish)
+                self._in_flight = InFlight(chunk, self.trying, next_items, finish)
                 self._landed = None
                 return Step.COMMITTED
             carried = self._finish(cursor, claim, chunk)
@@ -179,7 +179,7 @@ class Worker:
         except BaseException:
             self._break_off()
             raise
-        return self._go_on(claim, chunk, carried)
+        return self._go_on(chunk, carried)
 
     # What overlaps
 
@@ -208,7 +208,9 @@ class Worker:
 
     def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
         """The items that come next in the range, if they can be tried while the chunk is finished."""
-        if not self._may_try_ahead or not chunk.only_declares or not self.doubts.are_none:
+        if claim.range_number == RETRIES or not self._may_try_ahead:
+            return ()
+        if not chunk.only_declares or not self.doubts.are_none:
             return ()
         return claim.items[len(chunk.attempts) :]
 
@@ -219,8 +221,7 @@ class Worker:
             ChunkSpoiled: the chunk before was undone, or somebody else has the items.
         """
         try:
-            step = self._land()
-            claim = self._claims.next_range(self._connection.cursor()) if step is Step.COMMITTED else None
+            claim = self._claim_ahead() if self._land() is Step.COMMITTED else None
         except Exception as error:
             ahead.is_lost, ahead.error = True, error  # not the item's
             raise ChunkSpoiled from error
@@ -237,6 +238,13 @@ class Worker:
         """If attempts at earlier items have found no room, those at the next items are carried on behind them."""
         if self._carried:
             self._carried += ahead.chunk.attempts
+
+    def _claim_ahead(self) -> Claim | Suspected | None:
+        try:
+            return self._claims.next_range(self._connection.cursor())
+        except psycopg2.Error as error:
+            self._undo(error)
+            return None
 
     def _undo_ahead(self, ahead: Ahead, error: ChunkSpoiled | ChunkTooLarge | psycopg2.Error) -> Step:
         """After an error in items that were tried ahead, find out how to go on."""
@@ -265,7 +273,7 @@ class Worker:
             self._break_off()
             raise
         self._landed = landing
-        return self._go_on(landing.claim, landing.chunk, carried)
+        return self._go_on(landing.chunk, carried)
 
     def _break_off(self) -> None:
         """Undo whatever is under way."""
@@ -313,7 +321,7 @@ class Worker:
             trying: the numbers of its items; those that are tried are added.
         """
         for stored in items[: max(0, self._chunk_limit - len(trying))]:
-            if self._stop.received is not None and trying:
+            if trying and (self._stop.received is not None or chunk.is_full):
                 break
             prepared = self._prepared.of(stored.item_number)
             if prepared is None:
@@ -331,9 +339,6 @@ class Worker:
                 chunk.book_known(stored)
             if self._stop.received is not None:
                 _raise_if_cancelled(chunk.attempts[-1])
-                break
-            if chunk.is_full:
-                break
 
     def _untried(self, chunk: Chunk, claim: Claim) -> Sequence[StoredItem]:
         """The items of the claim without those that were tried already, which the chunk begins with."""
@@ -363,7 +368,7 @@ class Worker:
         self._tolerance.observe(chunk.attempts)
         self._recorder.commit(cursor, claim, chunk.attempts)
 
-    def _go_on(self, claim: Claim, chunk: Chunk, carried: list[Attempt]) -> Step:
+    def _go_on(self, chunk: Chunk, carried: list[Attempt]) -> Step:
         self.trying = []
         self._carried = carried
         self.doubts.committed(chunk.attempts, chunk.writes.written_items)

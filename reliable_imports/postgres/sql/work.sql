@@ -329,6 +329,10 @@ WHERE batch.id = %(batch_id)s
     AND reliable_imports.nothing_is_open_v1(batch.id)
 RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
+-- name: expect_many_rows
+-- Just after an import no statistics know of its rows: they would be taken for a few, and scanned for each item.
+SET LOCAL enable_nestloop = off
+
 -- name: count_batch
 -- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
 -- A cancelled one is never counted: what it left undone may still be taken.
@@ -368,9 +372,14 @@ FROM (
         AND repeated.item_number = item.repeats_item_number
         AND repeated.is_final
         AND repeated.outcome = 'failed'
+        AND repeated.batch_id = ANY (ARRAY(
+            SELECT counts.repeats_batch_id
+            FROM reliable_imports.import_repeat_counts AS counts
+            WHERE counts.batch_id = %(batch_id)s
+        ))
     CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS was (reason)
     LEFT JOIN reliable_imports.import_attempts AS failure
-        ON failure.batch_id = item.batch_id
+        ON failure.batch_id = %(batch_id)s
         AND failure.item_number = item.item_number
         AND failure.is_final
         AND failure.outcome = 'failed'

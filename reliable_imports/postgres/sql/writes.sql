@@ -20,7 +20,9 @@ FROM reliable_imports.apply_writes_v1(
 )
 
 -- name: write_as_one
-SELECT reliable_imports.write_as_one_v1({as_one}, {all_rows}, ARRAY[{columns}]::text[], {told}, {rows_left})
+SELECT reliable_imports.write_as_one_v1(
+    {as_one}, {all_rows}, ARRAY[{columns}]::text[], {origin_batches}, {origin_items}, {told}, {rows_left}
+)
 
 -- name: write_left_rows
 -- The rows that `write_as_one` has left, one by one.
@@ -29,21 +31,30 @@ SELECT reliable_imports.write_as_one_v1({as_one}, {all_rows}, ARRAY[{columns}]::
 -- them, those before it are undone with it, and written again without a subtransaction, because they were good a moment
 -- ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
--- A row that was left out and is not refused after all raises RI003: it would have been written after those behind it.
+-- A row that was left out and is written after all raises RI003: it would have been written after those behind it.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
--- batch. The setting tells whether the one statement held, how many subtransactions have written, and of the rows that
--- were refused which and why. The context holds the whole statement; it is NULL where it is that of the row before.
+-- batch.
+--
+-- Rows of repeated items are guarded: what an item has written that was delivered later is left as it is. Their fates tell
+-- what those have met that were not written; see may_update.
+--
+-- The setting tells whether the one statement held, how many subtransactions have written, of the rows that were refused
+-- which and why, and of those with a fate which and what. The context of a refusal holds the whole statement; it is NULL
+-- where it is that of the row before.
 DO {tag}
 #variable_conflict use_column  -- a column may have the name of a variable
+<<block>>
 DECLARE
-    cells              text[] := nullif(pg_catalog.current_setting({rows_left}), '');
+    cells              text[] := {cells};  -- of all rows, one after the other; the first of a row is its number
+    cells_n            integer := pg_catalog.cardinality(cells);
     is_one             boolean := pg_catalog.current_setting({told}) <> '';
-    rows_n             integer := pg_catalog.array_length(cells, 1);
-    first_place        integer := 1;
-    last_place         integer;
-    place              integer;
+    at                 integer;  -- what is before a row
+    first_at           integer := 0;
+    end_at             integer;
     used               integer := is_one::integer;
     refused            json[] := '{{}}';
+    fates              text[] := pg_catalog.array_fill(NULL::text, ARRAY[cells_n / {width}]);
+    unwritten          json[];
     plans              text := pg_catalog.current_setting('plan_cache_mode');
     failed_sqlstate    text;
     failed_message     text;
@@ -55,7 +66,7 @@ DECLARE
     failed_context     text;
     last_context       text;
 BEGIN
-    IF rows_n IS NULL THEN
+    IF cells_n = 0 THEN
         RETURN;
     END IF;
     IF NOT is_one THEN
@@ -64,16 +75,16 @@ BEGIN
     END IF;
     -- Else the first five rows of each chunk would have a plan of their own, which takes longer than to store them.
     PERFORM pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
-    WHILE first_place <= rows_n LOOP
-        last_place := least(first_place + {together} - 1, rows_n);
-        place := first_place;
+    WHILE first_at < cells_n LOOP
+        end_at := least(first_at + {together} * {width}, cells_n);
+        at := first_at;
         BEGIN
-            WHILE place <= last_place LOOP
+            WHILE at < end_at LOOP
                 {insert};
-                place := place + 1;
+                at := at + {width};
             END LOOP;
             used := used + 1;
-            first_place := place;
+            first_at := at;
             CONTINUE;
         EXCEPTION WHEN OTHERS THEN
             GET STACKED DIAGNOSTICS
@@ -92,29 +103,39 @@ BEGIN
             END IF;
         END;
         refused := refused || pg_catalog.json_build_array(
-            cells[place][1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
+            cells[at + 1]::integer - 1, failed_sqlstate, failed_message, failed_detail, failed_schema, failed_table,
             failed_column, failed_constraint, nullif(failed_context, last_context)
         );
         last_context := failed_context;
-        last_place := place;
-        place := first_place;
-        WHILE place < last_place LOOP
+        end_at := at;
+        at := first_at;
+        WHILE at < end_at LOOP
             {insert};
-            place := place + 1;
+            at := at + {width};
         END LOOP;
-        first_place := last_place + 1;
+        first_at := end_at + {width};
     END LOOP;
     PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
-    IF is_one AND pg_catalog.cardinality(refused) < rows_n THEN
+    unwritten := ARRAY(
+        SELECT pg_catalog.json_build_array(cells[(number - 1) * {width} + 1]::integer - 1, fate)
+        FROM pg_catalog.unnest(fates) WITH ORDINALITY AS met (fate, number)
+        WHERE fate IS NOT NULL
+    );
+    IF is_one AND pg_catalog.cardinality(refused || unwritten) * {width} < cells_n THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;
     PERFORM pg_catalog.set_config(
         {told},
-        pg_catalog.json_build_array(is_one, used, pg_catalog.array_to_json(refused))::text,
+        pg_catalog.json_build_array(
+            is_one, used, pg_catalog.array_to_json(refused), pg_catalog.array_to_json(unwritten)
+        )::text,
         true
     );
 END
 {tag}
+
+-- name: note_fate
+fates[at / {width} + 1] := CASE WHEN NOT FOUND THEN pg_catalog.current_setting('reliable_imports.met') END
 
 -- name: what_was_met
 SELECT pg_catalog.current_setting('reliable_imports.met', true)

@@ -40,24 +40,22 @@ MISBEHAVIOUR = {
 
 
 @pytest.mark.parametrize("batch_type", ["notes", "immediate"])
-@pytest.mark.parametrize("position", ["first", "middle", "last"])
 @pytest.mark.parametrize("do", [name for name in MISBEHAVIOUR if not name.startswith("return")])
-def test_a_misbehaving_item_fails_alone(
-    manager: BatchManager, sql: Sql, do: str, position: str, batch_type: str
-) -> None:
-    bad = {"first": 1, "middle": 4, "last": 7}[position]
-    items = [{"id": number, "text": "ok", **({"do": do} if number == bad else {})} for number in range(1, 8)]
+def test_a_misbehaving_item_fails_alone(manager: BatchManager, sql: Sql, do: str, batch_type: str) -> None:
+    for bad in (1, 4, 7):  # the first one, one in the middle, and the last one
+        items = [{"id": number, "text": "ok", **({"do": do} if number == bad else {})} for number in range(1, 8)]
 
-    batch_id = manager.create_batch(batch_type, items)
-    summary = manager.process_batch(batch_id)
+        batch_id = manager.create_batch(batch_type, items)
+        summary = manager.process_batch(batch_id)
 
-    assert summary.status is BatchStatus.COMPLETED_WITH_FAILURES
-    assert (summary.completed_items, summary.failed_items) == (6, 1)
-    (failed,) = manager.list_items(batch_id, status="failed")
-    error_type, words = MISBEHAVIOUR[do]
-    assert (failed.item_number, failed.error_type) == (bad, error_type)
-    assert words in (failed.error_message or "")
-    assert [row[0] for row in sql("SELECT item FROM writes ORDER BY 1")] == [n for n in range(1, 8) if n != bad]
+        assert summary.status is BatchStatus.COMPLETED_WITH_FAILURES
+        assert (summary.completed_items, summary.failed_items) == (6, 1)
+        (failed,) = manager.list_items(batch_id, status="failed")
+        error_type, words = MISBEHAVIOUR[do]
+        assert (failed.item_number, failed.error_type) == (bad, error_type)
+        assert words in (failed.error_message or "")
+        written = sql("SELECT item FROM writes WHERE batch = %s ORDER BY 1", batch_id)
+        assert [number for (number,) in written] == [number for number in range(1, 8) if number != bad]
 
 
 @pytest.mark.parametrize("do", [name for name in MISBEHAVIOUR if name.startswith("return")])

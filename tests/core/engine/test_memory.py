@@ -114,13 +114,16 @@ def test_failed_items_are_let_go_of_without_a_collection(manager: BatchManager) 
                 raise ValueError("broken")
             if item.source_data["text"] == "reject":
                 ctx.reject("not wanted")
+            if item.source_data["text"] == "execute":
+                ctx.execute("INSERT INTO notes (id, text) VALUES (1, 'bad')")
             return super().process_item(item, ctx)
 
         def on_batch_complete(self, summary: object, ctx: ImportContext) -> None:
             held.append(sum(isinstance(each, Attempt) for each in gc.get_objects()))
 
     manager.registry.register(FailingProcessor)
-    batch_id = manager.create_batch("failing", [{"id": 1, "text": each} for each in ("raise", "reject", 5, "bad")])
+    texts = ("raise", "reject", "execute", 5, "bad")
+    batch_id = manager.create_batch("failing", [{"id": 1, "text": each} for each in texts])
     gc.collect()
     gc.disable()
     try:
@@ -128,7 +131,7 @@ def test_failed_items_are_let_go_of_without_a_collection(manager: BatchManager) 
     finally:
         gc.enable()
 
-    assert (summary.failed_items, held) == (4, [0])
+    assert (summary.failed_items, held) == (5, [0])
 
 
 def test_a_worker_that_goes_slowly_holds_no_more_than_two_megabytes(

@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 
-from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext
+from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.engine.isolation import chunk_writes, transaction
 from reliable_imports.engine.recovery import suspects
-from reliable_imports.engine.work import chunks
+from reliable_imports.engine.work import chunk, chunks
 from tests.core.conftest import Sql
 
 InOneRange = Callable[..., int]
@@ -217,6 +218,24 @@ def test_an_item_that_asks_the_database_when_it_was_lost_is_tried_again(
     assert sql("SELECT count(*) FROM notes") == [(_ITEMS,)]
 
 
+def test_trouble_of_the_server_when_items_need_the_database_pauses_the_batch(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                ((claim,),) = sql("SELECT pg_get_functiondef('reliable_imports.claim_chunk_v1'::regproc)")
+                raising = "\nBEGIN\n    RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full';\n"
+                sql(claim.replace("\nBEGIN\n", raising))
+                ctx.fetch_value("SELECT 1")
+
+    manager.registry.register(Processor)
+    summary = manager.process_batch(in_one_range("overlap"))
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.PAUSED, _CHUNK)
+    assert "no space left" in (summary.pause_reason or "")
+
+
 def test_what_was_tried_is_committed_before_a_signal_is_obeyed(manager: BatchManager, in_one_range: InOneRange) -> None:
     class Processor(OverlapProcessor):
         def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
@@ -251,6 +270,46 @@ def test_an_interrupt_undoes_both_chunks(
 
     assert sql("SELECT id, text FROM notes") == [(1, "before")]
     assert manager.process_batch(batch_id).completed_items == _ITEMS
+
+
+@pytest.mark.promise(3)
+def test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it(
+    manager: BatchManager, in_one_range: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                ctx.execute("SET test.behind = 'behind'")
+            if item.item_number == _CHUNK + 6:
+                return {"found": ctx.fetch_value("SELECT current_setting('test.behind', true)")}
+            return None
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap")
+    manager.process_batch(batch_id)
+
+    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == _CHUNK + 6]
+    assert item.result in ({"found": None}, {"found": ""})
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+
+
+def test_items_that_are_tried_again_are_worked_chunk_after_chunk(
+    manager: BatchManager, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Processor(OverlapProcessor):
+        retry_pause = timedelta(0)
+
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.attempt == 1 and item.item_number <= 5:
+                raise TransientError
+            if item.item_number == _ITEMS:
+                monkeypatch.setattr(chunk, "MAX_SECONDS", 0)  # as if each item took long from now on
+
+    manager.registry.register(Processor)
+    summary = manager.process_batch(in_one_range("overlap"))
+
+    assert (summary.status, summary.completed_items) == (BatchStatus.COMPLETED, _ITEMS)
+    assert Processor.tried == [*range(1, _ITEMS + 1), *range(1, 6)]
 
 
 def test_a_batch_that_is_paused_by_one_chunk_keeps_nothing_of_the_next(

@@ -193,7 +193,19 @@ def test_statements_that_return_nothing_cannot_be_fetched(
     assert "returns no rows" in (failed.error_message or "")
 
 
-@pytest.mark.parametrize("value", ["a\0b", "\ud800", float("nan"), {1, 2}, object(), "\\u0000"])
+class Unprintable:
+    def __repr__(self) -> str:
+        raise LookupError
+
+
+class PrintsNul:
+    def __repr__(self) -> str:
+        return "a\0b"
+
+
+@pytest.mark.parametrize(
+    "value", ["a\0b", "\ud800", float("nan"), {1, 2}, object(), "\\u0000", Unprintable(), PrintsNul()]
+)
 def test_any_details_can_be_logged(manager: BatchManager, run: Callable[..., BatchSummary], value: object) -> None:
     summary = run(lambda item, ctx: ctx.log("odd\0 \ud800", value=value))
 
@@ -201,6 +213,21 @@ def test_any_details_can_be_logged(manager: BatchManager, run: Callable[..., Bat
     (entry,) = manager.list_logs(summary.batch_id, item_number=1)
     assert entry.message.startswith("odd")
     assert entry.details
+
+
+def test_details_are_kept_as_they_were_when_they_were_logged(
+    manager: BatchManager, run: Callable[..., BatchSummary]
+) -> None:
+    seen: dict[str, int] = {}
+
+    def process(item: ImportBatchItem, ctx: ImportContext) -> None:
+        seen[str(item.item_number)] = 1
+        ctx.log("so far", seen=seen)
+
+    summary = run(process, {}, {})
+
+    (entry,) = manager.list_logs(summary.batch_id, item_number=1)
+    assert entry.details == {"seen": {"1": 1}}
 
 
 def test_any_reason_to_skip_can_be_recorded(manager: BatchManager, run: Callable[..., BatchSummary]) -> None:
