@@ -137,7 +137,7 @@ class Savepoints:
         """Release the savepoint that is open: what was done under it can no longer be undone apart from the rest."""
         if self._open is None:
             return
-        self._transaction.pending = f"RELEASE SAVEPOINT {self._open.name}; "
+        self._transaction.pending += f"RELEASE SAVEPOINT {self._open.name}; "
         self._open = None
         if self._one_by_one:
             self._transaction.send_for_all()

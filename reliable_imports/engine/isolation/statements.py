@@ -64,7 +64,10 @@ class Statements:
         if known is None:
             if len(self._are_steady) >= _MAX_KNOWN:
                 return False
-            known = self._are_steady[statement] = _is_steady(statement, text, transaction)
+            known = _is_steady(statement, text, transaction)
+            if known is None:
+                return False
+            self._are_steady[statement] = known
         return known
 
     def keep_apart(self) -> None:
@@ -76,12 +79,13 @@ class Statements:
         self._are_steady.clear()
 
 
-def _is_steady(statement: str, text: str, transaction: ChunkTransaction) -> bool:
+def _is_steady(statement: str, text: str, transaction: ChunkTransaction) -> bool | None:
+    """None if these parameters are refused already when the statement is planned: others may tell."""
     if not is_one_write(statement):
         return False
     answer = transaction.ask(f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {text}")
     if answer is None:
-        return False
+        return None
     ((explained,),) = answer
     plans = json.loads(explained) if isinstance(explained, str) else explained
     tables: set[tuple[str, str]] = set()

@@ -219,7 +219,7 @@ class Chunk:
                 attempt.fail(failure, is_environmental=False)
                 continue
             attempt.fail(failure, is_environmental=self._is_environmental(failure, error))
-            if self.writes.is_full:
+            if self._code.has_error_hook and self.writes.is_full:
                 raise ChunkTooLarge  # the hooks may write, too
             self._call_error_hook(attempt)
 

@@ -203,6 +203,7 @@ class Worker:
             return self._undo_ahead(ahead, ChunkSpoiled())
         if ahead.claim is None and self._land() is Step.UNDONE:
             return Step.UNDONE
+        self._come_after_carried(ahead)
         return ahead
 
     def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
@@ -226,11 +227,17 @@ class Worker:
             raise ChunkSpoiled from error
         if not isinstance(claim, Claim) or not ahead.is_begun_by(claim):
             ahead.is_lost = True
+            self._come_after_carried(ahead)
             roll_back(self._connection)
             raise ChunkSpoiled
         ahead.claim = claim
         self.trying = ahead.trying
         self._observer.trying(ahead.trying[-1])  # its time begins anew
+
+    def _come_after_carried(self, ahead: Ahead) -> None:
+        """If attempts at earlier items have found no room, those at the next items are carried on behind them."""
+        if self._carried:
+            self._carried += ahead.chunk.attempts
 
     def _claim_ahead(self) -> Claim | Suspected | None:
         try:

@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
+from reliable_imports.engine.isolation import chunk_writes, transaction
 from reliable_imports.engine.recovery import suspects
 from reliable_imports.engine.work import chunk, chunks
 from tests.core.conftest import Sql
@@ -154,6 +155,25 @@ def test_failures_of_both_chunks_are_told_of_their_items(manager: BatchManager, 
     assert sorted(number for number, error in failed.items() if error == "LookupError") == list(range(3, _ITEMS, 10))
     assert sorted(number for number, error in failed.items() if error != "LookupError") == list(range(7, _ITEMS, 10))
     assert Processor.tried == list(range(1, _ITEMS + 1))
+
+
+def test_items_that_find_no_room_are_carried_on_before_the_next(
+    manager: BatchManager, sql: Sql, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "MAX_SUBTRANSACTIONS", 1)
+    monkeypatch.setattr(chunk_writes, "MAX_SUBTRANSACTIONS", 1)
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("notes", {"id": 0, "text": str(item.item_number)}, key="id")
+
+    manager.registry.register(Processor)
+    batch_id = in_one_range("overlap", [{"text": "bad"} if number % 8 == 0 else {} for number in range(1, _ITEMS + 1)])
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (_ITEMS - _ITEMS // 8, _ITEMS // 8)
+    assert sql("SELECT text FROM notes WHERE id = 0") == [(str(_ITEMS - 1),)]
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
 
 
 @pytest.mark.promise(5)

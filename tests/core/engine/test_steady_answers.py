@@ -75,6 +75,9 @@ class AnsweredProcessor(BaseProcessor):
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
         self.tries[item.item_number] += 1
+        if item.source_data.get("is_blind"):
+            ctx.execute("INSERT INTO answers (code, note) VALUES (%s, '1')", [f"c{item.item_number}"])
+            return {}
         note = item.source_data["note"]
         parameters = [f"c{item.item_number}", AsIs(note[3:]) if note.startswith("SQL") else note]
         told = [list(map(str, row.values())) for row in ctx.fetch_all(self.statement, parameters)]
@@ -150,6 +153,17 @@ def test_an_answer_that_differs_after_all_is_found_out(tables: BatchManager, sql
     assert dict(sql("SELECT code, note FROM answers")) == {f"c{number}": rows[0][0] for number, rows in told.items()}
     again = {number for number, tries in AnsweredProcessor.tries.items() if tries > 1}
     assert again == {1, 2, 3, 4, 5}, "those before the first failure, and no others after that"
+
+
+def test_an_item_that_cannot_even_be_explained_costs_its_neighbours_nothing(tables: BatchManager, sql: Sql) -> None:
+    AnsweredProcessor.statement = "INSERT INTO answers (code, note) VALUES (%s, %s::integer::text) RETURNING code"
+    AnsweredProcessor.tries = Counter()
+    items = [{"note": note, "is_blind": number < 5} for number, note in enumerate(_notes(5), 1)]
+    summary = tables.process_batch(tables.create_batch("answered", items))
+
+    assert (summary.completed_items, summary.failed_items) == (39, 1)
+    assert set(AnsweredProcessor.tries.values()) == {1}
+    assert sql(_SUBTRANSACTIONS.format("answers"))[0][0] < 10, "the items after them share one"
 
 
 def test_an_item_that_has_read_may_fail_beside_steady_answers(tables: BatchManager, sql: Sql) -> None:
