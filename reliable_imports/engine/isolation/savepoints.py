@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import psycopg2
 
@@ -179,8 +180,7 @@ class Savepoints:
             if is_told:
                 for each in group:
                     told = transaction.send_for_all(each.text).fetchall()
-                    # In any order; and NaN is not equal to itself.
-                    if told != each.told and sorted(map(repr, told)) != sorted(map(repr, each.told or ())):
+                    if told != each.told and sorted(map(_as_text, told)) != sorted(map(_as_text, each.told or ())):
                         self._statements.keep_apart()
                         raise ChunkSpoiled
                 continue
@@ -208,3 +208,8 @@ class Savepoints:
 
 def _is_told(sent: Sent) -> bool:
     return sent.told is not None
+
+
+def _as_text(row: Sequence[Any]) -> str:
+    """To compare rows in any order: NaN is not equal to itself, and a memoryview tells where it lies."""
+    return repr([bytes(cell) if isinstance(cell, memoryview) else cell for cell in row])
