@@ -86,8 +86,7 @@ WITH failed AS MATERIALIZED (
         item.origin_item_number,
         item.natural_key,
         false
-    FROM reliable_imports.import_attempts AS ended
-    CROSS JOIN LATERAL (
+    FROM (
         SELECT
             item.batch_id,
             item.item_number,
@@ -95,16 +94,26 @@ WITH failed AS MATERIALIZED (
             coalesce(item.origin_item_number, item.item_number) AS origin_item_number,
             ARRAY[{key}] AS natural_key
         FROM reliable_imports.stored_items AS item
-        WHERE item.batch_id = ended.batch_id
-            AND item.item_number = ended.item_number
+        WHERE item.batch_id = ANY (%(completed_in)s::bigint[])
             AND item.source_data IS NOT NULL
             AND pg_catalog.json_typeof(item.source_data) = 'object'
-        OFFSET 0 -- looked up one by one: taken for few, as the conditions seem to leave, they would be scanned for each
+            AND EXISTS (SELECT FROM failed)
+            -- Most items settle nothing. As many keys as a hash is sure to hold are looked for while the items are read.
+            AND (
+                (SELECT count(*) > 20000 FROM failed)
+                OR ARRAY[{key}] IN (SELECT failed.natural_key FROM failed LIMIT 20000)
+            )
+        OFFSET 0
     ) AS item
-    WHERE ended.batch_id = ANY (%(completed_in)s::bigint[])
-        AND ended.is_final
-        AND ended.outcome = 'completed'
-        AND EXISTS (SELECT FROM failed)
+    CROSS JOIN LATERAL (
+        SELECT
+        FROM reliable_imports.import_attempts AS ended
+        WHERE ended.batch_id = item.batch_id
+            AND ended.item_number = item.item_number
+            AND ended.is_final
+            AND ended.outcome = 'completed'
+        OFFSET 0 -- looked up one by one: taken for few, as the conditions seem to leave, they would be scanned for each
+    ) AS ended
 ), placed AS (
     -- Of each key the failures come first, and last the newest item that has completed it, if there is one.
     SELECT
