@@ -31,7 +31,8 @@ suspect range does not work it. It takes the search lock of the range, an adviso
 and forks a child process that tries items of the range one by one. All others leave that range to it and work
 elsewhere.
 
-What the child dies of, its parent sees: shared memory names the item that was being tried. An item that has killed
+What the child dies of, its parent sees: shared memory names the item that was being tried. Where it was the chunk in
+flight that the child died of, an item behind it is named, and the search tries both alone. An item that has killed
 two children alone is failed as `KilledWorker`. Deaths are written down by run and added up, because the parent may
 die too. From the first death on, the whole batch is worked in children. The same is done if the processor has an
 `item_timeout`, since only a parent can end an item that does not let itself be interrupted.

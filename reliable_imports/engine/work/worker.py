@@ -104,7 +104,6 @@ class Worker:
         self._tolerance = Tolerance(processor, batch.id)
         self._carried: list[Attempt] = []
         self._in_flight: InFlight | None = None
-        self._landed: InFlight | None = None  # to give its memory back takes time: when the next one is in flight
         self._may_try_ahead = not (
             self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
         )
@@ -155,6 +154,7 @@ class Worker:
         Args:
             ahead: items that were tried already, if the claim begins with them.
         """
+        assert self._in_flight is None, "a connection does one thing at a time"
         self.trying = []
         cursor = self._connection.cursor()
         try:
@@ -171,7 +171,6 @@ class Worker:
             if next_items := self._next_items(claim, chunk):
                 finish = partial(self._finish, cursor, claim, chunk)
                 self._in_flight = InFlight(chunk, self.trying, next_items, finish)
-                self._landed = None
                 return Step.COMMITTED
             carried = self._finish(cursor, claim, chunk)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
@@ -272,7 +271,6 @@ class Worker:
             self._in_flight = landing
             self._break_off()
             raise
-        self._landed = landing
         return self._go_on(landing.chunk, carried)
 
     def _break_off(self) -> None:
