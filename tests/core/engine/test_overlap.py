@@ -87,6 +87,19 @@ def _first_chunk_waits(database: str, sql: Sql) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _worked_while_the_first_chunk_waits(
+    manager: BatchManager, database: str, sql: Sql, batch_id: int, tried: list[int], at_least: int
+) -> Iterator[int | None]:
+    """A thread, whose ident is given, works the batch: it has *tried* so many items, and behind the block it is done."""
+    worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
+    with _first_chunk_waits(database, sql):
+        worker.start()
+        _until(lambda: len(tried) >= at_least)
+        yield worker.ident
+    worker.join()
+
+
 def test_the_next_items_are_tried_while_the_server_is_at_work(
     manager: BatchManager, database: str, sql: Sql, in_one_range: InOneRange
 ) -> None:
@@ -95,16 +108,12 @@ def test_the_next_items_are_tried_while_the_server_is_at_work(
 
     manager.registry.register(Processor)
     batch_id = in_one_range("overlap")
-    worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
-    with _first_chunk_waits(database, sql):
-        worker.start()
-        _until(lambda: len(Processor.tried) >= 2 * _CHUNK)
+    with _worked_while_the_first_chunk_waits(manager, database, sql, batch_id, Processor.tried, 2 * _CHUNK) as worker:
         assert manager.get_summary(batch_id).completed_items == 0
-    worker.join()
 
     assert manager.get_summary(batch_id).completed_items == _ITEMS
     assert Processor.tried == list(range(1, _ITEMS + 1))
-    assert Processor.threads == {worker.ident}, "user code runs in the worker's thread alone"
+    assert Processor.threads == {worker}, "user code runs in the worker's thread alone"
 
 
 def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
@@ -185,12 +194,8 @@ def test_a_connection_that_is_lost_meanwhile_costs_nothing(
 
     manager.registry.register(Processor)
     batch_id = in_one_range("overlap")
-    worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
-    with _first_chunk_waits(database, sql):
-        worker.start()
-        _until(lambda: len(Processor.tried) >= 2 * _CHUNK)
+    with _worked_while_the_first_chunk_waits(manager, database, sql, batch_id, Processor.tried, 2 * _CHUNK):
         sql("SELECT pg_terminate_backend(backend_pid) FROM reliable_imports.import_runs")
-    worker.join()
 
     assert manager.get_summary(batch_id).completed_items == _ITEMS
     assert sql("SELECT count(*), count(*) FILTER (WHERE text = 'written') FROM notes") == [(_ITEMS, _ITEMS)]
@@ -208,11 +213,8 @@ def test_an_item_that_asks_the_database_when_it_was_lost_is_tried_again(
 
     manager.registry.register(Processor)
     batch_id = in_one_range("overlap")
-    with _first_chunk_waits(database, sql):
-        worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
-        worker.start()
-        _until(lambda: len(Processor.tried) > _CHUNK + 5)
-    worker.join()
+    with _worked_while_the_first_chunk_waits(manager, database, sql, batch_id, Processor.tried, _CHUNK + 6):
+        pass
 
     assert manager.get_summary(batch_id).completed_items == _ITEMS
     assert sql("SELECT count(*) FROM notes") == [(_ITEMS,)]
