@@ -91,7 +91,7 @@ def _first_chunk_waits(database: str, sql: Sql) -> Iterator[None]:
 def _worked_while_the_first_chunk_waits(
     manager: BatchManager, database: str, sql: Sql, batch_id: int, tried: list[int], at_least: int
 ) -> Iterator[int | None]:
-    """A thread, whose ident is given, works the batch: it has *tried* so many items, and behind the block it is done."""
+    """A thread, whose ident is given, works the batch: it has *tried* so many items; behind the block it is done."""
     worker = threading.Thread(target=manager.process_batch, args=(batch_id,))
     with _first_chunk_waits(database, sql):
         worker.start()
