@@ -557,8 +557,7 @@ class Plan:
 
     def _stands(self) -> str:
         """Whether a row `given` is there already; its index is over columns alone."""
-        keys = [f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())]
-        return f"EXISTS (SELECT FROM {self.target.name} AS stands WHERE {' AND '.join(keys)})"
+        return f"EXISTS ({self._standing_row_given()})"
 
     def _typed(self, texts: Sequence[str], expressions: Iterable[tuple[int, str]]) -> list[str]:
         """SQL for the values of the columns, of SQL for their texts."""
@@ -575,10 +574,12 @@ class Plan:
         """Whether rows that are there already must not take numbers from a sequence."""
         return self._spares_sequence
 
+    def _standing_row_given(self) -> str:
+        """A SELECT of the row that stands under the key of a row `given`."""
+        keys = [f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())]
+        return f"SELECT FROM {self.target.name} AS stands WHERE {' AND '.join(keys)}"
+
     def _unchanged_row(self) -> str:
-        keys = " AND ".join(
-            f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._plain_key_columns())
-        )
         changed = set(self._changed)
         pairs = [
             (f"stands.{quoted(name)}::{cast}", f"given.{quoted(name)}")
@@ -589,7 +590,7 @@ class Plan:
         if pairs:
             stands, given = zip(*pairs, strict=True)
             same = f" AND ROW({', '.join(stands)})::record OPERATOR(pg_catalog.*=) ROW({', '.join(given)})::record"
-        return f"SELECT FROM {self.target.name} AS stands WHERE {keys}{same}"
+        return self._standing_row_given() + same
 
     def keys_query(
         self,
