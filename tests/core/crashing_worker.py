@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reliable_imports import BatchManager, ImportBatchItem, ImportContext
+from reliable_imports import BatchManager, BatchSummary, ImportBatchItem, ImportContext
 from tests.core.doubles import ImmediateProcessor, NotesProcessor
+
+if TYPE_CHECKING:
+    from tests.conftest import Sql
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +34,21 @@ def worker_that_stops_at(dsn: str, batch_id: int, *item_numbers: int) -> Iterato
         child.wait(timeout=60)
         child.stdin.close()
         child.stdout.close()
+
+
+def worked_behind(child: subprocess.Popen[str], sql: Sql, work: Callable[[], BatchSummary]) -> BatchSummary:
+    """What *work* comes to, which meets a row that the child has written and not committed; then the child goes on."""
+    summaries: list[BatchSummary] = []
+    thread = threading.Thread(target=lambda: summaries.append(work()))
+    thread.start()
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    while thread.is_alive() and not sql(waiting):
+        pass
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+    thread.join(120)
+    return summaries[0]
 
 
 def main(dsn: str, batch_id: int, *stop_at: int) -> None:

@@ -25,7 +25,7 @@ from reliable_imports import (
     TableProcessor,
     TransientError,
 )
-from tests.core.crashing_worker import worker_that_stops_at
+from tests.core.crashing_worker import worked_behind, worker_that_stops_at
 from tests.core.doubles import NOTES, ImmediateProcessor, NotesProcessor, PlainProcessor
 from tests.writes.conftest import Register, Sql, said
 
@@ -898,17 +898,6 @@ def doubles(register: Register, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> No
     register(NotesProcessor, ImmediateProcessor)
 
 
-def _go_on(child: Any) -> None:
-    child.stdin.write("\n")
-    child.stdin.flush()
-
-
-def _until_it_waits(sql: Sql, thread: threading.Thread) -> None:
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while thread.is_alive() and not sql(waiting):
-        pass
-
-
 def test_old_failures_that_go_together_leave_newer_data_that_is_being_written(
     manager: BatchManager, doubles: None, register: Register, database: str, sql: Sql
 ) -> None:
@@ -919,14 +908,9 @@ def test_old_failures_that_go_together_leave_newer_data_that_is_being_written(
     sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
     newer = manager.create_batch("immediate", [{"id": 7, "text": "new"}])
     with worker_that_stops_at(database, newer, 1) as child:
-        summaries: list[BatchSummary] = []
-        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
-        thread.start()
-        _until_it_waits(sql, thread)
-        _go_on(child)
-        thread.join(120)
+        summary = worked_behind(child, sql, lambda: manager.reprocess_batch(old))
 
-    assert (summaries[0].completed_items, summaries[0].skipped_items) == (39, 1)
+    assert (summary.completed_items, summary.skipped_items) == (39, 1)
     assert sql("SELECT id FROM notes WHERE text <> 'bad'") == [(7,)]
     assert sql("SELECT count(*) FROM notes") == [(40,)]
 
@@ -940,16 +924,10 @@ def test_an_old_failure_leaves_newer_data_that_is_being_written(
     sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
     newer = manager.create_batch("immediate", [{"id": 1, "text": "new"}])
     with worker_that_stops_at(database, newer, 1) as child:
-        # The newer item has written its row and not committed; the old one meets its lock.
-        summaries: list[BatchSummary] = []
-        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
-        thread.start()
-        _until_it_waits(sql, thread)
-        _go_on(child)
-        thread.join(120)
+        summary = worked_behind(child, sql, lambda: manager.reprocess_batch(old))
 
     # It has more to write than the note.
-    assert (summaries[0].completed_items, summaries[0].failed_items) == (1, 0)
+    assert (summary.completed_items, summary.failed_items) == (1, 0)
     assert sql("SELECT text FROM notes") == [("new",)]
     assert sql("SELECT count(*) FROM writes") == [(2,)]
 
@@ -964,15 +942,10 @@ def test_newer_data_waits_for_an_old_failure_that_is_being_written(
     assert again is not None
     newer = manager.create_batch("notes", [{"id": 1, "text": "new"}])
     with worker_that_stops_at(database, again, 1) as child:
-        summaries: list[BatchSummary] = []
-        thread = threading.Thread(target=lambda: summaries.append(manager.process_batch(newer)))
-        thread.start()
-        _until_it_waits(sql, thread)
-        _go_on(child)
-        thread.join(120)
+        summary = worked_behind(child, sql, lambda: manager.process_batch(newer))
         assert child.stdout.readline() == "finished\n"
 
-    assert summaries[0].completed_items == 1
+    assert summary.completed_items == 1
     assert manager.get_summary(again).completed_items == 1
     assert sql("SELECT text FROM notes") == [("new",)]
 

@@ -23,7 +23,7 @@ from reliable_imports import (
     WhichItems,
 )
 from tests.core.conftest import Sql
-from tests.core.crashing_worker import worker_that_stops_at
+from tests.core.crashing_worker import worked_behind, worker_that_stops_at
 from tests.core.doubles import ACTIONS, FlakyProcessor, NotesProcessor
 
 pytestmark = pytest.mark.promise(8)
@@ -436,19 +436,9 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
     sql("ALTER TABLE notes DROP CONSTRAINT notes_text_not_bad")
     newer = manager.create_batch("immediate", [{"id": 1, "text": "new"}])
     with worker_that_stops_at(database, newer, 1) as child:
-        # The newer item has written its row and not committed; the old one meets its lock.
-        summaries: list[BatchSummary] = []
-        thread = threading.Thread(target=lambda: summaries.append(manager.reprocess_batch(old)))
-        thread.start()
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        while thread.is_alive() and not sql(waiting):
-            pass
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
-        thread.join(120)
+        summary = worked_behind(child, sql, lambda: manager.reprocess_batch(old))
 
-    assert (summaries[0].failed_items, summaries[0].open_items) == (0, 0)
+    assert (summary.failed_items, summary.open_items) == (0, 0)
     assert sql("SELECT text FROM notes") == [("new",)]
 
 

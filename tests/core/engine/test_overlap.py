@@ -78,6 +78,11 @@ def _until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def _result(manager: BatchManager, batch_id: int, item_number: int) -> Any:
+    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == item_number]
+    return item.result
+
+
 @contextmanager
 def _first_chunk_waits(database: str, sql: Sql) -> Iterator[None]:
     """The first chunk meets a row that somebody else has locked, for as long as the block lasts."""
@@ -129,8 +134,7 @@ def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
     batch_id = in_one_range("overlap")
     manager.process_batch(batch_id)
 
-    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == _CHUNK + 5]
-    assert item.result == {"found": _CHUNK + 4}
+    assert _result(manager, batch_id, _CHUNK + 5) == {"found": _CHUNK + 4}
     assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
 
 
@@ -290,8 +294,7 @@ def test_what_an_item_leaves_in_the_session_does_not_reach_those_behind_it(
     batch_id = in_one_range("overlap")
     manager.process_batch(batch_id)
 
-    (item,) = [each for each in manager.list_items(batch_id) if each.item_number == _CHUNK + 6]
-    assert item.result in ({"found": None}, {"found": ""})
+    assert _result(manager, batch_id, _CHUNK + 6) in ({"found": None}, {"found": ""})
     assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
 
 
