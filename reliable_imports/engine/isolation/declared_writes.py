@@ -30,9 +30,11 @@ from reliable_imports.engine.isolation.transaction import (
 )
 from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
-from reliable_imports.writes.plan import Origin, Plan, Write
+from reliable_imports.writes.origin import Origin
+from reliable_imports.writes.plan import Plan, Write
 from reliable_imports.writes.plans import Plans
 from reliable_imports.writes.prediction import NEWER, Foresight, Prediction, Refusal
+from reliable_imports.writes.row_texts import Expressions
 
 _WRITES = load("writes.sql")
 
@@ -186,7 +188,7 @@ class DeclaredWrites:
         if why_not:
             self._plans.say_once(waiting[0].declared[0].plan.target.name, why_not)
             return False
-        is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.spares_sequence
+        is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.many_rows.spares_sequence
         if self._as_one and are_distinct and is_worth_it:
             sent = self._send_kinds(waiting, kinds, _Suspicion.LEARNED)
             if sent is _Sent.REFUSED_FOR_NEWS:
@@ -210,16 +212,17 @@ class DeclaredWrites:
         statements = []
         blocks = []
         for kind, names, suspects in zip(kinds, settings, suspected, strict=True):
+            send = kind.plan.many_rows
+            rows = [write.texts for write in kind.writes]
             if suspicion is _Suspicion.ALL_ROWS:
-                statements.append(kind.plan.statement_of_none(kind.writes, kind.origins, **names))
+                statements.append(send.statement_of_none(rows, kind.origins, **names))
             else:
-                statements.append(kind.plan.statement_of_all(kind.writes, kind.origins, suspects, **names))
+                statements.append(send.statement_of_all(rows, kind.expressions, kind.origins, suspects, **names))
             if suspects or suspicion is _Suspicion.ALL_ROWS:
-                blocks.append(
-                    kind.plan.block_of_the_rest(
-                        kind.writes[0], kind.origins, suspects, **names, together=_ROWS_TOGETHER
-                    )
+                block = send.block_of_the_rest(
+                    kind.expressions, kind.origins, suspects, **names, together=_ROWS_TOGETHER
                 )
+                blocks.append(block)
         if needed > self._transaction.room or None in statements:
             return _Sent.NOT_AT_ALL
         answers = ", ".join(f"pg_catalog.current_setting('{names['told']}')" for names in settings)
@@ -362,6 +365,7 @@ class _Kind(NamedTuple):
     """Rows that one statement can write; *places* are those of their items among all that wait."""
 
     plan: Plan
+    expressions: Expressions
     writes: list[Write]
     places: list[int]
     origins: list[Origin | None]
@@ -369,7 +373,7 @@ class _Kind(NamedTuple):
 
 def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
     """The writes of items that have declared one each, to one table, by kind of row; or why they cannot be sent so."""
-    kinds: dict[tuple[Plan, tuple[tuple[int, str], ...]], _Kind] = {}
+    kinds: dict[tuple[Plan, Expressions], _Kind] = {}
     for place, item in enumerate(waiting):
         if len(item.declared) != 1:
             return "an item has several", ()
@@ -381,7 +385,7 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = _Kind(write.plan, [], [], [])
+            kinds[key] = kind = _Kind(*key, [], [], [])
         kind.writes.append(write)
         kind.places.append(place)
         kind.origins.append(item.origin)
@@ -400,10 +404,10 @@ def _have_distinct_keys(kinds: Sequence[_Kind]) -> bool:
     keys = [write.key for kind in kinds for write in kind.writes if write.key is not None]
     if len(keys) != len(set(keys)):
         return False
-    if len(kinds) == 1 and not kinds[0].plan.spares_sequence:
+    if len(kinds) == 1 and not kinds[0].plan.many_rows.spares_sequence:
         return True
     return all(
-        kind.plan.show_equal_keys([write.key for write in kind.writes if write.key is not None]) for kind in kinds
+        kind.plan.key.show_equality([write.key for write in kind.writes if write.key is not None]) for kind in kinds
     )
 
 

@@ -15,7 +15,8 @@ from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.statement import changes_session, is_blind_write, transaction_command
 from reliable_imports.writes.identifiers import quoted, quoted_table
-from reliable_imports.writes.plan import Plan, WriteRequest
+from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.request import WriteRequest
 from reliable_imports.writes.values import as_parameter
 
 _WRITES = load("writes.sql")
@@ -82,7 +83,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         plan = self.plan(request)
         write = plan.write(values)
         # What the client cannot know of the row, the server has to tell.
-        told = write.needs_telling or self.origin is not None or (plan.has_key and write.key is None)
+        told = write.needs_telling or self.origin is not None or (plan.key.exists and write.key is None)
         if told:
             text = plan.telling_statement(write, self.origin, returning)
             text = f"{_WRITES['forget_what_was_met']}; {text}"
@@ -110,7 +111,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self.note(write, met or "left out", None)
         if row is not None:
             return row[0]
-        if not plan.has_key or not plan.knows_keys:
+        if not plan.key.exists or not plan.key.is_in_row:
             return None
         row = self._send(plan.standing_row(write, returning)).fetchone()
         return None if row is None else row[0]

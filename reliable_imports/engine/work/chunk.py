@@ -25,7 +25,7 @@ from reliable_imports.models import Batch
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.processor.context import ContextState, ImportContext, LogLine, Setting, SkipItem
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.writes.plan import Origin
+from reliable_imports.writes.origin import Origin
 
 MAX_SECONDS = 1.0
 """After this long a chunk is committed with the items it has, so that slow items are committed one by one."""

@@ -20,7 +20,8 @@ from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome
-from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.key import Key
+from reliable_imports.writes.row_texts import Expressions, Texts
 
 _WORK = load("work.sql")
 _encode = msgspec.json.Encoder().encode
@@ -213,13 +214,14 @@ def _failure_record(
 
 def keys_written(completed: Sequence[Attempt]) -> str:
     """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-    by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
     known: list[tuple[int, int]] = []
     for attempt in completed:
         number = attempt.stored.item_number
         for write in attempt.writes.written:
             if write.key is not None:
-                kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
+                row_key = write.plan.key
+                kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
                 if kind not in by_kind:
                     by_kind[kind] = ([], [])
                 numbers, keys = by_kind[kind]
@@ -229,7 +231,7 @@ def keys_written(completed: Sequence[Attempt]) -> str:
             known += [(number, key) for key in attempt.writes.row_keys]
         if attempt.natural_key is not None:
             known.append((number, attempt.natural_key))
-    queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
+    queries = [key.hashes_of_keys(shared, numbers, keys) for (key, shared), (numbers, keys) in by_kind.items()]
     if known:
         items, keys_ = zip(*known, strict=True)
         queries.append(
