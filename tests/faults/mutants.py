@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine import begin, end, run
-from reliable_imports.engine.isolation import declared_writes, item_writes, savepoints, transaction
+from reliable_imports.engine.isolation import as_columns, item_writes, savepoints, transaction
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
@@ -120,7 +120,7 @@ def _undo_neighbours_too() -> None:
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, transaction, item_writes, declared_writes, worker, reconnection, begin, run):
+    for module in (faults, transaction, item_writes, as_columns, worker, reconnection, begin, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 

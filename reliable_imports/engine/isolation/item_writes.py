@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from reliable_imports.engine.isolation.as_statements import statements_of
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.errors import ContextMisuse
@@ -240,7 +241,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         return self.chunk.transaction.cursor
 
     def _send_declared(self) -> None:
-        text, answers = self.chunk.declared.statements_of(self)
+        text, answers = statements_of(self, self.chunk.transaction)
         writes, self.declared = self.declared, []
         images = self.chunk.images
         if images is not None:

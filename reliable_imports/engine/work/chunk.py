@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
-from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.isolation.write_error import WriteError
 from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
