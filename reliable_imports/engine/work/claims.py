@@ -228,6 +228,9 @@ class Claims:
 
     def due_retries(self, cursor: Any, limit: int) -> Claim | Suspected | None:
         """Items that wait for another try and are due."""
+        cursor.execute(_WORK["has_retries"], self._ours)
+        if cursor.fetchone() == (False,):
+            return None
         claim = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
         if claim is None or not claim.is_suspect:
             return claim
