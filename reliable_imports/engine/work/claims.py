@@ -218,7 +218,7 @@ class Claims:
         if not rows:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
-        items = [StoredItem(*row[1:]) for row in rows[1:]]
+        items = [StoredItem(*row[1:6], *(row[6] or ())) for row in rows[1:]]
         if range_number == ahead.range_number:
             # Most often none of them has been done by another worker meanwhile.
             items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]
