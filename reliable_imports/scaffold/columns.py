@@ -201,7 +201,7 @@ def guess(column: Column, habits: Habits) -> Guess:
     if chosen is kinds.TEXT:
         remark = _why_text(column)
     elif chosen is kinds.JSON and column.counts[kinds.TEXT]:
-        remark = "texts beside lists or objects; items with a text that is no JSON will fail"
+        remark = f"texts beside {'lists or objects' if _has_nested(column) else 'true and false'}; each stays what it is"
     elif chosen.name in ("integer", "decimal") and _ALWAYS_TEXT.search(column.name) and not column.has_own_types:
         chosen, tokens, strip = kinds.TEXT, frozenset(), False
         remark = "digits that are no number, by the column's name"
@@ -273,9 +273,9 @@ def _fitting(column: Column, counts: Counter[Kind], wanted: int, *, has_comma: b
 
 
 def _fallback(column: Column) -> Kind:
-    # Scalars of several kinds are texts; a list or an object among them makes all of them JSON.
-    is_mixed = column.has_own_types and column.counts[kinds.BOOLEAN] and not column.counts[kinds.TEXT]
-    return kinds.JSON if is_mixed or _has_nested(column) else kinds.TEXT
+    # Numbers and texts are texts; what no text stands for, true and false, a list or an object, makes all of them JSON.
+    has_flags = column.has_own_types and column.counts[kinds.BOOLEAN]
+    return kinds.JSON if has_flags or _has_nested(column) else kinds.TEXT
 
 
 def _has_nested(column: Column) -> bool:
@@ -290,8 +290,8 @@ def _tokens_total(column: Column) -> int:
 
 def _why_text(column: Column) -> str:
     """What kept a column from being something narrower, if most of its values are of one kind."""
-    if column.has_own_types and column.counts[kinds.BOOLEAN]:
-        return "true or false beside texts; items with them will fail"
+    if column.has_own_types and column.counts[kinds.DECIMAL]:
+        return f"{column.counts[kinds.DECIMAL]:,} numbers beside texts, which become texts too"
     without = column.values - _tokens_total(column)
     if without and column.counts[kinds.THOUSANDS] == without:
         return "numbers with commas, perhaps between thousands"

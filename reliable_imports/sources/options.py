@@ -26,6 +26,8 @@ _FORMATS: dict[str, Format] = {
     ".xlsm": "xlsx",
     ".parquet": "parquet",
 }
+FORMATS_OF_CELLS = frozenset({"csv", "tsv", "xlsx"})
+"""In which a list or an object can only be written as a text."""
 _LARGEST_LIMIT = 128 * 1024 * 1024
 """Escaped twice on its way, a byte can grow to 7, and PostgreSQL takes no value of a gigabyte."""
 
