@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def reading_of(source: Source) -> dict[str, Any] | None:
-    """What has to be kept with a batch, as JSON: its format, where texts are cells, and all that rows are read again by.
+    """What has to be kept with a batch, as JSON; None if nothing has to.
 
-    None if there is nothing of that.
+    It is the format, where texts are cells, and all that rows are read again by.
     """
     found = source.findings
     if source.format == "xlsx":

@@ -15,7 +15,7 @@ import xlsxwriter
 
 from reliable_imports import SourceOptions
 from reliable_imports.errors import SourceError
-from reliable_imports.scaffold.code import stored_value
+from reliable_imports.scaffold.code import stored_value, table_sql
 from reliable_imports.scaffold.draft import Draft, draft_from_file
 
 _MAP = json.dumps({code: {"name": code, "cities": [{"id": 1}, {"id": 2}]} for code in ("DE", "FR", "IT")})
@@ -109,12 +109,43 @@ def test_how_a_file_is_read(tmp_path: Path, content: str | bytes, options: dict[
         (["25:00", "05:17"], "text"),
         (["5f3e2a10-0000-4000-8000-000000000001"], "uuid"),
         (['"1,234"', '"5,678"'], "text"),
+        (["1.234", "2.500"], "numeric"),
+        (["1.234", "985"], "text"),  # 1234 and 985, perhaps
+        (["1.234", "1985"], "numeric"),
+        (['"1 234,50"', '"985,00"'], "numeric"),
     ],
 )
 def test_what_a_column_holds(tmp_path: Path, values: list[str], sql: str) -> None:
     content = "key,x\n" + "".join(f"k{place},{value}\n" for place, value in enumerate(values))
 
     assert types_of(drafted(tmp_path, content))["x"] == sql
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["12.5 %", "3%"], "percentages; for numbers, "),
+        (["€ 12.50", "7.00 EUR"], "amounts with a currency; for numbers, "),
+        (["31.12.24", "01.02.25"], 'a year of two digits; if so, make the column date and declare dates = {"x": '),
+        (["31-Dec-24"], "a year of two digits"),
+        (["01/02/2024"], 'order of day and month no value tells; make the column date, and declare dates = {"x": '),
+        (["1'234", "2'500"], "digits in groups of three"),
+        (["(12.50)", "3.00-"], "numbers in brackets"),
+        (
+            ["1.234", "985"],
+            'perhaps between thousands; if so, make the column numeric and declare decimal_comma = ("x",)',
+        ),
+        (["1.234", "2.500"], "three digits after each point, which is taken for a decimal point; if it stands "),
+        (["ja", "Nein"], "words for yes and no: ja, nein; for true and false, "),
+        (["Y", "N"], "words for yes and no: n, y; make the column boolean"),
+    ],
+)
+def test_what_is_left_as_text_is_told_where_the_column_stands(tmp_path: Path, values: list[str], told: str) -> None:
+    draft = drafted(tmp_path, "key,x\n" + "".join(f"k{place},{value}\n" for place, value in enumerate(values)))
+
+    before, _, _ = table_sql(draft).partition(f"    x {types_of(draft)['x']},")
+    comment = " ".join(line.strip(" -") for line in before.partition("key text,\n")[2].splitlines())
+    assert told in comment
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_a_cell_of_a_json_column_is_json(manager: BatchManager, sql: Sql, tmp_pa
     assert sql("SELECT value::text FROM things ORDER BY id") == [(text,) for text in _TEXTS_OF_JSON]
     assert faults_of(sql)["value"][0] == "json_invalid"
     # A repeat of an item is of the same kind as the item.
-    sql("ALTER TABLE things ADD extra text; DELETE FROM things")
+    sql("DELETE FROM things")
     manager.reprocess_batch(summary.batch_id, failed_items_only=False)
     assert sql("SELECT value::text FROM things ORDER BY id") == [(text,) for text in _TEXTS_OF_JSON]
 
