@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from reliable_imports.errors import SourceError
 from reliable_imports.items.json_read import loads
@@ -25,6 +26,14 @@ _MAX_ROWS = 1_000_000
 _MAX_COLUMNS = 1500
 """A table of PostgreSQL has at most 1,600."""
 _TRIES = 6
+
+
+Watch: TypeAlias = Callable[[Source | None], AbstractContextManager[object]]
+"""Shows a person how far a source is read, as long as the block lasts; None is for a look whose length nobody knows."""
+
+
+def unwatched(source: Source | None) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(slots=True)
@@ -48,21 +57,22 @@ class Sample:
     is_whole: bool = True
 
 
-def read_sample(location: Location) -> Sample:
+def read_sample(location: Location, watch: Watch = unwatched) -> Sample:
     """Read a file to its end, or its first 100 MB, under the options that suit it.
 
     Raises:
         SourceError: it cannot be read, or holds no rows of named values.
     """
-    layout = find_layout(location, shown(location))
+    with watch(None):
+        layout = find_layout(location, shown(location))
     tried = {layout.options}
-    sample, reading = _read(location, layout)
+    sample, reading = _read(location, layout, watch)
     for _ in range(_TRIES):
         better = next((each for each in better_layouts(layout, reading) if each.options not in tried), None)
         if better is None:
             break
         tried.add(better.options)
-        other, other_reading = _read(location, better)
+        other, other_reading = _read(location, better, watch)
         if reading.refusal is not None or is_better(better, other_reading, layout, reading):
             layout, sample, reading = better, other, other_reading
     if reading.refusal is not None:
@@ -72,14 +82,15 @@ def read_sample(location: Location) -> Sample:
     return sample
 
 
-def rows_of(sample: Sample) -> Iterator[dict[str, Any]]:
+def rows_of(sample: Sample, watch: Watch = unwatched) -> Iterator[dict[str, Any]]:
     """The rows of a sample once more."""
     source = open_source(sample.location, sample.options)
     again = replace(sample, rows=0)
-    return islice(_rows(source, again, Reading(source)), sample.rows)
+    with watch(source):
+        yield from islice(_rows(source, again, Reading(source)), sample.rows)
 
 
-def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
+def _read(location: Location, layout: Layout, watch: Watch) -> tuple[Sample, Reading]:
     source = open_source(location, layout.options)
     sample = Sample(location, layout.options, list(layout.remarks), is_whole=layout.is_whole)
     reading = Reading(source)
@@ -105,16 +116,17 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
         block.clear()
 
     try:
-        for row in _rows(source, sample, reading):
-            if not columns and not has_own_types:
-                for name in source.findings.columns or ():
-                    _add_column(columns, name, 0, has_own_types)
-            if len(sample.first) < _KEPT_ROWS:
-                sample.first.append(row)
-            block.append(row)
-            if len(block) >= _ROWS_AT_ONCE:
-                look()
-        look()
+        with watch(source):
+            for row in _rows(source, sample, reading):
+                if not columns and not has_own_types:
+                    for name in source.findings.columns or ():
+                        _add_column(columns, name, 0, has_own_types)
+                if len(sample.first) < _KEPT_ROWS:
+                    sample.first.append(row)
+                block.append(row)
+                if len(block) >= _ROWS_AT_ONCE:
+                    look()
+            look()
     except SourceError as error:
         reading.refusal = error
     for name in source.findings.columns or ():

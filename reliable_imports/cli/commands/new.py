@@ -10,6 +10,7 @@ import click
 
 from reliable_imports.cli.invocation import Invocation, pass_invocation, processor_options, shared_options
 from reliable_imports.cli.output import Column, Output
+from reliable_imports.cli.progress import sampling
 from reliable_imports.cli.text import count, number
 from reliable_imports.settings import Settings
 
@@ -83,10 +84,12 @@ def _draft(
 
     if from_table is None:
         assert file is not None
-        return draft_from_file(batch_type, file, table, may_use_all=_nulls_can_be_equal(invocation))
+        may_use_all = _nulls_can_be_equal(invocation)
+        return draft_from_file(batch_type, file, table, may_use_all=may_use_all, watch=sampling)
     from reliable_imports.scaffold.tables import columns_of_table
 
-    return draft_for_table(batch_type, from_table, columns_of_table(invocation.manager().dsn, from_table), file)
+    columns = columns_of_table(invocation.manager().dsn, from_table)
+    return draft_for_table(batch_type, from_table, columns, file, watch=sampling)
 
 
 def _nulls_can_be_equal(invocation: Invocation) -> bool:
