@@ -18,6 +18,7 @@ from reliable_imports.errors import SourceError
 from reliable_imports.scaffold.code import stored_value, table_sql
 from reliable_imports.scaffold.draft import Draft, draft_from_file
 
+_COLUMNS = '{"name": {"0": "Ann", "1": "Ben"}, "age": {"0": 7, "1": 8}}'
 _MAP = json.dumps({code: {"name": code, "cities": [{"id": 1}, {"id": 2}]} for code in ("DE", "FR", "IT")})
 
 
@@ -317,7 +318,30 @@ def test_a_file_whose_name_says_little(tmp_path: Path, name: str) -> None:
     assert types_of(draft) == {"id": "integer", "naeme": "text", "x": "numeric"}
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "first"),
+    [
+        (_MAP, {"member_name": "key"}, {"key": "DE", "name": "DE", "cities": [{"id": 1}, {"id": 2}]}),
+        ('{"a": {"key": 1}, "b": {"key": 2}}', {"member_name": "member"}, {"member": "a", "key": 1}),
+        (
+            '{"at": 1, "by": {"a": {"x": 1}, "b": {"x": 2}}}',
+            {"pointer": "/by", "member_name": "key"},
+            {"key": "a", "x": 1},
+        ),
+    ],
+)
+def test_an_object_of_objects_is_read_with_their_names(
+    tmp_path: Path, content: str, options: dict[str, Any], first: dict[str, Any]
+) -> None:
+    draft = drafted(tmp_path, content, "sample.json")
+
+    assert options_of(draft) == options
+    assert draft.first[0] == first
+    assert draft.key is not None
+    assert draft.key.columns == ("key",)
+
+
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _MAP)):
+    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _COLUMNS)):
         with pytest.raises(SourceError):
             drafted(tmp_path, content, name)
