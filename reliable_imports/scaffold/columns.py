@@ -63,6 +63,10 @@ class Column:
     """Of dates and times, how they are spelt: two at most, and a zone as it is."""
     alike: set[str] = field(default_factory=set)
     """Some values of two capital letters."""
+    dated: int = 0
+    """Values that are dates or times in some way."""
+    nuls: int = 0
+    """Values with a NUL character."""
     words: set[str] = field(default_factory=set)
     """The values in lower case, if there are no more than two; else three of them."""
     low: int = 0
@@ -99,6 +103,10 @@ class Column:
             self.longest = max(self.longest, len(value))
             if len(value) == 2 and value.isupper() and value.isalpha() and len(self.alike) < _SOME:
                 self.alike.add(value)
+            if len(found) > 1:
+                self.dated += count if any(kind.name in ("date", "timestamp", "timestamptz") for kind in found) else 0
+            elif "\0" in value:
+                self.nuls += count
             if len(self.words) < 3:
                 self.words.add(value[:_LONGEST_FLAG].lower())
             if value in kinds.NULL_TOKENS:
@@ -320,6 +328,8 @@ _ONE_FORM = {
         "numbers in brackets, or with the sign behind them",
         _IN_TO_ROW.format(sql="numeric", what="numbers"),
     ),
+    kinds.WORDY: ("dates with the month in words", _IN_TO_ROW.format(sql="date", what="dates")),
+    kinds.FORMULA: ('texts as formulas of a spreadsheet, such as ="007"', "to have the texts, rewrite them in to_row"),
     kinds.THOUSANDS: (
         "numbers with commas, perhaps between thousands",
         _IN_TO_ROW.format(sql="numeric", what="numbers"),
@@ -331,20 +341,36 @@ _READ_AS_FLAGS = frozenset({"yes", "no", "y", "n", "on", "off", "t", "f"})
 _WORDS_OF_FLAGS = _READ_AS_FLAGS | {"ja", "nein", "j", "wahr", "falsch", "oui", "non", "vrai", "faux", "si", "s\u00ed"}
 
 
+def _values(number: int) -> str:
+    return "1 value" if number == 1 else f"{number:,} values"
+
+
 def _why_text(column: Column) -> tuple[str, str]:
     """What kept a column from being something narrower, if its values look like that; and what a person can do."""
     if column.has_own_types and column.counts[kinds.DECIMAL]:
         return f"{column.counts[kinds.DECIMAL]:,} numbers beside texts, which become texts too", ""
     without = column.values - _tokens_total(column)
     counts = column.counts
-    for kind, (what, remedy) in _ONE_FORM.items():
-        if without and counts[kind] == without:
-            return what, remedy
+    if column.nuls:
+        return (
+            f"{_values(column.nuls)} with a NUL character, which no text of PostgreSQL has; such items will fail",
+            "",
+        )
+    # Beside plain numbers, each of which may be among those with commas, too.
+    unlike = {kind: counts[kind] - (counts[kinds.INTEGER] if kind is kinds.THOUSANDS else 0) for kind in _ONE_FORM}
+    if without and counts[kinds.DECIMAL] + sum(unlike.values()) == without and any(unlike.values()):
+        said = [_ONE_FORM[kind] for kind, number in unlike.items() if number]
+        return ", ".join(what for what, _ in said), said[0][1]
     if without and counts[kinds.SHORT_YEAR] == without:
         return (
             "perhaps dates with a year of two digits",
             f'if so, make the column date and declare dates = {{"{column.name}": "%d.%m.%y"}}, with the order and the '
             "signs of these; %y takes 69 to 99 for the last century",
+        )
+    if without and column.dated == without and not ambiguous_days(column):
+        return (
+            "dates written in several ways",
+            f'make the column date and declare dates = {{"{column.name}": ("%d.%m.%Y", "%Y-%m-%d")}}, with all of them',
         )
     if ambiguous_days(column):
         return (
@@ -371,6 +397,8 @@ def _why_text(column: Column) -> tuple[str, str]:
         other = column.misfits.get(kind)
         told = f", but not {str(other)[:30]!r}" if other is not None else ""
         return f"{count:,} of {without:,} values are of type {kind.name}{told}", ""
+    if column.padded:
+        return f"{_values(column.padded)} with blanks around", "to have them without, declare strip = True"
     return "", ""
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 Name = Literal[
     "boolean", "integer", "decimal", "decimal comma", "exponent", "thousands", "date", "timestamp", "timestamptz",
     "time", "uuid", "json", "bytes", "text", "percentage", "amount of money", "year of two digits", "grouped digits",
-    "number in brackets",
+    "number in brackets", "date in words", "formula",
 ]  # fmt: skip
 
 
@@ -44,7 +44,9 @@ MONEY = Kind("amount of money")
 SHORT_YEAR = Kind("year of two digits")
 GROUPED = Kind("grouped digits")
 BRACKETS = Kind("number in brackets")
-"""These five are told, and kept as text: what they stand for is nobody's guess."""
+WORDY = Kind("date in words")
+FORMULA = Kind("formula")
+"""These seven are told, and kept as text: what they stand for is nobody's guess."""
 JSON = Kind("json")
 BYTES = Kind("bytes")
 
@@ -88,9 +90,19 @@ _TOLD = re.compile(
     rf"|(?P<money>[+-]?{_UNIT}\s?[+-]?{_NUMERAL}(?:,-|,--)?|[+-]?{_NUMERAL}(?:,-|,--)?\s?{_UNIT})"
     r"|(?P<year>[0-9]{1,2}([./-])[0-9]{1,2}\4[0-9]{2}|[0-9]{1,2}[- ][A-Za-z]{3}[- ][0-9]{2})"
     r"|(?P<grouped>[+-]?[0-9]{1,3}(?:[ '\u00a0\u202f\u2019][0-9]{3})+(?:[.,][0-9]+)?)"
-    rf"|(?P<brackets>\({_NUMERAL}\)|{_NUMERAL}-)"
+    rf"|(?P<brackets>\({_NUMERAL}\)|{_NUMERAL}-|[\u2212\u2013]{_NUMERAL})"
+    r"|(?P<wordy>[0-9]{1,2}\.? [^\W\d_]{3,}\.? [0-9]{2,4})"
+    r'|(?P<formula>="[^"]*")'
 )
-_KINDS_TOLD = {"percentage": PERCENTAGE, "money": MONEY, "year": SHORT_YEAR, "grouped": GROUPED, "brackets": BRACKETS}
+_KINDS_TOLD = {
+    "percentage": PERCENTAGE,
+    "money": MONEY,
+    "year": SHORT_YEAR,
+    "grouped": GROUPED,
+    "brackets": BRACKETS,
+    "wordy": WORDY,
+    "formula": FORMULA,
+}
 _TIMES = frozenset({"date", "timestamp", "timestamptz", "time"})
 _DIGITS = str.maketrans("123456789", "000000000")
 _LONGEST = 60

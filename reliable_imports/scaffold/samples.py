@@ -43,7 +43,9 @@ class Sample:
         first: the first rows, as they are in the source.
         equal_rows: rows of which an earlier one is a copy.
         problems: rows that cannot be read, by the kind of problem.
+        said: of each kind, what the first row says that has it.
         is_whole: all rows were read.
+        warnings: what people should know of the file.
     """
 
     location: Location
@@ -54,7 +56,9 @@ class Sample:
     first: list[dict[str, Any]] = field(default_factory=list)
     equal_rows: int = 0
     problems: Counter[str] = field(default_factory=Counter)
+    said: dict[str, str] = field(default_factory=dict)
     is_whole: bool = True
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_sample(location: Location, watch: Watch = unwatched) -> Sample:
@@ -77,6 +81,9 @@ def read_sample(location: Location, watch: Watch = unwatched) -> Sample:
             layout, sample, reading = better, other, other_reading
     if reading.refusal is not None:
         raise reading.refusal
+    if sample.problems and not sample.rows:
+        kind, _ = sample.problems.most_common(1)[0]
+        raise SourceError(shown(location), f"none of its rows can be read: {sample.said[kind]}")
     if not sample.columns:
         raise SourceError(shown(location), "there is no row in it that could be a sample")
     return sample
@@ -141,7 +148,8 @@ def _read(location: Location, layout: Layout, watch: Watch) -> tuple[Sample, Rea
     sample.columns = list(columns.values())
     for column, name in zip(sample.columns, column_names(columns).values(), strict=True):
         column.name = name
-    sample.problems = reading.problems
+    sample.warnings = source.findings.warnings
+    sample.problems, sample.said = reading.problems, reading.said
     return sample, reading
 
 
@@ -160,14 +168,25 @@ def _rows(source: Source, sample: Sample, reading: Reading) -> Iterator[dict[str
             sample.is_whole = False
             return
         if item.problem is not None:
-            reading.problems[item.kind or item.problem] += 1
+            _note_problem(reading, item.kind or item.problem, item.problem)
             if item.kind == "long-row" and item.raw is not None:
                 _note_surplus(source, item.raw, reading)
             continue
         row = loads(item.text if item.text is not None else item.raw or b"", decimals=True)
-        if not isinstance(row, dict):
-            raise SourceError(source.name, "its items are no objects with names, so no columns can be made of them")
-        yield row
+        if isinstance(row, dict):
+            yield row
+        else:
+            _note_problem(reading, "no-object", _NO_OBJECT)
+
+
+_NO_OBJECT = (
+    "an item is no object with names, so no columns can be made of it; make objects by jq -c '.[] | {value: .}' FILE"
+)
+
+
+def _note_problem(reading: Reading, kind: str, said: str) -> None:
+    reading.problems[kind] += 1
+    reading.said.setdefault(kind, said)
 
 
 def _note_surplus(source: Source, raw: bytes, reading: Reading) -> None:

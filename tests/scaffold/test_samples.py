@@ -54,6 +54,7 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("id,name\n1,Санкт-Петербург\n2,Новосибирск\n".encode("cp1251"), {"encoding": "cp1251"}),
         ("id,name\n1,Győr\n".encode("utf-16"), {"encoding": "utf-16"}),
         ("id,name\n1,Löwe\n".encode("utf-8-sig"), {}),
+        ("id,name\n1,Löwe\n2,Bär\n".encode() + b"3,K\xf6ln\n", {}),  # one broken byte is no other encoding
         ("Report 2024\nmade on 1 May\n\nid,name\n1,a\n2,b\n", {"skip_lines": 3}),
         ("# made by a program\nid,name\n1,a\n2,b\n", {"skip_lines": 1}),
         ("# made by a program\n# in May, in a hurry\nid,name\n1,a\n2,b\n", {"skip_lines": 2}),
@@ -137,6 +138,12 @@ def test_what_a_column_holds(tmp_path: Path, values: list[str], sql: str) -> Non
             'perhaps between thousands; if so, make the column numeric and declare decimal_comma = ("x",)',
         ),
         (["1.234", "2.500"], "three digits after each point, which is taken for a decimal point; if it stands "),
+        (['"1,234.50"', "7"], "numbers with commas, perhaps between thousands; for numbers, "),
+        (["31. Januar 2024", "1. März 2024"], "dates with the month in words; for dates, "),
+        (["31.01.2024", "2024-02-01"], "dates written in several ways; make the column date and declare dates = "),
+        (['"=""007"""'], "texts as formulas of a spreadsheet"),
+        ([" a b", "c"], "1 value with blanks around; to have them without, declare strip = True"),
+        (["a\0b", "c"], "1 value with a NUL character"),
         (["ja", "Nein"], "words for yes and no: ja, nein; for true and false, "),
         (["Y", "N"], "words for yes and no: n, y; make the column boolean"),
     ],
@@ -318,6 +325,32 @@ def test_a_file_whose_name_says_little(tmp_path: Path, name: str) -> None:
     assert types_of(draft) == {"id": "integer", "naeme": "text", "x": "numeric"}
 
 
+def test_what_is_no_object_is_left_to_fail_beside_objects(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, '{"id": 1}\n[5]\n{"id": 2, "v": NaN}\n', "sample.jsonl")
+
+    assert draft.sample is not None
+    assert (draft.sample.rows, draft.sample.problems) == (1, {"no-object": 1, "bad-json": 1})
+    assert draft.sample.said["bad-json"] == "NaN is not JSON"
+
+
+@pytest.mark.parametrize(
+    ("values", "sql", "remark"),
+    [
+        ('1, "1", 1.50', "text", "2 numbers beside texts, which become texts too"),
+        ('{"a": 1}, "1"', "jsonb", "texts beside lists or objects; each stays what it is"),
+        ('true, "true"', "jsonb", "texts beside true and false; each stays what it is"),
+        ("true, 1", "jsonb", ""),
+    ],
+)
+def test_values_of_several_types_stay_what_they_are_or_that_is_told(
+    tmp_path: Path, values: str, sql: str, remark: str
+) -> None:
+    items = [f'{{"id": "k{place}", "x": {value}}}' for place, value in enumerate(values.split(", "))]
+    draft = drafted(tmp_path, "\n".join(items), "sample.jsonl")
+
+    assert (draft.columns[1].sql, draft.columns[1].remark) == (sql, remark)
+
+
 @pytest.mark.parametrize(
     ("content", "options", "first"),
     [
@@ -342,6 +375,9 @@ def test_an_object_of_objects_is_read_with_their_names(
 
 
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _COLUMNS)):
+    unread = "none of its rows can be read: an item is no object with names, .* jq -c"
+    with pytest.raises(SourceError, match=unread):
+        drafted(tmp_path, "[1, 2]", "e.json")
+    for name, content in (("a.json", "[]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _COLUMNS)):
         with pytest.raises(SourceError):
             drafted(tmp_path, content, name)
