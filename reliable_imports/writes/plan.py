@@ -412,20 +412,27 @@ class Plan:
         return self.has_key and any(origins)
 
     def statement_of_all(
-        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str, as_one: bool
+        self,
+        writes: Sequence[Write],
+        columns: Sequence[str],
+        origins: Sequence[Origin | None],
+        *,
+        told: str,
+        rows_left: str,
+        as_one: bool,
     ) -> str | None:
         """A statement that writes the rows, but for some that are left; None if a text holds a separator.
 
         All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
+            columns: the `columns_of_texts` of the rows; empty if a text holds a separator.
             origins: of the rows' items.
             told: the name of the setting that holds the answer afterwards.
             rows_left: likewise, of the rows that are left.
             as_one: try the rows as one statement first, but for those that will likely be refused.
         """
-        columns = columns_of_texts([write.texts for write in writes])
-        if columns is None:
+        if not columns:
             return None
         texts = [f"c{number}" for number in range(1, len(columns) + 1)]
         place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))

@@ -12,6 +12,7 @@ import psycopg2
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.claims import Claim
+from reliable_imports.engine.work.recorder import CompletedItems
 from reliable_imports.postgres.connect import Connection
 
 
@@ -78,6 +79,7 @@ class Ahead:
         trying: the numbers of those that were tried, or are being tried.
         chunk: that they are part of. Its transaction begins when one of them needs the database.
         claim: what that transaction holds.
+        completed: what will be told of them if all goes well.
         is_lost: it could not begin, so the items must be tried again.
         error: why not, if that was an error.
     """
@@ -86,6 +88,7 @@ class Ahead:
     trying: list[int] = field(default_factory=list)
     chunk: Chunk = field(init=False)
     claim: Claim | None = None
+    completed: CompletedItems | None = None
     is_lost: bool = False
     error: Exception | None = None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge, raise_if_not_ours
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
@@ -20,7 +20,7 @@ from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspecte
 from reliable_imports.engine.work.doubts import Doubts, Next
 from reliable_imports.engine.work.in_flight import Ahead, InFlight
 from reliable_imports.engine.work.preparation import PreparedItems
-from reliable_imports.engine.work.recorder import Recorder
+from reliable_imports.engine.work.recorder import CompletedItems, Recorder
 from reliable_imports.engine.work.retries import Retries
 from reliable_imports.engine.work.tolerance import Tolerance
 from reliable_imports.engine.work.user_code import UserCode
@@ -104,6 +104,7 @@ class Worker:
         self._tolerance = Tolerance(processor, batch.id)
         self._carried: list[Attempt] = []
         self._in_flight: InFlight | None = None
+        self._landed: InFlight | None = None
         self._may_try_ahead = not (
             self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
         )
@@ -168,11 +169,11 @@ class Worker:
                 return self._prepare(cursor, claim)
             chunk = self._chunk_of(claim, ahead)
             self._try(chunk, self._untried(chunk, claim), self.trying)
+            finish = partial(self._finish, cursor, claim, chunk, None if ahead is None else ahead.completed)
             if next_items := self._next_items(claim, chunk):
-                finish = partial(self._finish, cursor, claim, chunk)
                 self._in_flight = InFlight(chunk, self.trying, next_items, finish)
                 return Step.COMMITTED
-            carried = self._finish(cursor, claim, chunk)
+            carried = finish()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo(error)
         except BaseException:
@@ -187,6 +188,7 @@ class Worker:
 
         Returns None if nothing was in flight.
         """
+        self._landed = None  # the server is at work again, so there is time to free what the last chunk holds
         if self._in_flight is None:
             return None
         ahead = Ahead(self._in_flight.next_items)
@@ -200,8 +202,11 @@ class Worker:
             raise
         if ahead.is_lost:  # and the item's code took no notice
             return self._undo_ahead(ahead, ChunkSpoiled())
-        if ahead.claim is None and self._land() is Step.UNDONE:
-            return Step.UNDONE
+        if ahead.claim is None:
+            ahead.chunk.writes.declared.prepare()
+            ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
+            if self._land() is Step.UNDONE:
+                return Step.UNDONE
         self._come_after_carried(ahead)
         return ahead
 
@@ -271,6 +276,7 @@ class Worker:
             self._in_flight = landing
             self._break_off()
             raise
+        self._landed = landing
         return self._go_on(landing.chunk, carried)
 
     def _break_off(self) -> None:
@@ -347,10 +353,10 @@ class Worker:
             self.trying = [attempt.stored.item_number for attempt in carried]
         return claim.items[len(chunk.attempts) :]
 
-    def _finish(self, cursor: Any, claim: Claim, chunk: Chunk) -> list[Attempt]:
+    def _finish(self, cursor: Any, claim: Claim, chunk: Chunk, expected: CompletedItems | None) -> list[Attempt]:
         """Write, record and commit; return the attempts that found no room, for the next chunk."""
         carried = self._write(chunk)
-        self._record(cursor, claim, chunk)
+        self._record(cursor, claim, chunk, expected)
         self._claims.advance(claim, len(chunk.attempts))
         return carried
 
@@ -361,10 +367,14 @@ class Worker:
         self._observer.tried()  # again: hooks of refused writes were timed
         return carried
 
-    def _record(self, cursor: Any, claim: Claim, chunk: Chunk) -> None:
+    def _record(self, cursor: Any, claim: Claim, chunk: Chunk, expected: CompletedItems | None) -> None:
         self.doubts.tell_earlier_tries(chunk.attempts)
         self._tolerance.observe(chunk.attempts)
-        self._recorder.commit(cursor, claim, chunk.attempts)
+        try:
+            self._recorder.commit(cursor, claim, chunk.attempts, expected, chunk.writes.transaction.take_pending())
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            raise
 
     def _go_on(self, chunk: Chunk, carried: list[Attempt]) -> Step:
         self.trying = []
