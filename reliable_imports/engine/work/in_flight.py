@@ -11,7 +11,7 @@ import psycopg2
 
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.chunk import Chunk
-from reliable_imports.engine.work.claims import Claim
+from reliable_imports.engine.work.claims import Claim, ReadAhead
 from reliable_imports.engine.work.recorder import CompletedItems
 from reliable_imports.postgres.connect import Connection
 
@@ -24,14 +24,14 @@ class InFlight:
     Attributes:
         chunk: whose items were tried.
         trying: the numbers of these items.
-        next_items: those that come next.
+        behind: those that come next.
     """
 
     def __init__(
         self,
         chunk: Chunk,
         trying: list[int],
-        next_items: Sequence[StoredItem],
+        behind: ReadAhead,
         finish: Callable[[], list[Attempt]],
     ) -> None:
         """
@@ -40,7 +40,7 @@ class InFlight:
         """
         self.chunk = chunk
         self.trying = trying
-        self.next_items = next_items
+        self.behind = behind
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(finish,), daemon=True)
@@ -75,6 +75,7 @@ class Ahead:
     """Items that are tried before they are claimed.
 
     Attributes:
+        range_number: of all of them.
         items: what comes next.
         trying: the numbers of those that were tried, or are being tried.
         chunk: that they are part of. Its transaction begins when one of them needs the database.
@@ -84,6 +85,7 @@ class Ahead:
         error: why not, if that was an error.
     """
 
+    range_number: int
     items: Sequence[StoredItem]
     trying: list[int] = field(default_factory=list)
     chunk: Chunk = field(init=False)

@@ -16,7 +16,7 @@ from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.chunks import Chunks
-from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspected
+from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, ReadAhead, Suspected
 from reliable_imports.engine.work.doubts import Doubts, Next
 from reliable_imports.engine.work.in_flight import Ahead, InFlight
 from reliable_imports.engine.work.preparation import PreparedItems
@@ -170,8 +170,9 @@ class Worker:
             chunk = self._chunk_of(claim, ahead)
             self._try(chunk, self._untried(chunk, claim), self.trying)
             finish = partial(self._finish, cursor, claim, chunk, None if ahead is None else ahead.completed)
-            if next_items := self._next_items(claim, chunk):
-                self._in_flight = InFlight(chunk, self.trying, next_items, finish)
+            behind = self._behind(cursor, claim, chunk)
+            if behind.items:
+                self._in_flight = InFlight(chunk, self.trying, behind, finish)
                 return Step.COMMITTED
             carried = finish()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
@@ -188,10 +189,9 @@ class Worker:
 
         Returns None if nothing was in flight.
         """
-        self._landed = None  # the server is at work again, so there is time to free what the last chunk holds
         if self._in_flight is None:
             return None
-        ahead = Ahead(self._in_flight.next_items)
+        ahead = Ahead(*self._in_flight.behind)
         ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
         try:
             self._try(ahead.chunk, ahead.items, ahead.trying)
@@ -202,6 +202,7 @@ class Worker:
             raise
         if ahead.is_lost:  # and the item's code took no notice
             return self._undo_ahead(ahead, ChunkSpoiled())
+        self._landed = None  # the server is at work, so there is time to free what the last chunk holds
         if ahead.claim is None:
             ahead.chunk.writes.declared.prepare()
             ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
@@ -210,13 +211,15 @@ class Worker:
         self._come_after_carried(ahead)
         return ahead
 
-    def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
-        """The items that come next in the range, if they can be tried while the chunk is finished."""
+    def _behind(self, cursor: Any, claim: Claim, chunk: Chunk) -> ReadAhead:
+        """The items that come next, if they can be tried while the chunk is finished."""
         if claim.range_number == RETRIES or not self._may_try_ahead:
-            return ()
+            return ReadAhead()
         if not chunk.only_declares or not self.doubts.are_none:
-            return ()
-        return claim.items[len(chunk.attempts) :]
+            return ReadAhead()
+        if left := claim.items[len(chunk.attempts) :]:
+            return ReadAhead(claim.range_number, left)
+        return self._claims.range_after(cursor, claim)
 
     def _begin_ahead(self, ahead: Ahead) -> None:
         """Begin the transaction of items that were tried ahead, for one of them needs the database now.
@@ -235,12 +238,13 @@ class Worker:
             roll_back(self._connection)
             raise ChunkSpoiled
         ahead.claim = claim
-        self.trying = ahead.trying
+        self.range_in_hand, self.trying = ahead.range_number, ahead.trying
         self._observer.trying(ahead.trying[-1])  # its time begins anew
 
     def _come_after_carried(self, ahead: Ahead) -> None:
-        """If attempts at earlier items have found no room, those at the next items are carried on behind them."""
-        if self._carried:
+        """If attempts at earlier items have found no room, those at the next items of their range are carried on behind
+        them; those at items of the next range are lost."""
+        if self._carried and ahead.range_number == self.range_in_hand:
             self._carried += ahead.chunk.attempts
 
     def _claim_ahead(self) -> Claim | Suspected | None:
@@ -259,7 +263,7 @@ class Worker:
         if ahead.claim is None:
             if self._land() is Step.UNDONE:
                 return Step.UNDONE
-            self.trying = ahead.trying
+            self.range_in_hand, self.trying = ahead.range_number, ahead.trying
         return self._undo(error)
 
     def _land(self) -> Step:
