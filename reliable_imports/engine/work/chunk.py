@@ -170,6 +170,7 @@ class Chunk:
         finally:
             logs = state.end()
         self.writes.finish()
+        self.writes.transaction.send_for_all()
         return logs
 
     # Outcomes
