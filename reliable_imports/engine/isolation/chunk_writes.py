@@ -111,7 +111,7 @@ class ChunkWrites:
         """Send the declared writes, and make sure that the transaction is still the one that was begun.
 
         `declared.take_errors` tells what the server refused. Returns the items whose writes found no room: they must
-        go into the next chunk. What is pending afterwards must be sent before COMMIT.
+        go into the next chunk. What is pending then must be sent before COMMIT.
         """
         self.savepoints.close()
         unsent = self.declared.flush()
