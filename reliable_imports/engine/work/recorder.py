@@ -43,6 +43,7 @@ class Recorder:
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
         self._flushed_at = time.monotonic()
+        self._are_refused = False
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
@@ -84,6 +85,9 @@ class Recorder:
             **expected.columns,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
+        self._are_refused = len(completed) < len(attempts) and any(
+            attempt.outcome is Outcome.FAILED and attempt.writes.declared for attempt in attempts
+        )
         keys = expected.keys or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
@@ -94,8 +98,8 @@ class Recorder:
             self._flushed_at = time.monotonic()
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
-        """What will be told of attempts if their declared writes are taken as they are; None if that is not known."""
-        if self._sensitive:
+        """What will be told of attempts if all of their declared writes are taken; None if that is not expected."""
+        if self._sensitive or self._are_refused:
             return None
         return CompletedItems(_completed(attempts), are_written=False)
 
