@@ -195,6 +195,10 @@ class Worker:
         ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
         try:
             self._try(ahead.chunk, ahead.items, ahead.trying)
+            self._landed = None  # the server is at work, so there is time to free what the last chunk holds
+            if ahead.claim is None:
+                ahead.chunk.writes.declared.prepare()
+                ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo_ahead(ahead, error)
         except BaseException:
@@ -202,12 +206,8 @@ class Worker:
             raise
         if ahead.is_lost:  # and the item's code took no notice
             return self._undo_ahead(ahead, ChunkSpoiled())
-        self._landed = None  # the server is at work, so there is time to free what the last chunk holds
-        if ahead.claim is None:
-            ahead.chunk.writes.declared.prepare()
-            ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
-            if self._land() is Step.UNDONE:
-                return Step.UNDONE
+        if ahead.claim is None and self._land() is Step.UNDONE:
+            return Step.UNDONE
         self._come_after_carried(ahead)
         return ahead
 
