@@ -439,6 +439,7 @@ class Plan:
     def statement_of_all(
         self,
         writes: Sequence[Write],
+        columns: Sequence[str],
         origins: Sequence[Origin | None],
         suspected: AbstractSet[Refusal],
         *,
@@ -450,13 +451,13 @@ class Plan:
         All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
+            columns: the `columns_of_texts` of the rows; empty if a text holds a separator.
             origins: of the rows' items.
             suspected: the refusals that are looked for.
             told: the name of the setting that holds the answer afterwards.
             rows_left: likewise, of the rows that are left.
         """
-        columns = columns_of_texts([write.texts for write in writes])
-        if columns is None:
+        if not columns:
             return None
         is_guarded = self.guards(origins)
         given = self._rows_given([f"$1[{number}]" for number in range(1, len(columns) + 1)], len(writes))
@@ -475,11 +476,16 @@ class Plan:
         )
 
     def statement_of_none(
-        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str
+        self,
+        writes: Sequence[Write],
+        columns: Sequence[str],
+        origins: Sequence[Origin | None],
+        *,
+        told: str,
+        rows_left: str,
     ) -> str | None:
         """Like `statement_of_all`, but all rows are left."""
-        columns = columns_of_texts([write.texts for write in writes])
-        if columns is None:
+        if not columns:
             return None
         given = self._rows_given(list(map(literal, columns)), len(writes))
         left = given.as_text(_numbers_of(origins) if self.guards(origins) else None)

@@ -30,7 +30,7 @@ from reliable_imports.engine.isolation.transaction import (
 )
 from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
 from reliable_imports.postgres.queries import load
-from reliable_imports.writes.plan import Origin, Plan, Write
+from reliable_imports.writes.plan import Origin, Plan, Write, columns_of_texts
 from reliable_imports.writes.plans import Plans
 from reliable_imports.writes.prediction import NEWER, Foresight, Prediction, Refusal
 
@@ -117,6 +117,7 @@ class DeclaredWrites:
         self._as_one = as_one
         self._images = images
         self._waiting: list[ItemRecord] = []
+        self._sorted: _Sorted | None = None
         self._errors: list[WriteError] = []
 
     @property
@@ -126,6 +127,11 @@ class DeclaredWrites:
     def queue(self, item: ItemRecord) -> None:
         """The item is complete, and its writes wait for those of its neighbours."""
         self._waiting.append(item)
+        self._sorted = None
+
+    def prepare(self) -> None:
+        """Do what can be done of a flush before the transaction begins."""
+        self._sorted = _Sorted(self._waiting)
 
     def flush(self) -> list[ItemRecord]:
         """Send what waits; return the items whose writes found no room. The savepoint of others must be closed."""
@@ -179,8 +185,8 @@ class DeclaredWrites:
 
     def _send_as_columns(self, waiting: Sequence[ItemRecord]) -> bool:
         """Send the rows of each kind as columns; False if the writes are not of that sort, or there is no room."""
-        why_not, kinds = _kinds(waiting)
-        are_distinct = _have_distinct_keys(kinds)
+        found, self._sorted = self._sorted or _Sorted(waiting), None
+        why_not, kinds, are_distinct = found.why_not, found.kinds, found.are_distinct
         if not why_not and len(kinds) > 1 and (not are_distinct or any(kind.plan.minds_order for kind in kinds)):
             why_not = "rows of several kinds may meet each other"
         if why_not:
@@ -211,9 +217,11 @@ class DeclaredWrites:
         blocks = []
         for kind, names, suspects in zip(kinds, settings, suspected, strict=True):
             if suspicion is _Suspicion.ALL_ROWS:
-                statements.append(kind.plan.statement_of_none(kind.writes, kind.origins, **names))
+                statements.append(kind.plan.statement_of_none(kind.writes, kind.columns, kind.origins, **names))
             else:
-                statements.append(kind.plan.statement_of_all(kind.writes, kind.origins, suspects, **names))
+                statements.append(
+                    kind.plan.statement_of_all(kind.writes, kind.columns, kind.origins, suspects, **names)
+                )
             if suspects or suspicion is _Suspicion.ALL_ROWS:
                 blocks.append(
                     kind.plan.block_of_the_rest(
@@ -365,6 +373,23 @@ class _Kind(NamedTuple):
     writes: list[Write]
     places: list[int]
     origins: list[Origin | None]
+    columns: list[str]
+    """See `columns_of_texts`; empty where a text holds a separator."""
+
+
+class _Sorted:
+    """Writes that wait, by kind of row.
+
+    Attributes:
+        why_not: they cannot be sent as columns for this reason; empty if they can.
+        are_distinct: no row would meet another one.
+    """
+
+    def __init__(self, waiting: Sequence[ItemRecord]) -> None:
+        self.why_not, self.kinds = _kinds(waiting)
+        self.are_distinct = _have_distinct_keys(self.kinds)
+        for kind in self.kinds:
+            kind.columns.extend(columns_of_texts([write.texts for write in kind.writes]) or ())
 
 
 def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
@@ -381,7 +406,7 @@ def _kinds(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[_Kind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = _Kind(write.plan, [], [], [])
+            kinds[key] = kind = _Kind(write.plan, [], [], [], [])
         kind.writes.append(write)
         kind.places.append(place)
         kind.origins.append(item.origin)
