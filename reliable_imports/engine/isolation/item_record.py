@@ -38,7 +38,7 @@ class Sent(NamedTuple):
 
     Attributes:
         touched: how many rows, as its item was told.
-        is_steady: it does the same, and gives the same answer, when it is repeated.
+        is_steady: it leaves the same rows, and gives the same answer, when it is repeated.
         told: the rows that its item was given, if it was given any and they are steady.
     """
 

@@ -16,14 +16,11 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
-from reliable_imports.engine.isolation.statements import Statements
+from reliable_imports.engine.isolation.statements import Repetition, Statements
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
-
-_ITEMS_TOGETHER = 20
-"""That share a savepoint: as many as bring a thousand items into one transaction of fifty savepoints."""
 
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
@@ -33,13 +30,20 @@ _SYNTAX_ERROR = "42601"
 
 
 class _Savepoint:
-    """Where the server can go back to, and what the items completed since then have sent."""
+    """Where the server can go back to, and what the items completed since then have sent.
+
+    Attributes:
+        gives_numbers: some statement is sent again with the number of a sequence that it was answered.
+        minds_numbers: some statement may look at what a sequence gave last, which would then be another number.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_sent = False
         self.completed = 0
         self.sent: list[Sent] = []
+        self.gives_numbers = False
+        self.minds_numbers = False
         self._bytes = 0
         self._began = time.monotonic()
 
@@ -67,10 +71,17 @@ class Savepoints:
     """
 
     def __init__(
-        self, transaction: ChunkTransaction, statements: Statements, *, one_by_one: bool, is_timed: bool
+        self,
+        transaction: ChunkTransaction,
+        statements: Statements,
+        *,
+        items_together: int,
+        one_by_one: bool,
+        is_timed: bool,
     ) -> None:
         """
         Args:
+            items_together: that may share a savepoint.
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
             is_timed: an item, or each of its statements, has only so much time.
         """
@@ -78,6 +89,7 @@ class Savepoints:
         self.undone = 0
         self._transaction = transaction
         self._statements = statements
+        self._items_together = items_together
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -97,11 +109,28 @@ class Savepoints:
             if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def send(self, item: ItemRecord, text: str, *, is_steady: bool = False) -> None:
+    def are_at_odds(self, repetition: Repetition | None, *, minds_numbers: bool) -> bool:
+        """Whether a statement must not be repeated together with what else was sent under the savepoint that is open.
+
+        Args:
+            minds_numbers: what is sent with it may look at what a sequence gave last.
+        """
+        gives = repetition is not None and repetition.place is not None
+        if self._open is not None:
+            gives = gives or self._open.gives_numbers
+            minds_numbers = minds_numbers or self._open.minds_numbers
+        return gives and minds_numbers
+
+    @property
+    def give_numbers(self) -> bool:
+        """Whether something was sent under the savepoint that is open that minds what else is."""
+        return self._open is not None and self._open.gives_numbers
+
+    def send(self, item: ItemRecord, text: str, repetition: Repetition | None = None) -> None:
         """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
 
         Args:
-            is_steady: it does the same, and gives the same answer, when it is repeated.
+            repetition: how it is repeated so that it does and answers the same; None if that is not sure.
 
         Raises:
             psycopg2.Error: as the server says; also kept in the item's record.
@@ -115,14 +144,24 @@ class Savepoints:
             item.error = item.error or error
             raise
         assert item.sent is not None
-        is_told = is_steady and cursor.description is not None
-        item.sent.append(Sent(text, max(0, cursor.rowcount), is_steady and not is_told))
+        assert self._open is not None
+        is_told = repetition is not None and cursor.description is not None
+        is_exact = repetition is not None and repetition.is_exact
+        if repetition is None:
+            self._open.minds_numbers = True
+        item.sent.append(Sent(text, max(0, cursor.rowcount), is_exact and not is_told))
         item.is_in_doubt = False
-        if is_told:
-            told = cursor.fetchall()
-            if told:
-                cursor.scroll(0, "absolute")
-            item.sent[-1] = Sent(text, len(told), is_steady, told)
+        if repetition is None or not is_told:
+            return
+        told = cursor.fetchall()
+        if told:
+            cursor.scroll(0, "absolute")
+        again = repetition.text(text, told)
+        if again is None:
+            item.was_answered = True
+            return
+        self._open.gives_numbers = self._open.gives_numbers or again is not text
+        item.sent[-1] = Sent(again, len(told), is_exact, told)
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -131,7 +170,8 @@ class Savepoints:
         self.items += 1
         self._open.take(item.sent)
         item.sent = None
-        if item.was_answered or self._one_by_one or self._open.completed >= _ITEMS_TOGETHER or self._open.is_dear:
+        is_full = self._open.completed >= self._items_together or self._open.is_dear
+        if item.was_answered or self._one_by_one or is_full:
             self.close()
 
     def close(self) -> None:
