@@ -33,7 +33,7 @@ class RowNote(NamedTuple):
     newer: Origin | None = None
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """A statement that ran.
 
     Attributes:

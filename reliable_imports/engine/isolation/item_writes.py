@@ -85,17 +85,22 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         write = plan.write(values)
         # What the client cannot know of the row, the server has to tell.
         told = write.needs_telling or self.origin is not None or (plan.has_key and write.key is None)
+        repetition = None
         if told:
             text = plan.telling_statement(write, self.origin, returning)
             text = f"{_WRITES['forget_what_was_met']}; {text}"
         else:
             text = plan.statement(write, returning)
+            if not (write.expressions or self.changed_session):
+                self.raise_if_ignored()
+                form = plan.form(returning)
+                repetition = self.chunk.statements.repetition(form, None, text, self.chunk.transaction)
         images = self.chunk.images
         if images is not None:
             self._run("SELECT")  # what was declared before goes first
             images.before([(self, write)])
         try:
-            row = self._run(text).fetchone()
+            row = self._run(text, repetition).fetchone()
         except psycopg2.Error:
             self.refused = self.refused or (write,)
             raise
@@ -114,6 +119,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             return row[0]
         if not plan.has_key or not plan.knows_keys:
             return None
+        self.was_answered = True
         row = self._send(plan.standing_row(write, returning)).fetchone()
         return None if row is None else row[0]
 
@@ -227,21 +233,18 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         if self.declared and self.needs_telling:
             is_blind, repetition = False, None
         is_repeated = is_blind or repetition is not None
+        if not is_repeated:
+            self.was_answered = True
         minds_numbers = repetition is None or bool(self.declared)
         if self.sent is None and (not is_repeated or savepoints.are_at_odds(repetition, minds_numbers=minds_numbers)):
             savepoints.close()
-        if not is_repeated or savepoints.are_at_odds(repetition, minds_numbers=minds_numbers):
-            self.was_answered = True
         savepoints.open(self)
         if self.declared:
             self._send_declared()
-        cursor = self._send(text, repetition)
-        self.was_answered = self.was_answered or (cursor.description is not None and not is_repeated)
-        return cursor
+        return savepoints.send(self, text, repetition)
 
     def _send(self, text: str, repetition: Repetition | None = None) -> Any:
-        self.chunk.savepoints.send(self, text, repetition)
-        return self.chunk.transaction.cursor
+        return self.chunk.savepoints.send(self, text, repetition)
 
     def _send_declared(self) -> None:
         text, answers = self.chunk.declared.statements_of(self)

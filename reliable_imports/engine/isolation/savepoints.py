@@ -35,6 +35,7 @@ class _Savepoint:
     Attributes:
         gives_numbers: some statement is sent again with the number of a sequence that it was answered.
         minds_numbers: some statement may look at what a sequence gave last, which would then be another number.
+        is_last: the item that is at work cannot be repeated, so no other shares the savepoint after it.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,6 +45,7 @@ class _Savepoint:
         self.sent: list[Sent] = []
         self.gives_numbers = False
         self.minds_numbers = False
+        self.is_last = False
         self._bytes = 0
         self._began = time.monotonic()
 
@@ -55,6 +57,11 @@ class _Savepoint:
             self._bytes += len(each.text)
             if each.told is not None:
                 self._bytes += _BYTES_OF_A_ROW * len(each.told)
+
+    def note_numbers(self, *, are_given: bool = False, are_minded: bool = False) -> None:
+        self.gives_numbers = self.gives_numbers or are_given
+        self.minds_numbers = self.minds_numbers or are_minded
+        self.is_last = self.is_last or (self.gives_numbers and self.minds_numbers)
 
     @property
     def is_dear(self) -> bool:
@@ -126,8 +133,8 @@ class Savepoints:
         """Whether something was sent under the savepoint that is open that minds what else is."""
         return self._open is not None and self._open.gives_numbers
 
-    def send(self, item: ItemRecord, text: str, repetition: Repetition | None = None) -> None:
-        """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
+    def send(self, item: ItemRecord, text: str, repetition: Repetition | None = None) -> Any:
+        """Send a statement of the item, which is under the savepoint; return the cursor.
 
         Args:
             repetition: how it is repeated so that it does and answers the same; None if that is not sure.
@@ -145,23 +152,26 @@ class Savepoints:
             raise
         assert item.sent is not None
         assert self._open is not None
-        is_told = repetition is not None and cursor.description is not None
-        is_exact = repetition is not None and repetition.is_exact
         if repetition is None:
-            self._open.minds_numbers = True
-        item.sent.append(Sent(text, max(0, cursor.rowcount), is_exact and not is_told))
+            self._open.note_numbers(are_minded=True)
+            sent = Sent(text, max(0, cursor.rowcount))
+        elif cursor.description is None:
+            sent = Sent(text, max(0, cursor.rowcount), is_steady=True)
+        else:
+            told = cursor.fetchall()
+            if told:
+                cursor.scroll(0, "absolute")
+            again = repetition.text(text, told)
+            if again is None:
+                self._open.is_last = True
+                sent = Sent(text, len(told))
+            else:
+                if repetition.place is not None:
+                    self._open.note_numbers(are_given=True)
+                sent = Sent(again, len(told), is_steady=True, told=told)
+        item.sent.append(sent)
         item.is_in_doubt = False
-        if repetition is None or not is_told:
-            return
-        told = cursor.fetchall()
-        if told:
-            cursor.scroll(0, "absolute")
-        again = repetition.text(text, told)
-        if again is None:
-            item.was_answered = True
-            return
-        self._open.gives_numbers = self._open.gives_numbers or again is not text
-        item.sent[-1] = Sent(again, len(told), is_exact, told)
+        return cursor
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -170,8 +180,9 @@ class Savepoints:
         self.items += 1
         self._open.take(item.sent)
         item.sent = None
+        cannot_be_repeated = item.was_answered or self._open.is_last
         is_full = self._open.completed >= self._items_together or self._open.is_dear
-        if item.was_answered or self._one_by_one or is_full:
+        if cannot_be_repeated or self._one_by_one or is_full:
             self.close()
 
     def close(self) -> None:
@@ -193,10 +204,11 @@ class Savepoints:
         if item.sent is None:
             return
         assert self._open is not None
+        has_read = item.was_answered or any(each.told for each in item.sent)
         item.sent = None
         self.items += 1
         self.undone += 1
-        if item.was_answered and not all(each.is_steady for each in self._open.sent):
+        if has_read and not all(each.is_steady for each in self._open.sent):
             self._statements.keep_apart()
             raise ChunkSpoiled
         if item.error is not None and item.error.pgcode == _SYNTAX_ERROR:

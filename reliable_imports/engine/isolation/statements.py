@@ -36,16 +36,14 @@ _NEXT_NUMBER = re.compile(r"nextval\('(?:[^']|'')*'(?:::regclass)?\)")
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """How a statement is sent again, so that it does the same and gives the same answer.
+    """How a statement is sent again, so that it leaves the same rows and gives the same answer.
 
     Attributes:
-        is_exact: it leaves the very same rows. If not, they get other numbers of a sequence, which nobody was told.
         place: which column of the answer is a number of a sequence, if one is. It is then sent again with that number.
         head: the beginning of the statement, up to the first of its values.
         head_with_number: the same with one column more, and a place for its value.
     """
 
-    is_exact: bool = True
     place: int | None = None
     head: str = ""
     head_with_number: str = ""
@@ -157,13 +155,12 @@ def _repetition(statement: str, plans: Any, transaction: ChunkTransaction) -> Re
         return None
     if not numbered:
         return AS_IT_IS
-    if "Output" not in top:
-        return Repetition(is_exact=False)
     _, column, told_as = answer[0]
-    if head is None or column is None or told_as not in top["Output"] or reads_proposed(statement, column):
+    told = top.get("Output", ())
+    if head is None or column is None or told_as not in told or reads_proposed(statement, column):
         return None
     return Repetition(
-        place=top["Output"].index(told_as),
+        place=told.index(told_as),
         head=head.text,
         head_with_number=f"{head.into}({column}, {head.columns}) OVERRIDING SYSTEM VALUE VALUES (",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import sqrt
 from typing import Any
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
@@ -64,7 +65,7 @@ class Pace:
 
         Of n items that do, each pays the nth part of it, and for each that fails up to n are repeated.
         """
-        return max(2, min(_MOST_TOGETHER, round(max(self._undone, 1e-6) ** -0.5)))
+        return max(2, min(_MOST_TOGETHER, round(1 / sqrt(max(self._undone, 1e-6)))))
 
     @property
     def as_one(self) -> bool:
