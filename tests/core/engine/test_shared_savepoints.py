@@ -63,6 +63,9 @@ class SharedProcessor(BaseProcessor):
                 ctx.execute(_OWN, list(row.values()))
                 self.parent = ctx.fetch_value("SELECT max(id) FROM parent")
                 raise ValueError("after it has read")
+            case "change, remember and raise":
+                self.parent = ctx.fetch_value("UPDATE parent SET id = id RETURNING id")
+                raise ValueError("after it was told")
             case "child":
                 self.parent = self.parent or ctx.fetch_value("SELECT max(id) FROM parent")
                 ctx.execute("INSERT INTO child VALUES (%s)", [self.parent])
@@ -154,8 +157,24 @@ def test_a_transaction_has_at_most_50_subtransactions(shared: BatchManager, sql:
     ((most,),) = sql(_MOST_SUBTRANSACTIONS)
     assert 1 <= most <= 50
     chunks = sql("SELECT count(DISTINCT xmin::text) FROM reliable_imports.import_attempts")[0][0]
-    if how != "returning" and every == 100_000:
+    if every == 100_000:
         assert chunks <= 20, "hundreds of items share a transaction"
+
+
+def test_fewer_items_share_a_savepoint_where_many_fail(shared: BatchManager, sql: Sql) -> None:
+    items = [{"text": "bad" if number % 100 < 40 else "ok"} for number in range(1, 1201)]
+    _run(shared, items)
+
+    largest = [
+        sql(
+            "SELECT max(number) FROM "
+            "(SELECT count(*) AS number FROM shared WHERE item BETWEEN %s AND %s GROUP BY xmin::text) AS by_savepoint",
+            first, first + 59,
+        )[0][0]
+        for first in (40, 1140)
+    ]  # fmt: skip
+    assert largest[0] == 20
+    assert largest[1] <= 5
 
 
 @pytest.mark.parametrize("how", ["own", "declared"])
@@ -216,9 +235,10 @@ def test_statements_that_cannot_be_parsed_are_tried_once(shared: BatchManager, s
     assert {number for number, tries in SharedProcessor.tries.items() if tries > 1} <= set(range(1, 32))
 
 
-def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql) -> None:
+@pytest.mark.parametrize("how", ["remember and raise", "change, remember and raise"])
+def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql, how: str) -> None:
     sql("CREATE TABLE parent (id serial PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")
-    items = [{"how": how} for how in ("parent", "remember and raise", "child")]
+    items = [{"how": each} for each in ("parent", how, "child")]
     summary = _run(shared, items)
 
     assert (summary.completed_items, summary.failed_items) == (2, 1)
