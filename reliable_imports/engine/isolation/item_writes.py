@@ -232,12 +232,10 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         chunk.flush_declared()
         if self.declared and self.needs_telling:
             is_blind, repetition = False, None
-        is_repeated = is_blind or repetition is not None
-        if not is_repeated:
+        if not is_blind and repetition is None:
             self.was_answered = True
-        minds_numbers = repetition is None or bool(self.declared)
-        if self.sent is None and (not is_repeated or savepoints.are_at_odds(repetition, minds_numbers=minds_numbers)):
-            savepoints.close()
+            if self.sent is None:
+                savepoints.close()
         savepoints.open(self)
         if self.declared:
             self._send_declared()

@@ -116,18 +116,6 @@ class Savepoints:
             if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def are_at_odds(self, repetition: Repetition | None, *, minds_numbers: bool) -> bool:
-        """Whether a statement must not be repeated together with what else was sent under the savepoint that is open.
-
-        Args:
-            minds_numbers: what is sent with it may look at what a sequence gave last.
-        """
-        gives = repetition is not None and repetition.place is not None
-        if self._open is not None:
-            gives = gives or self._open.gives_numbers
-            minds_numbers = minds_numbers or self._open.minds_numbers
-        return gives and minds_numbers
-
     @property
     def give_numbers(self) -> bool:
         """Whether something was sent under the savepoint that is open that minds what else is."""
