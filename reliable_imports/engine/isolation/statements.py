@@ -145,7 +145,7 @@ def _repetition(statement: str, plans: Any, transaction: ChunkTransaction) -> Re
         "schema": schema,
         "table": table,
         "calls": sorted(names),
-        "changes_rows": top.get("Operation") != "Insert" or top.get("Conflict Resolution") == "UPDATE",
+        "may_update": top.get("Conflict Resolution") == "UPDATE",
         "named": head and head.table,
         "alias": top.get("Alias"),
         "numbered": numbered[0] if len(numbered) == 1 else None,

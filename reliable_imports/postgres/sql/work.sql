@@ -228,8 +228,8 @@ WITH RECURSIVE family AS (
         UNION ALL
         SELECT confrelid, conrelid
         FROM pg_catalog.pg_constraint
-        WHERE %(changes_rows)s
-            AND (confupdtype IN ('c', 'n', 'd') OR confdeltype IN ('c', 'n', 'd'))
+        WHERE %(may_update)s
+            AND confupdtype IN ('c', 'n', 'd')
     ) AS next ON next.of = family.oid
 ),
 numbered AS (
