@@ -3,7 +3,8 @@
 A savepoint travels in one message with the first statement that runs under it. Neighbours share it until one of them
 fails. Then the server goes back to the savepoint, which undoes the neighbours too, and repeats their statements; their
 code does not run again. Only statements that return just a row count can be repeated, and those whose answer is certain
-to be the same. An item that sends anything else has a savepoint to itself.
+to be the same, if need be because they are given the number of a sequence that they got. An item that sends anything
+else has a savepoint to itself.
 """
 
 from __future__ import annotations
