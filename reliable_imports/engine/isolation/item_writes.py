@@ -234,8 +234,8 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             is_blind, repetition = False, None
         if not is_blind and repetition is None:
             self.was_answered = True
-            if self.sent is None:
-                savepoints.close()
+        if not is_blind and self.sent is None and (repetition is None or savepoints.are_unsure):
+            savepoints.close()
         savepoints.open(self)
         if self.declared:
             self._send_declared()

@@ -35,7 +35,8 @@ class _Savepoint:
 
     Attributes:
         gives_numbers: some statement is sent again with the number of a sequence that it was answered.
-        minds_numbers: some statement may look at what a sequence gave last, which would then be another number.
+        is_unsure: some statement may leave other rows when it is repeated, for all that is known. It may also look at
+            what a sequence gave last, which is another number then.
         is_last: the item that is at work cannot be repeated, so no other shares the savepoint after it.
     """
 
@@ -45,7 +46,7 @@ class _Savepoint:
         self.completed = 0
         self.sent: list[Sent] = []
         self.gives_numbers = False
-        self.minds_numbers = False
+        self.is_unsure = False
         self.is_last = False
         self._bytes = 0
         self._began = time.monotonic()
@@ -59,10 +60,11 @@ class _Savepoint:
             if each.told is not None:
                 self._bytes += _BYTES_OF_A_ROW * len(each.told)
 
-    def note_numbers(self, *, are_given: bool = False, are_minded: bool = False) -> None:
-        self.gives_numbers = self.gives_numbers or are_given
-        self.minds_numbers = self.minds_numbers or are_minded
-        self.is_last = self.is_last or (self.gives_numbers and self.minds_numbers)
+    def note(self, *, gives_number: bool = False, is_unsure: bool = False) -> None:
+        """Take note of a statement that was sent."""
+        self.gives_numbers = self.gives_numbers or gives_number
+        self.is_unsure = self.is_unsure or is_unsure
+        self.is_last = self.is_last or (self.gives_numbers and self.is_unsure)
 
     @property
     def is_dear(self) -> bool:
@@ -119,8 +121,13 @@ class Savepoints:
 
     @property
     def give_numbers(self) -> bool:
-        """Whether something was sent under the savepoint that is open that minds what else is."""
+        """Whether something was sent under the savepoint that is open that is repeated with a number it was given."""
         return self._open is not None and self._open.gives_numbers
+
+    @property
+    def are_unsure(self) -> bool:
+        """Whether something was sent under the savepoint that is open that may leave other rows when it is repeated."""
+        return self._open is not None and self._open.is_unsure
 
     def send(self, item: ItemRecord, text: str, repetition: Repetition | None = None) -> Any:
         """Send a statement of the item, which is under the savepoint; return the cursor.
@@ -142,7 +149,7 @@ class Savepoints:
         assert item.sent is not None
         assert self._open is not None
         if repetition is None:
-            self._open.note_numbers(are_minded=True)
+            self._open.note(is_unsure=True)
             sent = Sent(text, max(0, cursor.rowcount))
         elif cursor.description is None:
             sent = Sent(text, max(0, cursor.rowcount), is_steady=True)
@@ -150,13 +157,14 @@ class Savepoints:
             told = cursor.fetchall()
             if told:
                 cursor.scroll(0, "absolute")
+            if repetition.may_meet and self._open.is_unsure:
+                item.was_answered = True  # what it is told may be of a neighbour's row
             again = repetition.text(text, told)
             if again is None:
                 self._open.is_last = True
                 sent = Sent(text, len(told))
             else:
-                if repetition.place is not None:
-                    self._open.note_numbers(are_given=True)
+                self._open.note(gives_number=repetition.place is not None)
                 sent = Sent(again, len(told), is_steady=True, told=told)
         item.sent.append(sent)
         item.is_in_doubt = False
@@ -193,11 +201,10 @@ class Savepoints:
         if item.sent is None:
             return
         assert self._open is not None
-        has_read = item.was_answered or any(each.told for each in item.sent)
         item.sent = None
         self.items += 1
         self.undone += 1
-        if has_read and not all(each.is_steady for each in self._open.sent):
+        if item.was_answered and not all(each.is_steady for each in self._open.sent):
             self._statements.keep_apart()
             raise ChunkSpoiled
         if item.error is not None and item.error.pgcode == _SYNTAX_ERROR:

@@ -39,11 +39,13 @@ class Repetition:
     """How a statement is sent again, so that it leaves the same rows and gives the same answer.
 
     Attributes:
+        may_meet: the answer may be of a row that was there before.
         place: which column of the answer is a number of a sequence, if one is. It is then sent again with that number.
         head: the beginning of the statement, up to the first of its values.
         head_with_number: the same with one column more, and a place for its value.
     """
 
+    may_meet: bool = False
     place: int | None = None
     head: str = ""
     head_with_number: str = ""
@@ -141,11 +143,12 @@ def _repetition(statement: str, plans: Any, transaction: ChunkTransaction) -> Re
         return None
     ((schema, table),) = tables
     head = insert_head(statement)
+    may_meet = top.get("Conflict Resolution") == "UPDATE"
     parameters = {
         "schema": schema,
         "table": table,
         "calls": sorted(names),
-        "may_update": top.get("Conflict Resolution") == "UPDATE",
+        "may_update": may_meet,
         "named": head and head.table,
         "alias": top.get("Alias"),
         "numbered": numbered[0] if len(numbered) == 1 else None,
@@ -154,12 +157,13 @@ def _repetition(statement: str, plans: Any, transaction: ChunkTransaction) -> Re
     if not answer or not answer[0][0]:
         return None
     if not numbered:
-        return AS_IT_IS
+        return Repetition(may_meet)
     _, column, told_as = answer[0]
     told = top.get("Output", ())
     if head is None or column is None or told_as not in told or reads_proposed(statement, column):
         return None
     return Repetition(
+        may_meet,
         place=told.index(told_as),
         head=head.text,
         head_with_number=f"{head.into}({column}, {head.columns}) OVERRIDING SYSTEM VALUE VALUES (",

@@ -318,14 +318,22 @@ def test_an_item_that_cannot_even_be_explained_costs_its_neighbours_nothing(tabl
     assert sql(_SUBTRANSACTIONS.format("answers"))[0][0] < 10, "the items after them share one"
 
 
-def test_an_item_that_has_read_may_fail_beside_steady_answers(tables: BatchManager, sql: Sql) -> None:
-    AnsweredProcessor.statement = f"{_INSERT} RETURNING code".format("answers")
+@pytest.mark.parametrize("table", ["answers", "serials"])
+@pytest.mark.parametrize("others", ["answered", "blind"])
+def test_an_item_that_has_read_may_fail_beside_its_neighbours(
+    tables: BatchManager, sql: Sql, table: str, others: str
+) -> None:
+    AnsweredProcessor.statement = f"{_INSERT} RETURNING {'code' if table == 'answers' else 'id'}".format(table)
     AnsweredProcessor.tries = Counter()
-    items = [{"note": "1", "reads": number in (7, 30)} for number in range(1, 41)]
+    reading = (7, 30)
+    items = [
+        {"note": "1", "reads": number in reading, "is_blind": others == "blind" and number not in reading}
+        for number in range(1, 41)
+    ]
     summary = tables.process_batch(tables.create_batch("answered", items))
 
     assert (summary.completed_items, summary.failed_items) == (38, 2)
-    assert sql("SELECT count(*) FROM answers") == [(38,)]
+    assert sql("SELECT (SELECT count(*) FROM answers) + (SELECT count(*) FROM serials)") == [(38,)]
     assert set(AnsweredProcessor.tries.values()) == {1}
 
 
