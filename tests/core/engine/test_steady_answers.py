@@ -9,6 +9,7 @@ import pytest
 from psycopg2.extensions import AsIs
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from reliable_imports.engine.isolation import savepoints
 from tests.core.conftest import Sql
 
 pytestmark = pytest.mark.promise(3)
@@ -143,7 +144,8 @@ def _notes(*bad: int) -> list[str]:
 
 
 @pytest.fixture
-def tables(manager: BatchManager, sql: Sql) -> BatchManager:
+def tables(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> BatchManager:
+    monkeypatch.setattr(savepoints, "_MAX_REPEATED_SECONDS", 60)  # however busy the machine is
     sql(_TABLES)
     manager.registry.register(AnsweredProcessor)
     return manager
