@@ -27,8 +27,11 @@ _encode = msgspec.json.Encoder().encode
 _MAX_DOUBLINGS = 16
 _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
-_MAX_UNFLUSHED_SECONDS = 0.2
+_MAX_UNFLUSHED_SECONDS = 1.0
 """How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
+
+_LONG_CHUNK_SECONDS = 0.2
+"""After so long a chunk the commit waits in any case: its items may have told somebody else."""
 
 
 class _FailureKind(NamedTuple):
@@ -82,7 +85,7 @@ class Recorder:
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
-        self._flushed_at = time.monotonic()
+        self._committed_at = self._flushed_at = time.monotonic()
         self._are_refused = False
 
     def forget(self) -> None:
@@ -132,10 +135,12 @@ class Recorder:
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
-        waits = time.monotonic() - self._flushed_at > _MAX_UNFLUSHED_SECONDS
+        now = time.monotonic()
+        waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - self._committed_at > _LONG_CHUNK_SECONDS
         cursor.execute(f"{pending}{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        self._committed_at = time.monotonic()
         if waits:
-            self._flushed_at = time.monotonic()
+            self._flushed_at = self._committed_at
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
         """What will be told of attempts if all of their declared writes are taken; None if that is not expected."""
