@@ -11,11 +11,11 @@ from typing import NamedTuple
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
 from reliable_imports.writes.insert import Insert
-from reliable_imports.writes.joined_texts import columns_of_texts, cut, joined
+from reliable_imports.writes.joined_texts import cut, joined
 from reliable_imports.writes.key import Key
 from reliable_imports.writes.origin import Origin, arrays_of
 from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal, in_the_way
-from reliable_imports.writes.row_texts import Expressions, Texts
+from reliable_imports.writes.row_texts import Expressions
 from reliable_imports.writes.target import Column, Target
 
 _WRITES = load("writes.sql")
@@ -48,7 +48,7 @@ class _RowsGiven(NamedTuple):
 class ManyRows:
     """Writes many rows with some columns to a table.
 
-    Their texts and their origins are given in the order in which they are written. In the statements `texts` are the
+    Their texts are given by `columns_of_texts`, and their origins in the same order. In the statements `texts` are the
     rows as texts, and `given` are those of them that can be read, with the typed columns.
 
     Attributes:
@@ -72,15 +72,15 @@ class ManyRows:
 
     def statement_of_all(
         self,
-        rows: Sequence[Texts],
+        columns: Sequence[str],
         expressions: Expressions,
         origins: Sequence[Origin | None],
         suspected: AbstractSet[Refusal],
         *,
         told: str,
         rows_left: str,
-    ) -> str | None:
-        """A statement that writes the rows at once, but for those that are suspected; None if a text holds a separator.
+    ) -> str:
+        """A statement that writes the rows at once, but for those that are suspected.
 
         See `write_as_one_v1`.
 
@@ -91,11 +91,8 @@ class ManyRows:
             told: the name of the setting that holds the answer afterwards.
             rows_left: likewise, of the rows that are left.
         """
-        columns = columns_of_texts(rows)
-        if columns is None:
-            return None
         is_guarded = self._guards(origins)
-        given = self._rows_given([f"$1[{number}]" for number in range(1, len(columns) + 1)], len(rows))
+        given = self._rows_given([f"$1[{number}]" for number in range(1, len(columns) + 1)], len(origins))
         numbers = arrays_of(origins) if is_guarded else None
         left = given.as_text(numbers and ("$2", "$3"))
         insert = self._insert_of_all(given, left, expressions, suspected, is_guarded=is_guarded)
@@ -110,13 +107,10 @@ class ManyRows:
         )
 
     def statement_of_none(
-        self, rows: Sequence[Texts], origins: Sequence[Origin | None], *, told: str, rows_left: str
-    ) -> str | None:
+        self, columns: Sequence[str], origins: Sequence[Origin | None], *, told: str, rows_left: str
+    ) -> str:
         """Like `statement_of_all`, but all rows are left."""
-        columns = columns_of_texts(rows)
-        if columns is None:
-            return None
-        given = self._rows_given(list(map(literal, columns)), len(rows))
+        given = self._rows_given(list(map(literal, columns)), len(origins))
         left = given.as_text(arrays_of(origins) if self._guards(origins) else None)
         return _WRITES["leave_rows"].format(
             rows=f"SELECT {left} FROM ({given.query}) AS texts", told=literal(told), rows_left=literal(rows_left)

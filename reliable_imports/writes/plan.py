@@ -106,8 +106,11 @@ class Plan:
 
     def statement(self, write: Write, returning: str | None = None) -> str:
         """The plain INSERT of one row, which tells how many rows it touched, and the column that is asked for."""
-        answer = "" if returning is None else f" RETURNING stands.{quoted(returning)}"
-        return f"{self._insert_of(write)}{self._insert.on_conflict}{answer}"
+        return f"{self._insert_of(write)}{self._insert.on_conflict}{_answer(returning)}"
+
+    def form(self, returning: str) -> str:
+        """What all such statements have in common, whatever their values."""
+        return f"{self._insert.into}VALUES (){self._insert.on_conflict}{_answer(returning)}"
 
     def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
         """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
@@ -202,6 +205,10 @@ class Plan:
         index = self.key.index
         partial = [f"({index.predicate})"] if index is not None and index.predicate is not None else []
         return " AND ".join([*conditions, *partial])
+
+
+def _answer(returning: str | None) -> str:
+    return "" if returning is None else f" RETURNING stands.{quoted(returning)}"
 
 
 def _reasons_for_single_rows(request: WriteRequest, columns: Sequence[Column], key: Key) -> list[str]:

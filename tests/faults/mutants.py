@@ -73,9 +73,9 @@ def _break_query(name: str, old: str, new: str) -> None:
 def _commit_effects_first() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any) -> None:
-        cursor.execute(f"COMMIT; {BEGIN}; SELECT txid_current()")
-        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts)
+    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any, expected: Any, pending: str) -> None:
+        cursor.execute(f"{pending}COMMIT; {BEGIN}; SELECT txid_current()")
+        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts, expected)
 
     _break_method(Recorder, "commit", commit)
 
@@ -93,8 +93,8 @@ def _commit_outcomes_first() -> None:
 def _skip_an_item() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, claim: Claim, tried: Any) -> None:
-        sound(self, cursor, claim, tried[:-2] + tried[-1:] if len(tried) > 2 else tried)
+    def commit(self: Recorder, cursor: Any, claim: Claim, tried: Any, *more: Any) -> None:
+        sound(self, cursor, claim, tried[:-2] + tried[-1:] if len(tried) > 2 else tried, *more)
 
     _break_method(Recorder, "commit", commit)
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord
-from reliable_imports.engine.isolation.row_kinds import RowKind, have_distinct_keys, kinds_of
+from reliable_imports.engine.isolation.row_kinds import RowKind, RowsByKind
 from reliable_imports.engine.isolation.transaction import ChunkTransaction, raise_if_not_ours
 from reliable_imports.engine.isolation.write_error import WriteError
 from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault_of
@@ -83,10 +83,9 @@ class AsColumns:
         self._plans = plans
         self._as_one = as_one
 
-    def send(self, waiting: Sequence[ItemRecord]) -> list[WriteError] | None:
+    def send(self, waiting: Sequence[ItemRecord], rows: RowsByKind) -> list[WriteError] | None:
         """Send the rows, and return what the server has refused; None if they do not go so, or there is no room."""
-        why_not, kinds = kinds_of(waiting)
-        are_distinct = have_distinct_keys(kinds)
+        why_not, kinds, are_distinct = rows.why_not, rows.kinds, rows.are_distinct
         if not why_not and len(kinds) > 1 and (not are_distinct or any(kind.plan.minds_order for kind in kinds)):
             why_not = "rows of several kinds may meet each other"
         if why_not:
@@ -145,6 +144,8 @@ class AsColumns:
         """The statements for the rows, and the question what became of them; None if a text or the room forbids it."""
         if sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds) > self._transaction.room:
             return None
+        if not all(kind.columns for kind in kinds):
+            return None
         statements = []
         blocks = []
         settings = []
@@ -153,15 +154,12 @@ class AsColumns:
             settings.append(f"pg_catalog.current_setting('{told}')")
             names = {"told": told, "rows_left": rows_left}
             suspects = suspicion.of(kind.plan.prediction)
-            rows = [write.texts for write in kind.writes]
             origins = [item.origin for item in kind.items]
             many = kind.plan.many_rows
             if suspicion is _Suspicion.ALL_ROWS:
-                statement = many.statement_of_none(rows, origins, **names)
+                statement = many.statement_of_none(kind.columns, origins, **names)
             else:
-                statement = many.statement_of_all(rows, kind.expressions, origins, suspects, **names)
-            if statement is None:
-                return None
+                statement = many.statement_of_all(kind.columns, kind.expressions, origins, suspects, **names)
             statements.append(statement)
             if suspects or suspicion is _Suspicion.ALL_ROWS:
                 blocks.append(

@@ -8,6 +8,7 @@ from reliable_imports.engine.isolation.as_columns import AsColumns
 from reliable_imports.engine.isolation.as_statements import send_as_statements, statements_of
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.row_images import RowImages
+from reliable_imports.engine.isolation.row_kinds import RowsByKind
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge, ChunkTransaction
 from reliable_imports.engine.isolation.write_error import WriteError
 from reliable_imports.writes.plans import Plans
@@ -48,6 +49,7 @@ class DeclaredWrites:
         self._as_columns = AsColumns(transaction, plans, as_one=as_one)
         self._images = images
         self._waiting: list[ItemRecord] = []
+        self._by_kind: RowsByKind | None = None
         self._errors: list[WriteError] = []
 
     @property
@@ -62,6 +64,11 @@ class DeclaredWrites:
     def queue(self, item: ItemRecord) -> None:
         """The item is complete, and its writes wait for those of its neighbours."""
         self._waiting.append(item)
+        self._by_kind = None
+
+    def prepare(self) -> None:
+        """Do what can be done of a flush before the transaction begins."""
+        self._by_kind = RowsByKind(self._waiting)
 
     def flush(self) -> list[ItemRecord]:
         """Send what waits; return the items whose writes found no room. The savepoint of others must be closed."""
@@ -72,7 +79,8 @@ class DeclaredWrites:
         unsent: list[ItemRecord] = []
         if self._images is not None:
             self._images.before([(item, write) for item in waiting for write in item.declared])
-        errors = self._as_columns.send(waiting)
+        by_kind, self._by_kind = self._by_kind or RowsByKind(waiting), None
+        errors = self._as_columns.send(waiting, by_kind)
         if errors is None:
             errors, unsent = send_as_statements(waiting, self._transaction, self._check_deferred_sql)
         self.sent += len(waiting) - len(unsent)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.writes.joined_texts import columns_of_texts
 from reliable_imports.writes.plan import Plan, Write
 from reliable_imports.writes.row_texts import Expressions
 
@@ -19,9 +20,26 @@ class RowKind(NamedTuple):
     expressions: Expressions
     writes: list[Write]
     items: list[ItemRecord]
+    columns: list[str]
+    """See `columns_of_texts`; empty where a text holds a separator."""
 
 
-def kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
+class RowsByKind:
+    """Writes that wait, by kind of row.
+
+    Attributes:
+        why_not: they cannot be sent as columns for this reason; empty if they can.
+        are_distinct: no row would meet another one.
+    """
+
+    def __init__(self, waiting: Sequence[ItemRecord]) -> None:
+        self.why_not, self.kinds = _kinds_of(waiting)
+        self.are_distinct = _have_distinct_keys(self.kinds)
+        for kind in self.kinds:
+            kind.columns.extend(columns_of_texts([write.texts for write in kind.writes]) or ())
+
+
+def _kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
     """The writes of items that have declared one each, to one table, by kind of row; or why they cannot be sent so."""
     kinds: dict[tuple[Plan, Expressions], RowKind] = {}
     for item in waiting:
@@ -35,7 +53,7 @@ def kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = RowKind(*key, [], [])
+            kinds[key] = kind = RowKind(*key, [], [], [])
         kind.writes.append(write)
         kind.items.append(item)
     found = list(kinds.values())
@@ -44,7 +62,7 @@ def kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
     return "", found
 
 
-def have_distinct_keys(kinds: Sequence[RowKind]) -> bool:
+def _have_distinct_keys(kinds: Sequence[RowKind]) -> bool:
     """Whether no row would meet another one: one INSERT cannot touch a row twice.
 
     The server refuses to, should different texts be one key to it. But it does not notice where rows of several kinds

@@ -149,7 +149,8 @@ class Chunk:
     def write(self) -> list[Attempt]:
         """Send the declared writes, and book as failed the items whose writes were refused.
 
-        Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk.
+        Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk. What is
+        pending in the transaction afterwards must be sent before COMMIT.
         """
         carried = self._without_room(self.writes.finish())
         if errors := self.writes.declared.take_errors():
@@ -170,6 +171,7 @@ class Chunk:
         finally:
             logs = state.end()
         self.writes.finish()
+        self.writes.transaction.send_for_all()
         return logs
 
     # Outcomes
