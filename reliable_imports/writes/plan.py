@@ -340,8 +340,11 @@ class Plan:
 
     def statement(self, write: Write, returning: str | None = None) -> str:
         """The plain INSERT of one row, which tells how many rows it touched, and the column that is asked for."""
-        answer = "" if returning is None else f" RETURNING stands.{quoted(returning)}"
-        return f"{self.head}{self.values(write)}{self.tail}{answer}"
+        return f"{self.head}{self.values(write)}{self.tail}{_answer(returning)}"
+
+    def form(self, returning: str) -> str:
+        """What all such statements have in common, whatever their values."""
+        return f"{self.head}(){self.tail}{_answer(returning)}"
 
     def telling_statement(self, write: Write, origin: Origin | None = None, returning: str | None = None) -> str:
         """The INSERT of one row that leaves in a setting what it has met; see `may_update`.
@@ -751,6 +754,10 @@ class Plan:
         if self._nulls_are_equal:
             return hashed
         return f"CASE WHEN {' AND '.join(f'({part}) IS NOT NULL' for part in parts)} THEN {hashed} END"
+
+
+def _answer(returning: str | None) -> str:
+    return "" if returning is None else f" RETURNING stands.{quoted(returning)}"
 
 
 _SEPARATOR_AND_NULL = r"E'\x1e', E'\x1f'"

@@ -24,12 +24,14 @@ class Isolation:
         is_timed: an item, or each of its statements, has only so much time.
         check_deferred_sql: checks an item's deferred constraints at once; None in a database without any.
         as_one: few declared writes have been refused of late that nothing foresees, so rows are tried as one statement.
+        items_together: that may share a savepoint.
     """
 
     one_by_one: bool
     is_timed: bool
     check_deferred_sql: str | None
     as_one: bool
+    items_together: int
 
 
 class ChunkWrites:
@@ -63,6 +65,7 @@ class ChunkWrites:
         self.savepoints = Savepoints(
             self.transaction,
             statements,
+            items_together=isolation.items_together,
             one_by_one=isolation.one_by_one,
             is_timed=isolation.is_timed,
         )
