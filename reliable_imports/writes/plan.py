@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
-from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal, in_the_way
+from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
 from reliable_imports.writes.values import Expression, Writer, simple_writers_for, writer_for
 
@@ -204,6 +204,12 @@ class Plan:
             and request.existing == "update"
             and self._index_is_plain
             and any(column.has_sequence for column in target.columns.values() if column.name not in self.columns)
+            # Else the server refuses each row, also one that would change nothing.
+            and all(
+                column.has_default or not column.is_not_null
+                for column in target.columns.values()
+                if column.name not in self.columns
+            )
         )
         names = ", ".join(map(quoted, self.columns))
         overriding = " OVERRIDING SYSTEM VALUE" if any(column.is_always_identity for column in columns) else ""
@@ -218,9 +224,11 @@ class Plan:
         ]
         written = frozenset(self.columns)
         self.minds_order = target.has_exclusions or any(
-            index is not self._index and (index.reads | index.columns) & written for index in target.indexes
+            index is not self._index and target.bases_of(index) & written for index in target.indexes
         )
-        self.prediction = Prediction(target, columns, server_version, key=self._index)
+        self.prediction = Prediction(
+            target, columns, server_version, key=self._index, is_compared=request.existing == "update"
+        )
         self.head = f"{self._into}VALUES "
         self.tail = self._on_conflict(self._where_it_differs()) if self._is_upsert else ""
 
@@ -533,7 +541,7 @@ class Plan:
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
-            in_the_way=in_the_way(suspected),
+            in_the_way=self.prediction.in_the_way(suspected),
             insert=insert,
             told=literal(told),
             cells=_cut(f"pg_catalog.current_setting({literal(rows_left)})"),

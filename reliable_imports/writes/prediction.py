@@ -62,14 +62,18 @@ class Prediction:
         foreseeable: all refusals that can be foreseen.
     """
 
-    def __init__(self, target: Target, columns: Sequence[Column], server_version: int, *, key: Index | None) -> None:
+    def __init__(
+        self, target: Target, columns: Sequence[Column], server_version: int, *, key: Index | None, is_compared: bool
+    ) -> None:
         """
         Args:
             key: the index by which a row is found that is to be updated; None if rows are only inserted.
+            is_compared: a row that is found is updated only if it differs.
         """
         self._table = target.name
         self._columns = columns
         self._key = key
+        self._vacated = _Vacated.of(target, columns, key, is_compared=is_compared)
         self._refusers = _refusers(target, columns, key)
         texts = {UNREADABLE} if server_version >= WITH_INPUT_CHECK else set()
         self.foreseeable = frozenset({*self._refusers, *texts, NEWER})
@@ -121,32 +125,86 @@ class Prediction:
                 found += [self._repeats(refuser, place), self._stands(refuser, place)]
             else:
                 found.append(f"SELECT {place} FROM given WHERE {_refuses(refuser)}")
-        return found
+        vacates = self._vacates(place)
+        if not found or not vacates:
+            return found
+        return [
+            f"SELECT given.{place} FROM given JOIN ({' UNION '.join(found)}) AS likely USING ({place}) "
+            f"WHERE ({' OR '.join(vacates)}) IS NOT TRUE"
+        ]
+
+    def in_the_way(self, suspected: AbstractSet[Refusal]) -> str:
+        """A condition for refusals of which nobody knows whether they would have come in the row's turn.
+
+        A row that was left out is written after the rows behind it. If it is refused by what looks at the row alone, it
+        would have been refused in its turn too. If another row holds what it wants, that one may have come later; but
+        not where this was looked for: of several rows that want the same, only the first is no suspect then. And what
+        held its value in its turn may have moved away, so that a missing parent is met first; but rows of which that
+        can be are no suspects either.
+        """
+        if self._vacated.is_unknown:
+            return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}, {literal(_FOREIGN_KEY)})"
+        known = [literal(refusal.by) for refusal in sorted(suspected) if refusal.sqlstate == _UNIQUE]
+        others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
+        return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
 
     def _repeats(self, index: Index, place: str) -> str:
         """Rows of which an earlier one is equal to the index."""
-        values = [f"given.{self._exact(name)}" for name in sorted(index.columns)]
-        names = [f"value_{number}" for number in range(1, len(values) + 1)]
-        numbers = ", ".join(map(str, range(1, len(values) + 1)))
-        same = " AND ".join(f"{value} = twice.{name}" for value, name in zip(values, names, strict=True))
+        parts = _parts_of(index)
+        names = [f"value_{number}" for number in range(1, len(parts) + 1)]
+        numbers = ", ".join(map(str, range(1, len(parts) + 1)))
+        values = ", ".join(f"given.{self._exact(name)}" for name, _ in parts)
+        same = " AND ".join(
+            f"given.{self._exact(name)} OPERATOR({equals}) twice.{value}"
+            for (name, equals), value in zip(parts, names, strict=True)
+        )
         return (
-            f"SELECT given.{place} FROM given JOIN (SELECT {', '.join(values)}, pg_catalog.min({place}) FROM given "
+            f"SELECT given.{place} FROM given JOIN (SELECT {values}, pg_catalog.min({place}) FROM given "
             f"GROUP BY {numbers} HAVING pg_catalog.count(*) > 1) AS twice ({', '.join(names)}, first) "
             f"ON {same} WHERE given.{place} > twice.first"
         )
 
     def _stands(self, index: Index, place: str) -> str:
         """Rows of which one that stands under another key is equal to the index."""
-        conditions = [f"stands.{quoted(name)} = given.{self._exact(name)}" for name in sorted(index.columns)]
+        conditions = self._same(index, "given")
         if self._key is not None:
-            key = sorted(self._key.columns)
-            stands = ", ".join(f"stands.{quoted(name)}" for name in key)
-            given = ", ".join(f"given.{self._exact(name)}" for name in key)
-            conditions.append(f"ROW({stands}) IS DISTINCT FROM ROW({given})")
-        # Looked for row by row: no plan reads the table.
-        return (
-            f"SELECT {place} FROM given "
-            f"WHERE (SELECT true FROM {self._table} AS stands WHERE {' AND '.join(conditions)} LIMIT 1)"
+            conditions += f" AND ({self._same(self._key, 'given')}) IS NOT TRUE"
+        return f"SELECT {place} FROM given WHERE {self._looked_up('true', conditions)}"
+
+    def _vacates(self, place: str) -> list[str]:
+        """Conditions for rows `given` whose value may be held by a row that stands, and that a later one changes.
+
+        They are good, or refused for another reason, once that one is written.
+        """
+        key = self._key
+        if key is None or self._vacated.is_unknown:
+            return []
+        later = f"{self._same(key, 'later')} AND later.{place} > given.{place}"
+        conditions = [
+            self._looked_up("true", f"{self._same(index, 'given')} AND {later}", ", given AS later")
+            for index in self._vacated.indexes
+        ]
+        if self._vacated.others:
+            names = [name for name in sorted(self._vacated.others) if name not in key.columns]
+            differ = "true"
+            if self._vacated.is_compared and names:
+                stands = ", ".join(f"stands.{quoted(name)}" for name in names)
+                given = ", ".join(f"later.{self._exact(name)}" for name in names)
+                differ = f"ROW({stands})::record OPERATOR(pg_catalog.*<>) ROW({given})::record"
+            changed = self._looked_up(differ, self._same(key, "later"))
+            conditions.append(
+                f"given.{place} < (SELECT pg_catalog.max(later.{place}) FROM given AS later WHERE {changed})"
+            )
+        return conditions
+
+    def _looked_up(self, what: str, conditions: str, others: str = "") -> str:
+        """Something about the first row that stands; looked for row by row, so that no plan reads the table."""
+        return f"(SELECT {what} FROM {self._table} AS stands{others} WHERE {conditions} LIMIT 1)"
+
+    def _same(self, index: Index, row: str) -> str:
+        """Whether the row that stands and a row of `given` are equal to the index."""
+        return " AND ".join(
+            f"stands.{quoted(name)} OPERATOR({equals}) {row}.{self._exact(name)}" for name, equals in _parts_of(index)
         )
 
     def _exact(self, name: str) -> str:
@@ -155,16 +213,41 @@ class Prediction:
         return f"{quoted(name)}::{column.exact_type}"
 
 
-def in_the_way(suspected: AbstractSet[Refusal]) -> str:
-    """A condition for refusals of which nobody knows whether they would have come in the row's turn.
+class _Vacated(NamedTuple):
+    """How to find out which values of other indexes than the key's may be given up by rows that stand.
 
-    A row that was left out is written after the rows behind it. If it is refused by what looks at the row alone, or at
-    its parents, it would have been refused in its turn too. If another row holds what it wants, that one may have come
-    later; but not where this was looked for: of several rows that want the same, only the first is no suspect then.
+    Attributes:
+        is_unknown: there is no finding out.
+        indexes: those in which a value is looked for.
+        others: columns of indexes that cannot be asked; each row that changes one may give up any value.
+        is_compared: a row that is found is updated only if it differs.
     """
-    known = [literal(refusal.by) for refusal in sorted(suspected) if refusal.sqlstate == _UNIQUE]
-    others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
-    return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
+
+    is_unknown: bool
+    indexes: Sequence[Index]
+    others: frozenset[str]
+    is_compared: bool
+
+    @classmethod
+    def of(cls, target: Target, columns: Sequence[Column], key: Index | None, *, is_compared: bool) -> _Vacated:
+        given = frozenset(column.name for column in columns)
+        indexes = []
+        others = given if target.has_exclusions else frozenset()
+        for index in target.indexes if key is not None else ():
+            if index is key:
+                continue
+            if index.can_be_asked and given.issuperset(index.columns):
+                indexes.append(index)
+            else:
+                others |= target.bases_of(index) & given
+        may_vacate = key is not None and bool(indexes or others)
+        can_ask = key is not None and key.can_be_asked and given.issuperset(key.columns)
+        return cls(may_vacate and not can_ask, indexes, others, is_compared)
+
+
+def _parts_of(index: Index) -> Sequence[tuple[str, str]]:
+    """The columns of a plain index, and what finds their values equal."""
+    return [(part.column, part.equals) for part in index.parts if part.column is not None]
 
 
 def _refusers(target: Target, columns: Sequence[Column], key: Index | None) -> Mapping[Refusal, _Refuser]:

@@ -144,6 +144,13 @@ GUARDS = (
         "tests/writes/test_prediction.py::test_of_rows_that_want_the_same_value_the_first_gets_it",
     ),
     Guard(
+        2,
+        "code writes.prediction.Prediction",
+        "if not found or not vacates:",
+        "if True:",
+        "tests/writes/test_prediction.py::test_a_row_is_refused_for_what_stood_in_its_way_in_its_turn",
+    ),
+    Guard(
         3,
         "code engine.isolation.savepoints.Savepoints",
         'transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint.name}; RELEASE SAVEPOINT {savepoint.name}; "\n'

@@ -614,7 +614,26 @@ def test_a_key_in_two_spellings_is_written_in_item_order(manager: BatchManager, 
     assert sql("SELECT title, colour FROM parts WHERE code = 7") == [("fourth", "red")]
 
 
-@pytest.mark.parametrize("constraint", ["UNIQUE (seat)", "EXCLUDE USING btree (seat WITH =)"])
+def test_a_row_that_changes_nothing_is_refused_as_it_would_be_alone(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE parts (number serial, id integer PRIMARY KEY, title text, weight integer NOT NULL)")
+    sql("INSERT INTO parts (id, title, weight) SELECT n, 'old', 1 FROM generate_series(1, 20) AS n")
+
+    items = [{"id": n, "title": "old"} for n in range(1, 21)]  # the server wants a weight before it looks for the row
+    summary = _batch(manager, register, items, lambda item, ctx: ctx.upsert("parts", item.source_data, key="id"))
+
+    assert summary.failed_items == 20
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "UNIQUE (seat)",
+        "EXCLUDE USING btree (seat WITH =)",
+        "twice integer GENERATED ALWAYS AS (seat * 2) STORED UNIQUE",
+    ],
+)
 def test_a_row_takes_no_value_that_a_later_row_with_other_columns_frees(
     manager: BatchManager, register: Register, sql: Sql, constraint: str
 ) -> None:
