@@ -40,6 +40,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 
 def execute(
+    connection: Connection,
     dsn: str,
     batch: Batch,
     processor: BaseProcessor,
@@ -54,6 +55,7 @@ def execute(
     Closes the batch if nobody else works on it.
 
     Args:
+        connection: to *dsn*; the run takes it over, and closes it.
         at_end: called if the batch has ended, with the connection of the run, which saves another session.
 
     Raises:
@@ -64,16 +66,16 @@ def execute(
         with (
             stop,
             fewer_collections(),
-            RunConnection(dsn, batch.id, stop) as connection,
-            _interruptions_told(connection, batch.id),
+            RunConnection(connection, dsn, batch.id, stop) as own,
+            _interruptions_told(own, batch.id),
         ):
-            begun = begin(connection, batch, processor, identity, may_set_up=may_set_up)
-            run = Run(dsn, batch, processor, connection, begun, on_progress)
+            begun = begin(own, batch, processor, identity, may_set_up=may_set_up)
+            run = Run(dsn, batch, processor, own, begun, on_progress)
             with run.under_way():
                 run.start()
                 summary = run.end(run.work())
             if summary.status.is_final:
-                at_end(connection.current)
+                at_end(own.current)
             return summary
     finally:
         stop.obey()

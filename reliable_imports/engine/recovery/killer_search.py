@@ -13,7 +13,7 @@ from reliable_imports.engine.process.child_process import POSSIBLE, ChildEnd, Ch
 from reliable_imports.engine.process.heartbeat import Heartbeat
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
-from reliable_imports.engine.recovery.connection import RunConnection
+from reliable_imports.engine.recovery.connection import RunConnection, connect_patiently
 from reliable_imports.engine.recovery.reconnection import Reconnector
 from reliable_imports.engine.recovery.suspects import ANY_ITEM, SearchLock, Suspects
 from reliable_imports.engine.work.audit_log import AuditLog
@@ -197,7 +197,9 @@ class KillerSearch:
         with StopSignal() as stop:
             # A signal that came between the fork and here was heard by the parent's handlers.
             stop.received = stop.received or inherited.received
-            with RunConnection(self._dsn, self._audit_log.batch_id, stop, is_patient=True) as connection:
+            batch_id = self._audit_log.batch_id
+            own = connect_patiently(self._dsn, batch_id, stop)
+            with RunConnection(own, self._dsn, batch_id, stop) as connection:
                 heartbeat = Heartbeat(
                     self._dsn, self._audit_log.run_id, lambda: connection.current, contextlib.nullcontext()
                 )

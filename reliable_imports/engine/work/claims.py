@@ -218,7 +218,7 @@ class Claims:
         if not rows:
             return None
         transaction_id, range_number, next_item, *is_which = rows[0][0]
-        items = [StoredItem(*row[1:]) for row in rows[1:]]
+        items = [StoredItem(*row[1:6], *(row[6] or ())) for row in rows[1:]]
         if range_number == ahead.range_number:
             # Most often none of them has been done by another worker meanwhile.
             items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]
@@ -228,6 +228,9 @@ class Claims:
 
     def due_retries(self, cursor: Any, limit: int) -> Claim | Suspected | None:
         """Items that wait for another try and are due."""
+        cursor.execute(_WORK["has_retries"], self._ours)
+        if cursor.fetchone() == (False,):
+            return None
         claim = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
         if claim is None or not claim.is_suspect:
             return claim

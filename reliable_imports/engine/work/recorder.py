@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
-from reliable_imports.statuses import Outcome
+from reliable_imports.statuses import Outcome, Stage
 from reliable_imports.writes.plan import Plan
 
 _WORK = load("work.sql")
@@ -29,6 +29,46 @@ _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
 _MAX_UNFLUSHED_SECONDS = 0.2
 """How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
+
+
+class _FailureKind(NamedTuple):
+    """All that is recorded of a failure but what is its item's own. Most failures of a chunk are of a few kinds.
+
+    Attributes:
+        wait: until the item may be reprocessed without anybody's help; None if it may not.
+    """
+
+    is_final: bool
+    stage: Stage
+    error_type: str
+    sqlstate: str | None
+    constraint: str | None
+    field: str | None
+    message: str
+    detail: str | None
+    missing_fields: tuple[str, ...] | None
+    traceback: str | None
+    reasons: tuple[str, ...]
+    retryable: bool
+    wait: timedelta | None
+
+    @classmethod
+    def of(cls, failure: Failure, *, is_final: bool, wait: timedelta | None) -> _FailureKind:
+        return cls(
+            is_final,
+            failure.stage,
+            failure.error_type,
+            failure.sqlstate,
+            failure.constraint,
+            failure.field,
+            failure.message,
+            failure.detail,
+            failure.missing_fields,
+            failure.traceback,
+            failure.reasons,
+            failure.retryable,
+            wait,
+        )
 
 
 class Recorder:
@@ -85,17 +125,15 @@ class Recorder:
         skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
         failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
         retried = [attempt for attempt in eventful if not attempt.is_final]
-        failures = [
-            {**row, "code_version": self._code_version}
-            for attempt in eventful
-            for row in _failure_records(attempt, self._retry_after)
-        ]
+        kinds: dict[_FailureKind, int] = {}
+        failures = [row for attempt in eventful for row in _failure_records(attempt, kinds, self._retry_after)]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         return {
             "failed": len(failed),
             "skipped": len(skipped),
             "skips": _json(list(map(_skip_record, skipped))),
             "failures": _json(failures),
+            "failure_kinds": _json([_kind_record(number, kind, self._code_version) for kind, number in kinds.items()]),
             "reasons": _json(self._new_reasons(eventful)),
             "retries": _json(list(map(_retry_record, retried))),
             "logs": f"[{','.join(logs)}]" if logs else None,
@@ -168,46 +206,60 @@ def _retry_record(attempt: Attempt) -> dict[str, Any]:
 
 
 def _failure_records(
-    attempt: Attempt, retry_after: Callable[[Failure, int], timedelta | None]
+    attempt: Attempt,
+    kinds: dict[_FailureKind, int],
+    retry_after: Callable[[Failure, int], timedelta | None],
 ) -> Iterator[dict[str, Any]]:
-    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last."""
+    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last.
+
+    Without what each has in common with others of its kind; new kinds are added to *kinds*.
+    """
     number = attempt.stored.attempt
     for failure in attempt.earlier_tries:
-        yield _failure_record(attempt, number, failure, is_final=False, retry_after=None)
+        yield _failure_record(attempt, number, failure, kinds, _FailureKind.of(failure, is_final=False, wait=None))
         number += 1
     if attempt.failure is not None:
         wait = None
         if attempt.is_final:
             # Tries within one batch count as one: else a few deadlocks would use up what is left for later runs.
             wait = retry_after(attempt.failure, attempt.stored.earlier_attempts + 1)
-        yield _failure_record(attempt, number, attempt.failure, is_final=attempt.is_final, retry_after=wait)
+        kind = _FailureKind.of(attempt.failure, is_final=attempt.is_final, wait=wait)
+        yield _failure_record(attempt, number, attempt.failure, kinds, kind)
 
 
 def _failure_record(
-    attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
+    attempt: Attempt, number: int, failure: Failure, kinds: dict[_FailureKind, int], kind: _FailureKind
 ) -> dict[str, Any]:
     return {
+        "kind": kinds.setdefault(kind, len(kinds)),
         "item_number": attempt.stored.item_number,
         "attempt": number,
-        "is_final": is_final,
-        "stage": failure.stage.value,
-        "error_type": failure.error_type,
-        "sqlstate": failure.sqlstate,
-        "constraint_name": failure.constraint,
-        "field": failure.field and clean_text(failure.field),
-        "message": failure.message,
-        "detail": failure.detail,
         "missing_key": failure.missing_key,
-        "missing_fields": failure.missing_fields,
-        "traceback": failure.traceback,
-        "reason": failure.reason,
-        "reasons": failure.reasons,
         "faults": [
             {"reason": each.reason, "field": each.field, "rule": each.rule, "value": each.value}
             for each in failure.faults
         ],
-        "retryable": failure.retryable,
-        "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
+    }
+
+
+def _kind_record(number: int, kind: _FailureKind, code_version: str | None) -> dict[str, Any]:
+    """The columns of import_attempts that are the same for all failures of a kind."""
+    return {
+        "number": number,
+        "is_final": kind.is_final,
+        "stage": kind.stage.value,
+        "error_type": kind.error_type,
+        "sqlstate": kind.sqlstate,
+        "constraint_name": kind.constraint,
+        "field": kind.field and clean_text(kind.field),
+        "message": kind.message,
+        "detail": kind.detail,
+        "missing_fields": kind.missing_fields,
+        "traceback": kind.traceback,
+        "reasons": kind.reasons,
+        "code_version": code_version,
+        "retryable": kind.retryable,
+        "retry_after": None if kind.wait is None else f"{kind.wait.total_seconds()} seconds",
     }
 
 

@@ -89,6 +89,10 @@ FROM reliable_imports.claim_chunk_v1(
     %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s, %(take_anyway)s
 )
 
+-- name: has_retries
+-- Most batches have none, and claim_retries takes a while to plan.
+SELECT EXISTS (SELECT FROM reliable_imports.import_retries WHERE batch_id = %(batch_id)s)
+
 -- name: claim_retries
 -- Items whose range has moved on without them; each is locked by this transaction as a range would be. Those that wait for
 -- others go to one worker at a time, so that what another one is just about to complete is not missed.
@@ -147,10 +151,10 @@ SELECT
     item.item_number,
     item.source_data::text,
     item.source_raw,
-    item.read_problem,
-    item.read_problem_kind,
     item.source_line,
     item.source_offset,
+    item.read_problem,
+    item.read_problem_kind,
     item.earlier_attempts,
     coalesce(item.origin_batch_id, item.batch_id),
     coalesce(item.origin_item_number, item.item_number),
@@ -247,7 +251,7 @@ SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
     %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
     pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
-    %(failures)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
+    %(failures)s::json, %(failure_kinds)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
 )
 FROM (
     SELECT pg_catalog.array_agg(item_number) AS items, pg_catalog.array_agg(row_key) AS row_keys
