@@ -204,6 +204,12 @@ class Plan:
             and request.existing == "update"
             and self._index_is_plain
             and any(column.has_sequence for column in target.columns.values() if column.name not in self.columns)
+            # Else the server refuses each row, also one that would change nothing.
+            and all(
+                column.has_default or not column.is_not_null
+                for column in target.columns.values()
+                if column.name not in self.columns
+            )
         )
         names = ", ".join(map(quoted, self.columns))
         overriding = " OVERRIDING SYSTEM VALUE" if any(column.is_always_identity for column in columns) else ""
@@ -218,7 +224,7 @@ class Plan:
         ]
         written = frozenset(self.columns)
         self.minds_order = target.has_exclusions or any(
-            index is not self._index and (index.reads | index.columns) & written for index in target.indexes
+            index is not self._index and target.bases_of(index) & written for index in target.indexes
         )
         self.prediction = Prediction(target, columns, server_version, key=self._index)
         self.head = f"{self._into}VALUES "

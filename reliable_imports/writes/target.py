@@ -41,12 +41,14 @@ class IndexPart:
         column: None for an expression.
         sql: quoted, with the columns of the table unqualified.
         collation: the name of one by which different texts may be equal; None for all others.
+        equals: the operator that finds two values equal, with its schema.
     """
 
     column: str | None
     sql: str
     type: ColumnType
     collation: str | None
+    equals: str = "pg_catalog.="
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Index:
     Attributes:
         is_primary: the primary key.
         is_readable: this role may read all of its columns.
-        finds_by_equality: rows that are equal to it are those that `=` finds equal, but for collations.
+        finds_by_equality: rows that are equal to it are those that GROUP BY finds equal, but for collations.
         is_immediate: checked row by row; a deferrable constraint is not, and ON CONFLICT cannot use it.
         predicate: the condition of a partial index.
         nulls_are_equal: NULLS NOT DISTINCT.
@@ -92,7 +94,7 @@ class Index:
 
     @property
     def can_be_asked(self) -> bool:
-        """Whether a query with `=` finds the rows that are equal to it."""
+        """Whether a query finds the rows that are equal to it."""
         return (
             self.is_plain
             and self.is_readable
@@ -167,6 +169,11 @@ class Target:
     takes_plain_inserts: bool
     has_rules: bool
 
+    def bases_of(self, index: Index) -> frozenset[str]:
+        """The columns that decide what a row is to the index: all, if it reads a generated one."""
+        read = index.reads | index.columns
+        return frozenset(self.columns) if any(self.columns[name].is_generated for name in read) else read
+
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Target:
         """From what `describe_target` answers."""
@@ -240,7 +247,7 @@ def _index(described: Mapping[str, Any]) -> Index:
         predicate=described["predicate"],
         nulls_are_equal=described["nulls_are_equal"],
         parts=tuple(
-            IndexPart(part["column"], part["sql"], ColumnType.of(part["type"]), part["collation"])
+            IndexPart(part["column"], part["sql"], ColumnType.of(part["type"]), part["collation"], part["equals"])
             for part in described["parts"]
         ),
         reads=frozenset(described["reads"]),
