@@ -63,11 +63,14 @@ class ManyRows:
         self._key = key
         self._insert = insert
         self._prediction = prediction
+        left_out = [column for name, column in target.columns.items() if name not in self._columns]
         self.spares_sequence = (
             insert.existing == "update"
             and key.is_plain
             and key.is_in_row
-            and any(column.has_sequence for name, column in target.columns.items() if name not in self._columns)
+            and any(column.has_sequence for column in left_out)
+            # Else the server refuses each row, also one that would change nothing.
+            and all(column.has_default or not column.is_not_null for column in left_out)
         )
 
     def statement_of_all(

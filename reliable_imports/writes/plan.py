@@ -78,7 +78,7 @@ class Plan:
         self.has_deferrable = target.has_deferrable
         written = frozenset(self.columns)
         self.minds_order = target.has_exclusions or any(
-            other is not index and (other.reads | other.columns) & written for other in target.indexes
+            other is not index and target.bases_of(other) & written for other in target.indexes
         )
         self.returns_key = key.exists and not target.has_rules
         self._tells_moves = self.returns_key and key.is_in_row and target.has_triggers
