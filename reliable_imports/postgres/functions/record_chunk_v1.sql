@@ -49,8 +49,8 @@ BEGIN
         ON CONFLICT (fingerprint) DO UPDATE SET last_seen = pg_catalog.clock_timestamp(), title = EXCLUDED.title;
     END IF;
 
+    -- Most often each item has written one row, and nothing is to be put in order.
     IF key_items <> numbers THEN
-        -- Most often each item has written one row, and nothing is to be put in order.
         first_keys := ARRAY(
             SELECT first_key.row_key
             FROM pg_catalog.unnest(numbers) WITH ORDINALITY AS completed (item_number, place)
@@ -64,6 +64,19 @@ BEGIN
             ) AS first_key ON first_key.item_number = completed.item_number
             ORDER BY completed.place
         );
+        INSERT INTO reliable_imports.import_row_keys (row_key, batch_id, item_number)
+        SELECT DISTINCT numbered.row_key, chunk_batch, numbered.item_number
+        FROM (
+            SELECT
+                written.item_number,
+                written.row_key,
+                row_number() OVER (PARTITION BY written.item_number ORDER BY written.place) AS number
+            FROM ROWS FROM (
+                pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk_v1.row_keys)
+            ) WITH ORDINALITY AS written (item_number, row_key, place)
+            WHERE written.row_key IS NOT NULL
+        ) AS numbered
+        WHERE numbered.number > 1;
     END IF;
     INSERT INTO reliable_imports.import_attempts (
         batch_id, item_number, attempt, run_id, outcome, is_final, row_key, result
@@ -81,21 +94,6 @@ BEGIN
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';
-    END IF;
-    IF pg_catalog.cardinality(key_items) > completed_n THEN
-        INSERT INTO reliable_imports.import_row_keys (row_key, batch_id, item_number)
-        SELECT DISTINCT numbered.row_key, chunk_batch, numbered.item_number
-        FROM (
-            SELECT
-                written.item_number,
-                written.row_key,
-                row_number() OVER (PARTITION BY written.item_number ORDER BY written.place) AS number
-            FROM ROWS FROM (
-                pg_catalog.unnest(key_items), pg_catalog.unnest(record_chunk_v1.row_keys)
-            ) WITH ORDINALITY AS written (item_number, row_key, place)
-            WHERE written.row_key IS NOT NULL
-        ) AS numbered
-        WHERE numbered.number > 1;
     END IF;
 
     stored := 0;

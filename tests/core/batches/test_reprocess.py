@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reliable_imports import (
+    BaseProcessor,
     BatchManager,
     BatchStatus,
     BatchSummary,
@@ -440,6 +441,22 @@ def test_an_old_failure_waits_for_newer_data_that_is_being_written(
 
     assert (summary.failed_items, summary.open_items) == (0, 0)
     assert sql("SELECT text FROM notes") == [("new",)]
+
+
+def test_every_row_of_a_newer_item_counts_though_its_neighbour_wrote_none(manager: BatchManager, sql: Sql) -> None:
+    class NotesOfItem(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            for number in item.source_data["notes"]:
+                ctx.upsert("notes", {"id": number, "text": "new"}, key="id")
+
+    manager.registry.register(NotesOfItem)
+    old = manager.create_batch("plain", [{"id": 2, "text": "old", "place": 9}])
+    manager.process_batch(old)
+    manager.process_batch(manager.create_batch("notes_of_item", [{"notes": [1, 2]}, {"notes": []}]))
+
+    add_the_place(sql)
+    assert manager.reprocess_batch(old).skipped_items == 1
+    assert sql("SELECT id, text FROM notes ORDER BY 1") == [(1, "new"), (2, "new")]
 
 
 def test_later_items_of_the_same_batch_count_as_newer(manager: BatchManager, sql: Sql) -> None:
