@@ -32,8 +32,9 @@ and forks a child process that tries items of the range one by one. All others l
 elsewhere.
 
 What the child dies of, its parent sees: shared memory names the item that was being tried. Where it was the chunk in
-flight that the child died of, an item behind it is named, and the search tries both alone. An item that has killed
-two children alone is failed as `KilledWorker`. Deaths are written down by run and added up, because the parent may
+flight that the child died of, an item behind it is named, and the search tries both alone. If that item is of the next
+range, the search finds nothing, and the next child dies of the chunk as well, until one names an item of its range. An
+item that has killed two children alone is failed as `KilledWorker`. Deaths are written down by run and added up, because the parent may
 die too. From the first death on, the whole batch is worked in children. The same is done if the processor has an
 `item_timeout`, since only a parent can end an item that does not let itself be interrupted.
 

@@ -176,18 +176,21 @@ class Claims:
         return None
 
     def range_after(self, cursor: Any, claim: Claim) -> ReadAhead:
-        """The first items of the next range, where all items of a claim were tried, and its range ends with them.
+        """The first items of the range behind that of a claim, if the claim holds the last items of its range.
 
-        The transaction of the claim locks that range too. Its end lets go of it, and publishes it in the same moment.
+        None if that is not free. Else the transaction of the claim locks it too; its end lets go of it, and publishes
+        it in the same moment.
         """
-        if claim.last_item is not None and claim.items[-1].item_number >= claim.last_item:
-            parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=_MAX_BYTES)
-            cursor.execute(_WORK["claim_chunk"], parameters)
-            following = _claim_of(cursor.fetchall(), ReadAhead())
-            if following is None or following.is_suspect or following.is_shared:
-                return self._following
-            if following.range_number == claim.range_number + 1:  # of several open ranges the first one is published
-                self._following = ReadAhead(following.range_number, following.items)
+        if claim.last_item is None or claim.items[-1].item_number < claim.last_item:
+            return ReadAhead()
+        parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=_MAX_BYTES)
+        cursor.execute(_WORK["claim_chunk"], parameters)
+        following = _claim_of(cursor.fetchall(), ReadAhead())
+        if following is None or following.is_suspect or following.is_shared:
+            return ReadAhead()
+        if following.range_number != claim.range_number + 1:  # of several open ranges the first one is published
+            return ReadAhead()
+        self._following = ReadAhead(following.range_number, following.items)
         return self._following
 
     def range_alone(self, cursor: Any, range_number: int, until: int | None) -> Claim | None:

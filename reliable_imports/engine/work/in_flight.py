@@ -23,14 +23,12 @@ class InFlight:
 
     Attributes:
         chunk: whose items were tried.
-        trying: the numbers of these items.
         behind: those that come next.
     """
 
     def __init__(
         self,
         chunk: Chunk,
-        trying: list[int],
         behind: ReadAhead,
         finish: Callable[[], list[Attempt]],
     ) -> None:
@@ -39,7 +37,6 @@ class InFlight:
             finish: writes, records and commits the chunk; returns the attempts that found no room.
         """
         self.chunk = chunk
-        self.trying = trying
         self.behind = behind
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None

@@ -88,7 +88,7 @@ class Recorder:
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
         self._committed_at = self._flushed_at = time.monotonic()
-        self._are_refused = False
+        self._had_refusals = False
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
@@ -130,7 +130,7 @@ class Recorder:
             **expected.columns,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
-        self._are_refused = len(completed) < len(attempts) and any(
+        self._had_refusals = len(completed) < len(attempts) and any(
             attempt.outcome is Outcome.FAILED and attempt.writes.declared for attempt in attempts
         )
         keys = expected.keys or _WORK["no_keys"]
@@ -145,8 +145,11 @@ class Recorder:
             self._flushed_at = self._committed_at
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
-        """What will be told of attempts if all of their declared writes are taken; None if that is not expected."""
-        if self._sensitive or self._are_refused:
+        """What will be told of attempts if all of their declared writes are taken.
+
+        None if that is not expected, for some of the chunk before were refused, or if values have to be hidden first.
+        """
+        if self._sensitive or self._had_refusals:
             return None
         return CompletedItems(_completed(attempts), are_written=False)
 

@@ -119,12 +119,7 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
-            if not isinstance(step, Suspected):
-                ahead = self._try_ahead()
-                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
-            if step is Step.NOTHING_FREE:
-                step = self._work_due_retries()
+            step = self._work_next()
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
@@ -149,8 +144,21 @@ class Worker:
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
 
+    def _work_next(self) -> Step | Suspected:
+        """Work the next chunk, behind items that wait for another try and are due; only such items if no range is free.
+
+        What was in flight has landed then, and the chunk may be in flight.
+        """
+        if self._retries.are_due() and isinstance(retried := self._work_due_retries(), Suspected):
+            return retried
+        ahead = self._try_ahead()
+        if isinstance(ahead, Step):
+            return ahead
+        step = self._work_chunk(self._claims.next_range, ahead)
+        return self._work_due_retries() if step is Step.NOTHING_FREE else step
+
     def _work_chunk(self, claim_items: ClaimItems, ahead: Ahead | None = None) -> Step | Suspected:
-        """One round of the loop: claim, prepare, try, write, record, go on.
+        """Claim, prepare, try, write, record, go on.
 
         Args:
             ahead: items that were tried already, if the claim begins with them.
@@ -172,7 +180,7 @@ class Worker:
             finish = partial(self._finish, cursor, claim, chunk, None if ahead is None else ahead.completed)
             behind = self._behind(cursor, claim, chunk)
             if behind.items:
-                self._in_flight = InFlight(chunk, self.trying, behind, finish)
+                self._in_flight = InFlight(chunk, behind, finish)
                 return Step.COMMITTED
             carried = finish()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
@@ -271,7 +279,6 @@ class Worker:
         landing, self._in_flight = self._in_flight, None
         if landing is None:
             return Step.COMMITTED
-        self.trying = landing.trying
         try:
             carried = landing.land()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
