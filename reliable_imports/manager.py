@@ -716,19 +716,17 @@ class BatchManager:
             raise ConfigurationError("a value alone is the key of one type; name the field, as in email=VALUE")
         return {each: ErasureKey.of(self._known_facts(connection, each), key) for each in named}, {}
 
-    def names_to_erase_by(self, batch_types: Collection[str] = ()) -> Mapping[str, Sequence[str]]:
-        """What a key of `erase` can name, each with its names in a source; empty where it can name any field.
+    def names_to_erase_by(self, batch_types: Collection[str] = ()) -> frozenset[str]:
+        """What a key of `erase` can name, as far as the types say which fields they have.
 
         Args:
             batch_types: those that are asked; else all that are registered.
         """
         from reliable_imports.batches.erasing.erasure import ErasureKey
 
-        found: dict[str, Sequence[str]] = {}
         with self._connection() as connection:
-            for batch_type in batch_types or [each.batch_type for each in self.registry]:
-                found |= ErasureKey.names(self._known_facts(connection, batch_type))
-        return found
+            asked = batch_types or [each.batch_type for each in self.registry]
+            return frozenset().union(*(ErasureKey.names(self._known_facts(connection, each)) for each in asked))
 
     def count_erased(self, batch_id: int) -> int:
         """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""

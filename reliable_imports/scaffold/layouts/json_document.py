@@ -13,6 +13,7 @@ from reliable_imports.scaffold import texts
 from reliable_imports.scaffold.layouts.layout import Layout
 from reliable_imports.sources.options import Format, SourceOptions
 from reliable_imports.sources.stored.files import StoredFile
+from reliable_imports.sources.text.json_document import pointer_token
 
 _FEWEST_OF_MAP = 2
 _LEVELS = 4
@@ -130,7 +131,7 @@ def _maps(value: Any, place: str, levels: int) -> Iterator[tuple[int, str, dict[
     if not isinstance(value, dict) or not levels:
         return
     for name, member in value.items():
-        pointer = f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
+        pointer = f"{place}/{pointer_token(name)}"
         if _is_map(member):
             yield len(member), pointer, member
         yield from _maps(member, pointer, levels - 1)
@@ -142,4 +143,4 @@ def _arrays(value: Any, place: str, levels: int) -> Iterator[tuple[int, str]]:
             yield len(value), place
     elif isinstance(value, dict) and levels:
         for name, member in value.items():
-            yield from _arrays(member, f"{place}/{name.replace('~', '~0').replace('/', '~1')}", levels - 1)
+            yield from _arrays(member, f"{place}/{pointer_token(name)}", levels - 1)

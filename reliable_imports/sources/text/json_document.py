@@ -162,7 +162,7 @@ def _envelope(text: _Text) -> Items:
     deeper: list[str] = []
     for name in _members(text):
         if text.next_character() != "[":
-            deeper += _pointers(text.take(_find_end(text)), f"/{_escaped(name)}")
+            deeper += _pointers(text.take(_find_end(text)), f"/{pointer_token(name)}")
             continue
         text.position += 1
         if text.next_character() != "{":
@@ -170,7 +170,7 @@ def _envelope(text: _Text) -> Items:
             for _ in _places(text):
                 text.take(_find_end(text))
         elif found is not None:
-            choices = ", ".join(f"'/{shortened(_escaped(each))[1:-1]}'" for each in (found, name))
+            choices = ", ".join(f"'/{shortened(pointer_token(each))[1:-1]}'" for each in (found, name))
             raise text.error(
                 f"there are several arrays of objects, {choices}; choose one by SourceOptions(pointer=...)"
             )
@@ -250,7 +250,8 @@ def _skip(text: _Text) -> None:
         text.take(_find_end(text))
 
 
-def _escaped(name: str) -> str:
+def pointer_token(name: str) -> str:
+    """The name of a member as a JSON pointer writes it."""
     return name.replace("~", "~0").replace("/", "~1")
 
 
@@ -269,7 +270,7 @@ def _find_pointers(value: Any, place: str, levels: int) -> Iterator[str]:
         yield repr(place[:200])
     elif isinstance(value, dict) and levels:
         for name, member in value.items():
-            yield from _find_pointers(member, f"{place}/{_escaped(name)}", levels - 1)
+            yield from _find_pointers(member, f"{place}/{pointer_token(name)}", levels - 1)
 
 
 def _begins_several(text: _Text) -> bool:
