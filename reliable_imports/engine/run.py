@@ -13,8 +13,8 @@ from reliable_imports.batches.read import get_summary
 from reliable_imports.engine.begin import Begun, Identity, begin
 from reliable_imports.engine.end import close_batch, end_run, has_free_range, outcome_of_run, pause_batch
 from reliable_imports.engine.process.child_process import ChildProcess
-from reliable_imports.engine.process.gc_threshold import fewer_collections
 from reliable_imports.engine.process.heartbeat import Heartbeat
+from reliable_imports.engine.process.interpreter import settings_for_a_run
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.progress import Progress, ProgressCallback
 from reliable_imports.engine.recovery.connection import RunConnection, deadline
@@ -65,7 +65,7 @@ def execute(
     try:
         with (
             stop,
-            fewer_collections(),
+            settings_for_a_run(),
             RunConnection(connection, dsn, batch.id, stop) as own,
             _interruptions_told(own, batch.id),
         ):

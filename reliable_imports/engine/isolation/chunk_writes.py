@@ -114,11 +114,12 @@ class ChunkWrites:
         """Send the declared writes, and make sure that the transaction is still the one that was begun.
 
         `declared.take_errors` tells what the server refused. Returns the items whose writes found no room: they must
-        go into the next chunk.
+        go into the next chunk. What is pending then must be sent before COMMIT.
         """
         self.savepoints.close()
         unsent = self.declared.flush()
         self.declared.lost = None  # whoever called this is told of them
-        self.transaction.send_for_all()
+        if not self.transaction.is_open:  # a statement was refused, and its savepoint is pending
+            self.transaction.send_for_all()
         self.transaction.require_open()
         return unsent

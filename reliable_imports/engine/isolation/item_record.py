@@ -9,7 +9,8 @@ import msgspec
 import psycopg2
 
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.writes.plan import Origin, Write
+from reliable_imports.writes.origin import Origin
+from reliable_imports.writes.plan import Write
 
 
 class RowFate(Enum):

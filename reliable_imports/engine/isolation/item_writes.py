@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from reliable_imports.engine.isolation.as_statements import statements_of
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.statements import AS_IT_IS, Repetition
@@ -16,7 +17,8 @@ from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.statement import changes_session, is_blind_write, transaction_command
 from reliable_imports.writes.identifiers import quoted, quoted_table
-from reliable_imports.writes.plan import Plan, WriteRequest
+from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.request import WriteRequest
 from reliable_imports.writes.values import as_parameter
 
 _WRITES = load("writes.sql")
@@ -84,7 +86,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         plan = self.plan(request)
         write = plan.write(values)
         # What the client cannot know of the row, the server has to tell.
-        told = write.needs_telling or self.origin is not None or (plan.has_key and write.key is None)
+        told = write.needs_telling or self.origin is not None or (plan.key.exists and write.key is None)
         repetition = None
         if told:
             text = plan.telling_statement(write, self.origin, returning)
@@ -117,7 +119,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self.note(write, met or "left out", None)
         if row is not None:
             return row[0]
-        if not plan.has_key or not plan.knows_keys:
+        if not plan.key.exists or not plan.key.is_in_row:
             return None
         self.was_answered = True
         row = self._send(plan.standing_row(write, returning)).fetchone()
@@ -245,7 +247,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         return self.chunk.savepoints.send(self, text, repetition)
 
     def _send_declared(self) -> None:
-        text, answers = self.chunk.declared.statements_of(self)
+        text, answers = statements_of(self, self.chunk.transaction)
         writes, self.declared = self.declared, []
         images = self.chunk.images
         if images is not None:

@@ -38,7 +38,7 @@ class KillerSearch:
     """Works a batch in child processes, and finds the items that kill them.
 
     Attributes:
-        is_wanted: the whole batch is worked in a child: there is a time limit to enforce, or there were killers.
+        is_wanted: the whole batch is worked in a child: there is a time limit to enforce, or a worker was lost.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class KillerSearch:
         Raises:
             MustPause: an item was alone whenever it took the whole worker along, and nothing is left to do before it.
         """
+        # It may have died of an item of the next range, which it tried ahead. A child tells which item it is at.
+        self.is_wanted = POSSIBLE
         with self._suspects.search_lock(range_number) as lock:
             if lock is None:
                 self._doubts.left_to_others.add(range_number)
@@ -135,8 +137,6 @@ class KillerSearch:
                 ending = _value_of(end)
                 assert isinstance(ending, Ending)
                 return ending
-            # Where there was one there may be more: from now on they kill a child only.
-            self.is_wanted = True
             if end.item is None:
                 self._died_between(end)
             elif end.outstayed:

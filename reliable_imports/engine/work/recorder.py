@@ -20,15 +20,20 @@ from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.key import Key
+from reliable_imports.writes.plan import Write
+from reliable_imports.writes.row_texts import Expressions, Texts
 
 _WORK = load("work.sql")
 _encode = msgspec.json.Encoder().encode
 _MAX_DOUBLINGS = 16
 _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
-_MAX_UNFLUSHED_SECONDS = 0.2
+_MAX_UNFLUSHED_SECONDS = 1.0
 """How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
+
+_LONG_CHUNK_SECONDS = 0.2
+"""After so long a chunk the commit waits in any case: its items may have told somebody else."""
 
 
 class _FailureKind(NamedTuple):
@@ -82,23 +87,37 @@ class Recorder:
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
-        self._flushed_at = time.monotonic()
+        self._committed_at = self._flushed_at = time.monotonic()
+        self._are_refused = False
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
         self._known_reasons.clear()
 
-    def commit(self, cursor: Any, claim: Claim, attempts: Sequence[Attempt]) -> None:
+    def commit(
+        self,
+        cursor: Any,
+        claim: Claim,
+        attempts: Sequence[Attempt],
+        expected: CompletedItems | None = None,
+        pending: str = "",
+    ) -> None:
         """Append attempts and logs, move the range and the run on, and commit, all in one message to the server.
 
         While commits follow each other closely, few of them wait for the disk. The disk has them in their order, and
         whatever ends the run or its batch waits for all of them.
+
+        Args:
+            expected: what was prepared before the attempts were written.
+            pending: SQL that goes first; see `ChunkTransaction`.
         """
         if self._sensitive:
             for attempt in attempts:
                 if attempt.is_eventful or attempt.result is not None:
                     attempt.hide(self._sensitive)
-        completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+        completed = _completed(attempts)
+        if expected is None or not expected.are(completed):
+            expected = CompletedItems(completed)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
@@ -108,17 +127,28 @@ class Recorder:
             "next_item": attempts[-1].stored.item_number + 1,
             "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
             "completed": len(completed),
-            **_completed_columns(completed),
+            **expected.columns,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
-        keys = keys_written(completed) or _WORK["no_keys"]
+        self._are_refused = len(completed) < len(attempts) and any(
+            attempt.outcome is Outcome.FAILED and attempt.writes.declared for attempt in attempts
+        )
+        keys = expected.keys or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
-        waits = time.monotonic() - self._flushed_at > _MAX_UNFLUSHED_SECONDS
-        cursor.execute(f"{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        now = time.monotonic()
+        waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - self._committed_at > _LONG_CHUNK_SECONDS
+        cursor.execute(f"{pending}{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        self._committed_at = time.monotonic()
         if waits:
-            self._flushed_at = time.monotonic()
+            self._flushed_at = self._committed_at
+
+    def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
+        """What will be told of attempts if all of their declared writes are taken; None if that is not expected."""
+        if self._sensitive or self._are_refused:
+            return None
+        return CompletedItems(_completed(attempts), are_written=False)
 
     def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
         """What `record_chunk` is told of all that has more to say than that it was completed."""
@@ -169,6 +199,43 @@ class Recorder:
         if not failure.retryable or attempt >= self._processor.max_attempts:
             return None
         return self._processor.retry_backoff * float(2 ** min(attempt - 1, _MAX_DOUBLINGS))
+
+
+class CompletedItems:
+    """What `record_chunk` is told of the items that have completed.
+
+    Attributes:
+        columns: see `_completed_columns`.
+        keys: see `keys_written`.
+    """
+
+    def __init__(self, completed: Sequence[Attempt], *, are_written: bool = True) -> None:
+        """
+        Args:
+            are_written: what the items have declared was sent; if not, all of it is expected to be taken as it is.
+        """
+        writes = [attempt.writes for attempt in completed]
+        self._completed = completed
+        self._written = [each.written if are_written else each.written + tuple(each.declared) for each in writes]
+        self._results, self._earlier_tries = _results_and_earlier_tries(completed)
+        self.columns = _completed_columns(completed)
+        self.keys = keys_written(completed, self._written)
+
+    def are(self, completed: Sequence[Attempt]) -> bool:
+        """Whether these items have completed, and nothing is to be told of them but what was expected."""
+        return (
+            completed == self._completed
+            and [attempt.writes.written for attempt in completed] == self._written
+            and _results_and_earlier_tries(completed) == (self._results, self._earlier_tries)
+        )
+
+
+def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | None], list[Sequence[Failure]]]:
+    return [each.result for each in attempts], [each.earlier_tries for each in attempts]
+
+
+def _completed(attempts: Sequence[Attempt]) -> list[Attempt]:
+    return [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
 
 
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:
@@ -263,15 +330,16 @@ def _kind_record(number: int, kind: _FailureKind, code_version: str | None) -> d
     }
 
 
-def keys_written(completed: Sequence[Attempt]) -> str:
+def keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> str:
     """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-    by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
     known: list[tuple[int, int]] = []
-    for attempt in completed:
+    for attempt, writes in zip(completed, written, strict=True):
         number = attempt.stored.item_number
-        for write in attempt.writes.written:
+        for write in writes:
             if write.key is not None:
-                kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
+                row_key = write.plan.key
+                kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
                 if kind not in by_kind:
                     by_kind[kind] = ([], [])
                 numbers, keys = by_kind[kind]
@@ -281,7 +349,7 @@ def keys_written(completed: Sequence[Attempt]) -> str:
             known += [(number, key) for key in attempt.writes.row_keys]
         if attempt.natural_key is not None:
             known.append((number, attempt.natural_key))
-    queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
+    queries = [key.hashes_of_keys(shared, numbers, keys) for (key, shared), (numbers, keys) in by_kind.items()]
     if known:
         items, keys_ = zip(*known, strict=True)
         queries.append(

@@ -6,10 +6,10 @@
 -- between two chunks, or have died this moment. has_elder tells whether one of those is older than the run that claims,
 -- and is_published whether this run has published the range itself.
 --
--- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_published),
--- the others are the items; there are none for a range that is suspect or shared, unless it is to be taken anyway. What few
--- items have is in `more`, for each column of each row takes its time: read_problem, read_problem_kind, earlier_attempts,
--- origin_batch_id, origin_item_number, attempt, duplicate_of, and whether a duplicate fails.
+-- The first row tells of the claim (transaction, range, where it stands and ends, is_suspect, is_shared, has_elder,
+-- is_published), the others are the items; there are none for a range that is suspect or shared, unless it is to be taken
+-- anyway. What few items have is in `more`, for each column of each row takes its time: read_problem, read_problem_kind,
+-- earlier_attempts, origin_batch_id, origin_item_number, attempt, duplicate_of, and whether a duplicate fails.
 --
 -- A function, so that its plans are made once in a session; left alone, the server would make each of them six times.
 CREATE OR REPLACE FUNCTION reliable_imports.claim_chunk_v1(
@@ -83,6 +83,7 @@ BEGIN
             pg_catalog.txid_current(),
             claimed.range_number,
             claimed.next_item,
+            claimed.last_item,
             known.is_suspect::integer,
             known.is_shared::integer,
             known.has_elder::integer,
