@@ -60,9 +60,13 @@ CROSS JOIN LATERAL (
             CASE WHEN NOT held.is_empty THEN CASE WHEN held.is_masked THEN '***' ELSE held.value END END
         FROM failed
         CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
-        JOIN reliable_imports.stored_items AS item
-            ON item.batch_id = batch.id
-            AND item.item_number = failed.item_number
+        CROSS JOIN LATERAL (
+            SELECT stored.source_data
+            FROM reliable_imports.stored_items AS stored
+            WHERE stored.batch_id = batch.id
+                AND stored.item_number = failed.item_number
+            OFFSET 0  -- looked for by its key, whatever statistics say
+        ) AS item
         CROSS JOIN masked
         CROSS JOIN LATERAL reliable_imports.field_of_item_v1(
             item.source_data, fault.field, failed.sqlstate, masked.fields
