@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from reliable_imports.batches.corrections.edits import Corrections
     from reliable_imports.batches.corrections.export import Exported
     from reliable_imports.batches.deliveries import Offer, SameContent
-    from reliable_imports.batches.erasing.erasure import Erasure
+    from reliable_imports.batches.erasing.erasure import Erasure, ErasureKey
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
     from reliable_imports.engine.progress import ProgressCallback
@@ -649,8 +650,8 @@ class BatchManager:
 
     def erase(
         self,
-        batch_type: str,
         key: str | Mapping[str, Any],
+        batch_types: str | Collection[str] | None = None,
         *,
         alike: bool = False,
         requested_by: str | None = None,
@@ -658,44 +659,71 @@ class BatchManager:
     ) -> Erasure:
         """Take everything of a person out of the tables of this package; the rows of their items stay, and all counts.
 
-        It goes for every item of the type that has the key, in all batches, and for all that repeat it: source data,
+        It goes for every item that has the key, in all batches of the types, and for all that repeat it: source data,
         results, messages, tracebacks, log lines. Texts beside them, such as a batch's note, lose the key's values, and
         others that stand in no other item of these lineages, if they have at least six characters. All of it is one
         transaction; repeated, it does nothing. The targets' rows are the team's own, and stay.
 
         Args:
-            key: the value of a key of one field, or values by field; see `ErasureKey.of`.
+            key: values by field; or, of one type, the value of its key of one field. See `ErasureKey.of`.
+            batch_types: one type, or some; None for all registered ones that have the key's fields, and those whose
+                processors do not say which fields they have.
             alike: take items too whose key differs only in capitals or blanks, or that could not be read and hold it.
             requested_by, note: kept in the audit log; do not name the person there.
 
         Raises:
             UnknownBatchType: no processor has this type, and only it knows the key.
-            ConfigurationError: the processor has no such field.
+            ConfigurationError: the processor has no such field, or none has.
             ItemsInUse: some of the items are pending or being processed; nothing was erased.
         """
         from reliable_imports.batches.erasing.erase import erase
-        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         require_texts(requested_by=requested_by, note=note)
         with self._connection() as connection:
-            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
-            return erase(connection, batch_type, wanted, alike=alike, requested_by=requested_by, note=note)
+            keys, left_out = self._keys_to_erase(connection, key, batch_types)
+            erased = erase(connection, keys, alike=alike, requested_by=requested_by, note=note)
+        return replace(erased, left_out=left_out)
 
-    def names_to_erase_by(self, batch_type: str) -> Mapping[str, Sequence[str]]:
-        """What a key of `erase` can name, each with its names in a source; empty where it can name any field."""
-        from reliable_imports.batches.erasing.erasure import ErasureKey
-
-        with self._connection() as connection:
-            return ErasureKey.names(self._known_facts(connection, batch_type))
-
-    def find_to_erase(self, batch_type: str, key: str | Mapping[str, Any], *, alike: bool = False) -> Erasure:
+    def find_to_erase(
+        self, key: str | Mapping[str, Any], batch_types: str | Collection[str] | None = None, *, alike: bool = False
+    ) -> Erasure:
         """What `erase` would take, and nothing is changed."""
         from reliable_imports.batches.erasing.erase import find
-        from reliable_imports.batches.erasing.erasure import ErasureKey
 
         with self._connection() as connection:
-            wanted = ErasureKey.of(self._known_facts(connection, batch_type), key)
-            return find(connection, batch_type, wanted, alike=alike)
+            keys, left_out = self._keys_to_erase(connection, key, batch_types)
+            return replace(find(connection, keys, alike=alike), left_out=left_out)
+
+    def _keys_to_erase(
+        self, connection: Connection, key: str | Mapping[str, Any], batch_types: str | Collection[str] | None
+    ) -> tuple[dict[str, ErasureKey], dict[str, str]]:
+        """The key as each type reads it, and why others are left out."""
+        from reliable_imports.batches.erasing.erase import stored_types
+        from reliable_imports.batches.erasing.erasure import ErasureKey, keys_of_all
+
+        if batch_types is None:
+            all_facts = [self._known_facts(connection, each.batch_type) for each in self.registry]
+            return keys_of_all(all_facts, stored_types(connection), key)
+        named = [batch_types] if isinstance(batch_types, str) else list(batch_types)
+        if not named:
+            raise ConfigurationError("batch_types is empty; name a type, or give None for all that have the fields")
+        if isinstance(key, str) and len(named) > 1:
+            raise ConfigurationError("a value alone is the key of one type; name the field, as in email=VALUE")
+        return {each: ErasureKey.of(self._known_facts(connection, each), key) for each in named}, {}
+
+    def names_to_erase_by(self, batch_types: Collection[str] = ()) -> Mapping[str, Sequence[str]]:
+        """What a key of `erase` can name, each with its names in a source; empty where it can name any field.
+
+        Args:
+            batch_types: those that are asked; else all that are registered.
+        """
+        from reliable_imports.batches.erasing.erasure import ErasureKey
+
+        found: dict[str, Sequence[str]] = {}
+        with self._connection() as connection:
+            for batch_type in batch_types or [each.batch_type for each in self.registry]:
+                found |= ErasureKey.names(self._known_facts(connection, batch_type))
+        return found
 
     def count_erased(self, batch_id: int) -> int:
         """Failed items of the batch's lineage that no later item repeats, and none can: their data was erased."""

@@ -14,6 +14,7 @@ from typing import Any
 from psycopg2.extras import Json
 
 from reliable_imports.batches import deliveries, read
+from reliable_imports.items.given import as_numbers
 from reliable_imports.items.redaction import MASKED
 from reliable_imports.postgres.connect import Connection, rows, transaction
 from reliable_imports.postgres.queries import load
@@ -282,7 +283,7 @@ class Orchestration:
 
     def _ask(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         with self._connect() as connection, transaction(connection) as cursor:
-            cursor.execute(_ORCHESTRATION[query], parameters)
+            cursor.execute(_ORCHESTRATION[query], as_numbers(parameters))
             return rows(cursor)
 
     def _page(self, query: str, **parameters: Any) -> FailuresPage:

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - the cla
 
 from reliable_imports.batches.read import get_batch
 from reliable_imports.errors import AmbiguousReason, ConfigurationError, UnknownReason
-from reliable_imports.items.given import require_texts
+from reliable_imports.items.given import as_numbers, require_texts
 from reliable_imports.items.redaction import shown_text, with_field_first
 from reliable_imports.models import (
     CommonValue,
@@ -189,5 +189,5 @@ def _by_day(batches: Sequence[ReasonBatch]) -> tuple[tuple[date, int], ...]:
 
 def _select(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     with transaction(connection) as cursor:
-        cursor.execute(_FAILURES[query], parameters)
+        cursor.execute(_FAILURES[query], as_numbers(parameters))
         return rows(cursor)

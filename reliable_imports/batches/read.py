@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from reliable_imports.errors import UnknownBatch
+from reliable_imports.items.given import as_numbers
 from reliable_imports.items.redaction import shown_text
 from reliable_imports.models import (
     Batch,
@@ -150,7 +151,7 @@ def list_runs(
 
 def _select(connection: Connection, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     with transaction(connection) as cursor:
-        cursor.execute(_READING[query], parameters)
+        cursor.execute(_READING[query], as_numbers(parameters))
         return rows(cursor)
 
 

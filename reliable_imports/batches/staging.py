@@ -18,6 +18,7 @@ from reliable_imports.batches.repeats.request import ReprocessRequest
 from reliable_imports.batches.repeats.taking import insert_repeat_batch
 from reliable_imports.engine.work.attempt import StoredItem
 from reliable_imports.errors import ConfigurationError
+from reliable_imports.items.given import as_numbers
 from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import BEGIN, Connection, roll_back
 from reliable_imports.postgres.queries import load
@@ -75,7 +76,7 @@ def stage_delivery(
         facts = read_facts(cursor, processor, may_set_up=may_set_up)
         keying, check = Keying.of(facts), ColumnCheck.of(facts)
         total, warnings = store_items(cursor, batch_id, offer, keying, check, processor.source_options.max_items)
-        return _read(cursor, facts, batch_id, total, warnings, sample)
+        return _read(cursor, processor, batch_id, total, warnings, sample)
 
 
 def stage_batch(
@@ -83,8 +84,8 @@ def stage_batch(
 ) -> Staged:
     """All items of a batch that is there. Raises UnknownBatch, InvalidTarget."""
     with _rolled_back(connection) as cursor:
-        facts = read_facts(cursor, processor, may_set_up=may_set_up)
-        return _read(cursor, facts, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
+        read_facts(cursor, processor, may_set_up=may_set_up)
+        return _read(cursor, processor, batch_id, read_batch(cursor, batch_id).total_items, (), sample)
 
 
 def stage_reprocess(
@@ -106,7 +107,7 @@ def stage_reprocess(
         items = items_of(request)
         total = None
         if sample is not None:
-            cursor.execute(_TRYING["sample"].replace("{chosen}", items), chosen)
+            cursor.execute(_TRYING["sample"].replace("{chosen}", items), as_numbers(chosen))
             found = cursor.fetchall()
             total = sum({reason: places for *_, reason, places in found}.values())
             batches, numbers, attempts = (
@@ -128,10 +129,17 @@ def stage_reprocess(
         keying = Keying.of(facts)
         if keying is not None:
             keying.mark_duplicates(cursor, new_batch_id)
-        return _read(cursor, facts, new_batch_id, taken if total is None else total, (), None)
+        return _read(cursor, processor, new_batch_id, taken if total is None else total, (), None)
 
 
-def _read(cursor: Any, facts: Facts, batch_id: int, total: int, warnings: Sequence[str], sample: int | None) -> Staged:
+def _read(
+    cursor: Any,
+    processor: type[BaseProcessor],
+    batch_id: int,
+    total: int,
+    warnings: Sequence[str],
+    sample: int | None,
+) -> Staged:
     wanted = sample if sample is not None and sample < total else None
     cursor.execute(_TRYING["sample_items"], {"batch_id": batch_id, "total": total, "sample": wanted})
     items = []
@@ -141,6 +149,7 @@ def _read(cursor: Any, facts: Facts, batch_id: int, total: int, warnings: Sequen
         if stored.raw is not None:
             stored = stored._replace(raw=bytes(stored.raw))
         items.append(StagedItem(stored, repeats_batch, repeats_item, failed_before))
+    facts = read_facts(cursor, processor, batch_id=batch_id)
     return Staged(read_batch(cursor, batch_id), facts, total, items, warnings)
 
 

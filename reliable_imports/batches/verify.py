@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from reliable_imports.errors import UnknownBatch
+from reliable_imports.items.given import as_numbers
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 
@@ -28,7 +29,7 @@ class Verification:
 def verify(connection: Connection, batch_id: int | None) -> list[Verification]:
     """Count one batch, or all of them, again; each in one snapshot, so it may be worked meanwhile."""
     with transaction(connection) as cursor:
-        cursor.execute(_VERIFY["batches"], {"batch_id": batch_id})
+        cursor.execute(_VERIFY["batches"], as_numbers({"batch_id": batch_id}))
         batches = [number for (number,) in cursor.fetchall()]
     if batch_id is not None and not batches:
         raise UnknownBatch(batch_id)

@@ -168,7 +168,7 @@ def processor_options(command: F) -> F:
 
 def batch_number(text: str) -> int:
     """The type of a BATCH argument."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and 0 < int(text) < 2**63):
+    if not (text.isascii() and text.isdecimal() and len(text) < 100 and int(text) > 0):
         raise click.BadParameter(f"{text!r} is no batch's number; `reliable-imports batches` lists them")
     return int(text)
 

@@ -30,9 +30,14 @@ def process_with_progress(manager: BatchManager, batch_id: int) -> BatchSummary:
         raise Interrupted(batch_id) from None
 
 
-def reading(source: Source) -> AbstractContextManager[None]:
+def reading(source: Source, what: str = "storing items") -> AbstractContextManager[None]:
     """Shows how much of *source* has been read, as long as the block lasts."""
-    return _reading(source) if sys.stderr.isatty() else nullcontext()
+    return _reading(source, what) if sys.stderr.isatty() else nullcontext()
+
+
+def sampling(source: Source | None) -> AbstractContextManager[object]:
+    """Shows how much of a sample has been read, or, without one, that it is looked at."""
+    return waiting("looking at the file") if source is None else reading(source, "reading the sample")
 
 
 def processing(manager: BatchManager, batch_id: int) -> AbstractContextManager[Callable[[BatchSummary], None] | None]:
@@ -51,7 +56,7 @@ def purging(items: int) -> AbstractContextManager[Callable[[int], None] | None]:
 
 
 @contextmanager
-def _reading(source: Source) -> Iterator[None]:
+def _reading(source: Source, what: str) -> Iterator[None]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     class SourceProgress(Progress):
@@ -70,7 +75,7 @@ def _reading(source: Source) -> Iterator[None]:
         TimeRemainingColumn(),
     ]
     with SourceProgress(*columns, console=_console(), transient=True) as progress:
-        progress.add_task("storing items", total=source.total_bytes)
+        progress.add_task(what, total=source.total_bytes)
         yield
 
 

@@ -85,7 +85,7 @@ def _start(connection: Connection, token: str, batch: Batch, processor: BaseProc
     cannot_write = None
     with transaction(connection) as cursor:
         try:
-            processor._facts = read_facts(cursor, type(processor))
+            processor._facts = read_facts(cursor, type(processor), batch_id=batch.id)
         except InvalidTarget as error:
             cannot_write = f"{type(processor).__qualname__} cannot write: {error.problem}"
         cursor.execute(_WORK["start_batch"], {"batch_id": batch.id})

@@ -37,6 +37,31 @@ def require_idempotency_key(key: str | None) -> None:
         )
 
 
+_LARGEST = 2**63 - 1
+"""The largest that PostgreSQL numbers anything with, in a column of type bigint."""
+
+
+def as_numbers(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a question, with the nearest number that a bigint holds for one that none does.
+
+    No batch, item or run has that number either, and as a limit it is as good as none. So nobody who asks has to look
+    at numbers before.
+
+    Raises:
+        ConfigurationError: a limit is negative.
+    """
+    for name, value in parameters.items():
+        if type(value) is int and value < 0 and name.startswith(("limit", "max_")):
+            raise ConfigurationError(f"{name} is {value}, and there are never fewer than none; give 0 or more")
+    return {name: _nearest(value) for name, value in parameters.items()}
+
+
+def _nearest(value: Any) -> Any:
+    if type(value) is int:
+        return max(-_LARGEST, min(value, _LARGEST))
+    return [_nearest(each) for each in value] if type(value) is list else value
+
+
 def json_object(name: str, values: Mapping[str, Any]) -> str:
     """*values* as the text of a JSON object, written as items are.
 

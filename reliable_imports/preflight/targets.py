@@ -80,7 +80,7 @@ def check_file(
         why = "they have effects outside the database" if processor.has_effects else "the schema is not up to date"
         yield fine("file", f"{file} can be read; its items were not tried, as {why}")
         return
-    report = manager.try_items(batch_type, first)
+    report = manager.try_items(batch_type, source.first(_FIRST_ITEMS))
     failed = [item for item in report.items if item.outcome.value == "failed"]
     for words in dict.fromkeys(item.words or "" for item in failed):
         number = sum(item.words == words for item in failed)

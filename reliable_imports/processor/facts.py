@@ -42,8 +42,11 @@ class Facts:
         """The table, as the processor calls it, that says what the processor leaves open; None if it leaves nothing."""
         return None
 
-    def with_table(self, target: Target) -> Self:
+    def with_table(self, target: Target, *, texts_are_cells: bool = False) -> Self:
         """These facts, with what the table says.
+
+        Args:
+            texts_are_cells: texts of the items are cells of a format that has nothing else, such as CSV.
 
         Raises:
             UnusableTarget: it does not say what is asked of it, which key it has.

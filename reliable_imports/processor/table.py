@@ -55,9 +55,12 @@ class TableFacts(Facts):
 
     processor: type[TableProcessor]
 
-    def __init__(self, processor: type[TableProcessor], target: Target | None = None) -> None:
+    def __init__(
+        self, processor: type[TableProcessor], target: Target | None = None, *, texts_are_cells: bool = False
+    ) -> None:
         super().__init__(processor)
         self._target = target
+        self._texts_are_cells = texts_are_cells
         self._requests: dict[tuple[tuple[str, ...], tuple[str, ...]], WriteRequest] = {}
 
     def parts_left_open(self) -> list[str]:
@@ -67,8 +70,8 @@ class TableFacts(Facts):
         leaves_open = self._target is None and (self.processor.model is None or self.processor.key is None)
         return self.processor.table if leaves_open else None
 
-    def with_table(self, target: Target) -> TableFacts:
-        facts = TableFacts(self.processor, target)
+    def with_table(self, target: Target, *, texts_are_cells: bool = False) -> TableFacts:
+        facts = TableFacts(self.processor, target, texts_are_cells=texts_are_cells)
         _ = facts.key  # which may be nobody's choice
         return facts
 
@@ -116,7 +119,7 @@ class TableFacts(Facts):
         assert self._target is not None, "the table was not read"
         # What `to_row` adds, no item has to have.
         required = None if self._is_overridden("to_row") else frozenset(self.key_columns())
-        schema = row_schema(self._target, required)
+        schema = row_schema(self._target, required, texts_are_cells=self._texts_are_cells)
         return _Model(
             SchemaValidator(schema).validate_python,
             _unchanged,

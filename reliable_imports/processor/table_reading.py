@@ -12,16 +12,21 @@ from reliable_imports.errors import InvalidTarget, SetupFailed, UnusableTarget
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import Facts, facts_of
+from reliable_imports.sources.options import FORMATS_OF_CELLS
 from reliable_imports.writes.identifiers import quoted_table
 from reliable_imports.writes.target import found_target
 
+_READING = load("reading.sql")
 _WRITES = load("writes.sql")
 
 
-def read_facts(cursor: Any, processor: type[BaseProcessor], *, may_set_up: bool = False) -> Facts:
+def read_facts(
+    cursor: Any, processor: type[BaseProcessor], *, may_set_up: bool = False, batch_id: int | None = None
+) -> Facts:
     """The facts of a processor, with those of its table where it leaves something to it.
 
     Args:
+        batch_id: whose items are going to be worked; not needed for other questions.
         may_set_up: a table that is missing is made by the processor's `setup_sql`, in the cursor's transaction.
 
     Raises:
@@ -37,7 +42,8 @@ def read_facts(cursor: Any, processor: type[BaseProcessor], *, may_set_up: bool 
         if described is None and may_set_up and processor.setup_sql is not None:
             _set_up(cursor, processor.setup_sql)
             described = describe_table(cursor, table)
-        return facts.with_table(found_target(table, described))
+        target = found_target(table, described)
+        return facts.with_table(target, texts_are_cells=batch_id is not None and _texts_are_cells(cursor, batch_id))
     except UnusableTarget as error:
         raise InvalidTarget(processor.__qualname__, str(error)) from None
 
@@ -55,6 +61,12 @@ def describe_table(cursor: Any, table: str) -> Any:
     cursor.execute(_WRITES["describe_target"], {"table": quoted_table(table)})
     (described,) = cursor.fetchone()
     return described
+
+
+def _texts_are_cells(cursor: Any, batch_id: int) -> bool:
+    cursor.execute(_READING["format_of_source"], {"batch_id": batch_id})
+    (found,) = cursor.fetchone()
+    return found in FORMATS_OF_CELLS
 
 
 def _set_up(cursor: Any, path: Path) -> None:

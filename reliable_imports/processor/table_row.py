@@ -17,7 +17,7 @@ they stand in files.
     uuid, inet          as PostgreSQL prints them
     enumerations        one of the labels
     arrays              a list, `["a", "b"]` as JSON, or `{a,b}` as PostgreSQL writes it
-    json, jsonb         any value; a text is JSON
+    json, jsonb         any value as it is; of a cell of a text file or a workbook, what its JSON says
 
 All other types are read by the server, and so is what a CHECK says: an item that it refuses fails when it is written.
 """
@@ -66,15 +66,19 @@ _ZEROS_AT_END = re.compile(r"(:\d\d\.\d{6})0+(?=\D|$)", re.ASCII)
 _HOURS_OF_ZONE = re.compile(r"(:\d\d(?:\.\d+)?[+-]\d\d)$", re.ASCII)
 
 
-def row_schema(target: Target, required: Collection[str] | None) -> core_schema.CoreSchema:
+def row_schema(
+    target: Target, required: Collection[str] | None, *, texts_are_cells: bool = False
+) -> core_schema.CoreSchema:
     """What a row of the table has to be.
 
     Args:
         required: columns that an item must have, besides those that the table cannot do without; None: it need not have
             any.
+        texts_are_cells: the source has nothing but texts for JSON, so a text is not a JSON string, but JSON.
     """
+    json_cell = _JSON_OF_TEXT if texts_are_cells else core_schema.any_schema()
     fields = {
-        column.name: core_schema.typed_dict_field(_cell(column), required=_is_required(column, required))
+        column.name: core_schema.typed_dict_field(_cell(column, json_cell), required=_is_required(column, required))
         for column in _writable(target)
     }
     return core_schema.typed_dict_schema(fields)
@@ -111,12 +115,12 @@ def _is_written_exactly(column_type: ColumnType) -> bool:
     return column_type.kind in _TEXTS or column_type.kind in ("numeric", "json")
 
 
-def _cell(column: Column) -> core_schema.CoreSchema:
-    schema = _value(column.type, column.modifier)
+def _cell(column: Column, json_cell: core_schema.CoreSchema) -> core_schema.CoreSchema:
+    schema = _value(column.type, column.modifier, json_cell)
     return schema if column.is_not_null else core_schema.nullable_schema(schema)
 
 
-def _value(column_type: ColumnType, modifier: int) -> core_schema.CoreSchema:
+def _value(column_type: ColumnType, modifier: int, json_cell: core_schema.CoreSchema) -> core_schema.CoreSchema:
     kind = column_type.kind
     if column_type.labels:
         return core_schema.literal_schema(list(column_type.labels))
@@ -153,10 +157,10 @@ def _value(column_type: ColumnType, modifier: int) -> core_schema.CoreSchema:
         case "inet":
             return core_schema.no_info_plain_validator_function(_address)
         case "json":
-            return core_schema.no_info_plain_validator_function(_json)
+            return json_cell
         case "array":
             assert column_type.element is not None
-            element = core_schema.nullable_schema(_value(column_type.element, modifier))
+            element = core_schema.nullable_schema(_value(column_type.element, modifier, json_cell))
             return core_schema.no_info_wrap_validator_function(_array, core_schema.list_schema(_or_lists_of(element)))
     return core_schema.any_schema()
 
@@ -327,7 +331,7 @@ def _address(value: Any) -> Any:
     return value
 
 
-def _json(value: Any) -> Any:
+def _json_of_text(value: Any) -> Any:
     if type(value) is not str:
         return value
     try:
@@ -335,6 +339,9 @@ def _json(value: Any) -> Any:
     except ValueError as error:
         raise PydanticKnownError("json_invalid", {"error": str(error)}) from None
     return Json(value, dumps=str)  # as it is written
+
+
+_JSON_OF_TEXT = core_schema.no_info_plain_validator_function(_json_of_text)
 
 
 def _array(value: Any, handler: Handler) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -146,6 +147,7 @@ def table_sql(draft: Draft) -> str:
     sample = draft.sample
     rows = f"{sample.rows:,} rows of {draft.file}" if sample is not None else str(draft.file)
     lines = [f"{sql_name(each.name)} {each.sql}" for each in draft.columns]
+    notes = [_note(each) for each in draft.columns]
     keys = ", ".join(map(sql_name, draft.key.columns))
     match draft.key.basis:
         case "columns":
@@ -157,7 +159,13 @@ def table_sql(draft: Draft) -> str:
         case _:
             lines += ["source_file text DEFAULT ''", "source_place bigint DEFAULT 0", f"PRIMARY KEY ({keys})"]
             note = draft.key.why
-    lines = [f"{line}," for line in lines[:-1]] + [f"-- {_one_line(note)}", lines[-1]]
+    notes += [""] * (len(lines) - 1 - len(notes)) + [note]
+    commas = [*[","] * (len(lines) - 1), ""]
+    lines = [
+        part
+        for note, line, comma in zip(notes, lines, commas, strict=True)
+        for part in [*_comment(note), f"{line}{comma}"]
+    ]
     schema, separator, _ = draft.table.rpartition(".")
     return (
         templates()
@@ -169,6 +177,18 @@ def table_sql(draft: Draft) -> str:
             lines=lines,
         )
     )
+
+
+def _note(each: Guess) -> str:
+    """Why a column has its type, and what a person can do about it, where that is not plain."""
+    if not each.remark:
+        return ""
+    told = f"{each.sql}: {each.remark}"
+    return f"{told}; {each.remedy}" if each.remedy else told
+
+
+def _comment(note: str) -> list[str]:
+    return [f"-- {line}" for line in textwrap.wrap(_one_line(note), _WIDTH - _INDENT - len("-- "))]
 
 
 def test_code(draft: Draft) -> str:

@@ -17,6 +17,7 @@ _MAX_REMEMBERED = 300_000
 """Values of a column that are compared with those of others, in the search for a key of several columns."""
 _NEARLY_ALL = 0.9
 _SOME = 100
+_LONGEST_FLAG = 8
 _ALWAYS_TEXT = re.compile(
     r"(^|_)(zip|zipcode|zip_code|postal|postcode|postal_code|post_code|plz|phone|telephone|tel|telefon|mobile|mobil|fax|"
     r"iban|bic|swift|ssn|ean|isbn|issn|gtin|upc|fips|konto|kontonummer|account_number|account_no|vat|ustid)(_|$)"
@@ -62,6 +63,12 @@ class Column:
     """Of dates and times, how they are spelt: two at most, and a zone as it is."""
     alike: set[str] = field(default_factory=set)
     """Some values of two capital letters."""
+    dated: int = 0
+    """Values that are dates or times in some way."""
+    nuls: int = 0
+    """Values with a NUL character."""
+    words: set[str] = field(default_factory=set)
+    """The values in lower case, if there are no more than two; else three of them."""
     low: int = 0
     high: int = 0
 
@@ -96,6 +103,12 @@ class Column:
             self.longest = max(self.longest, len(value))
             if len(value) == 2 and value.isupper() and value.isalpha() and len(self.alike) < _SOME:
                 self.alike.add(value)
+            if len(found) > 1:
+                self.dated += count if any(kind.name in ("date", "timestamp", "timestamptz") for kind in found) else 0
+            elif "\0" in value:
+                self.nuls += count
+            if len(self.words) < 3:
+                self.words.add(value[:_LONGEST_FLAG].lower())
             if value in kinds.NULL_TOKENS:
                 self.tokens[value] += count
             if len(self.shapes) < 2 and (shape := kinds.shape_of(value, found)) is not None:
@@ -150,6 +163,7 @@ class Guess:
         tokens: what stands for "no value", apart from empty cells.
         agree: values that are of this kind, or stand for "no value".
         remark: what a person should know.
+        remedy: what they can do about it.
         strip: blanks around the values have to go.
     """
 
@@ -159,6 +173,7 @@ class Guess:
     tokens: frozenset[str] = frozenset()
     remark: str = ""
     strip: bool = False
+    remedy: str = ""
 
     @property
     def name(self) -> str:
@@ -197,15 +212,20 @@ def guess(column: Column, habits: Habits) -> Guess:
     if column.values == 0:
         return Guess(column, kinds.TEXT, "text", remark="no value in any row")
     chosen, tokens, strip = _chosen(column, habits)
-    remark = ""
+    remark = remedy = ""
     if chosen is kinds.TEXT:
-        remark = _why_text(column)
+        remark, remedy = _why_text(column)
     elif chosen is kinds.JSON and column.counts[kinds.TEXT]:
-        remark = "texts beside lists or objects; items with a text that is no JSON will fail"
+        remark = (
+            f"texts beside {'lists or objects' if _has_nested(column) else 'true and false'}; each stays what it is"
+        )
     elif chosen.name in ("integer", "decimal") and _ALWAYS_TEXT.search(column.name) and not column.has_own_types:
         chosen, tokens, strip = kinds.TEXT, frozenset(), False
         remark = "digits that are no number, by the column's name"
-    return Guess(column, chosen, _sql(column, chosen), tokens, remark, strip)
+    elif chosen is kinds.DECIMAL and not column.has_own_types and _has_three_decimals(column):
+        remark = "three digits after each point, which is taken for a decimal point"
+        remedy = f'if it stands between thousands, declare decimal_comma = ("{column.name}",)'
+    return Guess(column, chosen, _sql(column, chosen), tokens, remark, strip, remedy)
 
 
 def day_order(kind: Kind) -> str | None:
@@ -257,8 +277,8 @@ def _fitting(column: Column, counts: Counter[Kind], wanted: int, *, has_comma: b
     if kinds.COMMA in all_of and kinds.INTEGER not in all_of:
         if has_comma:
             names.remove("decimal")  # `1.234` has a point between thousands
-        elif kinds.THOUSANDS in all_of:  # nobody knows what `1,234` is
-            return []
+        elif kinds.THOUSANDS in all_of or (kinds.DECIMAL in all_of and _may_be_grouped(column)):
+            return []  # nobody knows what `1,234` is
     for name in names:
         found = [kind for kind in all_of if kind.name == name]
         if name == "bytes" and not column.has_own_types:
@@ -273,9 +293,9 @@ def _fitting(column: Column, counts: Counter[Kind], wanted: int, *, has_comma: b
 
 
 def _fallback(column: Column) -> Kind:
-    # Scalars of several kinds are texts; a list or an object among them makes all of them JSON.
-    is_mixed = column.has_own_types and column.counts[kinds.BOOLEAN] and not column.counts[kinds.TEXT]
-    return kinds.JSON if is_mixed or _has_nested(column) else kinds.TEXT
+    # Numbers and texts are texts; what no text stands for, true and false, a list or an object, makes all of them JSON.
+    has_flags = column.has_own_types and column.counts[kinds.BOOLEAN]
+    return kinds.JSON if has_flags or _has_nested(column) else kinds.TEXT
 
 
 def _has_nested(column: Column) -> bool:
@@ -284,30 +304,102 @@ def _has_nested(column: Column) -> bool:
     return column.counts[kinds.JSON] > numbers + flags
 
 
+def _may_be_grouped(column: Column) -> bool:
+    """Whether the points of `1.234` may stand between thousands: beside them are whole numbers, and none has more."""
+    return column.counts[kinds.INTEGER] > 0 and column.low > -1000 and column.high < 1000
+
+
+def _has_three_decimals(column: Column) -> bool:
+    """Whether every number that is no whole one could be read as `1.234` with a point between thousands."""
+    counts = column.counts
+    return counts[kinds.COMMA] == counts[kinds.DECIMAL] > counts[kinds.INTEGER]
+
+
 def _tokens_total(column: Column) -> int:
     return sum(column.tokens.values())
 
 
-def _why_text(column: Column) -> str:
-    """What kept a column from being something narrower, if most of its values are of one kind."""
-    if column.has_own_types and column.counts[kinds.BOOLEAN]:
-        return "true or false beside texts; items with them will fail"
+_IN_TO_ROW = "for {what}, make the column {sql} and rewrite the text in to_row, before super().to_row reads it"
+_ONE_FORM = {
+    kinds.PERCENTAGE: ("percentages", _IN_TO_ROW.format(sql="numeric", what="numbers")),
+    kinds.MONEY: ("amounts with a currency", _IN_TO_ROW.format(sql="numeric", what="numbers")),
+    kinds.GROUPED: ("digits in groups of three", _IN_TO_ROW.format(sql="numeric", what="numbers")),
+    kinds.BRACKETS: (
+        "numbers in brackets, or with the sign behind them",
+        _IN_TO_ROW.format(sql="numeric", what="numbers"),
+    ),
+    kinds.WORDY: ("dates with the month in words", _IN_TO_ROW.format(sql="date", what="dates")),
+    kinds.FORMULA: ('texts as formulas of a spreadsheet, such as ="007"', "to have the texts, rewrite them in to_row"),
+    kinds.THOUSANDS: (
+        "numbers with commas, perhaps between thousands",
+        _IN_TO_ROW.format(sql="numeric", what="numbers"),
+    ),
+}
+"""What all values of a column may be, and what turns them into that."""
+_READ_AS_FLAGS = frozenset({"yes", "no", "y", "n", "on", "off", "t", "f"})
+"""What a column of type boolean takes beside true and false."""
+_WORDS_OF_FLAGS = _READ_AS_FLAGS | {"ja", "nein", "j", "wahr", "falsch", "oui", "non", "vrai", "faux", "si", "s\u00ed"}
+
+
+def _values(number: int) -> str:
+    return "1 value" if number == 1 else f"{number:,} values"
+
+
+def _why_text(column: Column) -> tuple[str, str]:
+    """What kept a column from being something narrower, if its values look like that; and what a person can do."""
+    if column.has_own_types and column.counts[kinds.DECIMAL]:
+        return f"{column.counts[kinds.DECIMAL]:,} numbers beside texts, which become texts too", ""
     without = column.values - _tokens_total(column)
-    if without and column.counts[kinds.THOUSANDS] == without:
-        return "numbers with commas, perhaps between thousands"
+    counts = column.counts
+    if column.nuls:
+        return (
+            f"{_values(column.nuls)} with a NUL character, which no text of PostgreSQL has; such items will fail",
+            "",
+        )
+    # Beside plain numbers, each of which may be among those with commas, too.
+    unlike = {kind: counts[kind] - (counts[kinds.INTEGER] if kind is kinds.THOUSANDS else 0) for kind in _ONE_FORM}
+    if without and counts[kinds.DECIMAL] + sum(unlike.values()) == without and any(unlike.values()):
+        said = [_ONE_FORM[kind] for kind, number in unlike.items() if number]
+        return ", ".join(what for what, _ in said), said[0][1]
+    if without and counts[kinds.SHORT_YEAR] == without:
+        return (
+            "perhaps dates with a year of two digits",
+            f'if so, make the column date and declare dates = {{"{column.name}": "%d.%m.%y"}}, with the order and the '
+            "signs of these; %y takes 69 to 99 for the last century",
+        )
+    if without and column.dated == without and not ambiguous_days(column):
+        return (
+            "dates written in several ways",
+            f'make the column date and declare dates = {{"{column.name}": ("%d.%m.%Y", "%Y-%m-%d")}}, with all of them',
+        )
+    if ambiguous_days(column):
+        return (
+            "dates whose order of day and month no value tells",
+            f'make the column date, and declare dates = {{"{column.name}": "%d/%m/%Y"}} or "%m/%d/%Y", with the signs '
+            "of these",
+        )
+    if without and counts[kinds.COMMA] == counts[kinds.DECIMAL] == without > counts[kinds.INTEGER] > 0:
+        return (
+            "points before three digits, perhaps between thousands",
+            f'if so, make the column numeric and declare decimal_comma = ("{column.name}",); if not, only numeric',
+        )
+    if len(column.words) == 2 and column.words <= _WORDS_OF_FLAGS:
+        is_read = column.words <= _READ_AS_FLAGS
+        remedy = "make the column boolean" if is_read else _IN_TO_ROW.format(sql="boolean", what="true and false")
+        return f"words for yes and no: {', '.join(sorted(column.words))}", remedy
     best = max(
-        ((count, kind) for kind, count in column.counts.items() if kind not in (kinds.TEXT, kinds.JSON)),
+        ((count, kind) for kind, count in counts.items() if kind not in (kinds.TEXT, kinds.JSON)),
         default=(0, kinds.TEXT),
         key=lambda each: each[0],
     )
     count, kind = best
-    if ambiguous_days(column):
-        return "dates whose order of day and month no value tells"
     if without and count >= _NEARLY_ALL * without and count < without:
         other = column.misfits.get(kind)
         told = f", but not {str(other)[:30]!r}" if other is not None else ""
-        return f"{count:,} of {without:,} values are of type {kind.name}{told}"
-    return ""
+        return f"{count:,} of {without:,} values are of type {kind.name}{told}", ""
+    if column.padded:
+        return f"{_values(column.padded)} with blanks around", "to have them without, declare strip = True"
+    return "", ""
 
 
 def _sql(column: Column, kind: Kind) -> str:

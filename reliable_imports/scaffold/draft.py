@@ -13,7 +13,7 @@ from reliable_imports.scaffold import kinds
 from reliable_imports.scaffold.columns import Guess, Habits, guess, habits_of
 from reliable_imports.scaffold.keys import Key, find_key
 from reliable_imports.scaffold.names import class_name, sql_name
-from reliable_imports.scaffold.samples import Sample, read_sample, rows_of
+from reliable_imports.scaffold.samples import Sample, Watch, read_sample, rows_of, unwatched
 from reliable_imports.sources import SourceOptions, locate
 from reliable_imports.sources.hints import plain_name
 from reliable_imports.sources.stored.location import file_name
@@ -56,11 +56,14 @@ class Draft:
     rename: dict[str, str] = field(default_factory=dict)
 
 
-def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may_use_all: bool = True) -> Draft:
+def draft_from_file(
+    batch_type: str, path: str, table: str | None = None, *, may_use_all: bool = True, watch: Watch = unwatched
+) -> Draft:
     """
     Args:
         table: `name` or `schema.name`; the batch type if not given.
         may_use_all: the server can have unique constraints in which nulls are equal: PostgreSQL 15 or newer.
+        watch: shows how far the sample is read.
 
     Raises:
         ConfigurationError: no class can have this batch type, or no table this name.
@@ -69,12 +72,12 @@ def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may
     made_name = class_name(batch_type)
     target = table_name(table or batch_type)
     location = locate(path)
-    sample = read_sample(location)
+    sample = read_sample(location, watch)
     habits = habits_of(sample.columns)
     guesses = [guess(column, habits) for column in sample.columns]
     guesses, strip = _settled_blanks(guesses)
     guesses, tokens = _settled_tokens(guesses, habits, strip=strip)
-    key = _proven_key(sample, guesses, tokens, strip=strip, may_use_all=may_use_all)
+    key = _proven_key(sample, guesses, tokens, strip=strip, may_use_all=may_use_all, watch=watch)
     return Draft(
         batch_type,
         made_name,
@@ -92,7 +95,13 @@ def draft_from_file(batch_type: str, path: str, table: str | None = None, *, may
 
 
 def _proven_key(
-    sample: Sample, guesses: Sequence[Guess], tokens: frozenset[str], *, strip: bool, may_use_all: bool
+    sample: Sample,
+    guesses: Sequence[Guess],
+    tokens: frozenset[str],
+    *,
+    strip: bool,
+    may_use_all: bool,
+    watch: Watch,
 ) -> Key:
     """A key under which no two rows of the sample are one, also where different texts are equal to the database."""
     usable, equal_rows = list(guesses), sample.equal_rows
@@ -101,7 +110,7 @@ def _proven_key(
         chosen = [each for each in guesses if each.name in key.columns]
         if key.basis == "place" or not (strip or any(each.may_be_equal for each in chosen)):
             return key
-        equal = _equal_rows(sample, chosen, tokens, strip=strip)
+        equal = _equal_rows(sample, chosen, tokens, strip=strip, watch=watch)
         if not equal:
             return key
         if len(chosen) > 1:
@@ -112,10 +121,10 @@ def _proven_key(
         ]
 
 
-def _equal_rows(sample: Sample, columns: Sequence[Guess], tokens: frozenset[str], *, strip: bool) -> int:
+def _equal_rows(sample: Sample, columns: Sequence[Guess], tokens: frozenset[str], *, strip: bool, watch: Watch) -> int:
     """How many rows are equal to an earlier one in the columns, as the database has them."""
     seen, count = set(), 0
-    for row in rows_of(sample):
+    for row in rows_of(sample, watch):
         count += 1
         seen.add(tuple(_as_stored(row.get(each.column.source), each, tokens, strip=strip) for each in columns))
     return count - len(seen)
@@ -130,19 +139,22 @@ def _as_stored(value: Any, each: Guess, tokens: frozenset[str], *, strip: bool) 
     return repr(found) if isinstance(found, (dict, list)) else found
 
 
-def draft_for_table(batch_type: str, table: str, columns: Sequence[str], path: str | None = None) -> Draft:
+def draft_for_table(
+    batch_type: str, table: str, columns: Sequence[str], path: str | None = None, *, watch: Watch = unwatched
+) -> Draft:
     """A processor for a table that exists.
 
     Args:
         columns: of the table.
         path: a sample, to see how it is read and which of its names are columns under another one.
+        watch: as of `draft_from_file`.
 
     Raises as `draft_from_file`.
     """
     made_name, target = class_name(batch_type), table_name(table)
     if path is None:
         return Draft(batch_type, made_name, target, None, (), None)
-    draft = draft_from_file(batch_type, path, table)
+    draft = draft_from_file(batch_type, path, table, watch=watch)
     by_plain = {plain_name(name): name for name in columns}
     rename = {}
     for each in draft.columns:

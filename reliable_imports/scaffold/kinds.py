@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 Name = Literal[
     "boolean", "integer", "decimal", "decimal comma", "exponent", "thousands", "date", "timestamp", "timestamptz",
-    "time", "uuid", "json", "bytes", "text",
+    "time", "uuid", "json", "bytes", "text", "percentage", "amount of money", "year of two digits", "grouped digits",
+    "number in brackets", "date in words", "formula",
 ]  # fmt: skip
 
 
@@ -38,6 +39,14 @@ TIMESTAMP = Kind("timestamp")
 TIMESTAMPTZ = Kind("timestamptz")
 TIME = Kind("time")
 UUID = Kind("uuid")
+PERCENTAGE = Kind("percentage")
+MONEY = Kind("amount of money")
+SHORT_YEAR = Kind("year of two digits")
+GROUPED = Kind("grouped digits")
+BRACKETS = Kind("number in brackets")
+WORDY = Kind("date in words")
+FORMULA = Kind("formula")
+"""These seven are told, and kept as text: what they stand for is nobody's guess."""
 JSON = Kind("json")
 BYTES = Kind("bytes")
 
@@ -53,7 +62,11 @@ _DECIMAL = re.compile(
     r"-?((0|[1-9][0-9]*)?\.[0-9]+([eE][+-]?[0-9]{1,3})?|(0|[1-9][0-9]*)\.?[eE][+-][0-9]{1,3}|(0|[1-9][0-9]*)\.)"
 )
 _EXPONENT = re.compile(r"-?[1-9][0-9]*e[0-9]{1,2}")
-_COMMA = re.compile(r"-?((0|[1-9][0-9]*),[0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]+)?)")
+_COMMA = re.compile(
+    r"-?((0|[1-9][0-9]*),[0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]+)?"
+    r"|[1-9][0-9]{0,2}(?P<mark>[ '\u00a0\u202f])[0-9]{3}((?P=mark)[0-9]{3})*,[0-9]+)"
+)
+_NO_PART_OF_NUMBER = re.compile(r"[^0-9,-]")
 _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BYTES = re.compile(r"\\x([0-9a-f]{2})*")
@@ -67,6 +80,29 @@ _ISO = re.compile(
 _DAY = re.compile(r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})(?:(,? |T)" + _CLOCK + r")?")
 _WORDY = re.compile(r"[0-9A-Za-z]{1,9}[ -][0-9A-Za-z]{1,9},?[ -][0-9]{4}")
 _WORDY_FORMS = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%B %d %Y")
+_NUMERAL = r"[0-9](?:[0-9.,' \u00a0\u202f\u2019]*[0-9])?"
+_UNIT = (
+    r"(?:[\u20ac$\u00a3\u00a5]|kr\.?|z\u0142|K\u010d|Fr\."
+    r"|EUR|USD|GBP|CHF|JPY|CNY|SEK|NOK|DKK|PLN|CZK|HUF|AUD|CAD|INR|BRL)"
+)
+_TOLD = re.compile(
+    rf"(?P<percentage>[+-]?{_NUMERAL}\s?%)"
+    rf"|(?P<money>[+-]?{_UNIT}\s?[+-]?{_NUMERAL}(?:,-|,--)?|[+-]?{_NUMERAL}(?:,-|,--)?\s?{_UNIT})"
+    r"|(?P<year>[0-9]{1,2}([./-])[0-9]{1,2}\4[0-9]{2}|[0-9]{1,2}[- ][A-Za-z]{3}[- ][0-9]{2})"
+    r"|(?P<grouped>[+-]?[0-9]{1,3}(?:[ '\u00a0\u202f\u2019][0-9]{3})+(?:[.,][0-9]+)?)"
+    rf"|(?P<brackets>\({_NUMERAL}\)|{_NUMERAL}-|[\u2212\u2013]{_NUMERAL})"
+    r"|(?P<wordy>[0-9]{1,2}\.? [^\W\d_]{3,}\.? [0-9]{2,4})"
+    r'|(?P<formula>="[^"]*")'
+)
+_KINDS_TOLD = {
+    "percentage": PERCENTAGE,
+    "money": MONEY,
+    "year": SHORT_YEAR,
+    "grouped": GROUPED,
+    "brackets": BRACKETS,
+    "wordy": WORDY,
+    "formula": FORMULA,
+}
 _TIMES = frozenset({"date", "timestamp", "timestamptz", "time"})
 _DIGITS = str.maketrans("123456789", "000000000")
 _LONGEST = 60
@@ -134,6 +170,8 @@ def _kinds_of_text(text: str) -> frozenset[Kind]:
         found |= _kinds_of_day(day)
     elif _WORDY.fullmatch(text):
         found |= {Kind("date", form) for form in _WORDY_FORMS if _fits(text, form)}
+    if len(found) == 1 and (told := _TOLD.fullmatch(text)) and told.lastgroup is not None:
+        found.add(_KINDS_TOLD[told.lastgroup])
     return frozenset(found)
 
 
@@ -200,7 +238,7 @@ def python_value(value: Any, kind: Kind) -> Any:
         case "decimal":
             return Decimal(str(value))
         case "decimal comma":
-            return Decimal(value.replace(".", "").replace(",", "."))
+            return Decimal(_NO_PART_OF_NUMBER.sub("", value).replace(",", "."))
         case "boolean":
             return value if isinstance(value, bool) else value.lower() == "true"
         case "date":

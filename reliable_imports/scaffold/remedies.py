@@ -21,12 +21,14 @@ class Reading:
     """What went wrong while a sample was read.
 
     Attributes:
+        said: of each kind of problem, what the first row says that has it.
         surplus: cells of rows that are longer than the header, the most of a row, and whether one has a value.
     """
 
     source: Source
     refusal: SourceError | None = None
     problems: Counter[str] = field(default_factory=Counter)
+    said: dict[str, str] = field(default_factory=dict)
     widest: int = 0
     has_surplus_values: bool = False
 

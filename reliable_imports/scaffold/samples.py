@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from reliable_imports.errors import SourceError
 from reliable_imports.items.json_read import loads
@@ -27,6 +28,14 @@ _MAX_COLUMNS = 1500
 _TRIES = 6
 
 
+Watch: TypeAlias = Callable[[Source | None], AbstractContextManager[object]]
+"""Shows a person how far a source is read, as long as the block lasts; None is for a look whose length nobody knows."""
+
+
+def unwatched(source: Source | None) -> AbstractContextManager[object]:
+    return nullcontext()
+
+
 @dataclass(slots=True)
 class Sample:
     """
@@ -34,7 +43,9 @@ class Sample:
         first: the first rows, as they are in the source.
         equal_rows: rows of which an earlier one is a copy.
         problems: rows that cannot be read, by the kind of problem.
+        said: of each kind, what the first row says that has it.
         is_whole: all rows were read.
+        warnings: what people should know of the file.
     """
 
     location: Location
@@ -45,41 +56,48 @@ class Sample:
     first: list[dict[str, Any]] = field(default_factory=list)
     equal_rows: int = 0
     problems: Counter[str] = field(default_factory=Counter)
+    said: dict[str, str] = field(default_factory=dict)
     is_whole: bool = True
+    warnings: list[str] = field(default_factory=list)
 
 
-def read_sample(location: Location) -> Sample:
+def read_sample(location: Location, watch: Watch = unwatched) -> Sample:
     """Read a file to its end, or its first 100 MB, under the options that suit it.
 
     Raises:
         SourceError: it cannot be read, or holds no rows of named values.
     """
-    layout = find_layout(location, shown(location))
+    with watch(None):
+        layout = find_layout(location, shown(location))
     tried = {layout.options}
-    sample, reading = _read(location, layout)
+    sample, reading = _read(location, layout, watch)
     for _ in range(_TRIES):
         better = next((each for each in better_layouts(layout, reading) if each.options not in tried), None)
         if better is None:
             break
         tried.add(better.options)
-        other, other_reading = _read(location, better)
+        other, other_reading = _read(location, better, watch)
         if reading.refusal is not None or is_better(better, other_reading, layout, reading):
             layout, sample, reading = better, other, other_reading
     if reading.refusal is not None:
         raise reading.refusal
+    if sample.problems and not sample.rows:
+        kind, _ = sample.problems.most_common(1)[0]
+        raise SourceError(shown(location), f"none of its rows can be read: {sample.said[kind]}")
     if not sample.columns:
         raise SourceError(shown(location), "there is no row in it that could be a sample")
     return sample
 
 
-def rows_of(sample: Sample) -> Iterator[dict[str, Any]]:
+def rows_of(sample: Sample, watch: Watch = unwatched) -> Iterator[dict[str, Any]]:
     """The rows of a sample once more."""
     source = open_source(sample.location, sample.options)
     again = replace(sample, rows=0)
-    return islice(_rows(source, again, Reading(source)), sample.rows)
+    with watch(source):
+        yield from islice(_rows(source, again, Reading(source)), sample.rows)
 
 
-def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
+def _read(location: Location, layout: Layout, watch: Watch) -> tuple[Sample, Reading]:
     source = open_source(location, layout.options)
     sample = Sample(location, layout.options, list(layout.remarks), is_whole=layout.is_whole)
     reading = Reading(source)
@@ -105,16 +123,17 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
         block.clear()
 
     try:
-        for row in _rows(source, sample, reading):
-            if not columns and not has_own_types:
-                for name in source.findings.columns or ():
-                    _add_column(columns, name, 0, has_own_types)
-            if len(sample.first) < _KEPT_ROWS:
-                sample.first.append(row)
-            block.append(row)
-            if len(block) >= _ROWS_AT_ONCE:
-                look()
-        look()
+        with watch(source):
+            for row in _rows(source, sample, reading):
+                if not columns and not has_own_types:
+                    for name in source.findings.columns or ():
+                        _add_column(columns, name, 0, has_own_types)
+                if len(sample.first) < _KEPT_ROWS:
+                    sample.first.append(row)
+                block.append(row)
+                if len(block) >= _ROWS_AT_ONCE:
+                    look()
+            look()
     except SourceError as error:
         reading.refusal = error
     for name in source.findings.columns or ():
@@ -129,7 +148,8 @@ def _read(location: Location, layout: Layout) -> tuple[Sample, Reading]:
     sample.columns = list(columns.values())
     for column, name in zip(sample.columns, column_names(columns).values(), strict=True):
         column.name = name
-    sample.problems = reading.problems
+    sample.warnings = source.findings.warnings
+    sample.problems, sample.said = reading.problems, reading.said
     return sample, reading
 
 
@@ -148,14 +168,25 @@ def _rows(source: Source, sample: Sample, reading: Reading) -> Iterator[dict[str
             sample.is_whole = False
             return
         if item.problem is not None:
-            reading.problems[item.kind or item.problem] += 1
+            _note_problem(reading, item.kind or item.problem, item.problem)
             if item.kind == "long-row" and item.raw is not None:
                 _note_surplus(source, item.raw, reading)
             continue
         row = loads(item.text if item.text is not None else item.raw or b"", decimals=True)
-        if not isinstance(row, dict):
-            raise SourceError(source.name, "its items are no objects with names, so no columns can be made of them")
-        yield row
+        if isinstance(row, dict):
+            yield row
+        else:
+            _note_problem(reading, "no-object", _NO_OBJECT)
+
+
+_NO_OBJECT = (
+    "an item is no object with names, so no columns can be made of it; make objects by jq -c '.[] | {value: .}' FILE"
+)
+
+
+def _note_problem(reading: Reading, kind: str, said: str) -> None:
+    reading.problems[kind] += 1
+    reading.said.setdefault(kind, said)
 
 
 def _note_surplus(source: Source, raw: bytes, reading: Reading) -> None:

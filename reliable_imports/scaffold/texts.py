@@ -84,6 +84,8 @@ def _encoding(head: bytes, odd: bytes, *, is_utf8: bool) -> str:
         return "utf-16-be"
     if is_utf8:
         return "utf-8"
+    if _is_mostly_utf8(odd):
+        return "utf-8"
     if _is_western(odd):
         return "cp1252"
     from charset_normalizer import from_bytes
@@ -96,6 +98,20 @@ def _encoding(head: bytes, odd: bytes, *, is_utf8: bool) -> str:
         return "cp1252"
     except UnicodeDecodeError:
         return "latin-1"
+
+
+def _is_mostly_utf8(odd: bytes) -> bool:
+    """Whether most lines that are no ASCII are UTF-8, which no text of another encoding is by chance; a byte of the
+    others is broken, and their rows will fail."""
+    lines = odd.splitlines()
+    valid = 0
+    for line in lines:
+        try:
+            line.decode("utf-8")
+            valid += 1
+        except UnicodeDecodeError:
+            pass
+    return 2 * valid >= len(lines)
 
 
 def _is_western(odd: bytes) -> bool:

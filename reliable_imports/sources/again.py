@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 
 def reading_of(source: Source) -> dict[str, Any] | None:
-    """What has to be kept with a batch, as JSON, so that rows can be read again; None if they cannot be."""
+    """What has to be kept with a batch, as JSON; None if nothing has to.
+
+    It is the format, where texts are cells, and all that rows are read again by.
+    """
     found = source.findings
+    if source.format == "xlsx":
+        return {"format": source.format}
     if source.format not in ("csv", "tsv", "jsonl") or found.codec is None:
         return None
     return {

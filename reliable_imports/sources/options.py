@@ -26,6 +26,8 @@ _FORMATS: dict[str, Format] = {
     ".xlsm": "xlsx",
     ".parquet": "parquet",
 }
+FORMATS_OF_CELLS = frozenset({"csv", "tsv", "xlsx"})
+"""In which a list or an object can only be written as a text."""
 _LARGEST_LIMIT = 128 * 1024 * 1024
 """Escaped twice on its way, a byte can grow to 7, and PostgreSQL takes no value of a gigabyte."""
 
@@ -63,6 +65,9 @@ class SourceOptions:
             (`fail`).
         pointer: where in a `json` document the array of items stands (RFC 6901), such as `/data/rows`. None takes the
             document itself, or the one array of objects in it.
+        member_name: of a `json` document, or what stands at *pointer*, that is an object whose members are the items,
+            such as `{"DE": {...}, "FR": {...}}`: the field that gets each member's name. A member that is no object has
+            its value in a field `value`.
         sheet: of a workbook, by its name or, from 1, by its place; None means the first, and a warning of the batch
             names the others.
         header_row: of a workbook's sheet, the row that names the columns, as the sheet numbers it; those before it are
@@ -90,6 +95,7 @@ class SourceOptions:
     bare_empty: Literal["text", "null"] = "text"
     stray_quotes: Literal["keep", "fail"] = "keep"
     pointer: str | None = None
+    member_name: str | None = None
     sheet: str | int | None = None
     header_row: int = 1
     max_item_bytes: int = MAX_ITEM_BYTES
@@ -118,6 +124,8 @@ class SourceOptions:
                 raise ConfigurationError(f"footer {self.footer!r} is no regular expression: {error}") from None
         if self.pointer and not _POINTER.fullmatch(self.pointer):
             raise ConfigurationError(f"pointer {self.pointer!r} is no JSON pointer; write it like '/data/rows'")
+        if self.member_name is not None and (not self.member_name.strip() or "\0" in self.member_name):
+            raise ConfigurationError(f"member_name {self.member_name!r} is no name of a field; write one like 'key'")
         if not 0 < self.max_item_bytes <= _LARGEST_LIMIT:
             raise ConfigurationError(f"max_item_bytes must be 1 to {_LARGEST_LIMIT}, not {self.max_item_bytes}")
         counted = {"max_items", "max_content_bytes", "max_ratio", "max_fields", "header_row"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from reliable_imports.errors import SourceError, SourceUnavailable
 from reliable_imports.items.source_item import SourceItem
@@ -45,12 +46,19 @@ class Source:
         self.total_bytes = size_of(location)
         self._file = self._opened()
         self._head = b""
+        self._limit: int | None = None
+
+    def first(self, items: int) -> Source:
+        """The same file, of which no more than so many items are read."""
+        begun = Source(self._location, self.options)
+        begun._limit = items
+        return begun
 
     def __iter__(self) -> Iterator[SourceItem]:
         self._file = self._opened()
         self.findings = Findings()
         try:
-            yield from self._items()
+            yield from self._items() if self._limit is None else islice(self._items(), self._limit)
         except SourceUnavailable:
             raise
         except SourceError:

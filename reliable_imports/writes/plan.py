@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from reliable_imports.errors import ContextMisuse, NullInKey, UnusableTarget
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal, quoted
-from reliable_imports.writes.prediction import Prediction
+from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal, in_the_way
 from reliable_imports.writes.target import Column, Index, IndexPart, Target
 from reliable_imports.writes.values import Expression, Writer, simple_writers_for, writer_for
 
@@ -88,6 +89,30 @@ class Origin(NamedTuple):
 
     batch_id: int
     item_number: int
+
+
+class _RowsGiven(NamedTuple):
+    """Rows as texts.
+
+    Attributes:
+        query: a SELECT of all of them.
+        texts: the names of its columns of texts.
+        place: the name of the column that counts the rows.
+    """
+
+    query: str
+    texts: Sequence[str]
+    place: str
+
+    def as_text(self, origins: tuple[str, str] | None) -> str:
+        """SQL that joins rows into one text: of each its place, the numbers of its origin, and its texts.
+
+        Args:
+            origins: SQL for arrays of the numbers, by place; None if rows are not guarded.
+        """
+        numbers = [f"({array})[{self.place}]::text" for array in origins or ()]
+        cells = f"ARRAY[{', '.join([f'{self.place}::text', *numbers, *self.texts])}]"
+        return f"pg_catalog.array_to_string(pg_catalog.array_agg({cells} ORDER BY {self.place}), {_SEPARATOR_AND_NULL})"
 
 
 class _RowOfKinds(NamedTuple):
@@ -195,7 +220,7 @@ class Plan:
         self.minds_order = target.has_exclusions or any(
             index is not self._index and (index.reads | index.columns) & written for index in target.indexes
         )
-        self.prediction = Prediction(target, columns, server_version, minds_order=self.minds_order)
+        self.prediction = Prediction(target, columns, server_version, key=self._index)
         self.head = f"{self._into}VALUES "
         self.tail = self._on_conflict(self._where_it_differs()) if self._is_upsert else ""
 
@@ -412,50 +437,75 @@ class Plan:
         return self.has_key and any(origins)
 
     def statement_of_all(
-        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str, as_one: bool
+        self,
+        writes: Sequence[Write],
+        origins: Sequence[Origin | None],
+        suspected: AbstractSet[Refusal],
+        *,
+        told: str,
+        rows_left: str,
     ) -> str | None:
-        """A statement that writes the rows, but for some that are left; None if a text holds a separator.
+        """A statement that writes the rows at once, but for those that are suspected; None if a text holds a separator.
 
         All *writes* have the same expressions. See `write_as_one_v1`.
 
         Args:
             origins: of the rows' items.
+            suspected: the refusals that are looked for.
             told: the name of the setting that holds the answer afterwards.
             rows_left: likewise, of the rows that are left.
-            as_one: try the rows as one statement first, but for those that will likely be refused.
         """
         columns = columns_of_texts([write.texts for write in writes])
         if columns is None:
             return None
-        texts = [f"c{number}" for number in range(1, len(columns) + 1)]
-        place = quoted(next(name for name in map("place{}".format, count()) if name not in self.columns))
-        cut = [f"pg_catalog.unnest({_cut(f'$1[{number}]')}) AS {text}" for number, text in enumerate(texts, 1)]
-        cut.append(f"pg_catalog.generate_series(1, {len(writes)}) AS {place}")
-        query = f"SELECT {', '.join(cut)}"
         is_guarded = self.guards(origins)
-        origin = [f"$2[{place}]::text", f"$3[{place}]::text"] if is_guarded else []
-        cells = f"pg_catalog.array_agg(ARRAY[{', '.join([f'{place}::text', *origin, *texts])}] ORDER BY {place})"
-        row = f"pg_catalog.array_to_string({cells}, {_SEPARATOR_AND_NULL})"
-        insert = None
-        if as_one:
-            insert = self._insert_of_all(query, texts, place, row, writes[0].expressions, is_guarded=is_guarded)
+        given = self._rows_given([f"$1[{number}]" for number in range(1, len(columns) + 1)], len(writes))
+        numbers = _numbers_of(origins) if is_guarded else None
+        insert = self._insert_of_all(
+            given, given.as_text(numbers and ("$2", "$3")), writes[0].expressions, suspected, is_guarded=is_guarded
+        )
+        batches, items = numbers or ("NULL", "NULL")
         return _WRITES["write_as_one"].format(
-            as_one=literal(insert),
-            all_rows=literal(f"SELECT {row} FROM ({query}) AS texts"),
+            statement=literal(insert),
             columns=", ".join(map(literal, columns)),
-            origin_batches=_numbers([each and each.batch_id for each in origins]) if is_guarded else "NULL",
-            origin_items=_numbers([each and each.item_number for each in origins]) if is_guarded else "NULL",
+            origin_batches=batches,
+            origin_items=items,
             told=literal(told),
             rows_left=literal(rows_left),
         )
 
-    @property
-    def may_leave_rows(self) -> bool:
-        """Whether the statement of all leaves out rows that it suspects."""
-        return self.prediction.has_suspects or self.prediction.expects_newer
+    def statement_of_none(
+        self, writes: Sequence[Write], origins: Sequence[Origin | None], *, told: str, rows_left: str
+    ) -> str | None:
+        """Like `statement_of_all`, but all rows are left."""
+        columns = columns_of_texts([write.texts for write in writes])
+        if columns is None:
+            return None
+        given = self._rows_given(list(map(literal, columns)), len(writes))
+        left = given.as_text(_numbers_of(origins) if self.guards(origins) else None)
+        rows = f"SELECT {left} FROM ({given.query}) AS texts"
+        return _WRITES["leave_rows"].format(rows=rows, told=literal(told), rows_left=literal(rows_left))
+
+    def _rows_given(self, columns: Sequence[str], count: int) -> _RowsGiven:
+        """
+        Args:
+            columns: SQL for the joined texts of each.
+        """
+        texts = [f"c{number}" for number in range(1, len(columns) + 1)]
+        place = quoted(next(name for name in map("place{}".format, itertools.count()) if name not in self.columns))
+        cut = [f"pg_catalog.unnest({_cut(column)}) AS {text}" for column, text in zip(columns, texts, strict=True)]
+        cut.append(f"pg_catalog.generate_series(1, {count}) AS {place}")
+        return _RowsGiven(f"SELECT {', '.join(cut)}", texts, place)
 
     def block_of_the_rest(
-        self, write: Write, origins: Sequence[Origin | None], *, told: str, rows_left: str, together: int
+        self,
+        write: Write,
+        origins: Sequence[Origin | None],
+        suspected: AbstractSet[Refusal],
+        *,
+        told: str,
+        rows_left: str,
+        together: int,
     ) -> str:
         """A block that writes the rows one by one that the statement of all has left, and tells which are refused, and
         which are left for newer data.
@@ -465,6 +515,7 @@ class Plan:
         Args:
             write: one of the rows.
             origins: of all rows' items.
+            suspected: what the statement of all has looked for.
             together: how many rows share a subtransaction at most.
         """
         is_guarded = self.guards(origins)
@@ -482,6 +533,7 @@ class Plan:
             table=self.target.name,
             unaltered=self._unaltered(),
             together=together,
+            in_the_way=in_the_way(suspected),
             insert=insert,
             told=literal(told),
             cells=_cut(f"pg_catalog.current_setting({literal(rows_left)})"),
@@ -490,11 +542,10 @@ class Plan:
 
     def _insert_of_all(
         self,
-        query: str,
-        texts: Sequence[str],
-        place: str,
-        row: str,
+        rows: _RowsGiven,
+        left: str,
         expressions: Sequence[tuple[int, str]],
+        suspected: AbstractSet[Refusal],
         *,
         is_guarded: bool,
     ) -> str:
@@ -503,17 +554,18 @@ class Plan:
         If rows are guarded, it also returns the places of the rows that it inserts, and their keys.
 
         Args:
-            query: of all rows, as texts.
-            texts: the names of its columns.
-            place: the name of the one that counts the rows.
-            row: an aggregate of rows into what is returned.
+            left: an aggregate of rows into what is returned.
+            suspected: the refusals that are looked for.
         """
+        query, texts, place = rows
         names = [quoted(name) for name in self.columns]
         typed = self._typed(texts, expressions)
         given = ", ".join(f"{each} AS {name}" for each, name in zip(typed, names, strict=True))
-        unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
-        suspects = self.prediction.suspects(place)
-        looks_for_newer = is_guarded and self.prediction.expects_newer and self._index_is_plain
+        unreadable = None
+        if UNREADABLE in suspected:
+            unreadable = self.prediction.unreadable(texts, [number for number, _ in expressions])
+        suspects = self.prediction.suspects(suspected, place)
+        looks_for_newer = is_guarded and NEWER in suspected and self._index_is_plain
         if looks_for_newer:
             suspects.append(f"SELECT {place} FROM given WHERE {place} IN (TABLE newer) AND {self._stands()}")
         # What is read more than once is made once.
@@ -535,7 +587,7 @@ class Plan:
         if suspects:
             parts.append(f"suspect {made} ({' UNION '.join(suspects)})")
             conditions.append(f"given.{place} NOT IN (SELECT {place} FROM suspect)")
-            left_out = f"(SELECT {row} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
+            left_out = f"(SELECT {left} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
             inserted = f" WHERE {place} NOT IN (SELECT {place} FROM suspect)"
         if self._spares_sequence:
             conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
@@ -750,9 +802,10 @@ def columns_of_texts(rows: Sequence[Sequence[str | None]]) -> list[str] | None:
     return texts
 
 
-def _numbers(numbers: Iterable[int | None]) -> str:
-    """SQL for an array of numbers."""
-    return f"'{{{','.join(['NULL' if each is None else str(each) for each in numbers])}}}'"
+def _numbers_of(origins: Iterable[Origin | None]) -> tuple[str, str]:
+    """SQL for the numbers of the batches and those of the items, as arrays."""
+    batches, items = zip(*[origin or ("NULL", "NULL") for origin in origins], strict=True)
+    return f"'{{{','.join(map(str, batches))}}}'::bigint[]", f"'{{{','.join(map(str, items))}}}'::integer[]"
 
 
 def _cut(sql: str) -> str:

@@ -6,18 +6,21 @@ that are sent in one statement, and these are sent anew; a row that it suspects 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
+from typing import NamedTuple
 
 from reliable_imports.writes.identifiers import literal, quoted
-from reliable_imports.writes.target import Column, Reference, Target
+from reliable_imports.writes.target import Check, Column, Index, Reference, Target
 
 WITH_INPUT_CHECK = 160_000
 """The first server that says of a text whether a type takes it, without raising."""
 
 TAKES_ANY_TEXT = frozenset({"text", "character varying"})
-_NOT_NULL, _FOREIGN_KEY, _CHECK = "23502", "23503", "23514"
+_NOT_NULL, _FOREIGN_KEY, _UNIQUE, _CHECK, _EXCLUSION = "23502", "23503", "23505", "23514", "23P01"
 _DATA_EXCEPTION = "22"
+_NEWER_DATA = "RI004"
 
 
 class Foresight(Enum):
@@ -31,75 +34,72 @@ class Foresight(Enum):
     """Nothing foresees such a refusal."""
 
 
-class Prediction:
-    """What rows with some columns of a table are suspected for. It begins with nothing, and learns from refusals."""
+class Refusal(NamedTuple):
+    """A kind of refusal.
 
-    def __init__(self, target: Target, columns: Sequence[Column], server_version: int, *, minds_order: bool) -> None:
+    Attributes:
+        sqlstate: what the server says, or its class.
+        by: the column that must have a value, or the constraint; empty where all columns are looked at.
+    """
+
+    sqlstate: str
+    by: str = ""
+
+
+UNREADABLE = Refusal(_DATA_EXCEPTION)
+"""A text is no value of its column's type."""
+
+NEWER = Refusal(_NEWER_DATA)
+"""A later item has written the row that an item wants to write which is repeated; see `write_as_one_v1`."""
+
+_Refuser = Column | Reference | Check | Index
+
+
+class Prediction:
+    """What rows with some columns of a table may be suspected for.
+
+    Attributes:
+        foreseeable: all refusals that can be foreseen.
+    """
+
+    def __init__(self, target: Target, columns: Sequence[Column], server_version: int, *, key: Index | None) -> None:
         """
         Args:
-            minds_order: rows with different keys may get in each other's way, so none may be left for later.
+            key: the index by which a row is found that is to be updated; None if rows are only inserted.
         """
+        self._table = target.name
         self._columns = columns
-        self._names = frozenset(column.name for column in columns)
-        self._references = {each.name: each for each in target.references if self._has(_columns_of(each))}
-        self._checks = {each.name: each for each in target.checks if self._has(each.reads)}
-        self._not_null = frozenset(column.name for column in columns if column.is_not_null)
-        self._reads_texts = server_version >= WITH_INPUT_CHECK
-        self._minds_order = minds_order
-        self._suspects: dict[str, None] = {}
-        self._suspects_texts = False
-        self.expects_newer = False
-        """Rows of repeated items may have been written by later ones."""
+        self._key = key
+        self._refusers = _refusers(target, columns, key)
+        texts = {UNREADABLE} if server_version >= WITH_INPUT_CHECK else set()
+        self.foreseeable = frozenset({*self._refusers, *texts, NEWER})
+        self._learned: frozenset[Refusal] = frozenset()
 
     @property
-    def has_suspects(self) -> bool:
-        """Whether rows are suspected for anything."""
-        return bool(self._suspects) or self._suspects_texts
-
-    def _has(self, names: Iterable[str]) -> bool:
-        # Of a column that is not given, the default decides.
-        return self._names.issuperset(names)
+    def learned(self) -> frozenset[Refusal]:
+        """The refusals that were met. It begins with none."""
+        return self._learned
 
     def learn(self, sqlstate: str, table: str | None, column: str | None, constraint: str | None) -> Foresight:
         """Take note of what the server has refused a row for."""
-        if self._minds_order:
+        if sqlstate.startswith(_DATA_EXCEPTION) or (sqlstate == _CHECK and not table):  # a domain's, which has no table
+            refusal = UNREADABLE
+        else:
+            refusal = Refusal(sqlstate, (column if sqlstate == _NOT_NULL else constraint) or "")
+        if refusal not in self.foreseeable:
             return Foresight.NONE
-        is_of_a_type = sqlstate.startswith(_DATA_EXCEPTION) or (sqlstate == _CHECK and not table)
-        if is_of_a_type:
-            if not self._reads_texts:
-                return Foresight.NONE
-            is_known, self._suspects_texts = self._suspects_texts, True
-            return Foresight.KNOWN if is_known else Foresight.NEW
-        sql = self._sql_for(sqlstate, column or "", constraint or "")
-        if sql is None:
-            return Foresight.NONE
-        is_known = sql in self._suspects
-        self._suspects[sql] = None
-        return Foresight.KNOWN if is_known else Foresight.NEW
-
-    def learn_of_newer(self) -> Foresight:
-        """Take note that a row was left because a later item has written it."""
-        is_known, self.expects_newer = self.expects_newer, True
-        return Foresight.KNOWN if is_known else Foresight.NEW
-
-    def _sql_for(self, sqlstate: str, column: str, constraint: str) -> str | None:
-        if sqlstate == _NOT_NULL and column in self._not_null:
-            return f"given.{quoted(column)} IS NULL"
-        if sqlstate == _FOREIGN_KEY and constraint in self._references:
-            return _lacks_parent(self._references[constraint])
-        if sqlstate == _CHECK and constraint in self._checks:
-            return f"({self._checks[constraint].sql}) IS FALSE"
-        return None
+        if refusal in self._learned:
+            return Foresight.KNOWN
+        self._learned |= {refusal}
+        return Foresight.NEW
 
     def unreadable(self, texts: Sequence[str], instead: Iterable[int]) -> str | None:
-        """A condition for rows of texts that are no values of their columns' types; None if they are not suspected.
+        """A condition for rows of texts that are no values of their columns' types; None if any texts are.
 
         Args:
             texts: SQL for the text of each column.
             instead: places whose value is not the text alone.
         """
-        if not self._suspects_texts:
-            return None
         others = set(instead)
         conditions = [
             f"pg_catalog.pg_input_is_valid({text}, {literal(column.exact_type)}) IS FALSE"
@@ -108,13 +108,93 @@ class Prediction:
         ]
         return " OR ".join(conditions) or None
 
-    def suspects(self, place: str) -> list[str]:
-        """A SELECT of *place* for each reason to suspect rows of `given`, which has the typed columns."""
-        return [f"SELECT {place} FROM given WHERE {sql}" for sql in self._suspects]
+    def suspects(self, suspected: AbstractSet[Refusal], place: str) -> list[str]:
+        """A SELECT of *place* for each reason to suspect rows of `given`, which has the typed columns.
+
+        Args:
+            suspected: the refusals that are looked for.
+        """
+        found = []
+        for refusal in sorted(suspected & self._refusers.keys()):
+            refuser = self._refusers[refusal]
+            if isinstance(refuser, Index):
+                found += [self._repeats(refuser, place), self._stands(refuser, place)]
+            else:
+                found.append(f"SELECT {place} FROM given WHERE {_refuses(refuser)}")
+        return found
+
+    def _repeats(self, index: Index, place: str) -> str:
+        """Rows of which an earlier one is equal to the index."""
+        values = [f"given.{self._exact(name)}" for name in sorted(index.columns)]
+        names = [f"value_{number}" for number in range(1, len(values) + 1)]
+        numbers = ", ".join(map(str, range(1, len(values) + 1)))
+        same = " AND ".join(f"{value} = twice.{name}" for value, name in zip(values, names, strict=True))
+        return (
+            f"SELECT given.{place} FROM given JOIN (SELECT {', '.join(values)}, pg_catalog.min({place}) FROM given "
+            f"GROUP BY {numbers} HAVING pg_catalog.count(*) > 1) AS twice ({', '.join(names)}, first) "
+            f"ON {same} WHERE given.{place} > twice.first"
+        )
+
+    def _stands(self, index: Index, place: str) -> str:
+        """Rows of which one that stands under another key is equal to the index."""
+        conditions = [f"stands.{quoted(name)} = given.{self._exact(name)}" for name in sorted(index.columns)]
+        if self._key is not None:
+            key = sorted(self._key.columns)
+            stands = ", ".join(f"stands.{quoted(name)}" for name in key)
+            given = ", ".join(f"given.{self._exact(name)}" for name in key)
+            conditions.append(f"ROW({stands}) IS DISTINCT FROM ROW({given})")
+        # Looked for row by row: no plan reads the table.
+        return (
+            f"SELECT {place} FROM given "
+            f"WHERE (SELECT true FROM {self._table} AS stands WHERE {' AND '.join(conditions)} LIMIT 1)"
+        )
+
+    def _exact(self, name: str) -> str:
+        """A column of `given` as it is stored."""
+        (column,) = [column for column in self._columns if column.name == name]
+        return f"{quoted(name)}::{column.exact_type}"
 
 
-def _columns_of(reference: Reference) -> list[str]:
-    return [pair.column for pair in reference.pairs]
+def in_the_way(suspected: AbstractSet[Refusal]) -> str:
+    """A condition for refusals of which nobody knows whether they would have come in the row's turn.
+
+    A row that was left out is written after the rows behind it. If it is refused by what looks at the row alone, or at
+    its parents, it would have been refused in its turn too. If another row holds what it wants, that one may have come
+    later; but not where this was looked for: of several rows that want the same, only the first is no suspect then.
+    """
+    known = [literal(refusal.by) for refusal in sorted(suspected) if refusal.sqlstate == _UNIQUE]
+    others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
+    return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
+
+
+def _refusers(target: Target, columns: Sequence[Column], key: Index | None) -> Mapping[Refusal, _Refuser]:
+    """What refuses rows with these columns. Of a column that is not given, the default decides."""
+    given = frozenset(column.name for column in columns)
+    found: dict[Refusal, _Refuser] = {
+        Refusal(_NOT_NULL, column.name): column for column in columns if column.is_not_null
+    }
+    for reference in target.references:
+        if given.issuperset(pair.column for pair in reference.pairs):
+            found[Refusal(_FOREIGN_KEY, reference.name)] = reference
+    for check in target.checks:
+        if given.issuperset(check.reads):
+            found[Refusal(_CHECK, check.name)] = check
+    if key is None or (key.can_be_asked and given.issuperset(key.columns)):
+        for index in target.indexes:
+            if index is not key and index.can_be_asked and given.issuperset(index.columns):
+                found[Refusal(_UNIQUE, index.name)] = index
+    return found
+
+
+def _refuses(refuser: Column | Reference | Check) -> str:
+    """Whether a row of `given` is refused."""
+    match refuser:
+        case Column():
+            return f"given.{quoted(refuser.name)} IS NULL"
+        case Reference():
+            return _lacks_parent(refuser)
+        case Check():
+            return f"({refuser.sql}) IS FALSE"
 
 
 def _lacks_parent(reference: Reference) -> str:

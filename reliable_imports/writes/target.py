@@ -55,6 +55,8 @@ class Index:
 
     Attributes:
         is_primary: the primary key.
+        is_readable: this role may read all of its columns.
+        finds_by_equality: rows that are equal to it are those that `=` finds equal, but for collations.
         is_immediate: checked row by row; a deferrable constraint is not, and ON CONFLICT cannot use it.
         predicate: the condition of a partial index.
         nulls_are_equal: NULLS NOT DISTINCT.
@@ -69,6 +71,8 @@ class Index:
     parts: tuple[IndexPart, ...]
     reads: frozenset[str]
     is_primary: bool = False
+    is_readable: bool = False
+    finds_by_equality: bool = False
 
     @property
     def columns(self) -> frozenset[str]:
@@ -85,6 +89,17 @@ class Index:
     def is_plain(self) -> bool:
         """Whether it is over columns alone, and over all rows."""
         return self.predicate is None and all(part.column is not None for part in self.parts)
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether a query with `=` finds the rows that are equal to it."""
+        return (
+            self.is_plain
+            and self.is_readable
+            and self.finds_by_equality
+            and not self.nulls_are_equal
+            and all(part.collation is None for part in self.parts)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,4 +245,6 @@ def _index(described: Mapping[str, Any]) -> Index:
         ),
         reads=frozenset(described["reads"]),
         is_primary=described["is_primary"],
+        is_readable=described["is_readable"],
+        finds_by_equality=described["finds_by_equality"],
     )

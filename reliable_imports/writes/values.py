@@ -471,7 +471,9 @@ def _plain(written: Written) -> str | None:
 
 def _sendable(text: str) -> str:
     if "\0" in text:
-        raise ContextMisuse("a text with a NUL character cannot be written: PostgreSQL stores none")
+        raise ContextMisuse(
+            "a text with a NUL character cannot be written: PostgreSQL stores none; leave it out in to_row"
+        )
     if not text.isascii() and not is_utf8(text):
         raise ContextMisuse("a text with a lone surrogate cannot be written: it is no UTF-8")
     return text

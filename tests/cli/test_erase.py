@@ -36,7 +36,12 @@ def test_a_person_is_erased_and_every_command_says_so(run: Run, imported: Path) 
 
     answer = run("erase", "--as", "people", "--key", "ann@example.com", "--yes", "--note", "letter 17")
     assert answer.status == 0
-    assert answer.lines == ["the data of 2 items in 2 batches is erased", "batch\titems", "1\t1", "2\t1"]
+    assert answer.lines == [
+        "the data of 2 items in 2 batches is erased",
+        "batch\ttype\titems",
+        "1\tpeople\t1",
+        "2\tpeople\t1",
+    ]
     again = run("erase", "--as", "people", "--key", "email=ann@example.com", "--yes", "--json")
     assert (again.document["total_items"], again.document["items"]) == (0, {})
 
@@ -47,6 +52,24 @@ def test_a_person_is_erased_and_every_command_says_so(run: Run, imported: Path) 
     assert "ann" not in shown.out.casefold()
     assert "outstanding\t1 failure across its lineage" in run("status", "1").lines
     assert any("data erased on request" in line and "letter 17" in line for line in run("logs", "1").lines)
+    assert run("verify").status == 0
+
+
+def test_a_person_is_erased_from_every_type_that_has_the_field(run: Run, imported: Path, tmp_path: Path) -> None:
+    addresses = tmp_path / "addresses.jsonl"
+    addresses.write_text('{"id": 1, "email": "ann@example.com"}\n{"id": 2, "email": "ben@example.com"}\n')
+    run("import", addresses, "--as", "addresses")
+
+    refused = run("erase", "--key", "email=ann@example.com")
+    assert refused.status == 2
+    assert "gone for good (addresses: 1 item of batch 3; people: 2 items in 2 batches); say --yes" in refused.err
+    assert "name the field, as in email=VALUE, or the type" in run("erase", "--key", "ann@example.com", "--yes").err
+    answer = run("erase", "--key", "email=ann@example.com", "--yes")
+    assert answer.lines[0] == "the data of 3 items in 3 batches is erased"
+    assert "3\taddresses\t1" in answer.lines
+    assert run("erase", "--as", "people", "--as", "addresses", "--key", "email=ann@example.com", "--yes").lines == [
+        "nothing to erase: no item of addresses, people has this key, or its data was erased already"
+    ]
     assert run("verify").status == 0
 
 

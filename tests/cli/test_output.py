@@ -98,6 +98,14 @@ def test_a_terminal_gets_a_table_and_a_progress_bar(on_terminal: Callable[..., s
     assert "\t" not in shown
 
 
+def test_a_terminal_sees_how_far_a_sample_is_read(
+    run: Run, on_terminal: Callable[..., str], people: People, tmp_path: Path
+) -> None:
+    sample = people(good=2_000)
+    assert "reading the sample" in on_terminal("new", "anybody", "--from", sample, "--into", tmp_path / "one")
+    assert run("new", "anybody", "--from", sample, "--into", tmp_path / "two").err == ""
+
+
 def test_data_cannot_command_the_terminal(run: Run, on_terminal: Callable[..., str], tmp_path: Path) -> None:
     file = tmp_path / f"{HOSTILE.replace('/', '')}.jsonl"
     file.write_text(f'{{"line": "{HOSTILE}\n', encoding="utf-8")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,8 @@ from reliable_imports import (
     ConfigurationError,
     ReprocessRequest,
     SetupFailed,
+    SourceError,
+    UnknownBatch,
     UnknownReason,
 )
 from tests.core.conftest import Sql
@@ -51,3 +56,52 @@ def test_a_set_up_that_fails_names_its_file_and_leaves_the_batch_pending(
 
     path.write_text("CREATE TABLE IF NOT EXISTS made (x integer); SET search_path = nowhere")
     assert manager.process_batch(batch_id).completed_items == 1
+
+
+BEYOND = 2**70
+_OTHERS: dict[str, Any] = {"batch_type": "plain", "reason": "x", "key": {"id": 1}, "reasons": ["x"], "warning": "x"}
+
+
+def _with_numbers(manager: BatchManager) -> Iterator[tuple[Callable[..., Any], str]]:
+    """Every public method with every number that it takes."""
+    for of in (manager, manager.orchestration):
+        for name, method in inspect.getmembers(of, inspect.ismethod):
+            for parameter in inspect.signature(method).parameters.values():
+                if not name.startswith("_") and str(parameter.annotation) in ("int", "int | None"):
+                    yield method, parameter.name
+
+
+def test_a_number_that_no_column_holds_is_the_number_of_nothing(manager: BatchManager, tmp_path: Path) -> None:
+    batch_id = manager.create_batch("plain", [{"id": 1, "text": "bad"}, {"id": 2, "text": "ok"}])
+    manager.process_batch(batch_id)
+    reason = manager.failures()[0].reason
+    others = {**_OTHERS, "batch_id": batch_id, "reason": reason, "path": tmp_path / "x.csv", "batch_types": ["plain"]}
+
+    asked = set()
+    for method, number in _with_numbers(manager):
+        asked.add(number)
+        needed = [each.name for each in inspect.signature(method).parameters.values() if each.default is each.empty]
+        given = {name: others.get(name, "x") for name in needed} | {number: BEYOND}
+        given |= {"items_or_batch": BEYOND} if "items_or_batch" in needed else {}
+        try:
+            method(**given)
+        except UnknownBatch as error:
+            assert error.batch_id == BEYOND  # noqa: PT017 - most methods answer, and raise nothing
+        except SourceError as error:
+            assert "x.csv: there is no such file" in str(error)  # noqa: PT017
+    assert {"batch_id", "limit", "after", "item_number", "samples", "sample", "lineage", "max_attempts"} <= asked
+
+
+@pytest.mark.parametrize("name", ["limit", "max_attempts", "from_item", "to_item", "canary"])
+def test_a_request_may_have_any_number(manager: BatchManager, name: str) -> None:
+    batch_id = manager.create_batch("plain", [{"id": 1, "text": "bad"}])
+    manager.process_batch(batch_id)
+
+    found = manager.create_reprocess_batch(batch_id, ReprocessRequest(**{name: BEYOND}))
+    assert (found is None) is (name == "from_item")
+
+
+def test_a_negative_limit_is_refused(manager: BatchManager) -> None:
+    for ask in (manager.list_batches, manager.orchestration.waiting_batches):
+        with pytest.raises(ConfigurationError, match="limit is -1"):
+            ask(limit=-1)

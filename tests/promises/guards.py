@@ -131,10 +131,17 @@ GUARDS = (
     ),
     Guard(
         2,
-        "code writes.prediction.Prediction",
-        "self._minds_order = minds_order",
-        "self._minds_order = False",
+        "query writes.write_left_rows",
+        "IF is_one AND {in_the_way} THEN",
+        "IF false AND {in_the_way} THEN",
         "tests/writes/test_prediction.py::test_a_row_in_the_way_of_others_is_not_left_for_later",
+    ),
+    Guard(
+        2,
+        "code writes.prediction.Prediction",
+        "found += [self._repeats(refuser, place), self._stands(refuser, place)]",
+        "found += [self._stands(refuser, place)]",
+        "tests/writes/test_prediction.py::test_of_rows_that_want_the_same_value_the_first_gets_it",
     ),
     Guard(
         3,
@@ -343,8 +350,8 @@ GUARDS = (
     Guard(
         8,
         "function write_as_one",
-        "IF FOUND THEN\n                    RAISE 'a later item",
-        "IF false THEN\n                    RAISE 'a later item",
+        "IF FOUND THEN\n            RAISE EXCEPTION 'a later item",
+        "IF false THEN\n            RAISE EXCEPTION 'a later item",
         "tests/writes/test_newer_data.py::test_old_failures_that_go_together_leave_newer_data_that_is_being_written",
     ),
     Guard(

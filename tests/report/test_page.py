@@ -222,7 +222,7 @@ def test_an_empty_batch_one_of_failures_and_one_of_a_million_items(guests: Batch
 
 
 def test_erased_data_is_said_to_be(guests: BatchManager, worked: int) -> None:
-    guests.erase("guests", {"name": "Guest 0"})
+    guests.erase({"name": "Guest 0"}, "guests")
 
     text = read(guests, worked).text
     assert "The data of 1 item was erased. It is still counted." in text

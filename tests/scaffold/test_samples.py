@@ -15,9 +15,10 @@ import xlsxwriter
 
 from reliable_imports import SourceOptions
 from reliable_imports.errors import SourceError
-from reliable_imports.scaffold.code import stored_value
+from reliable_imports.scaffold.code import stored_value, table_sql
 from reliable_imports.scaffold.draft import Draft, draft_from_file
 
+_COLUMNS = '{"name": {"0": "Ann", "1": "Ben"}, "age": {"0": 7, "1": 8}}'
 _MAP = json.dumps({code: {"name": code, "cities": [{"id": 1}, {"id": 2}]} for code in ("DE", "FR", "IT")})
 
 
@@ -53,6 +54,7 @@ def types_of(draft: Draft) -> dict[str, str]:
         ("id,name\n1,Санкт-Петербург\n2,Новосибирск\n".encode("cp1251"), {"encoding": "cp1251"}),
         ("id,name\n1,Győr\n".encode("utf-16"), {"encoding": "utf-16"}),
         ("id,name\n1,Löwe\n".encode("utf-8-sig"), {}),
+        ("id,name\n1,Löwe\n2,Bär\n".encode() + b"3,K\xf6ln\n", {}),  # one broken byte is no other encoding
         ("Report 2024\nmade on 1 May\n\nid,name\n1,a\n2,b\n", {"skip_lines": 3}),
         ("# made by a program\nid,name\n1,a\n2,b\n", {"skip_lines": 1}),
         ("# made by a program\n# in May, in a hurry\nid,name\n1,a\n2,b\n", {"skip_lines": 2}),
@@ -109,12 +111,49 @@ def test_how_a_file_is_read(tmp_path: Path, content: str | bytes, options: dict[
         (["25:00", "05:17"], "text"),
         (["5f3e2a10-0000-4000-8000-000000000001"], "uuid"),
         (['"1,234"', '"5,678"'], "text"),
+        (["1.234", "2.500"], "numeric"),
+        (["1.234", "985"], "text"),  # 1234 and 985, perhaps
+        (["1.234", "1985"], "numeric"),
+        (['"1 234,50"', '"985,00"'], "numeric"),
     ],
 )
 def test_what_a_column_holds(tmp_path: Path, values: list[str], sql: str) -> None:
     content = "key,x\n" + "".join(f"k{place},{value}\n" for place, value in enumerate(values))
 
     assert types_of(drafted(tmp_path, content))["x"] == sql
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["12.5 %", "3%"], "percentages; for numbers, "),
+        (["€ 12.50", "7.00 EUR"], "amounts with a currency; for numbers, "),
+        (["31.12.24", "01.02.25"], 'a year of two digits; if so, make the column date and declare dates = {"x": '),
+        (["31-Dec-24"], "a year of two digits"),
+        (["01/02/2024"], 'order of day and month no value tells; make the column date, and declare dates = {"x": '),
+        (["1'234", "2'500"], "digits in groups of three"),
+        (["(12.50)", "3.00-"], "numbers in brackets"),
+        (
+            ["1.234", "985"],
+            'perhaps between thousands; if so, make the column numeric and declare decimal_comma = ("x",)',
+        ),
+        (["1.234", "2.500"], "three digits after each point, which is taken for a decimal point; if it stands "),
+        (['"1,234.50"', "7"], "numbers with commas, perhaps between thousands; for numbers, "),
+        (["31. Januar 2024", "1. März 2024"], "dates with the month in words; for dates, "),
+        (["31.01.2024", "2024-02-01"], "dates written in several ways; make the column date and declare dates = "),
+        (['"=""007"""'], "texts as formulas of a spreadsheet"),
+        ([" a b", "c"], "1 value with blanks around; to have them without, declare strip = True"),
+        (["a\0b", "c"], "1 value with a NUL character"),
+        (["ja", "Nein"], "words for yes and no: ja, nein; for true and false, "),
+        (["Y", "N"], "words for yes and no: n, y; make the column boolean"),
+    ],
+)
+def test_what_is_left_as_text_is_told_where_the_column_stands(tmp_path: Path, values: list[str], told: str) -> None:
+    draft = drafted(tmp_path, "key,x\n" + "".join(f"k{place},{value}\n" for place, value in enumerate(values)))
+
+    before, _, _ = table_sql(draft).partition(f"    x {types_of(draft)['x']},")
+    comment = " ".join(line.strip(" -") for line in before.partition("key text,\n")[2].splitlines())
+    assert told in comment
 
 
 @pytest.mark.parametrize(
@@ -286,7 +325,59 @@ def test_a_file_whose_name_says_little(tmp_path: Path, name: str) -> None:
     assert types_of(draft) == {"id": "integer", "naeme": "text", "x": "numeric"}
 
 
+def test_what_is_no_object_is_left_to_fail_beside_objects(tmp_path: Path) -> None:
+    draft = drafted(tmp_path, '{"id": 1}\n[5]\n{"id": 2, "v": NaN}\n', "sample.jsonl")
+
+    assert draft.sample is not None
+    assert (draft.sample.rows, draft.sample.problems) == (1, {"no-object": 1, "bad-json": 1})
+    assert draft.sample.said["bad-json"] == "NaN is not JSON"
+
+
+@pytest.mark.parametrize(
+    ("values", "sql", "remark"),
+    [
+        ('1, "1", 1.50', "text", "2 numbers beside texts, which become texts too"),
+        ('{"a": 1}, "1"', "jsonb", "texts beside lists or objects; each stays what it is"),
+        ('true, "true"', "jsonb", "texts beside true and false; each stays what it is"),
+        ("true, 1", "jsonb", ""),
+    ],
+)
+def test_values_of_several_types_stay_what_they_are_or_that_is_told(
+    tmp_path: Path, values: str, sql: str, remark: str
+) -> None:
+    items = [f'{{"id": "k{place}", "x": {value}}}' for place, value in enumerate(values.split(", "))]
+    draft = drafted(tmp_path, "\n".join(items), "sample.jsonl")
+
+    assert (draft.columns[1].sql, draft.columns[1].remark) == (sql, remark)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "first"),
+    [
+        (_MAP, {"member_name": "key"}, {"key": "DE", "name": "DE", "cities": [{"id": 1}, {"id": 2}]}),
+        ('{"a": {"key": 1}, "b": {"key": 2}}', {"member_name": "member"}, {"member": "a", "key": 1}),
+        (
+            '{"at": 1, "by": {"a": {"x": 1}, "b": {"x": 2}}}',
+            {"pointer": "/by", "member_name": "key"},
+            {"key": "a", "x": 1},
+        ),
+    ],
+)
+def test_an_object_of_objects_is_read_with_their_names(
+    tmp_path: Path, content: str, options: dict[str, Any], first: dict[str, Any]
+) -> None:
+    draft = drafted(tmp_path, content, "sample.json")
+
+    assert options_of(draft) == options
+    assert draft.first[0] == first
+    assert draft.key is not None
+    assert draft.key.columns == ("key",)
+
+
 def test_a_file_that_holds_no_rows_of_names_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.json", "[1, 2]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _MAP)):
+    unread = "none of its rows can be read: an item is no object with names, .* jq -c"
+    with pytest.raises(SourceError, match=unread):
+        drafted(tmp_path, "[1, 2]", "e.json")
+    for name, content in (("a.json", "[]"), ("b.json", '{"x": {"y": 1}}'), ("c.csv", ""), ("d.json", _COLUMNS)):
         with pytest.raises(SourceError):
             drafted(tmp_path, content, name)

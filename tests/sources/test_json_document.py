@@ -208,6 +208,33 @@ def test_a_pointer_says_where_the_array_stands(path: Path, pointer: str, content
     assert values(read(path, content.encode(), pointer=pointer)) == [1, {"n": 2}]
 
 
+@pytest.mark.parametrize("pointer", [None, "/by/id"])
+def test_members_of_an_object_are_items_with_their_names(path: Path, pointer: str | None) -> None:
+    members = '{"a": {"n": 1e2}, "\\u00fc \\"x\\"": { }, "c": [1], "d":7, "e": {"key": 1}, "a": {"n":\n2}}'
+    content = members if pointer is None else f'{{"at": 1, "by": {{"id": {members}}}}}'
+    items = read(path, content.encode(), pointer=pointer, member_name="key")
+
+    assert [item.text for item in items] == [
+        '{"key": "a", "n": 1e2}',
+        '{"key": "\u00fc \\"x\\"" }',
+        '{"key": "c", "value": [1]}',
+        '{"key": "d", "value": 7}',
+        None,
+        '{"key": "a", "n":\n2}',
+    ]
+    assert (items[4].kind, items[4].raw) == ("repeated-key", b'{"key": "e", "key": 1}')
+    assert [content.encode()[item.offset or 0 :][:1] for item in items] == [b"{", b"{", b"[", b"7", b"{", b"{"]
+
+
+def test_no_object_where_its_members_are_wanted_is_refused(path: Path) -> None:
+    assert "this is an array; the items of member_name are" in refusal(path, b"[{}]", member_name="key").problem
+    assert "what stands at '/a' is a number" in refusal(path, b'{"a": 1}', pointer="/a", member_name="key").problem
+    hint = refusal(path, b'{"a": {"n": 1}}').problem
+    assert "name the file .jsonl" in hint
+    assert "SourceOptions(member_name='key')" in hint
+    assert "jq -c 'to_entries[] | {key} + .value' FILE > FILE.jsonl" in hint
+
+
 @pytest.mark.parametrize(
     ("pointer", "content", "problem"),
     [

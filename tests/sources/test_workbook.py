@@ -46,6 +46,39 @@ def refusal(path: Path, **options: Any) -> SourceError:
     return told.value
 
 
+def test_a_number_that_is_shown_with_zeros_before_it_keeps_them(path: Path) -> None:
+    def fill(sheet: Any, written: Any) -> None:
+        postal, other = (written.add_format({"num_format": each}) for each in ("00000", "0.00"))
+        sheet.write_row(1, 1, ["postal", "other"])
+        for place, value in enumerate([1067, 80331, "A-1", 1.5, -7, None], start=2):
+            sheet.write(place, 1, value, postal)
+            sheet.write(place, 2, 1067, other)
+        sheet.write_blank(20, 30, None, postal)
+
+    workbook(path, ("one", fill))
+    read = values(list(open_source(path, SourceOptions(header_row=2))))
+
+    assert [row["postal"] for row in read] == ["01067", "80331", "A-1", 1.5, -7, None]
+    assert {row["other"] for row in read} == {1067}
+
+
+def test_merged_cells_are_told_unless_they_are_above_the_header(path: Path) -> None:
+    def fill(sheet: Any, _: Any) -> None:
+        sheet.merge_range("A1:B1", "A report")
+        sheet.write_row(1, 0, ["region", "city"])
+        sheet.merge_range("A3:A4", "North")
+        sheet.write("B3", "Kiel")
+        sheet.write("B4", "Bremen")
+
+    workbook(path, ("one", fill))
+    source = open_source(path, SourceOptions(header_row=2))
+
+    assert [row["region"] for row in values(list(source))] == ["North", None]
+    assert source.findings.warnings == [
+        "cells are merged, A3:A4: only the first of them has the value, the others none"
+    ]
+
+
 def test_cells_keep_their_types(path: Path) -> None:
     given = {
         "whole": 42,

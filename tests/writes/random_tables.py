@@ -138,6 +138,8 @@ class RandomTable:
             statements.append(f"CREATE TABLE {{s}}.target_{number} PARTITION OF {{s}}.target FOR VALUES {bounds}")
         if self.initial_rows:
             names, values = ("id, n, region", "id, 1, 0") if self.partitioning else ("id, n", "id, 1")
+            if "a second key" in self.parts:
+                names, values = f"{names}, code", f"{values}, id"
             numbers = f"generate_series(1, {self.initial_rows}) AS id"
             statements.append(f"INSERT INTO {{s}}.target ({names}) SELECT {values} FROM {numbers}")
         for number, name in enumerate(self.triggers):
@@ -171,6 +173,17 @@ def tables(draw: st.DrawFn) -> RandomTable:
         partitioning=partitioning,
         existing=existing,
         initial_rows=draw(st.sampled_from([0, 5])),
+    )
+
+
+@st.composite
+def tables_with_a_second_key(draw: st.DrawFn) -> RandomTable:
+    """A table whose rows may go as one statement, though rows with different keys may be in each other's way."""
+    others = ["a check", "a parent", "a generated column", "an exclusion"]
+    return RandomTable(
+        parts=("a second key", *draw(st.lists(st.sampled_from(others), max_size=3, unique=True))),
+        existing=draw(st.sampled_from(["rewrite", "update"])),
+        initial_rows=draw(st.sampled_from([0, 5, 300])),
     )
 
 

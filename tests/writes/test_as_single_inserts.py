@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import psycopg2
@@ -20,7 +21,14 @@ from psycopg2 import sql as composed
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TableProcessor
 from tests.writes.conftest import Register, Sql, said
-from tests.writes.random_tables import RandomTable, Row, random_rows, tables, tables_with_deferred_constraints
+from tests.writes.random_tables import (
+    RandomTable,
+    Row,
+    random_rows,
+    tables,
+    tables_with_a_second_key,
+    tables_with_deferred_constraints,
+)
 
 pytestmark = [pytest.mark.promise(2), pytest.mark.promise(3)]
 
@@ -259,6 +267,28 @@ def test_random_items_end_as_they_would_alone(
     @given(table=tables(), seed=st.integers(0, 2**32))
     def same(table: RandomTable, seed: int) -> None:
         compare(table, way, random_rows(table, size, seed))
+
+    same()
+
+
+@pytest.mark.parametrize("way", ["declared table", "upsert", "insert"])
+def test_random_items_in_each_others_way_end_as_they_would_alone(
+    compare: Compare, examples: Callable[[int], settings], way: str
+) -> None:
+    @examples(60)
+    @given(
+        table=tables_with_a_second_key(),
+        seed=st.integers(0, 2**32),
+        share=st.sampled_from([0.01, 0.05, 0.2]),
+        most=st.sampled_from([20, 700]),
+    )
+    def same(table: RandomTable, seed: int, share: float, most: int) -> None:
+        rows = random_rows(table, 600, seed, unique=way != "insert" or share < 0.1)
+        random = Random(seed)
+        for number, row in enumerate(rows):
+            row.update(dict.fromkeys(set(table.fields) - set(row)))  # rows with other columns would be of another kind
+            row["code"] = random.randint(1, most) if random.random() < share else 1000 + number
+        compare(table, way, rows)
 
     same()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
@@ -31,66 +31,102 @@ class _Found(NamedTuple):
     waits_as: str | None
 
 
-def find(connection: Connection, batch_type: str, key: ErasureKey, *, alike: bool) -> Erasure:
+def find(connection: Connection, keys: Mapping[str, ErasureKey], *, alike: bool) -> Erasure:
     """What `erase` would take."""
-    exact, unsure = search(connection, batch_type, key)
-    with transaction(connection) as cursor:
-        found = [each for each in _with_repeats(cursor, exact + (unsure if alike else [])) if not each.is_erased]
-    return Erasure(batch_type, _by_batch(found), {} if alike else _by_batch(unsure))
+    items: dict[int, int] = {}
+    left: dict[int, int] = {}
+    types: dict[int, str] = {}
+    for batch_type, key in sorted(keys.items()):
+        exact, unsure = search(connection, batch_type, key)
+        with transaction(connection) as cursor:
+            found = [each for each in _with_repeats(cursor, exact + (unsure if alike else [])) if not each.is_erased]
+        items |= _by_batch(found)
+        left |= {} if alike else _by_batch(unsure)
+        types |= dict.fromkeys([*_by_batch(found), *_by_batch(unsure)], batch_type)
+    return Erasure(sorted(keys), items, left, types=types)
 
 
 def erase(
     connection: Connection,
-    batch_type: str,
-    key: ErasureKey,
+    keys: Mapping[str, ErasureKey],
     *,
     alike: bool,
     requested_by: str | None,
     note: str | None,
 ) -> Erasure:
-    """See `BatchManager.erase`. All of it is one transaction, under the locks of the lineages."""
-    exact, unsure = search(connection, batch_type, key)
-    left = {} if alike else _by_batch(unsure)
+    """See `BatchManager.erase`. All of it is one transaction, under the locks of the lineages.
+
+    Args:
+        keys: the person's key, by batch type.
+    """
+    # Always in this order, so that two of these wait for each other and do not lock each other out.
+    searched = [(batch_type, key, *search(connection, batch_type, key)) for batch_type, key in sorted(keys.items())]
+    items: dict[int, int] = {}
+    left: dict[int, int] = {}
+    types: dict[int, str] = {}
+    texts = 0
     with transaction(connection) as cursor:
-        found = _locked(cursor, exact + (unsure if alike else []))
-        waiting = [each for each in found if each.waits_as is not None]
+        by_type = []
+        for batch_type, key, exact, unsure in searched:
+            found = _locked(cursor, exact + (unsure if alike else []))
+            left |= {} if alike else _by_batch(unsure)
+            types |= dict.fromkeys([*_by_batch(found), *_by_batch(unsure)], batch_type)
+            by_type.append((batch_type, key, found))
+        waiting = [each for _, _, found in by_type for each in found if each.waits_as is not None]
         if waiting:
             raise ItemsInUse({(each.batch_id, each.item_number): str(each.waits_as) for each in waiting})
-        to_erase = [each for each in found if not each.is_erased]
-        if not to_erase:
-            return Erasure(batch_type, {}, left)
-        parameters: dict[str, Any] = {**_arrays(found), "keep_row_keys": False, "batch_type": batch_type}
-        parameters["lineages"] = sorted({each.first_batch_id for each in found})
-        cursor.execute(_ERASE["lineage_batches"], parameters)
-        parameters["lineage"] = [batch_id for (batch_id,) in cursor.fetchall()]
-        cursor.execute(_ERASE["item_data"], parameters)
-        held = {text for row in cursor.fetchall() for text in texts_of(*row)}
-        for name in ("erase_items", "erase_attempts", "erase_row_keys", "erase_logs"):
-            cursor.execute(_ERASE[name], parameters)
-        texts = erase_texts(cursor, parameters, {part.value.strip() for part in key.parts}, held)
-        cursor.execute(_ERASE["uncount"], {"batches": parameters["lineage"]})
-        for batch_id in parameters["lineage"]:
-            cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
-        for batch_id, count in _by_batch(to_erase).items():
-            cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": count})
-            numbers = [each.item_number for each in to_erase if each.batch_id == batch_id]
-            details = {
-                "items": count,
-                "item_numbers": numbers[:_MAX_LISTED],
-                "requested_by": requested_by,
-                "note": note,
-            }
-            cursor.execute(
-                _WORK["insert_log"],
-                {
-                    "batch_id": batch_id,
-                    "run_id": None,
-                    "level": "info",
-                    "message": f"{DATA_ERASED} on request",
-                    "details": Json({name: value for name, value in details.items() if value is not None}),
-                },
-            )
-        return Erasure(batch_type, _by_batch(to_erase), left, texts)
+        for batch_type, key, found in by_type:
+            to_erase = [each for each in found if not each.is_erased]
+            if to_erase:
+                texts += _erase_of_type(cursor, batch_type, key, found, requested_by, note)
+                items |= _by_batch(to_erase)
+    return Erasure(sorted(keys), items, left, texts, types)
+
+
+def _erase_of_type(
+    cursor: Any, batch_type: str, key: ErasureKey, found: Sequence[_Found], requested_by: str | None, note: str | None
+) -> int:
+    """How many texts beside the items were cut."""
+    to_erase = [each for each in found if not each.is_erased]
+    parameters: dict[str, Any] = {**_arrays(found), "keep_row_keys": False, "batch_type": batch_type}
+    parameters["lineages"] = sorted({each.first_batch_id for each in found})
+    cursor.execute(_ERASE["lineage_batches"], parameters)
+    parameters["lineage"] = [batch_id for (batch_id,) in cursor.fetchall()]
+    cursor.execute(_ERASE["item_data"], parameters)
+    held = {text for row in cursor.fetchall() for text in texts_of(*row)}
+    for name in ("erase_items", "erase_attempts", "erase_row_keys", "erase_logs"):
+        cursor.execute(_ERASE[name], parameters)
+    texts = erase_texts(cursor, parameters, {part.value.strip() for part in key.parts}, held)
+    cursor.execute(_ERASE["uncount"], {"batches": parameters["lineage"]})
+    for batch_id in parameters["lineage"]:
+        cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
+    for batch_id, count in _by_batch(to_erase).items():
+        cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": count})
+        numbers = [each.item_number for each in to_erase if each.batch_id == batch_id]
+        details = {
+            "items": count,
+            "item_numbers": numbers[:_MAX_LISTED],
+            "requested_by": requested_by,
+            "note": note,
+        }
+        cursor.execute(
+            _WORK["insert_log"],
+            {
+                "batch_id": batch_id,
+                "run_id": None,
+                "level": "info",
+                "message": f"{DATA_ERASED} on request",
+                "details": Json({name: value for name, value in details.items() if value is not None}),
+            },
+        )
+    return texts
+
+
+def stored_types(connection: Connection) -> list[str]:
+    """The types that have batches."""
+    with transaction(connection) as cursor:
+        cursor.execute(_ERASE["stored_types"])
+        return [batch_type for (batch_type,) in cursor.fetchall()]
 
 
 def count_erased(connection: Connection, batch_id: int) -> int:

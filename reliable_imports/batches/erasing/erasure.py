@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,16 +17,21 @@ class Erasure:
     """What was erased, or would be.
 
     Attributes:
+        batch_types: the types whose batches were looked at.
         items: how many items of which batches, by the batch's id; every repeat of an item counts.
         alike: items that were left: their key differs only in capitals or in blanks around it, or they could not be
             read and hold the value somewhere. By batch, too.
         texts: texts of batches, runs, reasons and other items that named the person, and were cut.
+        types: of the batches in *items* and *alike*, by their ids.
+        left_out: types with batches that were not looked at, and why, where no type was named.
     """
 
-    batch_type: str
+    batch_types: Sequence[str]
     items: Mapping[int, int] = field(default_factory=dict)
     alike: Mapping[int, int] = field(default_factory=dict)
     texts: int = 0
+    types: Mapping[int, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total_items(self) -> int:
@@ -104,3 +109,38 @@ class ErasureKey:
             for name in (each.name, *each.source_names):
                 known.setdefault(name, each.source_names)
         return known
+
+
+def keys_of_all(
+    all_facts: Iterable[Facts], stored_types: Iterable[str], key: str | Mapping[str, Any]
+) -> tuple[dict[str, ErasureKey], dict[str, str]]:
+    """*key* as every type reads it that has its fields; and of the others why they are left out.
+
+    Args:
+        stored_types: those that have batches.
+
+    Raises:
+        ConfigurationError: the key names no field, or no type has it.
+    """
+    if isinstance(key, str):
+        raise ConfigurationError(
+            "a value alone is the key of one type; name the field, as in email=VALUE, or the type whose key it is"
+        )
+    wanted: dict[str, ErasureKey] = {}
+    left_out: dict[str, str] = {}
+    known_types: set[str] = set()
+    for facts in all_facts:
+        batch_type = facts.processor.batch_type
+        known_types.add(batch_type)
+        known = ErasureKey.names(facts)
+        missing = [name for name in key if known and name not in known]
+        if missing:
+            left_out[batch_type] = f"it declares no field {', '.join(missing)}"
+        else:
+            wanted[batch_type] = ErasureKey.of(facts, key)
+    if not wanted:
+        raise ConfigurationError(f"no batch type has the fields {', '.join(key)} to erase by")
+    stored = set(stored_types)
+    left_out = {batch_type: why for batch_type, why in left_out.items() if batch_type in stored}
+    left_out |= dict.fromkeys(sorted(stored - known_types), "no processor of this type is known here")
+    return wanted, left_out

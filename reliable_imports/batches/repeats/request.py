@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from reliable_imports.errors import ConfigurationError
-from reliable_imports.items.given import require_idempotency_key, require_texts
+from reliable_imports.items.given import as_numbers, require_idempotency_key, require_texts
 from reliable_imports.items.json_check import shortened
 from reliable_imports.statuses import Word
+
+_NUMBERS = ("max_attempts", "limit", "from_item", "to_item", "canary")
 
 Correct: TypeAlias = Callable[[Any], Any]
 """Takes an item's data, and returns the data that it should have; None leaves it alone."""
@@ -178,6 +180,8 @@ class ReprocessRequest:
             raise ConfigurationError("canary and skip exclude each other: what is skipped is not processed")
         if self.skip is not None and self.hold:
             raise ConfigurationError("hold and skip exclude each other: what is skipped is done at once")
+        for name, number in as_numbers({name: getattr(self, name) for name in _NUMBERS}).items():
+            object.__setattr__(self, name, number)
         self._check_corrections()
         if self.which is WhichItems.ALL:
             self._refuse_what_chooses_failures()

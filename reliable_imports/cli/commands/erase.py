@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Take all data of one person out of the tables.")
-@click.option("--as", "batch_type", metavar="TYPE", required=True, help="What the items are: the batch type.")
+@click.option(
+    "--as",
+    "batch_types",
+    metavar="TYPE",
+    multiple=True,
+    help="Only items of this type; may be repeated. Without it, those of all types that have the fields of the key.",
+)
 @click.option(
     "--key",
     "keys",
@@ -44,30 +50,38 @@ if TYPE_CHECKING:
 @shared_options
 @pass_invocation
 def erase(
-    invocation: Invocation, batch_type: str, keys: tuple[str, ...], alike: bool, note: str | None, yes: bool
+    invocation: Invocation,
+    batch_types: tuple[str, ...],
+    keys: tuple[str, ...],
+    alike: bool,
+    note: str | None,
+    yes: bool,
 ) -> None:
-    """Leave nothing of a person in any batch of TYPE: source data, results, messages, log lines, in every repeat.
+    """Leave nothing of a person in any batch: source data, results, messages, log lines, in every repeat.
 
-    The items stay as rows that say "data erased", so that all counts still balance. Your own tables are not touched.
-    Items that are pending or being processed are refused by name, and nothing is erased then. Safe to repeat.
+    The types, and how many items of which batches it would take, are shown before it asks. The items stay as rows that
+    say "data erased", so that all counts still balance. Your own tables are not touched. Items that are pending or
+    being processed are refused by name, and nothing is erased then. Safe to repeat.
     """
     output = invocation.output
     manager = invocation.manager_with_processors()
-    key = key_of(keys, manager.names_to_erase_by(batch_type))
+    key = key_of(keys, manager.names_to_erase_by(batch_types))
     if not yes:
-        found = manager.find_to_erase(batch_type, key, alike=alike)
+        found = manager.find_to_erase(key, batch_types or None, alike=alike)
         if found.total_items:
             _ask(found)
-    erased = manager.erase(batch_type, key, alike=alike, requested_by=requester(), note=note)
+    erased = manager.erase(key, batch_types or None, alike=alike, requested_by=requester(), note=note)
     output.document({**as_json_value(erased), "total_items": erased.total_items})
     if not erased.total_items:
-        output.say(f"nothing to erase: no item of {batch_type} has this key, or its data was erased already")
+        output.say(
+            f"nothing to erase: no item of {', '.join(erased.batch_types)} has this key, or its data was erased already"
+        )
     else:
         output.headline(f"the data of {_where(erased.items)} is erased")
-        if len(erased.items) > 1:
+        if len(erased.items) > 1 or len(erased.batch_types) > 1:
             output.table(
-                [Column("batch", is_number=True), Column("items", is_number=True)],
-                [[str(batch_id), number(items)] for batch_id, items in erased.items.items()],
+                [Column("batch", is_number=True), Column("type", is_name=True), Column("items", is_number=True)],
+                [[str(batch_id), erased.types[batch_id], number(items)] for batch_id, items in erased.items.items()],
             )
         if erased.texts:
             verb = "was" if erased.texts == 1 else "were"
@@ -78,6 +92,8 @@ def erase(
             f"{_where(erased.alike)} {verb} left: the key differs only in capitals or blanks, or stands in a line that "
             "could not be read; --alike erases such items too"
         )
+    for batch_type, why in erased.left_out.items():
+        output.say(f"{batch_type} was not looked at: {why}")
 
 
 def key_of(keys: tuple[str, ...], fields: Collection[str] = ()) -> str | Mapping[str, str]:
@@ -96,10 +112,19 @@ def key_of(keys: tuple[str, ...], fields: Collection[str] = ()) -> str | Mapping
 
 
 def _ask(found: Erasure) -> None:
+    by_type = {
+        batch_type: {batch: items for batch, items in found.items.items() if found.types[batch] == batch_type}
+        for batch_type in found.batch_types
+    }
+    told = [f"{batch_type}: {_where(items)}" for batch_type, items in by_type.items() if items]
     if not sys.stdin.isatty():
+        named = f" ({'; '.join(told)})" if len(found.batch_types) > 1 else ""
         raise click.UsageError(
-            f"the data of {_where(found.items)} would be gone for good; say --yes where nobody can be asked"
+            f"the data of {_where(found.items)} would be gone for good{named}; say --yes where nobody can be asked"
         )
+    left_out = [f"{batch_type}: not looked at, {why}" for batch_type, why in found.left_out.items()]
+    for line in [*told, *left_out]:
+        click.echo(line, err=True)
     click.confirm(f"Erase the data of {_where(found.items)} for good?", abort=True, err=True)
 
 

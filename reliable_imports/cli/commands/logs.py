@@ -13,9 +13,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @click.command(short_help="Show the audit log of a batch.")
 @click.argument("batch_id", metavar="BATCH", type=batch_number)
-@click.option(
-    "--item", "item_number", type=click.IntRange(1, 2**63 - 1), help="Only lines about the item with this number."
-)
+@click.option("--item", "item_number", type=click.IntRange(1), help="Only lines about the item with this number.")
 @click.option("--level", type=click.Choice(_LEVELS), help="Only lines of this level and worse.")
 @click.option(
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many, the last ones."

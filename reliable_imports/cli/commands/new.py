@@ -10,6 +10,7 @@ import click
 
 from reliable_imports.cli.invocation import Invocation, pass_invocation, processor_options, shared_options
 from reliable_imports.cli.output import Column, Output
+from reliable_imports.cli.progress import sampling
 from reliable_imports.cli.text import count, number
 from reliable_imports.settings import Settings
 
@@ -69,10 +70,8 @@ def new(
     what_for = "make the table and import the file" if from_table is None else "import a file"
     named = shlex.quote(file) if file is not None else "FILE"
     next_steps = [(f"reliable-imports import {named} --as {batch_type}", what_for)]
-    if draft.key is not None:
-        next_steps.append(
-            (f"pytest {_shown(place.project / 'tests' / f'test_{batch_type}.py')}", "test its first rows")
-        )
+    if (test := place.project / "tests" / f"test_{batch_type}.py") in written:
+        next_steps.append((f"pytest {_shown(test)}", "test its first rows"))
     output.commands(next_steps)
 
 
@@ -83,10 +82,12 @@ def _draft(
 
     if from_table is None:
         assert file is not None
-        return draft_from_file(batch_type, file, table, may_use_all=_nulls_can_be_equal(invocation))
+        may_use_all = _nulls_can_be_equal(invocation)
+        return draft_from_file(batch_type, file, table, may_use_all=may_use_all, watch=sampling)
     from reliable_imports.scaffold.tables import columns_of_table
 
-    return draft_for_table(batch_type, from_table, columns_of_table(invocation.manager().dsn, from_table), file)
+    columns = columns_of_table(invocation.manager().dsn, from_table)
+    return draft_for_table(batch_type, from_table, columns, file, watch=sampling)
 
 
 def _nulls_can_be_equal(invocation: Invocation) -> bool:
@@ -112,7 +113,9 @@ def _tell(output: Output, draft: Draft) -> None:
     rows = f"all {count(sample.rows, 'row')}" if sample.is_whole else f"the first {count(sample.rows, 'row')}"
     facts = [("read", f"{rows} of {draft.file}"), *sample.remarks]
     for kind, times in sample.problems.most_common():
-        facts.append(("cannot be read", f"{count(times, 'row')}: {kind}; these items will fail"))
+        fate = "this item will fail" if times == 1 else f"{sample.said[kind]}, and so on; these items will fail"
+        facts.append(("cannot be read", f"{count(times, 'row')}: {sample.said[kind] if times == 1 else kind}; {fate}"))
+    facts += [("note", each) for each in sample.warnings]
     facts += _null_facts(draft)
     if draft.key is not None:
         facts.append(("key", f"{', '.join(draft.key.columns)}: {draft.key.why}"))
@@ -166,6 +169,7 @@ def _document(draft: Draft, written: list[Path]) -> dict[str, Any]:
         "is_whole": None if sample is None else sample.is_whole,
         "layout": {} if sample is None else dict(sample.remarks),
         "unreadable": {} if sample is None else dict(sample.problems),
+        "warnings": [] if sample is None else sample.warnings,
         "key": None if draft.key is None else {"columns": list(draft.key.columns), "why": draft.key.why},
         "null_tokens": sorted(draft.null_tokens),
         "columns": [

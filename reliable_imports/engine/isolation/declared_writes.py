@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import Enum
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import psycopg2
 
@@ -30,7 +32,7 @@ from reliable_imports.postgres.error_sorting import QUERY_CANCELED, Fault, fault
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.plan import Origin, Plan, Write
 from reliable_imports.writes.plans import Plans
-from reliable_imports.writes.prediction import Foresight
+from reliable_imports.writes.prediction import NEWER, Foresight, Prediction, Refusal
 
 _WRITES = load("writes.sql")
 
@@ -50,6 +52,10 @@ _MAX_KINDS = 8
 _ALTERED = "RI002"
 _LEFT_OUT_FOR_NOTHING = "RI003"
 _INSUFFICIENT_PRIVILEGE = "42501"
+
+
+_Facts: TypeAlias = tuple[str, str | None, str | None, str | None]
+"""Of a refusal: SQLSTATE, table, column and constraint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,54 +188,63 @@ class DeclaredWrites:
             return False
         is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.spares_sequence
         if self._as_one and are_distinct and is_worth_it:
-            sqlstate = self._send_kinds(waiting, kinds, as_one=True)
-            if sqlstate != _LEFT_OUT_FOR_NOTHING:
-                return sqlstate is None
+            sent = self._send_kinds(waiting, kinds, _Suspicion.LEARNED)
+            if sent is _Sent.REFUSED_FOR_NEWS:
+                sent = self._send_kinds(waiting, kinds, _Suspicion.EVERYTHING)
+            if sent in (_Sent.DONE, _Sent.NOT_AT_ALL):
+                return sent is _Sent.DONE
             self.unforeseen += _IN_VAIN * len(waiting)
         elif is_worth_it:
             surprises = "many were refused of late for what cannot be foreseen"
             self._plans.say_once(kinds[0].plan.target.name, surprises if are_distinct else "rows have equal keys")
-        return self._send_kinds(waiting, kinds, as_one=False) is None
+        return self._send_kinds(waiting, kinds, _Suspicion.ALL_ROWS) is _Sent.DONE
 
-    def _send_kinds(self, waiting: Sequence[ItemRecord], kinds: Sequence[_Kind], *, as_one: bool) -> str | None:
-        """Returns None if it was done, and else an SQLSTATE, which may be empty: then nothing has happened."""
+    def _send_kinds(self, waiting: Sequence[ItemRecord], kinds: Sequence[_Kind], suspicion: _Suspicion) -> _Sent:
+        """Send rows at once but for those that are suspected, and these one by one."""
         needed = sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds)
         settings = [
             {"told": f"reliable_imports.told_{number}", "rows_left": f"reliable_imports.rows_left_{number}"}
             for number in range(len(kinds))
         ]
-        statements = [
-            kind.plan.statement_of_all(kind.writes, kind.origins, **names, as_one=as_one)
-            for kind, names in zip(kinds, settings, strict=True)
-        ]
+        suspected = [suspicion.of(kind.plan.prediction) for kind in kinds]
+        statements = []
+        blocks = []
+        for kind, names, suspects in zip(kinds, settings, suspected, strict=True):
+            if suspicion is _Suspicion.ALL_ROWS:
+                statements.append(kind.plan.statement_of_none(kind.writes, kind.origins, **names))
+            else:
+                statements.append(kind.plan.statement_of_all(kind.writes, kind.origins, suspects, **names))
+            if suspects or suspicion is _Suspicion.ALL_ROWS:
+                blocks.append(
+                    kind.plan.block_of_the_rest(
+                        kind.writes[0], kind.origins, suspects, **names, together=_ROWS_TOGETHER
+                    )
+                )
         if needed > self._transaction.room or None in statements:
-            return ""
-        blocks = [
-            kind.plan.block_of_the_rest(kind.writes[0], kind.origins, **names, together=_ROWS_TOGETHER)
-            for kind, names in zip(kinds, settings, strict=True)
-        ]
+            return _Sent.NOT_AT_ALL
         answers = ", ".join(f"pg_catalog.current_setting('{names['told']}')" for names in settings)
-        ask = f"SELECT {answers}"
-        # Where nothing is suspected, nothing is left, most often.
-        at_once = [block for kind, block in zip(kinds, blocks, strict=True) if not as_one or kind.plan.may_leave_rows]
         transaction = self._transaction
         transaction.send_for_all()
         savepoint = transaction.new_savepoint()
         try:
             cursor = transaction.cursor
-            cursor.execute("; ".join([f"SAVEPOINT {savepoint}", *filter(None, statements), *at_once, ask]))
-            ((*told,),) = cursor.fetchall()
-            if "" in told:
-                cursor.execute("; ".join([*(block for block, text in zip(blocks, told, strict=True) if not text), ask]))
-                ((*told,),) = cursor.fetchall()
+            cursor.execute(
+                "; ".join([f"SAVEPOINT {savepoint}", *filter(None, statements), *blocks, f"SELECT {answers}"])
+            )
+            (texts,) = cursor.fetchall()
         except psycopg2.Error as error:
             # All of them may be refused: the table was altered, say.
             return self._undo(savepoint, error)
+        told = list(map(json.loads, texts))
+        refusals: list[tuple[_Kind, _Facts]] = [
+            (kind, answer["refused"]) for kind, answer in zip(kinds, told, strict=True) if type(answer) is dict
+        ]
+        if refusals:
+            return self._undo_refused(savepoint, refusals)
         transaction.pending = f"RELEASE SAVEPOINT {savepoint}; "
         transaction.subtransactions += 1
         settled: set[int] = set()
-        for kind, text in zip(kinds, told, strict=True):
-            is_one, used, refused, unwritten = json.loads(text)
+        for kind, (_, used, refused, unwritten) in zip(kinds, told, strict=True):
             transaction.subtransactions += used
             errors = []
             last_context = None
@@ -239,15 +254,24 @@ class DeclaredWrites:
             for number, fate in unwritten:
                 waiting[kind.places[number]].note(kind.writes[number], fate, None)
             settled.update(kind.places[number] for number, *_ in (*refused, *unwritten))
-            if not is_one:
+            if suspicion is not _Suspicion.LEARNED:
                 has_newer = any(fate.startswith("newer") for _, fate in unwritten)
-                self.unforeseen += _unforeseen(kind, errors, has_newer=has_newer, as_one=as_one)
+                self.unforeseen += _unforeseen(kind, errors, has_newer=has_newer)
         self.sent += len(settled)
         self._take([item for place, item in enumerate(waiting) if place not in settled])
-        return None
+        return _Sent.DONE
 
-    def _undo(self, savepoint: str, error: psycopg2.Error) -> str:
-        """Undo what was sent for several items, and return why it was refused.
+    def _undo_refused(self, savepoint: str, refusals: Sequence[tuple[_Kind, _Facts]]) -> _Sent:
+        """Undo what was sent at once, and take note of why the server has refused it."""
+        self._transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
+        if any(sqlstate == _ALTERED for _, (sqlstate, *_) in refusals):
+            self._plans.forget()
+            return _Sent.NOT_AT_ALL
+        lessons = [kind.plan.prediction.learn(*facts) for kind, facts in refusals]
+        return _Sent.REFUSED_FOR_NEWS if Foresight.NEW in lessons else _Sent.REFUSED
+
+    def _undo(self, savepoint: str, error: psycopg2.Error) -> _Sent:
+        """Undo what was sent for several items, which the server has refused as a whole.
 
         Raises:
             psycopg2.Error: what no item is to blame for.
@@ -261,7 +285,7 @@ class DeclaredWrites:
         if error.pgcode == _ALTERED:
             self._plans.forget()
         transaction.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-        return error.pgcode or ""
+        return _Sent.REFUSED if error.pgcode == _LEFT_OUT_FOR_NOTHING else _Sent.NOT_AT_ALL
 
     def _send_as_statements(self, waiting: Sequence[ItemRecord]) -> list[ItemRecord]:
         """Send each write as a statement that tells what became of it; return the items whose writes found no room."""
@@ -305,6 +329,33 @@ class DeclaredWrites:
         if error.is_of_the_table:
             self._plans.forget()
         return error
+
+
+class _Suspicion(Enum):
+    """Which rows go one by one."""
+
+    LEARNED = "like those that were refused before"
+    EVERYTHING = "all of which a refusal can be foreseen"
+    ALL_ROWS = "all"
+
+    def of(self, prediction: Prediction) -> AbstractSet[Refusal]:
+        """The refusals that are looked for."""
+        match self:
+            case _Suspicion.LEARNED:
+                return prediction.learned
+            case _Suspicion.EVERYTHING:
+                return prediction.foreseeable
+            case _Suspicion.ALL_ROWS:
+                return frozenset()
+
+
+class _Sent(Enum):
+    """What became of rows that were sent."""
+
+    DONE = "done"
+    REFUSED_FOR_NEWS = "refused for what can be foreseen from now on"
+    REFUSED = "refused"
+    NOT_AT_ALL = "not at all: there is no room, or they do not go as columns"
 
 
 class _Kind(NamedTuple):
@@ -356,19 +407,13 @@ def _have_distinct_keys(kinds: Sequence[_Kind]) -> bool:
     )
 
 
-def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, has_newer: bool, as_one: bool) -> float:
-    """How many rows were refused, about, of which the next ones like them will not be foreseen either."""
-    prediction = kind.plan.prediction
-    lessons = [prediction.learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
+def _unforeseen(kind: _Kind, errors: Sequence[WriteError], *, has_newer: bool) -> int:
+    """Learn from what was refused, and count what nothing foresees the next time either."""
+    learn = kind.plan.prediction.learn
+    lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
     if has_newer:
-        lessons.append(prediction.learn_of_newer())
-    if not lessons:
-        return 0.0
-    unforeseen = float(lessons.count(Foresight.NONE))
-    # What was suspected was suspected wrongly.
-    if as_one and not unforeseen and Foresight.NEW not in lessons:
-        return _IN_VAIN * len(kind.writes)
-    return unforeseen
+        learn(NEWER.sqlstate, None, None, None)
+    return lessons.count(Foresight.NONE)
 
 
 def _joined(texts: Sequence[str]) -> tuple[str, str]:

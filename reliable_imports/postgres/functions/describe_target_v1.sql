@@ -125,6 +125,18 @@ BEGIN
                     'is_immediate', index.indimmediate,
                     'predicate', pg_catalog.pg_get_expr(index.indpred, index.indrelid),
                     'nulls_are_equal', coalesce((pg_catalog.to_jsonb(index) ->> 'indnullsnotdistinct')::boolean, false),
+                    'is_readable', NOT EXISTS (
+                        SELECT
+                        FROM pg_catalog.unnest(index.indkey) WITH ORDINALITY AS part (number, place)
+                        WHERE part.number <> 0
+                            AND NOT pg_catalog.has_column_privilege(target.oid, part.number, 'SELECT')
+                    ),
+                    'finds_by_equality', NOT EXISTS (
+                        SELECT
+                        FROM pg_catalog.unnest(index.indclass) AS part
+                        JOIN pg_catalog.pg_opclass AS class ON class.oid = part
+                        WHERE NOT class.opcdefault
+                    ),
                     'parts', (
                         SELECT pg_catalog.jsonb_agg(
                             pg_catalog.jsonb_build_object(

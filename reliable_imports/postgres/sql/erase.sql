@@ -1,5 +1,10 @@
 -- Taking the data of a person, or of old batches, out of the tables. Rows stay, so that all counts do.
 
+-- name: stored_types
+SELECT DISTINCT batch_type
+FROM reliable_imports.import_batches
+ORDER BY batch_type
+
 -- name: batches_of_type
 SELECT id
 FROM reliable_imports.import_batches

@@ -7,6 +7,13 @@ SELECT
 FROM reliable_imports.import_batches
 WHERE id = %(batch_id)s
 
+-- name: format_of_source
+-- Of the file that a batch's lineage began with, where texts are cells or rows can be read again.
+SELECT first.source_reading ->> 'format'
+FROM reliable_imports.import_batches AS batch
+JOIN reliable_imports.import_batches AS first ON first.id = batch.first_batch_id
+WHERE batch.id = %(batch_id)s
+
 -- name: summaries
 SELECT
     batch_id, batch_type, status, source, total_items, completed_items, failed_items, skipped_items, open_items,

@@ -120,7 +120,7 @@ COPY reliable_imports.import_items (
 SELECT first.source_reading
 FROM reliable_imports.import_batches AS first
 WHERE first.id = %(first_batch_id)s
-    AND first.source_reading IS NOT NULL
+    AND first.source_reading -> 'encoding' IS NOT NULL
     AND EXISTS (
         SELECT
         FROM reliable_imports.import_batches AS batch
@@ -220,7 +220,7 @@ WHERE outstanding.first_batch_id = %(first_batch_id)s
             FROM reliable_imports.resolved_references_v1(ARRAY[%(first_batch_id)s::bigint]) AS resolved
         )
     END
-    AND (%(max_attempts)s::integer IS NULL OR outstanding.attempts < %(max_attempts)s)
+    AND (%(max_attempts)s::bigint IS NULL OR outstanding.attempts < %(max_attempts)s)
     AND (%(since)s::timestamptz IS NULL OR outstanding.failed_at >= %(since)s)
     AND (
         %(changed_from)s::text IS NULL

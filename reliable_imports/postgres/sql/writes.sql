@@ -21,24 +21,31 @@ FROM reliable_imports.apply_writes_v1(
 
 -- name: write_as_one
 SELECT reliable_imports.write_as_one_v1(
-    {as_one}, {all_rows}, ARRAY[{columns}]::text[], {origin_batches}, {origin_items}, {told}, {rows_left}
+    {statement}, ARRAY[{columns}]::text[], {origin_batches}, {origin_items}, {told}, {rows_left}
 )
 
+-- name: leave_rows
+-- Like `write_as_one` without a statement: all rows are left.
+SELECT
+    pg_catalog.set_config({told}, '', true),
+    pg_catalog.set_config({rows_left}, ({rows}), true)
+
 -- name: write_left_rows
--- The rows that `write_as_one` has left, one by one.
+-- The rows that were left, one by one.
 --
 -- Their statement has a plan that is made once for all. Neighbours share a subtransaction. When the server refuses one of
 -- them, those before it are undone with it, and written again without a subtransaction, because they were good a moment
 -- ago; those behind it share the next one. So rows that are refused cost no subtransaction.
 --
--- A row that was left out and is written after all raises RI003: it would have been written after those behind it.
+-- A row that was left out and is written after all raises RI003: it would have been written after those behind it. So does
+-- one that is refused for what stands in its way, which may not have stood there in its turn.
 -- What is not a row's own fault is raised again: booked as a failure of the row, a full disk would fail every item of a
 -- batch.
 --
 -- Rows of repeated items are guarded: what an item has written that was delivered later is left as it is. Their fates tell
 -- what those have met that were not written; see may_update.
 --
--- The setting tells whether the one statement held, how many subtransactions have written, of the rows that were refused
+-- The setting tells whether the others were written as one, how many subtransactions have written, of the rows that were refused
 -- which and why, and of those with a fate which and what. The context of a refusal holds the whole statement; it is NULL
 -- where it is that of the row before.
 DO {tag}
@@ -100,6 +107,9 @@ BEGIN
                 IF reliable_imports.fault_of_v1(failed_sqlstate) <> 'item' THEN
                     RAISE;
                 END IF;
+            END IF;
+            IF is_one AND {in_the_way} THEN
+                RAISE EXCEPTION 'a row is in the way of one that was left out' USING ERRCODE = 'RI003';
             END IF;
         END;
         refused := refused || pg_catalog.json_build_array(

@@ -9,7 +9,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 from xml.etree import ElementTree
@@ -29,7 +30,10 @@ _EMPTY = 100
 _LARGEST_INDEX = 16 * 1024 * 1024
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"
+_RANGE = re.compile("[A-Z]{1,3}[0-9]{1,7}:[A-Z]{1,3}([0-9]{1,7})")
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
+_STYLES = "xl/styles.xml"
+_ZEROS = re.compile("0{2,40}")
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
 
@@ -43,6 +47,50 @@ class Worksheet:
     name: str
     part: str
     is_visible: bool
+
+
+class Zeros:
+    """Which numbers are shown with zeros before them, as postal codes are: the format of their cell is `00000`."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[int, int], array[int]] = {}
+
+    def add(self, row: int, column: int, digits: int) -> None:
+        self._rows.setdefault((column, digits), array("L")).append(row)
+
+    def by_row(self) -> Callable[[int], dict[int, int]]:
+        """Gives the digits of each such column of a row; to be asked for rows in rising order."""
+        waiting = dict.fromkeys(self._rows, 0)
+
+        def of_row(row: int) -> dict[int, int]:
+            found = {}
+            for each, place in waiting.items():
+                rows = self._rows[each]
+                while place < len(rows) and rows[place] < row:
+                    place += 1
+                waiting[each] = place
+                if place < len(rows) and rows[place] == row:
+                    found[each[0]] = each[1]
+            return found
+
+        return of_row
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """
+    Attributes:
+        problems: of rows, the first cell of each that shows an error, or a formula without a value.
+        zeros: numbers that are shown with zeros before them.
+        merged: ranges of cells that are shown as one, with the number of the last row.
+    """
+
+    problems: dict[int, str]
+    zeros: Zeros
+    merged: list[tuple[str, int]]
 
 
 def worksheets(source: str, file: BinaryIO, growth: Growth, stored: int) -> list[Worksheet]:
@@ -65,16 +113,17 @@ def worksheets(source: str, file: BinaryIO, growth: Growth, stored: int) -> list
     return list(_listed(source, file, parts))
 
 
-def survey_sheet(source: str, file: BinaryIO, sheet: Worksheet) -> dict[int, str]:
-    """What is wrong with rows of the sheet: the first cell of each that shows an error, or a formula without a value.
+def survey_sheet(source: str, file: BinaryIO, sheet: Worksheet) -> Surveyed:
+    """What the cells of a sheet hold beside their values.
 
     Raises:
         SourceError: a rectangle around its cells is too large, or it is damaged.
     """
     parser = expat.ParserCreate(namespace_separator=" ")
-    survey = _Survey(parser)
     with zipfile.ZipFile(file) as archive:
         info = archive.getinfo(sheet.part)
+        styles = archive.getinfo(_STYLES) if _STYLES in archive.namelist() else None
+    survey = _Survey(parser, {} if styles is None else _styles_with_zeros(_xml(source, file, styles)))
     try:
         for block in _content(source, file, info):
             parser.Parse(block)
@@ -89,7 +138,22 @@ def survey_sheet(source: str, file: BinaryIO, sheet: Worksheet) -> dict[int, str
             f"the sheet {sheet.name!r} has {survey.cells:,} cells, and a rectangle around them, up to {corner}, has "
             f"{area:,}; {MAX_CELLS:,} are the most, {_EMPTY} for each cell; delete what is far out, or save it as .csv",
         )
-    return survey.problems
+    return Surveyed(survey.problems, survey.zeros, survey.merged)
+
+
+def _styles_with_zeros(styles: ElementTree.Element) -> dict[str, int]:
+    """The styles of cells that show numbers with zeros before them, by their number; and with how many digits."""
+    digits: dict[str | None, int] = {}
+    for each in styles.iter():
+        if each.tag.rpartition("}")[2] == "numFmt" and _ZEROS.fullmatch(each.get("formatCode", "")):
+            digits[each.get("numFmtId")] = len(each.get("formatCode", ""))
+    found = {}
+    for group in styles:
+        if group.tag.rpartition("}")[2] == "cellXfs":
+            for number, each in enumerate(group):
+                if (width := digits.get(each.get("numFmtId"))) is not None:
+                    found[str(number)] = width
+    return found
 
 
 def column_name(column: int) -> str:
@@ -105,8 +169,11 @@ def column_name(column: int) -> str:
 class _Survey:
     """Where cells are; one that does not say so follows the one before it."""
 
-    def __init__(self, parser: expat.XMLParserType) -> None:
+    def __init__(self, parser: expat.XMLParserType, styles_with_zeros: dict[str, int]) -> None:
         self._parser = parser
+        self._styles_with_zeros = styles_with_zeros
+        self.zeros = Zeros()
+        self.merged: list[tuple[str, int]] = []
         parser.StartElementHandler = self._start
         self.cells = 0
         self.last_row = 0
@@ -138,6 +205,8 @@ class _Survey:
             case "row":
                 self._row = int(attributes["r"]) if "r" in attributes else self._row + 1
                 self._column = -1
+            case "mergeCell" if (found := _RANGE.fullmatch(attributes.get("ref", ""))) is not None:
+                self.merged.append((found[0], int(found[1])))
 
     def _cell(self, attributes: dict[str, str]) -> None:
         reference = attributes.get("r")
@@ -160,6 +229,10 @@ class _Survey:
         self._text = ""
         if self._kind == "e":
             self._parser.EndElementHandler = self._end
+        if self._styles_with_zeros and self._kind in (None, "n"):
+            digits = self._styles_with_zeros.get(attributes.get("s", ""))
+            if digits is not None:
+                self.zeros.add(self._row, self._column, digits)
 
     # Only for cells with an error or a formula: most have neither, and each call takes time.
 

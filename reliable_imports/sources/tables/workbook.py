@@ -2,7 +2,8 @@
 
 A workbook's numbers are those of Excel, 64-bit floating point: whole ones become integers while that is exact. Dates
 and times are ISO 8601 (a date and time at midnight is a date), durations ISO 8601 in seconds; an empty cell is null. A
-cell that shows an error, such as `#DIV/0!`, fails its row, and so does one with a formula that was never calculated.
+number that is shown with zeros before it, by a format such as `00000`, is the text that is shown. A cell that shows an
+error, such as `#DIV/0!`, fails its row, and so does one with a formula that was never calculated.
 
 The sheet is in memory as a whole, and as a rectangle around all of its cells: see `survey_sheet`.
 """
@@ -23,7 +24,7 @@ from reliable_imports.sources.findings import Findings
 from reliable_imports.sources.limits import too_many_fields
 from reliable_imports.sources.options import SourceOptions
 from reliable_imports.sources.stored.files import StoredFile
-from reliable_imports.sources.tables.sheets import column_name, survey_sheet, worksheets
+from reliable_imports.sources.tables.sheets import Surveyed, column_name, survey_sheet, worksheets
 
 _EXACT = 2**53
 
@@ -42,7 +43,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findi
     with stored.whole() as file:
         found = worksheets(source, file, stored.growth, stored.bytes_read)
         name = _chosen(source, [sheet.name for sheet in found], options.sheet)
-        problems = survey_sheet(source, file, next(sheet for sheet in found if sheet.name == name))
+        surveyed = survey_sheet(source, file, next(sheet for sheet in found if sheet.name == name))
         left_out = [sheet.name for sheet in found if sheet.name != name and sheet.is_visible]
         if left_out and options.sheet is None:
             told = ", ".join(map(shortened, left_out[:5])) + (" and others" if len(left_out) > 5 else "")
@@ -54,7 +55,7 @@ def read_workbook(source: str, stored: StoredFile, options: SourceOptions, findi
             sheet = calamine.CalamineWorkbook.from_filelike(file).get_sheet_by_name(name)
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise SourceError(source, f"the workbook cannot be read: {error}") from None
-        yield from _items(source, sheet, problems, options, findings)
+        yield from _items(source, sheet, surveyed, options, findings)
 
 
 def glimpse_sheets(source: str, stored: StoredFile, limit: int) -> list[tuple[str, list[list[Any]], list[list[Any]]]]:
@@ -104,8 +105,13 @@ def _chosen(source: str, names: list[str], wanted: str | int | None) -> str:
 
 
 def _items(
-    source: str, sheet: Any, problems: dict[int, str], options: SourceOptions, findings: Findings
+    source: str, sheet: Any, surveyed: Surveyed, options: SourceOptions, findings: Findings
 ) -> Iterator[SourceItem]:
+    merged = [cells for cells, last_row in surveyed.merged if last_row > options.header_row]
+    if merged:
+        told = ", ".join(merged[:3]) + (" and others" if len(merged) > 3 else "")
+        findings.warnings.append(f"cells are merged, {told}: only the first of them has the value, the others none")
+    zeros_of = surveyed.zeros.by_row() if surveyed.zeros else None
     first_column = sheet.start[1] if sheet.start is not None else 0
     header: list[str | None] | None = None
     fits = None if options.footer is None else re.compile(options.footer).match
@@ -124,7 +130,11 @@ def _items(
             has_ended = True
             findings.leave_out("footer lines")
             continue
-        problem = problems.get(number)
+        for column, digits in () if zeros_of is None else zeros_of(number).items():
+            place = column - first_column
+            if 0 <= place < len(cells):  # not so of an empty cell outside
+                cells[place] = _with_zeros(cells[place], digits)
+        problem = surveyed.problems.get(number)
         if problem is not None:
             yield _unread(number, cells, problem, "cell-error")
         elif any(cell is not None for cell in cells):
@@ -196,6 +206,10 @@ def _value(cell: Any) -> Any:
     if kind is timedelta:
         return _duration(cell)
     return cell.isoformat()
+
+
+def _with_zeros(value: Any, digits: int) -> Any:
+    return str(value).zfill(digits) if type(value) is int and value >= 0 else value
 
 
 def _duration(value: timedelta) -> str:

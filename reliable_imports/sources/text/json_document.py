@@ -3,6 +3,7 @@
 The elements are cut out of the text, not parsed and written anew, so `1e2`, `-0.0` and thirty digits stay so. The array
 is the document, or the one array of objects in the object that is the document (an envelope, as the answers of most
 APIs have it), or stands where a pointer says. Objects one after another, without anything around them, are items too.
+Of an object whose members are the items, each under a name of its own, the name becomes a field of the item.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from reliable_imports.errors import SourceError
-from reliable_imports.items.json_check import MAX_NESTING, JsonChecker, server_can_read, shortened
+from reliable_imports.items.json_check import MAX_NESTING, JsonChecker, is_utf8, server_can_read, shortened
 from reliable_imports.items.source_item import SourceItem
 from reliable_imports.sources.options import SourceOptions
 from reliable_imports.sources.text.content import Content
@@ -40,8 +41,8 @@ def read_json_document(content: Content, options: SourceOptions) -> Items:
             over the limit of an item.
     """
     text = _Text(content, options.max_item_bytes)
-    if options.pointer is not None:
-        return _at_pointer(text, options.pointer)
+    if options.pointer is not None or options.member_name is not None:
+        return _at_pointer(text, options.pointer or "", options.member_name)
     match text.next_character():
         case "[":
             return _array(text)
@@ -91,6 +92,16 @@ def _places(text: _Text) -> Iterator[int]:
             return
 
 
+def _named_members(text: _Text, field: str) -> Items:
+    """The members of an object, which begins at the text's position; each with its name as *field*."""
+    for name in _members(text):
+        yield _next_item(text, f"{_quoted(field)}: {_quoted(name)}")
+
+
+def _quoted(name: str) -> str:
+    return json.dumps(name, ensure_ascii=not is_utf8(name))
+
+
 def _members(text: _Text) -> Iterator[str]:
     """Stops before the value of each member of an object, for somebody else to read it; gives its name."""
     text.position += 1
@@ -111,7 +122,12 @@ def _members(text: _Text) -> Iterator[str]:
 _CUT_SHORT = "the object is not closed; the file is cut short"
 
 
-def _next_item(text: _Text) -> SourceItem:
+def _next_item(text: _Text, member: str | None = None) -> SourceItem:
+    """The value at the text's position.
+
+    Args:
+        member: a field that it gets, as JSON; a value that is no object becomes one, with a field `value`.
+    """
     offset = text.offset_of(text.position)
     end = _find_end(text)
     if text.offset_of(end) - offset > text.limit:
@@ -119,12 +135,23 @@ def _next_item(text: _Text) -> SourceItem:
             text.source, f"an element holds more than {text.limit} bytes, the limit of an item", offset=offset
         )
     element = text.take(end)
-    problem = text.checker.problem_of_found(element)
+    if member is None:
+        problem = text.checker.problem_of_found(element)
+    else:
+        element = _with_member(element, member)
+        problem = text.checker.check(element)
     if problem is not None:
         return SourceItem(None, element.encode(text.codec), problem.text, None, offset, problem.kind)
     if server_can_read(element):
         return SourceItem(element, None, None, None, offset)
     return SourceItem(None, element.encode(), None, None, offset)
+
+
+def _with_member(element: str, member: str) -> str:
+    if not element.startswith("{"):
+        return f'{{{member}, "value": {element}}}'
+    has_fields = element[1:].lstrip(" \t\n\r") != "}"
+    return f"{{{member}{', ' if has_fields else ''}{element[1:]}"
 
 
 def _envelope(text: _Text) -> Items:
@@ -153,25 +180,42 @@ def _envelope(text: _Text) -> Items:
     text.require_end()
     if found is None and not has_array:
         hint = f"choose one by SourceOptions(pointer=...): {', '.join(deeper)}" if deeper else _ONE_ITEM
-        raise SourceError(text.source, f"this is an object without an array of objects in it; {hint}", offset=start)
+        raise SourceError(
+            text.source, f"this is an object without an array of objects in it; {hint}; {_MEMBERS}", offset=start
+        )
 
 
-_ONE_ITEM = "if it is one item, set SourceOptions(format='jsonl')"
+_ONE_ITEM = "if it is one item, name the file .jsonl, or set SourceOptions(format='jsonl')"
+_MEMBERS = (
+    "if its members are the items, set SourceOptions(member_name='key'), or make lines of them by "
+    "jq -c 'to_entries[] | {key} + .value' FILE > FILE.jsonl"
+)
 
 
-def _at_pointer(text: _Text, pointer: str) -> Items:
+def _at_pointer(text: _Text, pointer: str, member_name: str | None) -> Items:
     tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
     start = text.offset_of(text.position)
-    if not (yield from _walk(text, tokens, pointer)):
+    if not (yield from _walk(text, tokens, pointer, member_name)):
         raise SourceError(text.source, f"nothing stands at {pointer!r}, the pointer of the options", offset=start)
     text.require_end()
 
 
-def _walk(text: _Text, tokens: Sequence[str], pointer: str) -> Generator[SourceItem, None, bool]:
-    """The elements of the array at the end of the way; reads on to the end of the value where it begins."""
+def _walk(
+    text: _Text, tokens: Sequence[str], pointer: str, member_name: str | None
+) -> Generator[SourceItem, None, bool]:
+    """The elements of the array, or members of the object, at the end of the way.
+
+    Reads on to the end of the value where it begins.
+    """
     first = text.next_character()
     if not first:
         raise text.error("the file is cut short")
+    if not tokens and member_name is not None:
+        if first != "{":
+            place = f"what stands at {pointer!r}" if pointer else "this"
+            raise text.error(f"{place} is {_kind(first)}; the items of member_name are the members of an object")
+        yield from _named_members(text, member_name)
+        return True
     if not tokens:
         if first != "[":
             raise text.error(f"what stands at {pointer!r} is {_kind(first)}, not an array of items")
@@ -187,7 +231,7 @@ def _walk(text: _Text, tokens: Sequence[str], pointer: str) -> Generator[SourceI
             elif found:
                 raise text.error(f"there are two members {shortened(tokens[0])}")
             else:
-                found = yield from _walk(text, tokens[1:], pointer)
+                found = yield from _walk(text, tokens[1:], pointer, member_name)
     else:
         _skip(text)
     return found

@@ -318,7 +318,7 @@ def test_what_a_person_is_forgotten_for_is_refused(manager: BatchManager, export
     bad, rejected = rows_of(exported)
     write_rows(exported, {**bad, "text": "good"}, rejected)
     corrected(manager, exported)
-    manager.erase("notes", {"text": "good"})
+    manager.erase({"text": "good"}, "notes")
     assert sql("SELECT count(*) FROM reliable_imports.import_items WHERE erased_at IS NOT NULL") == [(2,)]
     assert {str(item) for item in manager.read_corrections(exported).found.refused} == {"1/2"}
 

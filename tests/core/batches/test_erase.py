@@ -159,8 +159,8 @@ def test_no_byte_of_a_person_stays_and_all_counts_do(
     assert traces(database) >= {*PLANTED, IBAN[::-1], ANN.encode().hex()}
     before = [people.get_summary(batch.batch_id) for batch in people.list_batches()]
 
-    erased = people.erase("people", ANN, requested_by="the office")
-    assert people.erase("people", {"email": ANN}).total_items == 0, "the same again does nothing"
+    erased = people.erase(ANN, "people", requested_by="the office")
+    assert people.erase({"email": ANN}, "people").total_items == 0, "the same again does nothing"
 
     assert erased.total_items == sum(erased.items.values()) >= 8
     assert traces(database) == set()
@@ -184,7 +184,7 @@ def test_what_stands_in_other_items_too_is_left_in_texts_beside(people: BatchMan
     )
     people.process_batch(batch_id)
 
-    assert people.erase("people", ANN).texts == 0
+    assert people.erase(ANN, "people").texts == 0
 
     batch = people.get_batch(batch_id)
     assert (batch.source, batch.metadata) == ("Germany.json", {"params": {"country": "Germany"}})
@@ -194,7 +194,7 @@ def test_another_persons_failure_stays_to_be_repeated_when_a_word_of_it_goes(peo
     batch_id = people.create_batch("people", [person(), somebody(1, do="blame")])
     people.process_batch(batch_id)
 
-    assert people.erase("people", ANN).items == {batch_id: 1}
+    assert people.erase(ANN, "people").items == {batch_id: 1}
 
     [_, other] = people.list_items(batch_id)
     assert (other.error_message, other.erased_at, people.count_outstanding(batch_id)) == ("data erased", None, 1)
@@ -206,13 +206,13 @@ def test_items_that_wait_are_refused_by_name_and_nothing_is_erased(people: Batch
     waiting = people.create_batch("people", [somebody(1), person()])
 
     with pytest.raises(ItemsInUse, match=f"item 2 of batch {waiting} is pending: nothing was erased") as refused:
-        people.erase("people", ANN)
+        people.erase(ANN, "people")
     assert refused.value.items == {(waiting, 2): "pending"}
     assert ANN in dump(database)
 
     people.cancel_batch(waiting)
-    assert people.find_to_erase("people", ANN).items == {done: 1, waiting: 1}
-    assert people.erase("people", ANN).items == {done: 1, waiting: 1}
+    assert people.find_to_erase(ANN, "people").items == {done: 1, waiting: 1}
+    assert people.erase(ANN, "people").items == {done: 1, waiting: 1}
     assert traces(database) == set()
     assert people.count_outstanding(waiting) == 1, "the neighbour's"
     repeat = people.create_reprocess_batch(waiting)
@@ -226,13 +226,13 @@ def test_a_repeat_that_waits_holds_its_origin(people: BatchManager, database: st
     repeat = people.create_reprocess_batch(first)
 
     with pytest.raises(ItemsInUse, match=f"item 1 of batch {repeat} is pending"):
-        people.erase("people", ANN)
+        people.erase(ANN, "people")
 
 
 def test_what_was_erased_is_not_repeated(people: BatchManager, sql: Sql) -> None:
     batch_id = people.create_batch("people", [person(), person(do="fail"), somebody(1, do="fail")])
     people.process_batch(batch_id)
-    people.erase("people", ANN)
+    people.erase(ANN, "people")
 
     assert people.count_outstanding(batch_id) == 1
     assert people.count_erased(batch_id) == 1, "the other one was a duplicate, and skipped"
@@ -241,7 +241,7 @@ def test_what_was_erased_is_not_repeated(people: BatchManager, sql: Sql) -> None
     assert people.reprocess_batch(batch_id).total_items == 1
     repeat = people.reprocess_batch(batch_id, ReprocessRequest(which=WhichItems.ALL))
     assert repeat.total_items == 1
-    people.erase("people", "p1@example.com")
+    people.erase("p1@example.com", "people")
     assert people.create_reprocess_batch(batch_id) is None
     assert people.orchestration.lineages_due() == []
     samples = [each.sample_source_data for each in people.failure_reasons(batch_id)]
@@ -253,10 +253,10 @@ def test_keys_that_are_nearly_the_same_are_told_and_taken_on_request(people: Bat
     batch_id = people.create_batch("people", [person(f" {ANN.upper()}"), person(), somebody(1)])
     people.process_batch(batch_id)
 
-    assert people.find_to_erase("people", ANN).alike == {batch_id: 1}
-    erased = people.erase("people", ANN)
+    assert people.find_to_erase(ANN, "people").alike == {batch_id: 1}
+    erased = people.erase(ANN, "people")
     assert (erased.items, erased.alike) == ({batch_id: 1}, {batch_id: 1})
-    erased = people.erase("people", ANN, alike=True)
+    erased = people.erase(ANN, "people", alike=True)
     assert (erased.items, erased.alike) == ({batch_id: 1}, {})
 
 
@@ -268,7 +268,7 @@ def test_lines_that_could_not_be_read_are_found_by_their_bytes(
     batch_id = people.create_batch("people", people.open_source("people", file))
     people.process_batch(batch_id)
 
-    assert people.erase("people", ANN).items == {batch_id: 2}
+    assert people.erase(ANN, "people").items == {batch_id: 2}
     assert traces(database) == set()
     assert [item.erased_at is None for item in people.list_items(batch_id)] == [False, True, False]
 
@@ -303,7 +303,7 @@ def test_a_key_of_several_fields_by_any_of_their_names_whole_or_in_part(people: 
     assert people.process_batch(batch_id).completed_items == 3
 
     def found(**key: object) -> list[int]:
-        with_key = people.find_to_erase("orders", key)
+        with_key = people.find_to_erase(key, "orders")
         return list(with_key.items.values())
 
     assert found(customer="ann", order_no=2) == [1]
@@ -311,11 +311,50 @@ def test_a_key_of_several_fields_by_any_of_their_names_whole_or_in_part(people: 
     assert found(customer="ben") == [1]
     assert found(customer="nobody") == []
     with pytest.raises(ConfigurationError, match="has no field 'custmer' to erase by; it has customer, "):
-        people.erase("orders", {"custmer": "ann"})
+        people.erase({"custmer": "ann"}, "orders")
     with pytest.raises(ConfigurationError, match="a value alone can only be of a key of one field"):
-        people.erase("orders", "ann")
+        people.erase("ann", "orders")
     with pytest.raises(ConfigurationError, match="an empty key would name nobody"):
-        people.erase("people", " ")
+        people.erase(" ", "people")
+
+
+class LettersProcessor(PeopleProcessor):
+    """Items about people, too."""
+
+    batch_type = "letters"
+    natural_key = ("email",)
+
+
+def test_one_request_erases_a_person_from_all_types_that_have_the_field(people: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE orders (customer text, order_no integer, note text, PRIMARY KEY (customer, order_no))")
+    people.registry.register(OrdersProcessor)
+    people.registry.register(LettersProcessor)
+    about = [person(), somebody(1)]
+    batches = {each: people.create_batch(each, about) for each in ("people", "letters")}
+    order = people.create_batch("orders", [{"customer": ANN, "Order No.": "1"}])
+    for batch_id in (batches["people"], order):
+        people.process_batch(batch_id)
+
+    # One that is pending keeps the others, too: a request is done, or not begun.
+    with pytest.raises(ItemsInUse):
+        people.erase({"email": ANN})
+    assert people.find_to_erase({"email": ANN}).total_items == 2
+    people.process_batch(batches["letters"])
+    erased = people.erase({"email": ANN})
+
+    assert (erased.items, erased.types) == (
+        dict.fromkeys(batches.values(), 1),
+        {batch_id: each for each, batch_id in batches.items()},
+    )
+    assert erased.left_out == {"orders": "it declares no field email"}
+    people.registry = type(people.registry)()
+    people.registry.register(OrdersProcessor)
+    assert people.find_to_erase({"customer": ANN}).left_out.keys() == {"people", "letters"}
+    with pytest.raises(ConfigurationError, match="no batch type has the fields emial to erase by"):
+        people.erase({"emial": ANN})
+    with pytest.raises(ConfigurationError, match="a value alone is the key of one type"):
+        people.erase(ANN)
+    people.registry.register(PeopleProcessor)
 
 
 def test_any_field_can_be_named_where_no_key_is_declared(people: BatchManager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,15 +362,15 @@ def test_any_field_can_be_named_where_no_key_is_declared(people: BatchManager, m
     batch_id = people.create_batch("people", [person(), somebody(1)])
     people.process_batch(batch_id)
 
-    assert people.erase("people", {"iban": IBAN}).items == {batch_id: 1}
+    assert people.erase({"iban": IBAN}, "people").items == {batch_id: 1}
     with pytest.raises(ConfigurationError, match="none; name a field of the items, as in email=VALUE"):
-        people.erase("people", ANN)
+        people.erase(ANN, "people")
 
 
 def test_rows_of_the_tables_can_lose_their_data_and_nothing_else(people: BatchManager, sql: Sql) -> None:
     batch_id = people.create_batch("people", [person(do="fail"), somebody(1)])
     people.process_batch(batch_id)
-    people.erase("people", ANN)
+    people.erase(ANN, "people")
 
     for change in (
         "UPDATE reliable_imports.import_items SET source_data = '{}', erased_at = NULL WHERE item_number = 1",

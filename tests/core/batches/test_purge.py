@@ -179,7 +179,7 @@ def test_partitions_are_purged_and_erased_as_plain_tables_are(people: BatchManag
     assert young >= 10_000
 
     assert people.purge(NINETY_DAYS) == Purge(1, 1, 1)
-    assert people.erase("people", ANN).items == {old: 1, young: 1}
+    assert people.erase(ANN, "people").items == {old: 1, young: 1}
     assert ANN not in dump(database)
 
 
@@ -215,7 +215,7 @@ def test_a_role_of_its_own_erases_and_purges_and_can_do_nothing_else(
     manager.registry.register(PeopleProcessor)
 
     assert manager.purge(NINETY_DAYS) == Purge(1, 1, 1)
-    erased = manager.erase("people", ANN)
+    erased = manager.erase(ANN, "people")
 
     assert (erased.items, erased.texts) == ({old: 1, cancelled: 1}, 7)
     assert ANN not in dump(database)

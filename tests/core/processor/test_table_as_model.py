@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import xlsxwriter
 
 from reliable_imports import (
     BatchManager,
@@ -161,7 +164,9 @@ ACCEPTED: list[tuple[str, object, object]] = [
     ("inet", "10.0.0.1/8", "10.0.0.1/8"),
     ("interval", "1 day", "1 day"),
     ("bytea", "\\x00ff", "\\x00ff"),
-    ("jsonb", '{"a": 1.10}', '{"a": 1.10}'),
+    ("jsonb", "1", '"1"'),
+    ("jsonb", '{"a": 1}', r'"{\"a\": 1}"'),
+    ("jsonb[]", ["1", 1], '{"\\"1\\"",1}'),
     ("jsonb", {"a": [1, None]}, '{"a": [1, null]}'),
     ("integer[]", "{1,NULL,3}", "{1,NULL,3}"),
     ("integer[]", "[1, null, 3]", "{1,NULL,3}"),
@@ -222,7 +227,6 @@ REFUSED: list[tuple[str, object, str]] = [
     ),
     ("uuid", "8c9e", "Input should be a valid UUID"),
     ("inet", "10.0.0", "value is not a valid IPv4 or IPv6 interface"),
-    ("jsonb", "{a: 1}", "Invalid JSON"),
     ("integer[]", "1,2", "Input should be a valid list"),
 ]
 
@@ -238,6 +242,55 @@ def test_nothing_is_changed_in_silence(manager: BatchManager, sql: Sql) -> None:
     found = faults_of(sql)
     for place, (kind, value, words) in enumerate(REFUSED):
         assert found[f"c{place}"][1].startswith(words), (kind, value)
+
+
+_TEXTS_OF_JSON = ["1", "true", "null", "[1, 2]", '{"a": 1.10}', '"x"']
+
+
+def test_a_text_of_a_source_with_types_is_a_json_string(manager: BatchManager, sql: Sql, tmp_path: Path) -> None:
+    sql("CREATE TABLE things (id integer PRIMARY KEY, value jsonb, given text)")
+    things(manager)
+    items = [{"id": number, "value": text} for number, text in enumerate([*_TEXTS_OF_JSON, "no JSON", "{a: 1}"])]
+    path = tmp_path / "things.json"
+    path.write_text(json.dumps(items))
+
+    for source in (items, manager.open_source("things", path)):
+        sql("DELETE FROM things")
+        summary = run(manager, source, "things")
+        assert (summary.completed_items, summary.failed_items) == (len(items), 0)
+        stored = sql("SELECT jsonb_typeof(value), value #>> '{}' FROM things ORDER BY id")
+        assert stored == [("string", item["value"]) for item in items]
+
+
+def _things_of_cells(path: Path) -> Path:
+    """A file of cells, by its name; the last one is no JSON."""
+    rows = [["id", "value"], *([str(number), text] for number, text in enumerate([*_TEXTS_OF_JSON, "{a: 1}"]))]
+    if path.suffix == ".xlsx":
+        with xlsxwriter.Workbook(str(path)) as book:
+            sheet = book.add_worksheet()
+            for place, row in enumerate(rows):
+                sheet.write_row(place, 0, row)
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("name", ["things.csv", "things.xlsx"])
+def test_a_cell_of_a_json_column_is_json(manager: BatchManager, sql: Sql, tmp_path: Path, name: str) -> None:
+    sql("CREATE TABLE things (id integer PRIMARY KEY, value jsonb)")
+    things(manager)
+    path = _things_of_cells(tmp_path / name)
+    tried = manager.try_items("things", manager.open_source("things", path))
+    summary = run(manager, manager.open_source("things", path), "things")
+
+    assert (tried.failed, summary.failed_items) == (1, 1)
+    assert sql("SELECT value::text FROM things ORDER BY id") == [(text,) for text in _TEXTS_OF_JSON]
+    assert faults_of(sql)["value"][0] == "json_invalid"
+    # A repeat of an item is of the same kind as the item.
+    sql("DELETE FROM things")
+    manager.reprocess_batch(summary.batch_id, failed_items_only=False)
+    assert sql("SELECT value::text FROM things ORDER BY id") == [(text,) for text in _TEXTS_OF_JSON]
 
 
 KEYS: list[tuple[str, str]] = [
