@@ -404,13 +404,8 @@ CREATE INDEX import_logs_batch ON reliable_imports.import_logs (batch_id, id);
 -- 1/200 of its table.
 ALTER TABLE reliable_imports.import_items
     ALTER COLUMN batch_id SET STATISTICS 0,
-    ALTER COLUMN repeats_batch_id SET STATISTICS 0,
-    ALTER COLUMN origin_batch_id SET STATISTICS 0,
-    ALTER COLUMN data_batch_id SET STATISTICS 0;
-ALTER TABLE reliable_imports.import_attempts
-    ALTER COLUMN batch_id SET STATISTICS 0,
-    ALTER COLUMN run_id SET STATISTICS 0;
-ALTER TABLE reliable_imports.import_row_keys ALTER COLUMN batch_id SET STATISTICS 0;
+    ALTER COLUMN repeats_batch_id SET STATISTICS 0;
+ALTER TABLE reliable_imports.import_attempts ALTER COLUMN batch_id SET STATISTICS 0;
 ALTER TABLE reliable_imports.import_ranges ALTER COLUMN batch_id SET STATISTICS 0;
 ALTER TABLE reliable_imports.import_duplicates ALTER COLUMN batch_id SET STATISTICS 0;
 ALTER TABLE reliable_imports.import_retries ALTER COLUMN batch_id SET STATISTICS 0;

@@ -105,7 +105,7 @@ def questions(manager: BatchManager, batch_id: int, folder: Path, sql: Sql) -> d
 
     orchestration = manager.orchestration
     [(first, reasons)] = sql(
-        "SELECT first_batch_id, (SELECT array_agg(DISTINCT reason) FROM reliable_imports.item_reasons WHERE batch_id = id) "
+        "SELECT first_batch_id, ARRAY(SELECT DISTINCT reason FROM reliable_imports.item_reasons WHERE batch_id = id) "
         "FROM reliable_imports.import_batches WHERE id = %s",
         batch_id,
     )
@@ -137,7 +137,7 @@ def questions(manager: BatchManager, batch_id: int, folder: Path, sql: Sql) -> d
         "read_corrections": lambda: manager.read_corrections(folder / "failed.csv"),
         "try_reprocess": lambda: manager.try_reprocess(first),
         "try_reprocess of a sample": lambda: manager.try_reprocess(first, sample=3),
-        "find_to_erase": lambda: manager.find_to_erase("children", "1", alike=True),
+        "find_to_erase": lambda: manager.find_to_erase("1", "children", alike=True),
         "find_to_purge": lambda: manager.find_to_purge(PurgeRequest(timedelta(0))),
         "count_erased": lambda: manager.count_erased(batch_id),
         "waiting_batches": lambda: orchestration.waiting_batches(),

@@ -44,7 +44,7 @@ def test_no_item_is_compared_with_each_other_item(
     tmp_path: Path,
     before: Callable[[BatchManager], None],
 ) -> None:
-    """Where statistics know of other batches only, the server expects no rows, and plans as if each look were the last."""
+    """Where statistics know of other batches only, the server expects no rows, and any plan is good for none."""
     before(home)
     sql("ANALYZE")
     items, failures = 1000, 500
@@ -65,7 +65,7 @@ def test_no_item_is_compared_with_each_other_item(
     delivered(home, items, 0, first=10_000)  # which settles the rest
     home.reprocess_batch(first, ReprocessRequest(which=WhichItems.ALL))
     ask_all(home, first, tmp_path, sql)
-    home.erase("children", "10001")
+    home.erase("10001", "children")
     home.verify()
     home.purge(PurgeRequest(timedelta(0), outstanding_too=True))
 
@@ -76,7 +76,7 @@ def test_no_item_is_compared_with_each_other_item(
 def test_a_small_batch_is_not_found_by_reading_all_others(
     home: BatchManager, database: str, sql: Sql, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever is taken for a large part of its table is best read with all of it."""
+    """What is taken for a large part of its table is best looked up by reading all of the other one."""
     sql(MANY_SMALL_BATCHES)
     sql("ANALYZE")
     executions = watch(database, monkeypatch)
