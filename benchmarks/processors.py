@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from benchmarks.rows import UPSERT
+from benchmarks.rows import NUMBERED, TARGET, UPSERT
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext, TableProcessor
 
-_RETURNING = f"{UPSERT} RETURNING code"
+RETURNING_KEY = f"{UPSERT} RETURNING code"
+RETURNING_ID = f"{UPSERT.replace(TARGET, NUMBERED)} RETURNING id"
 
 
 class Row(BaseModel):
@@ -45,11 +46,18 @@ class OwnStatementProcessor(BaseProcessor):
         ctx.execute(UPSERT, item.source_data)
 
 
-class ReturningStatementProcessor(BaseProcessor):
-    """The same with RETURNING, as whoever needs the id of a new row writes it."""
+class ReturningKeyProcessor(BaseProcessor):
+    """The same with RETURNING of what was given."""
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
-        return {"target_table": "bench.target", "target_id": ctx.fetch_value(_RETURNING, item.source_data)}
+        return {"target_table": TARGET, "target_id": ctx.fetch_value(RETURNING_KEY, item.source_data)}
+
+
+class ReturningIdProcessor(BaseProcessor):
+    """The same with RETURNING of the row's number, as whoever needs the id of a new row writes it."""
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
+        return {"target_table": NUMBERED, "target_id": ctx.fetch_value(RETURNING_ID, item.source_data)}
 
 
 class NothingProcessor(BaseProcessor):
@@ -73,7 +81,8 @@ PROCESSORS: tuple[type[BaseProcessor], ...] = (
     DeclaredTableProcessor,
     DeclaredUpsertProcessor,
     OwnStatementProcessor,
-    ReturningStatementProcessor,
+    ReturningKeyProcessor,
+    ReturningIdProcessor,
     NothingProcessor,
 )
 

@@ -15,6 +15,9 @@ Item = dict[str, Any]
 COLUMNS = ("code", "name", "city", "amount_cents", "quantity", "note")
 TEXT_COLUMNS = ("code", "name", "city", "note")
 
+TARGET, NUMBERED = "bench.target", "bench.numbered"
+"""The table that nearly all ways write to, and one of which the rows are numbered by a sequence besides."""
+
 TARGET_SQL = """
 CREATE SCHEMA bench;
 CREATE TABLE bench.target (
@@ -25,6 +28,10 @@ CREATE TABLE bench.target (
     quantity bigint NOT NULL,
     note text NOT NULL,
     CONSTRAINT target_amount_check CHECK (amount_cents >= 0)
+);
+CREATE TABLE bench.numbered (
+    id bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    LIKE bench.target INCLUDING ALL
 );
 """
 
@@ -77,7 +84,7 @@ def is_good(item: Item) -> bool:
     return item["name"] is not None and item["amount_cents"] >= 0
 
 
-def check_target(dsn: str, items: Iterable[Item]) -> None:
+def check_target(dsn: str, items: Iterable[Item], table: str = TARGET) -> None:
     """Every good item is in the target as it was given, and nothing else is.
 
     The digest is made here from the items and there from the table, so no way can be wrong and agree with it.
@@ -85,12 +92,12 @@ def check_target(dsn: str, items: Iterable[Item]) -> None:
     expected = _digest(items)
     with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             SELECT
                 count(*),
                 md5(string_agg(concat_ws('|', code, name, city, amount_cents, quantity, note), E'\n'
                     ORDER BY code COLLATE "C"))
-            FROM bench.target
+            FROM {table}
             """
         )
         found = cursor.fetchone()

@@ -92,7 +92,7 @@ if TYPE_CHECKING:
         Stage,
         TryOutcome,
     )
-    from reliable_imports.writes.plan import UniqueIndex
+    from reliable_imports.writes.request import UniqueIndex
 
 __all__ = [
     "AlreadyImported",
@@ -280,7 +280,7 @@ _MODULES = {
         "Stage",
         "TryOutcome",
     ),
-    "writes.plan": ("UniqueIndex",),
+    "writes.request": ("UniqueIndex",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

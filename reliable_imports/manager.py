@@ -443,11 +443,13 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        batch = self.get_batch(batch_id)
-        processor = self.registry.get(batch.batch_type)
-        if batch.status.is_final:
-            return self.get_summary(batch_id)
-        summary = self._run(batch, on_progress, dagster_run_id)
+        self._prepare()
+        with connect(self.dsn) as connection:
+            batch = read.get_batch(connection, batch_id)
+            processor = self.registry.get(batch.batch_type)
+            if batch.status.is_final:
+                return read.get_summary(connection, batch_id)
+            summary = self._run(connection, batch, on_progress, dagster_run_id)
         if batch.is_canary and summary.status is BatchStatus.PROCESSING:
             from reliable_imports.batches.repeats.canary import take_rest
 
@@ -457,13 +459,16 @@ class BatchManager:
                 return self.process_batch(batch_id, on_progress=on_progress, dagster_run_id=dagster_run_id)
         return summary
 
-    def _run(self, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None) -> BatchSummary:
-        """Work a batch once, until nothing is left to claim."""
+    def _run(
+        self, connection: Connection, batch: Batch, on_progress: ProgressCallback | None, dagster_run_id: str | None
+    ) -> BatchSummary:
+        """Work a batch once, until nothing is left to claim, on a connection that is closed then."""
         from reliable_imports.engine.begin import Identity
         from reliable_imports.engine.run import execute
         from reliable_imports.processor.params import processor_for
 
         return execute(
+            connection,
             self.dsn,
             batch,
             processor_for(self.registry.get(batch.batch_type), batch),
@@ -974,6 +979,12 @@ class BatchManager:
         if shared is not None:
             yield shared
             return
+        self._prepare()
+        with connect(self.dsn) as connection:
+            yield connection
+
+    def _prepare(self) -> None:
+        """See to the schema, once."""
         with self._preparing:
             if not self._prepared:
                 if self._migrate:
@@ -981,5 +992,3 @@ class BatchManager:
                 else:
                     schema.require_migrated(self.dsn)
                 self._prepared = True
-        with connect(self.dsn) as connection:
-            yield connection

@@ -14,13 +14,16 @@ import psycopg2
 from benchmarks.measuring import Clock, Figure, Spread, interleaved
 from benchmarks.placement import placed, placements
 from benchmarks.processors import (
+    RETURNING_ID,
+    RETURNING_KEY,
     DeclaredTableProcessor,
     DeclaredUpsertProcessor,
     NothingProcessor,
-    ReturningStatementProcessor,
+    ReturningIdProcessor,
+    ReturningKeyProcessor,
     manager_of,
 )
-from benchmarks.rows import Item, check_target, items_of
+from benchmarks.rows import NUMBERED, TARGET, Item, check_target, items_of
 from benchmarks.scenarios.bench import Bench
 from benchmarks.ways import ours
 from benchmarks.ways.yardstick import upsert_all
@@ -38,24 +41,30 @@ Work = Callable[[str, list[Item], Clock], None]
 Cores = tuple[set[int], set[int]] | None
 
 _GOOD = "untracked upserts of good rows"
-_GOOD_RETURNING = "untracked upserts of good rows, RETURNING"
+_GOOD_KEY = "untracked upserts of good rows, RETURNING of a given key"
+_GOOD_ID = "untracked upserts of good rows, RETURNING of an id from a sequence"
 _SAVEPOINTS = "untracked upserts, a savepoint each"
-_SAVEPOINTS_RETURNING = "untracked upserts, a savepoint each, RETURNING"
+_SAVEPOINTS_KEY = "untracked upserts, a savepoint each, RETURNING of a given key"
 _DECLARED = "ours: declared, ctx.upsert"
 _TABLE = "ours: declared, TableProcessor with a pydantic model"
-_OWN = "ours: own statement with RETURNING"
+_OWN_KEY = "ours: own statement with RETURNING of a given key"
+_OWN_ID = "ours: own statement with RETURNING of an id from a sequence"
 
 _WORKS: Mapping[str, Work] = {
     _GOOD: partial(upsert_all, savepoints=False),
-    _GOOD_RETURNING: partial(upsert_all, savepoints=False, returning=True),
+    _GOOD_KEY: partial(upsert_all, savepoints=False, statement=RETURNING_KEY),
+    _GOOD_ID: partial(upsert_all, savepoints=False, statement=RETURNING_ID),
     _SAVEPOINTS: partial(upsert_all, savepoints=True),
-    _SAVEPOINTS_RETURNING: partial(upsert_all, savepoints=True, returning=True),
+    _SAVEPOINTS_KEY: partial(upsert_all, savepoints=True, statement=RETURNING_KEY),
     _DECLARED: partial(ours.run, DeclaredUpsertProcessor),
     _TABLE: partial(ours.run, DeclaredTableProcessor),
-    _OWN: partial(ours.run, ReturningStatementProcessor),
+    _OWN_KEY: partial(ours.run, ReturningKeyProcessor),
+    _OWN_ID: partial(ours.run, ReturningIdProcessor),
 }
-_ONLY_GOOD = (_GOOD, _GOOD_RETURNING)
-_ONLY_SOME_BAD = (_SAVEPOINTS, _SAVEPOINTS_RETURNING)
+_ONLY_GOOD = (_GOOD, _GOOD_KEY, _GOOD_ID)
+_ONLY_SOME_BAD = (_SAVEPOINTS, _SAVEPOINTS_KEY)
+_GOOD_OF = {**dict.fromkeys((_GOOD_KEY, _SAVEPOINTS_KEY, _OWN_KEY), _GOOD_KEY), _GOOD_ID: _GOOD_ID, _OWN_ID: _GOOD_ID}
+"""The good rows that a way is compared with, where they are not those without RETURNING."""
 
 Rates = dict[tuple[str, str, float], Spread]
 """Items a second by cores, way and share of bad items."""
@@ -65,7 +74,7 @@ def run(bench: Bench, from_files: Mapping[str, Spread]) -> Iterator[Figure]:
     """First what was measured in one process, then the ratios, with those of *from_files*, rates by the names above."""
     rates = _measure(bench)
     for (place, name, share), spread in rates.items():
-        base = rates[place, _GOOD_RETURNING if "RETURNING" in name else _GOOD, 0.0]
+        base = rates[place, _GOOD_OF.get(name, _GOOD), 0.0]
         yield Figure(
             scenario="dirty: one process",
             name=name,
@@ -106,7 +115,7 @@ def _once(bench: Bench, cores: Cores, name: str, share: float) -> Mapping[str, f
     with bench.databases.fresh() as dsn:
         with placed(dsn, *cores) if cores else nullcontext():
             _WORKS[name](dsn, items, clock)
-        check_target(dsn, items)
+        check_target(dsn, items, NUMBERED if _GOOD_OF.get(name) == _GOOD_ID else TARGET)
     return {"rate": len(items) / clock.seconds["process"]}
 
 
@@ -137,15 +146,16 @@ def _judged(rates: Rates, from_files: Mapping[str, Spread]) -> Iterator[Figure]:
                 rates[place, _GOOD, 0.0],
                 goal_on_one_core,
             )
-        for share in _SHARES:
-            if (place, _OWN, share) in rates:
-                yield _ratio(
-                    f"own statement with RETURNING, at {share:.0%} bad to untracked good rows",
-                    place,
-                    rates[place, _OWN, share],
-                    rates[place, _GOOD_RETURNING, 0.0],
-                    0.6 if place == _ONE_CORE and not share else None,
-                )
+        for name in (_OWN_KEY, _OWN_ID):
+            for share in _SHARES:
+                if (place, name, share) in rates:
+                    yield _ratio(
+                        f"{name.removeprefix('ours: ')}, at {share:.0%} bad to untracked good rows",
+                        place,
+                        rates[place, name, share],
+                        rates[place, _GOOD_OF[name], 0.0],
+                        0.6 if place == _ONE_CORE and not share else None,
+                    )
     if FILE_BY_DLT in from_files:
         yield _ratio(
             "`import FILE` to dlt", "whole programs, 0% bad", from_files[FILE_BY_OURS], from_files[FILE_BY_DLT], 2

@@ -20,14 +20,14 @@ def run(dsn: str, items: list[Item], clock: Clock) -> None:
     upsert_all(dsn, items, clock, savepoints=any(not is_good(item) for item in items))
 
 
-def upsert_all(dsn: str, items: list[Item], clock: Clock, *, savepoints: bool, returning: bool = False) -> None:
+def upsert_all(dsn: str, items: list[Item], clock: Clock, *, savepoints: bool, statement: str = UPSERT) -> None:
     """All items in one transaction.
 
     Args:
         savepoints: one around each, so that bad ones can be among them.
-        returning: a column of each row is asked for, and fetched.
+        statement: the upsert of one item; a column that it returns is fetched.
     """
-    statement = f"{UPSERT} RETURNING code" if returning else UPSERT
+    returning = "RETURNING" in statement
     with closing(psycopg2.connect(dsn)) as connection, clock.timing("process"):
         with connection.cursor() as cursor:
             if savepoints:

@@ -13,8 +13,8 @@ from reliable_imports.batches.read import get_summary
 from reliable_imports.engine.begin import Begun, Identity, begin
 from reliable_imports.engine.end import close_batch, end_run, has_free_range, outcome_of_run, pause_batch
 from reliable_imports.engine.process.child_process import ChildProcess
-from reliable_imports.engine.process.gc_threshold import fewer_collections
 from reliable_imports.engine.process.heartbeat import Heartbeat
+from reliable_imports.engine.process.interpreter import settings_for_a_run
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.progress import Progress, ProgressCallback
 from reliable_imports.engine.recovery.connection import RunConnection, deadline
@@ -40,6 +40,7 @@ _LONGEST_WAIT_SECONDS = 1.0
 
 
 def execute(
+    connection: Connection,
     dsn: str,
     batch: Batch,
     processor: BaseProcessor,
@@ -54,6 +55,7 @@ def execute(
     Closes the batch if nobody else works on it.
 
     Args:
+        connection: to *dsn*; the run takes it over, and closes it.
         at_end: called if the batch has ended, with the connection of the run, which saves another session.
 
     Raises:
@@ -63,17 +65,17 @@ def execute(
     try:
         with (
             stop,
-            fewer_collections(),
-            RunConnection(dsn, batch.id, stop) as connection,
-            _interruptions_told(connection, batch.id),
+            settings_for_a_run(),
+            RunConnection(connection, dsn, batch.id, stop) as own,
+            _interruptions_told(own, batch.id),
         ):
-            begun = begin(connection, batch, processor, identity, may_set_up=may_set_up)
-            run = Run(dsn, batch, processor, connection, begun, on_progress)
+            begun = begin(own, batch, processor, identity, may_set_up=may_set_up)
+            run = Run(dsn, batch, processor, own, begun, on_progress)
             with run.under_way():
                 run.start()
                 summary = run.end(run.work())
             if summary.status.is_final:
-                at_end(connection.current)
+                at_end(own.current)
             return summary
     finally:
         stop.obey()

@@ -194,6 +194,7 @@ class _Try:
             chunk.writes.transaction.subtransactions = self._room_taken
             self._try(chunk, limit, trying)
             chunk.write()
+            chunk.writes.transaction.send_for_all()
             self._check_deferred()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             self._undo(error, trying)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 
 # Comments, the four kinds of quoting, and the words and semicolons between them.
 _TOKEN = re.compile(
@@ -26,6 +27,13 @@ _WRITES = frozenset({"DELETE", "INSERT", "MERGE", "UPDATE"})
 _CALL = re.compile(r'("(?:[^"]|"")+"|[^\W\d][\w$]*)\s*\(')
 # What a row is called by, or where it lies: another thing when it is written again. And a default that EXPLAIN hides.
 _UNSTEADY_WORDS = re.compile(r"\b(?:xmin|xmax|cmin|cmax|ctid|default)\b|\bu&", re.IGNORECASE)
+_NAME = r'(?:"(?:[^"%]|"")+"|[^\W\d][\w$]*)'
+_INSERT = re.compile(
+    rf"""(?P<into>\s*INSERT\s+INTO\s+(?P<table>{_NAME}(?:\s*\.\s*{_NAME})*)(?:\s+AS\s+{_NAME})?\s*)
+    \(\s*(?P<columns>{_NAME}(?:\s*,\s*{_NAME})*)\s*\)\s*VALUES\s*\(""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_PROPOSED = re.compile(rf'(?:\bexcluded\b|"excluded")(?:\s*\.\s*({_NAME}))?', re.IGNORECASE)
 _RETURNING = re.compile(r"\breturning\b", re.IGNORECASE)
 _SESSION_WORDS = re.compile(
     r"\b(?:set_config|pg_(?:try_)?advisory_lock\w*|temp|temporary|pg_temp|pg_settings)\b", re.IGNORECASE
@@ -69,10 +77,49 @@ def calls_of(sql: str) -> frozenset[str] | None:
 
     None if it says something that may mean another thing each time.
     """
-    code = _TOKEN.sub(lambda token: token[0] if token["word"] or token[0][0] in '";' else " ", sql)
+    code = _code_of(sql)
     if _UNSTEADY_WORDS.search(code):
         return None
-    return frozenset(name[1:-1].replace('""', '"') if name[0] == '"' else name.lower() for name in _CALL.findall(code))
+    return frozenset(map(_folded, _CALL.findall(code)))
+
+
+def _code_of(sql: str) -> str:
+    """*sql* without its comments and texts."""
+    return _TOKEN.sub(lambda token: token[0] if token["word"] or token[0][0] in '";' else " ", sql)
+
+
+def _folded(name: str) -> str:
+    """An identifier as the server knows it."""
+    return name[1:-1].replace('""', '"') if name[0] == '"' else name.lower()
+
+
+class InsertHead(NamedTuple):
+    """The beginning of an INSERT that names its columns, up to the first of its VALUES; nothing in it is a parameter.
+
+    Attributes:
+        into: what comes before the names of the columns.
+    """
+
+    text: str
+    into: str
+    table: str
+    columns: str
+
+
+def insert_head(sql: str) -> InsertHead | None:
+    """How *sql* begins, if it is an INSERT of that form."""
+    found = _INSERT.match(sql)
+    return found and InsertHead(found[0], found["into"], found["table"], found["columns"])
+
+
+def reads_proposed(sql: str, column: str) -> bool:
+    """Whether *sql* may read this column of the row that was proposed for insertion, by the name `excluded`.
+
+    Args:
+        column: as `quote_ident` writes it.
+    """
+    names = [found[1] for found in _PROPOSED.finditer(_code_of(sql))]
+    return any(name is None or _folded(name) == _folded(column) for name in names)
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from reliable_imports.items.rejection import Rejection
 from reliable_imports.log import LEVELS, logger
 from reliable_imports.postgres.connect import one_row, rows
 from reliable_imports.processor.this_process import process_id
-from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
+from reliable_imports.writes.request import Existing, NullKeys, UniqueIndex, WriteRequest
 
 if TYPE_CHECKING:
     from psycopg2 import sql

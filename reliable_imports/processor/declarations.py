@@ -19,7 +19,7 @@ from reliable_imports.processor.facts import facts_of
 from reliable_imports.processor.table import TableProcessor
 from reliable_imports.sources import SourceOptions
 from reliable_imports.sources.stored.location import is_url
-from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex
+from reliable_imports.writes.request import Existing, NullKeys, UniqueIndex
 
 _NEARLY = 0.8
 _ROUGHLY = 0.6

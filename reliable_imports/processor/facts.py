@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from reliable_imports.items.model_fields import CellKind, ModelField, OtherColumns
-    from reliable_imports.writes.plan import WriteRequest
+    from reliable_imports.writes.request import WriteRequest
     from reliable_imports.writes.target import Target
 
 

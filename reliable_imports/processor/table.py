@@ -19,8 +19,8 @@ from reliable_imports.items.model_fields import (
 )
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import Facts
-from reliable_imports.writes.keys import check_rivals, choose_key
-from reliable_imports.writes.plan import Existing, NullKeys, UniqueIndex, WriteRequest
+from reliable_imports.writes.key_index import check_rivals, choose_key
+from reliable_imports.writes.request import Existing, NullKeys, UniqueIndex, WriteRequest
 from reliable_imports.writes.target import Target
 from reliable_imports.writes.values import as_parameter
 

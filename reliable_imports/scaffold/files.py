@@ -161,18 +161,19 @@ def project_files(folder: Path, name: str) -> list[NewFile]:
     return found
 
 
-def write_files(files: Sequence[NewFile], *, force: bool = False) -> list[Path]:
+def write_files(files: Sequence[NewFile], *, way_out: str, force: bool = False) -> list[Path]:
     """Write what is not there yet, and return what was written.
 
     Args:
-        force: write over files that are there.
+        way_out: what a person can do about files that are there.
+        force: write over them.
 
     Raises:
         ConfigurationError: a file is there already; nothing was written.
     """
     there = [str(each.path) for each in files if each.path.exists() and not each.is_optional and not each.adds_to]
     if there and not force:
-        raise ConfigurationError(f"{', '.join(there)}: there already, and left as it is; --force writes over it")
+        raise ConfigurationError(f"{', '.join(there)}: there already, and left as it is; {way_out}")
     written = []
     for each in files:
         if each.is_optional and each.path.exists():

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 from reliable_imports.errors import ConfigurationError, NullInKey
-from reliable_imports.writes.plan import WriteRequest
+from reliable_imports.writes.request import WriteRequest
 from reliable_imports.writes.values import as_parameter
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]

@@ -198,7 +198,7 @@ def _without_database(
     if given.problem is not None:
         return failed(read_failure(processor.batch_type, given.kind or "unreadable", given.problem))
     code = UserCode(instance, _NO_BATCH, processor.batch_type)
-    stored = StoredItem(1, given.text, given.raw, None, None, None, None, 0, None, None, 1, None, None)
+    stored = StoredItem(1, given.text, given.raw, None, None)
     made = NOTHING
     if is_prepared(instance):
         calls = preparing_calls(instance, is_stopped=lambda: False)

@@ -7,7 +7,8 @@ from typing import Any
 
 from reliable_imports.items.failure import Named
 from reliable_imports.log import logger
-from reliable_imports.writes.plan import Plan, WriteRequest
+from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.request import WriteRequest
 from reliable_imports.writes.target import Target, found_target
 
 _MAX_PLANS = 500

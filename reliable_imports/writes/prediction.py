@@ -125,28 +125,33 @@ class Prediction:
 
     def _repeats(self, index: Index, place: str) -> str:
         """Rows of which an earlier one is equal to the index."""
-        values = [f"given.{self._exact(name)}" for name in sorted(index.columns)]
-        names = [f"value_{number}" for number in range(1, len(values) + 1)]
-        numbers = ", ".join(map(str, range(1, len(values) + 1)))
-        same = " AND ".join(f"{value} = twice.{name}" for value, name in zip(values, names, strict=True))
+        parts = _parts_of(index)
+        names = [f"value_{number}" for number in range(1, len(parts) + 1)]
+        numbers = ", ".join(map(str, range(1, len(parts) + 1)))
+        values = ", ".join(f"given.{self._exact(name)}" for name, _ in parts)
+        same = " AND ".join(
+            f"given.{self._exact(name)} OPERATOR({equals}) twice.{value}"
+            for (name, equals), value in zip(parts, names, strict=True)
+        )
         return (
-            f"SELECT given.{place} FROM given JOIN (SELECT {', '.join(values)}, pg_catalog.min({place}) FROM given "
+            f"SELECT given.{place} FROM given JOIN (SELECT {values}, pg_catalog.min({place}) FROM given "
             f"GROUP BY {numbers} HAVING pg_catalog.count(*) > 1) AS twice ({', '.join(names)}, first) "
             f"ON {same} WHERE given.{place} > twice.first"
         )
 
     def _stands(self, index: Index, place: str) -> str:
         """Rows of which one that stands under another key is equal to the index."""
-        conditions = [f"stands.{quoted(name)} = given.{self._exact(name)}" for name in sorted(index.columns)]
+        conditions = self._same(index, "given")
         if self._key is not None:
-            key = sorted(self._key.columns)
-            stands = ", ".join(f"stands.{quoted(name)}" for name in key)
-            given = ", ".join(f"given.{self._exact(name)}" for name in key)
-            conditions.append(f"ROW({stands}) IS DISTINCT FROM ROW({given})")
+            conditions += f" AND ({self._same(self._key, 'given')}) IS NOT TRUE"
         # Looked for row by row: no plan reads the table.
-        return (
-            f"SELECT {place} FROM given "
-            f"WHERE (SELECT true FROM {self._table} AS stands WHERE {' AND '.join(conditions)} LIMIT 1)"
+        standing = f"SELECT true FROM {self._table} AS stands WHERE {conditions} LIMIT 1"
+        return f"SELECT {place} FROM given WHERE ({standing})"
+
+    def _same(self, index: Index, row: str) -> str:
+        """Whether the row that stands and a row of `given` are equal to the index."""
+        return " AND ".join(
+            f"stands.{quoted(name)} OPERATOR({equals}) {row}.{self._exact(name)}" for name, equals in _parts_of(index)
         )
 
     def _exact(self, name: str) -> str:
@@ -165,6 +170,11 @@ def in_the_way(suspected: AbstractSet[Refusal]) -> str:
     known = [literal(refusal.by) for refusal in sorted(suspected) if refusal.sqlstate == _UNIQUE]
     others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
     return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
+
+
+def _parts_of(index: Index) -> Sequence[tuple[str, str]]:
+    """The columns of a plain index, and what finds their values equal."""
+    return [(part.column, part.equals) for part in index.parts if part.column is not None]
 
 
 def _refusers(target: Target, columns: Sequence[Column], key: Index | None) -> Mapping[Refusal, _Refuser]:

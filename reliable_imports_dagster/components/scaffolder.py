@@ -86,7 +86,7 @@ def _write(folder: Path, params: ScaffoldParams) -> None:
             files = processor_and_table(draft, module)
         else:
             files = [NewFile(module, _PROCESSOR.format(name=name))]
-        write_files(files)
+        write_files(files, way_out="name another folder")
     except ReliableImportsError as error:
         raise click.ClickException(str(error)) from None
 

@@ -110,7 +110,7 @@ def test_nothing_is_overwritten_unasked(run_without_database: Run, folder: Path)
     assert "FruitProcessor" in module.read_text()
 
     refused = run_without_database("init", cwd=folder)
-    assert (refused.status, "left as it is" in refused.err) == (2, True)
+    assert (refused.status, "left as it is; `reliable-imports new` adds to" in refused.err) == (2, True)
     assert not (folder / "README.md").exists()
 
 

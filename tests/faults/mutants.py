@@ -15,7 +15,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine import begin, end, run
-from reliable_imports.engine.isolation import declared_writes, item_writes, savepoints, transaction
+from reliable_imports.engine.isolation import as_columns, item_writes, savepoints, transaction
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
@@ -73,9 +73,9 @@ def _break_query(name: str, old: str, new: str) -> None:
 def _commit_effects_first() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any) -> None:
-        cursor.execute(f"COMMIT; {BEGIN}; SELECT txid_current()")
-        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts)
+    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any, expected: Any, pending: str) -> None:
+        cursor.execute(f"{pending}COMMIT; {BEGIN}; SELECT txid_current()")
+        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts, expected)
 
     _break_method(Recorder, "commit", commit)
 
@@ -93,8 +93,8 @@ def _commit_outcomes_first() -> None:
 def _skip_an_item() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, claim: Claim, tried: Any) -> None:
-        sound(self, cursor, claim, tried[:-2] + tried[-1:] if len(tried) > 2 else tried)
+    def commit(self: Recorder, cursor: Any, claim: Claim, tried: Any, *more: Any) -> None:
+        sound(self, cursor, claim, tried[:-2] + tried[-1:] if len(tried) > 2 else tried, *more)
 
     _break_method(Recorder, "commit", commit)
 
@@ -120,7 +120,7 @@ def _undo_neighbours_too() -> None:
 
 
 def _blame_items_for_everything() -> None:
-    for module in (faults, transaction, item_writes, declared_writes, worker, reconnection, begin, run):
+    for module in (faults, transaction, item_writes, as_columns, worker, reconnection, begin, run):
         _break_method(module, "fault_of", lambda error, connection: faults.Fault.ITEM)
 
 

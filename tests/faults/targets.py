@@ -54,6 +54,9 @@ class _TargetProcessor(BaseProcessor):
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         data = item.source_data
+        stops = item.item_number == STOP_AT.get("item")
+        if stops:
+            ctx.fetch_value("SELECT 1")  # an item that is tried ahead has no transaction before
         if "seconds" in data:
             time.sleep(data["seconds"])
         if "locks" in data:
@@ -65,7 +68,7 @@ class _TargetProcessor(BaseProcessor):
         self.write(row, ctx)
         if "do" in data:
             ACTIONS[data["do"]](item, ctx)
-        if item.item_number == STOP_AT.get("item"):
+        if stops:
             print("reached", flush=True)
             sys.stdin.readline()
         return {"target_table": "written", "target_id": data["id"]}

@@ -102,10 +102,10 @@ GUARDS = (
     Guard(
         2,
         "code engine.work.recorder.Recorder",
-        "keys = keys_written(completed) or",
+        "keys = expected.keys or",
         'cursor.execute("COMMIT; BEGIN; SELECT pg_catalog.txid_current()")\n'
         '        parameters["transaction_id"] = cursor.fetchone()[0]\n'
-        "        keys = keys_written(completed) or",
+        "        keys = expected.keys or",
         "tests/promises/test_one_transaction.py::test_an_outcome_that_cannot_be_recorded_takes_the_writes_along",
     ),
     Guard(

@@ -6,11 +6,11 @@ for each way of writing, as before a release.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg2
 import pydantic
@@ -187,7 +187,14 @@ def processor_for(table: RandomTable, way: str) -> type[BaseProcessor]:
 
 
 Import = Callable[[RandomTable, str, Sequence[Row]], Outcomes]
-Compare = Callable[[RandomTable, str, Sequence[Row]], None]
+
+
+class Compare(Protocol):
+    def __call__(self, table: RandomTable, way: str, rows: Sequence[Row], *, alike: Collection[str] = ()) -> None:
+        """
+        Args:
+            alike: SQLSTATEs of which one is as good as the other, for rows that break several constraints.
+        """
 
 
 @pytest.fixture
@@ -214,7 +221,7 @@ def outcomes(
 
 @pytest.fixture
 def compare(outcomes: Import, sql: Sql, database: str) -> Iterator[Compare]:
-    def run(table: RandomTable, way: str, rows: Sequence[Row]) -> None:
+    def run(table: RandomTable, way: str, rows: Sequence[Row], *, alike: Collection[str] = ()) -> None:
         note(table.created("made").replace("; ", ";\n"))
         if len(rows) < 100:
             note("\n".join(map(str, rows)))
@@ -222,7 +229,8 @@ def compare(outcomes: Import, sql: Sql, database: str) -> Iterator[Compare]:
         sql(table.created("alone"))
         alone = Alone(database, table, way)
         with closing(alone.connection):
-            assert _differences(together, alone.outcomes(rows)) == {}
+            differences = _differences(together, alone.outcomes(rows))
+        assert {each: ends for each, ends in differences.items() if not set(alike).issuperset(ends)} == {}
         for name in ("target", "ledger", "totals", "others"):
             assert _rows(sql, f"made.{name}") == _rows(sql, f"alone.{name}"), name
 
@@ -288,7 +296,8 @@ def test_random_items_in_each_others_way_end_as_they_would_alone(
         for number, row in enumerate(rows):
             row.update(dict.fromkeys(set(table.fields) - set(row)))  # rows with other columns would be of another kind
             row["code"] = random.randint(1, most) if random.random() < share else 1000 + number
-        compare(table, way, rows)
+        # What has stood in the way of a row may have moved on when the row is tried.
+        compare(table, way, rows, alike=("23503", "23505", "23P01"))
 
     same()
 
@@ -614,7 +623,26 @@ def test_a_key_in_two_spellings_is_written_in_item_order(manager: BatchManager, 
     assert sql("SELECT title, colour FROM parts WHERE code = 7") == [("fourth", "red")]
 
 
-@pytest.mark.parametrize("constraint", ["UNIQUE (seat)", "EXCLUDE USING btree (seat WITH =)"])
+def test_a_row_that_changes_nothing_is_refused_as_it_would_be_alone(
+    manager: BatchManager, register: Register, sql: Sql
+) -> None:
+    sql("CREATE TABLE parts (number serial, id integer PRIMARY KEY, title text, weight integer NOT NULL)")
+    sql("INSERT INTO parts (id, title, weight) SELECT n, 'old', 1 FROM generate_series(1, 20) AS n")
+
+    items = [{"id": n, "title": "old"} for n in range(1, 21)]  # the server wants a weight before it looks for the row
+    summary = _batch(manager, register, items, lambda item, ctx: ctx.upsert("parts", item.source_data, key="id"))
+
+    assert summary.failed_items == 20
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        "UNIQUE (seat)",
+        "EXCLUDE USING btree (seat WITH =)",
+        "twice integer GENERATED ALWAYS AS (seat * 2) STORED UNIQUE",
+    ],
+)
 def test_a_row_takes_no_value_that_a_later_row_with_other_columns_frees(
     manager: BatchManager, register: Register, sql: Sql, constraint: str
 ) -> None:

@@ -266,6 +266,75 @@ def test_a_row_that_takes_what_another_gives_up_is_written_in_its_turn(
     assert import_rows(rows) == {6: "23505", 122: "23505"}
 
 
+@pytest.mark.parametrize(
+    ("constraint", "sqlstate"),
+    [
+        ("ALTER TABLE target ADD UNIQUE (code)", "23505"),
+        ("CREATE UNIQUE INDEX ON target (code) WHERE code > 0", "23505"),
+        ("CREATE UNIQUE INDEX ON target ((code + 0))", "23505"),
+        ("ALTER TABLE target ADD twice integer GENERATED ALWAYS AS (code * 2) STORED UNIQUE", "23505"),
+        ("ALTER TABLE target ADD EXCLUDE USING btree (code WITH =)", "23P01"),
+    ],
+)
+def test_a_row_with_two_faults_is_refused_for_one_of_them(
+    import_rows: Callable[..., dict[int, str]], sql: Sql, constraint: str, sqlstate: str
+) -> None:
+    """Once the row that is in its way has moved on, a suspect is refused for its other fault; if it has none, its turn
+    counts."""
+    sql(PARENTS)
+    sql("CREATE TABLE target (id integer PRIMARY KEY, code integer, name text REFERENCES parents (name))")
+    sql(f"{constraint}; INSERT INTO target SELECT -n, n FROM generate_series(1, 4) AS n")
+    rows: list[Row] = [{"id": number, "code": 1000 + number, "name": "here"} for number in range(150)]
+    rows[5] |= {"name": "gone"}
+    rows[60] |= {"code": 1, "name": "gone"}
+    rows[61] |= {"id": -1}
+    rows[62] |= {"code": 2}
+    rows[63] |= {"id": -2}
+    rows[110] |= {"id": -3}
+    rows[111] |= {"code": 3, "name": "gone"}
+    rows[112] |= {"code": 4}
+
+    failed = import_rows(rows)
+
+    assert failed.pop(61) in ("23503", sqlstate)
+    assert failed == {6: "23503", 63: sqlstate, 112: "23503", 113: sqlstate}
+
+
+def test_two_rows_that_stand_under_no_key_want_the_same_value(
+    import_rows: Callable[..., dict[int, str]], sql: Sql
+) -> None:
+    sql("CREATE TABLE target (id integer UNIQUE, code integer UNIQUE)")
+    sql("INSERT INTO target VALUES (NULL, -1)")
+    rows: list[Row] = [{"id": number, "code": number} for number in range(150)]
+    for number in (5, 110):
+        rows[number] = {"id": None, "code": -1}
+
+    assert import_rows(rows) == {6: "23505", 111: "23505"}
+
+    assert statements(sql, "id >= 100") == 1
+
+
+def test_values_are_equal_as_their_index_finds_them(import_rows: Callable[..., dict[int, str]], sql: Sql) -> None:
+    """Also where the schema of their type is not searched, so that `=` alone would compare them as texts."""
+    if sql("SELECT count(*) FROM pg_available_extensions WHERE name = 'citext'") == [(0,)]:
+        pytest.skip("this server has no citext")
+    sql("CREATE SCHEMA types; CREATE EXTENSION citext SCHEMA types")
+    sql("CREATE TABLE target (id integer PRIMARY KEY, code types.citext UNIQUE, seat integer UNIQUE)")
+    sql("INSERT INTO target VALUES (-1, 'moves', 7)")
+    rows: list[Row] = [{"id": number, "code": f"c{number}", "seat": 1000 + number} for number in range(150)]
+    rows[5] |= {"code": "C4"}
+    rows[6] |= {"seat": 1000}
+    rows[60] |= {"code": "C59"}
+    rows[110] |= {"id": -1}
+    rows[111] |= {"code": "new", "seat": 7}  # looks as if somebody had the seat
+    rows[112] |= {"code": "NEW"}
+
+    assert import_rows(rows) == {6: "23505", 7: "23505", 61: "23505", 113: "23505"}
+
+    assert sql("SELECT id FROM target WHERE seat = 7") == [(111,)]
+    assert statements(sql, "id BETWEEN 50 AND 99") == 1
+
+
 def test_a_constraint_that_is_not_enforced_suspects_nobody(
     import_rows: Callable[..., dict[int, str]], sql: Sql
 ) -> None:

@@ -60,10 +60,13 @@ def _settled_by(cursor: Any, batch_type: str, batch: tuple[int, int], keying: Ke
     batch_id, first_batch_id = batch
     asked = {"batch_type": batch_type, "batch_id": batch_id, "first_batch_id": first_batch_id}
     cursor.execute(_SETTLING["older_failures"], asked)
-    looked_at = cursor.fetchall()
-    older = [number for number, is_outstanding in looked_at if is_outstanding]
-    if repeated := [number for number, is_outstanding in looked_at if not is_outstanding]:
-        cursor.execute(_SETTLING["note_all_repeated"], {"batches": repeated})
+    older = [number for (number,) in cursor.fetchall()]
+    if older:
+        cursor.execute(_SETTLING["with_outstanding"], {"batches": older})
+        outstanding = [number for (number,) in cursor.fetchall()]
+        if repeated := set(older).difference(outstanding):
+            cursor.execute(_SETTLING["note_all_repeated"], {"batches": sorted(repeated)})
+        older = outstanding
     cursor.execute(_SETTLING["newer_batches"], {"batch_id": batch_id})
     newer = [number for (number,) in cursor.fetchall()]
     found: list[_Settled] = []

@@ -25,7 +25,7 @@ def init(invocation: Invocation, folder: Path) -> None:
     target = folder.resolve()
     name = re.sub(r"[^a-z0-9]+", "-", target.name.lower()).strip("-") or "imports"
     files = project_files(target, name)
-    written = write_files(files)
+    written = write_files(files, way_out="`reliable-imports new` adds to a project that is there")
     output = invocation.output
     output.document({"folder": str(target), "files": [str(path) for path in written]})
     for path in written:

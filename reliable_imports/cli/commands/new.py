@@ -59,7 +59,7 @@ def new(
     place = find_place(into, settings, Path.cwd())
     draft = _draft(invocation, batch_type, file, from_table, table)
     has_to_be_named = is_left_out(place)
-    written = write_files(files_of(draft, place), force=force)
+    written = write_files(files_of(draft, place), way_out="--force writes over it", force=force)
     output = invocation.output
     output.document(_document(draft, written))
     _tell(output, draft)

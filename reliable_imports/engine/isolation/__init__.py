@@ -6,6 +6,10 @@ row_images       what rows are before and after the items that write them, for a
 statements       what is known of the statements that items send
 savepoints       items that run statements of their own
 declared_writes  writes that are sent together, and isolated on the server
+as_columns       one way to send them: one statement for many rows
+as_statements    the other way: a statement for each write
+row_kinds        which of them may share a statement
+write_error      why the server has refused one
 chunk_writes     both of a chunk
 item_writes      what an item may do, and how it ends: complete or undone
 """

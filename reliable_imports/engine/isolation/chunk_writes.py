@@ -24,12 +24,14 @@ class Isolation:
         is_timed: an item, or each of its statements, has only so much time.
         check_deferred_sql: checks an item's deferred constraints at once; None in a database without any.
         as_one: few declared writes have been refused of late that nothing foresees, so rows are tried as one statement.
+        items_together: that may share a savepoint.
     """
 
     one_by_one: bool
     is_timed: bool
     check_deferred_sql: str | None
     as_one: bool
+    items_together: int
 
 
 class ChunkWrites:
@@ -63,6 +65,7 @@ class ChunkWrites:
         self.savepoints = Savepoints(
             self.transaction,
             statements,
+            items_together=isolation.items_together,
             one_by_one=isolation.one_by_one,
             is_timed=isolation.is_timed,
         )
@@ -111,11 +114,12 @@ class ChunkWrites:
         """Send the declared writes, and make sure that the transaction is still the one that was begun.
 
         `declared.take_errors` tells what the server refused. Returns the items whose writes found no room: they must
-        go into the next chunk.
+        go into the next chunk. What is pending then must be sent before COMMIT.
         """
         self.savepoints.close()
         unsent = self.declared.flush()
         self.declared.lost = None  # whoever called this is told of them
-        self.transaction.send_for_all()
+        if not self.transaction.is_open:  # a statement was refused, and its savepoint is pending
+            self.transaction.send_for_all()
         self.transaction.require_open()
         return unsent

@@ -9,7 +9,8 @@ import msgspec
 import psycopg2
 
 from reliable_imports.errors import ContextMisuse
-from reliable_imports.writes.plan import Origin, Write
+from reliable_imports.writes.origin import Origin
+from reliable_imports.writes.plan import Write
 
 
 class RowFate(Enum):
@@ -33,12 +34,12 @@ class RowNote(NamedTuple):
     newer: Origin | None = None
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """A statement that ran.
 
     Attributes:
         touched: how many rows, as its item was told.
-        is_steady: it does the same, and gives the same answer, when it is repeated.
+        is_steady: it leaves the same rows, and gives the same answer, when it is repeated.
         told: the rows that its item was given, if it was given any and they are steady.
     """
 

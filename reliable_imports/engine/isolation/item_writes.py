@@ -8,14 +8,17 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from reliable_imports.engine.isolation.as_statements import statements_of
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
+from reliable_imports.engine.isolation.statements import AS_IT_IS, Repetition
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.statement import changes_session, is_blind_write, transaction_command
 from reliable_imports.writes.identifiers import quoted, quoted_table
-from reliable_imports.writes.plan import Plan, WriteRequest
+from reliable_imports.writes.plan import Plan
+from reliable_imports.writes.request import WriteRequest
 from reliable_imports.writes.values import as_parameter
 
 _WRITES = load("writes.sql")
@@ -54,10 +57,11 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             text = transaction.mogrify(text, params)
         elif not text.isascii():
             text.encode()
-        if is_blind or self.changed_session:
-            return self._run(text, is_blind=is_blind)
         self.raise_if_ignored()
-        return self._run(text, is_steady=self.chunk.statements.are_steady(given, params, text, transaction))
+        if self.changed_session or (is_blind and not self.chunk.savepoints.give_numbers):
+            return self._run(text, is_blind=is_blind)
+        repetition = self.chunk.statements.repetition(given, params, text, transaction)
+        return self._run(text, repetition, is_blind=is_blind)
 
     def look_up(self, table: str, key: Mapping[str, Any], column: str) -> Any:
         """The column of the row whose columns equal the key, a None too; None without a row.
@@ -82,18 +86,23 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         plan = self.plan(request)
         write = plan.write(values)
         # What the client cannot know of the row, the server has to tell.
-        told = write.needs_telling or self.origin is not None or (plan.has_key and write.key is None)
+        told = write.needs_telling or self.origin is not None or (plan.key.exists and write.key is None)
+        repetition = None
         if told:
             text = plan.telling_statement(write, self.origin, returning)
             text = f"{_WRITES['forget_what_was_met']}; {text}"
         else:
             text = plan.statement(write, returning)
+            if not (write.expressions or self.changed_session):
+                self.raise_if_ignored()
+                form = plan.form(returning)
+                repetition = self.chunk.statements.repetition(form, None, text, self.chunk.transaction)
         images = self.chunk.images
         if images is not None:
             self._run("SELECT")  # what was declared before goes first
             images.before([(self, write)])
         try:
-            row = self._run(text).fetchone()
+            row = self._run(text, repetition).fetchone()
         except psycopg2.Error:
             self.refused = self.refused or (write,)
             raise
@@ -110,8 +119,9 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self.note(write, met or "left out", None)
         if row is not None:
             return row[0]
-        if not plan.has_key or not plan.knows_keys:
+        if not plan.key.exists or not plan.key.is_in_row:
             return None
+        self.was_answered = True
         row = self._send(plan.standing_row(write, returning)).fetchone()
         return None if row is None else row[0]
 
@@ -147,7 +157,7 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
             self._send_declared()
         if self.chunk.check_deferred_sql:
             try:
-                self._send(self.chunk.check_deferred_sql, is_steady=True)
+                self._send(self.chunk.check_deferred_sql, AS_IT_IS)
             except psycopg2.Error:
                 self.waits_for_others = True
                 raise
@@ -211,35 +221,33 @@ class ItemWrites(ItemRecord, eq=False, kw_only=True):
         row = transaction.send_for_all(transaction.mogrify(_WRITES["find_newer"], parameters)).fetchone()
         return None if row is None else (row[0], row[1])
 
-    def _run(self, text: str, *, is_blind: bool = False, is_steady: bool = False) -> Any:
+    def _run(self, text: str, repetition: Repetition | None = None, *, is_blind: bool = False) -> Any:
         """Send SQL of the item and return the cursor; its declared writes go first.
 
         Args:
+            repetition: how it is repeated so that it does and answers the same; None if that is not sure.
             is_blind: the item is told nothing but how many rows were touched.
-            is_steady: its answer will be the same when it is repeated.
         """
         self.raise_if_ignored()
         chunk = self.chunk
+        savepoints = chunk.savepoints
         chunk.flush_declared()
         if self.declared and self.needs_telling:
-            is_blind = is_steady = False
-        if not (is_blind or is_steady):
+            is_blind, repetition = False, None
+        if not is_blind and repetition is None:
             self.was_answered = True
-            if self.sent is None:
-                chunk.savepoints.close()
-        chunk.savepoints.open(self)
+        if not is_blind and self.sent is None and (repetition is None or savepoints.are_unsure):
+            savepoints.close()
+        savepoints.open(self)
         if self.declared:
             self._send_declared()
-        cursor = self._send(text, is_steady=is_steady)
-        self.was_answered = self.was_answered or (cursor.description is not None and not (is_blind or is_steady))
-        return cursor
+        return savepoints.send(self, text, repetition)
 
-    def _send(self, text: str, *, is_steady: bool = False) -> Any:
-        self.chunk.savepoints.send(self, text, is_steady=is_steady)
-        return self.chunk.transaction.cursor
+    def _send(self, text: str, repetition: Repetition | None = None) -> Any:
+        return self.chunk.savepoints.send(self, text, repetition)
 
     def _send_declared(self) -> None:
-        text, answers = self.chunk.declared.statements_of(self)
+        text, answers = statements_of(self, self.chunk.transaction)
         writes, self.declared = self.declared, []
         images = self.chunk.images
         if images is not None:

@@ -3,7 +3,8 @@
 A savepoint travels in one message with the first statement that runs under it. Neighbours share it until one of them
 fails. Then the server goes back to the savepoint, which undoes the neighbours too, and repeats their statements; their
 code does not run again. Only statements that return just a row count can be repeated, and those whose answer is certain
-to be the same. An item that sends anything else has a savepoint to itself.
+to be the same, if need be because they are given the number of a sequence that they got. An item that sends anything
+else has a savepoint to itself.
 """
 
 from __future__ import annotations
@@ -16,14 +17,11 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine.isolation.item_record import ItemRecord, Sent
-from reliable_imports.engine.isolation.statements import Statements
+from reliable_imports.engine.isolation.statements import Repetition, Statements
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTransaction, raise_if_not_ours
 from reliable_imports.postgres.queries import load
 
 _WORK = load("work.sql")
-
-_ITEMS_TOGETHER = 20
-"""That share a savepoint: as many as bring a thousand items into one transaction of fifty savepoints."""
 
 _MAX_REPEATED_BYTES = 256 * 1024
 _MAX_REPEATED_SECONDS = 0.1
@@ -33,13 +31,23 @@ _SYNTAX_ERROR = "42601"
 
 
 class _Savepoint:
-    """Where the server can go back to, and what the items completed since then have sent."""
+    """Where the server can go back to, and what the items completed since then have sent.
+
+    Attributes:
+        gives_numbers: some statement is sent again with the number of a sequence that it was answered.
+        is_unsure: some statement may leave other rows when it is repeated, for all that is known. It may also look at
+            what a sequence gave last, which is another number then.
+        is_last: the item that is at work cannot be repeated, so no other shares the savepoint after it.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_sent = False
         self.completed = 0
         self.sent: list[Sent] = []
+        self.gives_numbers = False
+        self.is_unsure = False
+        self.is_last = False
         self._bytes = 0
         self._began = time.monotonic()
 
@@ -51,6 +59,12 @@ class _Savepoint:
             self._bytes += len(each.text)
             if each.told is not None:
                 self._bytes += _BYTES_OF_A_ROW * len(each.told)
+
+    def note(self, *, gives_number: bool = False, is_unsure: bool = False) -> None:
+        """Take note of a statement that was sent."""
+        self.gives_numbers = self.gives_numbers or gives_number
+        self.is_unsure = self.is_unsure or is_unsure
+        self.is_last = self.is_last or (self.gives_numbers and self.is_unsure)
 
     @property
     def is_dear(self) -> bool:
@@ -67,10 +81,17 @@ class Savepoints:
     """
 
     def __init__(
-        self, transaction: ChunkTransaction, statements: Statements, *, one_by_one: bool, is_timed: bool
+        self,
+        transaction: ChunkTransaction,
+        statements: Statements,
+        *,
+        items_together: int,
+        one_by_one: bool,
+        is_timed: bool,
     ) -> None:
         """
         Args:
+            items_together: that may share a savepoint.
             one_by_one: send each savepoint alone, so that every error can be pinned on its item.
             is_timed: an item, or each of its statements, has only so much time.
         """
@@ -78,6 +99,7 @@ class Savepoints:
         self.undone = 0
         self._transaction = transaction
         self._statements = statements
+        self._items_together = items_together
         self._one_by_one = one_by_one
         self._is_timed = is_timed
         self._open: _Savepoint | None = None
@@ -97,11 +119,21 @@ class Savepoints:
             if self._one_by_one or self._statements.next_is_distrusted():
                 self._transaction.send_for_all(self._savepoint_text())
 
-    def send(self, item: ItemRecord, text: str, *, is_steady: bool = False) -> None:
-        """Send a statement of the item, which is under the savepoint; the answer is in the transaction's cursor.
+    @property
+    def give_numbers(self) -> bool:
+        """Whether something was sent under the savepoint that is open that is repeated with a number it was given."""
+        return self._open is not None and self._open.gives_numbers
+
+    @property
+    def are_unsure(self) -> bool:
+        """Whether something was sent under the savepoint that is open that may leave other rows when it is repeated."""
+        return self._open is not None and self._open.is_unsure
+
+    def send(self, item: ItemRecord, text: str, repetition: Repetition | None = None) -> Any:
+        """Send a statement of the item, which is under the savepoint; return the cursor.
 
         Args:
-            is_steady: it does the same, and gives the same answer, when it is repeated.
+            repetition: how it is repeated so that it does and answers the same; None if that is not sure.
 
         Raises:
             psycopg2.Error: as the server says; also kept in the item's record.
@@ -115,14 +147,28 @@ class Savepoints:
             item.error = item.error or error
             raise
         assert item.sent is not None
-        is_told = is_steady and cursor.description is not None
-        item.sent.append(Sent(text, max(0, cursor.rowcount), is_steady and not is_told))
-        item.is_in_doubt = False
-        if is_told:
+        assert self._open is not None
+        if repetition is None:
+            self._open.note(is_unsure=True)
+            sent = Sent(text, max(0, cursor.rowcount))
+        elif cursor.description is None:
+            sent = Sent(text, max(0, cursor.rowcount), is_steady=True)
+        else:
             told = cursor.fetchall()
             if told:
                 cursor.scroll(0, "absolute")
-            item.sent[-1] = Sent(text, len(told), is_steady, told)
+            if repetition.may_meet and self._open.is_unsure:
+                item.was_answered = True  # what it is told may be of a neighbour's row
+            again = repetition.text(text, told)
+            if again is None:
+                self._open.is_last = True
+                sent = Sent(text, len(told))
+            else:
+                self._open.note(gives_number=repetition.place is not None)
+                sent = Sent(again, len(told), is_steady=True, told=told)
+        item.sent.append(sent)
+        item.is_in_doubt = False
+        return cursor
 
     def complete(self, item: ItemRecord) -> None:
         """The item has ended well; from now on it can only be undone together with its neighbours."""
@@ -131,7 +177,9 @@ class Savepoints:
         self.items += 1
         self._open.take(item.sent)
         item.sent = None
-        if item.was_answered or self._one_by_one or self._open.completed >= _ITEMS_TOGETHER or self._open.is_dear:
+        cannot_be_repeated = item.was_answered or self._open.is_last
+        is_full = self._open.completed >= self._items_together or self._open.is_dear
+        if cannot_be_repeated or self._one_by_one or is_full:
             self.close()
 
     def close(self) -> None:

@@ -7,5 +7,5 @@ stop_signal       SIGTERM and SIGINT, heard between two items
 call_result       what one of several calls gave
 concurrent_calls  several calls of one function at once, in threads or as tasks
 time_limit        a bound on how long one item's code may run
-gc_threshold      fewer garbage collections, which would find nothing
+interpreter       settings of Python while a batch is worked
 """

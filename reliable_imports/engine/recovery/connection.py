@@ -17,7 +17,7 @@ RECONNECT_SECONDS = 60.0
 
 
 class RunConnection:
-    """Connects when it is made, and closes its connection when its block is left.
+    """Takes over a connection, makes another one when it is lost, and closes that when its block is left.
 
     Attributes:
         current: what to work on; another one after each loss.
@@ -26,15 +26,15 @@ class RunConnection:
             its grace is over.
     """
 
-    def __init__(self, dsn: str, batch_id: int, stop: StopSignal, *, is_patient: bool = False) -> None:
+    def __init__(self, connection: Connection, dsn: str, batch_id: int, stop: StopSignal) -> None:
         """
         Args:
-            is_patient: wait for a server that is away now.
+            connection: to *dsn*, on which nothing is under way.
         """
         self.stop = stop
         self._dsn = dsn
         self._batch_id = batch_id
-        self._take(connect_patiently(dsn, batch_id, stop) if is_patient else open_connection(dsn))
+        self._take(connection)
 
     def __enter__(self) -> RunConnection:
         return self

@@ -13,7 +13,7 @@ from reliable_imports.engine.process.child_process import POSSIBLE, ChildEnd, Ch
 from reliable_imports.engine.process.heartbeat import Heartbeat
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
-from reliable_imports.engine.recovery.connection import RunConnection
+from reliable_imports.engine.recovery.connection import RunConnection, connect_patiently
 from reliable_imports.engine.recovery.reconnection import Reconnector
 from reliable_imports.engine.recovery.suspects import ANY_ITEM, SearchLock, Suspects
 from reliable_imports.engine.work.audit_log import AuditLog
@@ -38,7 +38,7 @@ class KillerSearch:
     """Works a batch in child processes, and finds the items that kill them.
 
     Attributes:
-        is_wanted: the whole batch is worked in a child: there is a time limit to enforce, or there were killers.
+        is_wanted: the whole batch is worked in a child: there is a time limit to enforce, or a worker was lost.
     """
 
     def __init__(
@@ -105,6 +105,8 @@ class KillerSearch:
         Raises:
             MustPause: an item was alone whenever it took the whole worker along, and nothing is left to do before it.
         """
+        # It may have died of an item of the next range, which it tried ahead. A child tells which item it is at.
+        self.is_wanted = POSSIBLE
         with self._suspects.search_lock(range_number) as lock:
             if lock is None:
                 self._doubts.left_to_others.add(range_number)
@@ -135,8 +137,6 @@ class KillerSearch:
                 ending = _value_of(end)
                 assert isinstance(ending, Ending)
                 return ending
-            # Where there was one there may be more: from now on they kill a child only.
-            self.is_wanted = True
             if end.item is None:
                 self._died_between(end)
             elif end.outstayed:
@@ -197,7 +197,9 @@ class KillerSearch:
         with StopSignal() as stop:
             # A signal that came between the fork and here was heard by the parent's handlers.
             stop.received = stop.received or inherited.received
-            with RunConnection(self._dsn, self._audit_log.batch_id, stop, is_patient=True) as connection:
+            batch_id = self._audit_log.batch_id
+            own = connect_patiently(self._dsn, batch_id, stop)
+            with RunConnection(own, self._dsn, batch_id, stop) as connection:
                 heartbeat = Heartbeat(
                     self._dsn, self._audit_log.run_id, lambda: connection.current, contextlib.nullcontext()
                 )

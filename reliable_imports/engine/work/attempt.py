@@ -32,16 +32,16 @@ class StoredItem(NamedTuple):
     item_number: int
     text: str | None
     raw: bytes | None
-    read_problem: str | None
-    read_problem_kind: str | None
     line: int | None
     offset: int | None
-    earlier_attempts: int
-    origin_batch_id: int | None
-    origin_item_number: int | None
-    attempt: int
-    duplicate_of: int | None
-    duplicate_fails: bool | None
+    read_problem: str | None = None
+    read_problem_kind: str | None = None
+    earlier_attempts: int = 0
+    origin_batch_id: int | None = None
+    origin_item_number: int | None = None
+    attempt: int = 1
+    duplicate_of: int | None = None
+    duplicate_fails: bool | None = None
     tries_last: bool = False
 
     @property

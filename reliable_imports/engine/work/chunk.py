@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
-from reliable_imports.engine.isolation.declared_writes import WriteError
 from reliable_imports.engine.isolation.item_writes import ItemWrites
 from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.isolation.write_error import WriteError
 from reliable_imports.engine.process.call_result import CallResult
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.work.attempt import Attempt, Retry, StoredItem
@@ -25,7 +25,7 @@ from reliable_imports.models import Batch
 from reliable_imports.postgres.error_sorting import is_item_fault, is_refusal_of_a_row
 from reliable_imports.processor.context import ContextState, ImportContext, LogLine, Setting, SkipItem
 from reliable_imports.statuses import Outcome, Stage
-from reliable_imports.writes.plan import Origin
+from reliable_imports.writes.origin import Origin
 
 MAX_SECONDS = 1.0
 """After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
@@ -149,7 +149,8 @@ class Chunk:
     def write(self) -> list[Attempt]:
         """Send the declared writes, and book as failed the items whose writes were refused.
 
-        Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk.
+        Returns the last attempts, if there was no room for their writes: they are no longer part of this chunk. What is
+        pending in the transaction afterwards must be sent before COMMIT.
         """
         carried = self._without_room(self.writes.finish())
         if errors := self.writes.declared.take_errors():
@@ -170,6 +171,7 @@ class Chunk:
         finally:
             logs = state.end()
         self.writes.finish()
+        self.writes.transaction.send_for_all()
         return logs
 
     # Outcomes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import sqrt
 from typing import Any
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites, Isolation
@@ -29,6 +30,9 @@ _FEW_SURPRISES = 0.0016
 """Refusals that nothing foresees, of all declared writes: with more, most chunks hold one, and trying their rows as one
 statement first is in vain."""
 
+_MOST_TOGETHER = 20
+"""Items that share a savepoint: as many as bring a thousand items into one transaction of fifty savepoints."""
+
 _WEIGHT = 0.3
 """Of the last chunk, against those before it."""
 
@@ -38,6 +42,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._unforeseen = 0.0
+        self._undone = 0.0
         self._is_mixed = False
 
     def committed(self, writes: ChunkWrites) -> None:
@@ -45,12 +50,22 @@ class Pace:
         declared, own = writes.declared, writes.savepoints
         if declared.sent:
             self._unforeseen += _WEIGHT * (declared.unforeseen / declared.sent - self._unforeseen)
+        if own.items:
+            self._undone += _WEIGHT * (own.undone / own.items - self._undone)
         self._is_mixed = bool(own.items and declared.sent)
 
     @property
     def chunk_limit(self) -> int:
         """How many items a chunk may have. Where both kinds of writes meet, each item may need a subtransaction."""
         return MAX_SUBTRANSACTIONS if self._is_mixed else MAX_ITEMS
+
+    @property
+    def items_together(self) -> int:
+        """How many items may share a savepoint.
+
+        Of n items that do, each pays the nth part of it, and for each that fails up to n are repeated.
+        """
+        return max(2, min(_MOST_TOGETHER, round(1 / sqrt(max(self._undone, 1e-6)))))
 
     @property
     def as_one(self) -> bool:
@@ -150,6 +165,7 @@ class Chunks:
             is_timed=processor.item_timeout is not None or processor.statement_timeout is not None,
             check_deferred_sql=self._check_deferred_sql,
             as_one=self.pace.as_one,
+            items_together=self.pace.items_together,
         )
         return ChunkWrites(
             connection, self._plans, self._statements, isolation, begin=begin, keeps_images=self._keeps_images

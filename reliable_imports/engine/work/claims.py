@@ -56,6 +56,7 @@ class Claim(NamedTuple):
     Attributes:
         range_number: RETRIES for items that are tried again after their range has moved on.
         next_item: where the range stands; None for such items.
+        last_item: where it ends; likewise.
         is_suspect: one of the items may have killed a worker.
         is_shared: another run that lives is about to take this range, or did.
         has_elder: one of those began before this run.
@@ -65,6 +66,7 @@ class Claim(NamedTuple):
     transaction_id: int
     range_number: int
     next_item: int | None
+    last_item: int | None
     items: list[StoredItem]
     is_suspect: bool
     is_shared: bool = False
@@ -72,8 +74,8 @@ class Claim(NamedTuple):
     is_published: bool = True
 
 
-class _ReadAhead(NamedTuple):
-    """Items of the range that was worked last, which need not be read again: items never change."""
+class ReadAhead(NamedTuple):
+    """Items of the range that comes next, which need not be read again: items never change."""
 
     range_number: int = _NO_RANGE
     items: Sequence[StoredItem] = ()
@@ -104,7 +106,8 @@ class Claims:
         self._prepares = prepares
         self._left_to_others = left_to_others
         self._from_range = 0
-        self._ahead = _ReadAhead()
+        self._ahead = ReadAhead()
+        self._following = ReadAhead()
         self._ours = {"batch_id": audit_log.batch_id, "run_id": audit_log.run_id}
 
     def attach(self, connection: Connection) -> None:
@@ -126,13 +129,15 @@ class Claims:
 
     def forget(self) -> None:
         """What was read ahead may not be there."""
-        self._ahead = _ReadAhead()
+        self._ahead = self._following = ReadAhead()
 
     def advance(self, claim: Claim, done: int) -> None:
         """The first *done* items of a claim were committed; the others need not be read again."""
         if claim.range_number != RETRIES:
             self._from_range = claim.range_number
-            self._ahead = _ReadAhead(claim.range_number, claim.items[done:])
+            left = claim.items[done:]
+            self._ahead = ReadAhead(claim.range_number, left) if left else self._following
+            self._following = ReadAhead()
 
     def publish_range(self, cursor: Any, claim: Claim) -> None:
         """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
@@ -170,6 +175,21 @@ class Claims:
                     return claim
         return None
 
+    def range_after(self, cursor: Any, claim: Claim) -> ReadAhead:
+        """The first items of the next range, where all items of a claim were tried, and its range ends with them.
+
+        The transaction of the claim locks that range too. Its end lets go of it, and publishes it in the same moment.
+        """
+        if claim.last_item is not None and claim.items[-1].item_number >= claim.last_item:
+            parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=_MAX_BYTES)
+            cursor.execute(_WORK["claim_chunk"], parameters)
+            following = _claim_of(cursor.fetchall(), ReadAhead())
+            if following is None or following.is_suspect or following.is_shared:
+                return self._following
+            if following.range_number == claim.range_number + 1:  # of several open ranges the first one is published
+                self._following = ReadAhead(following.range_number, following.items)
+        return self._following
+
     def range_alone(self, cursor: Any, range_number: int, until: int | None) -> Claim | None:
         """The items of one range, if the next one is not past *until*; waits for whoever holds the range."""
         claim = self._query_range(cursor, range_number, take_anyway=True, wait=True)
@@ -201,33 +221,36 @@ class Claims:
         if len(ahead.items) < _ENOUGH_AHEAD:
             wanted = MAX_IN_HAND - len(ahead.items)
             room = max(1, _MAX_BYTES - sum([len(item.text or item.raw or b"") for item in ahead.items]))
-        rows = self._claim(
-            cursor,
-            f"{waiting}{_WORK['claim_chunk']}",
-            {
-                **self._ours,
-                "range_number": from_range,
-                "from_range": from_range,
-                "have_range": ahead.range_number if ahead.items else _NO_RANGE,
-                "have_until": ahead.items[-1].item_number if ahead.items else 0,
-                "limit": wanted,
-                "max_bytes": room,
-                "take_anyway": take_anyway,
-            },
-        )
-        if not rows:
-            return None
-        transaction_id, range_number, next_item, *is_which = rows[0][0]
-        items = [StoredItem(*row[1:]) for row in rows[1:]]
-        if range_number == ahead.range_number:
-            # Most often none of them has been done by another worker meanwhile.
-            items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]
-        return Claim(transaction_id, range_number, next_item, items, *map(bool, is_which))
+        parameters = self._parameters(from_range, ahead, wanted=wanted, room=room, take_anyway=take_anyway)
+        return _claim_of(self._claim(cursor, f"{waiting}{_WORK['claim_chunk']}", parameters), ahead)
+
+    def _parameters(
+        self,
+        from_range: int,
+        ahead: ReadAhead,
+        *,
+        wanted: int,
+        room: int,
+        take_anyway: bool = False,
+    ) -> dict[str, Any]:
+        return {
+            **self._ours,
+            "range_number": from_range,
+            "from_range": from_range,
+            "have_range": ahead.range_number if ahead.items else _NO_RANGE,
+            "have_until": ahead.items[-1].item_number if ahead.items else 0,
+            "limit": wanted,
+            "max_bytes": room,
+            "take_anyway": take_anyway,
+        }
 
     # Retries
 
     def due_retries(self, cursor: Any, limit: int) -> Claim | Suspected | None:
         """Items that wait for another try and are due."""
+        cursor.execute(_WORK["has_retries"], self._ours)
+        if cursor.fetchone() == (False,):
+            return None
         claim = self._query_retries(cursor, min(limit, MAX_SUBTRANSACTIONS))
         if claim is None or not claim.is_suspect:
             return claim
@@ -266,7 +289,7 @@ class Claims:
             return None
         transaction_id, are_suspect, are_published = rows[0][:3]
         items = [StoredItem(*row[3:]) for row in rows]
-        return Claim(transaction_id, RETRIES, None, items, are_suspect, is_published=are_published)
+        return Claim(transaction_id, RETRIES, None, None, items, are_suspect, is_published=are_published)
 
     def _claim(self, cursor: Any, query: str, parameters: dict[str, Any]) -> list[Any]:
         """Begin a transaction by a claim, which may wait for a lock: what limits statements of items comes after it."""
@@ -275,6 +298,18 @@ class Claims:
         if rows and self._statement_limit:
             cursor.execute(self._statement_limit)
         return rows
+
+
+def _claim_of(rows: Sequence[Any], ahead: ReadAhead) -> Claim | None:
+    """What the server has answered to a claim, with the items that were read before."""
+    if not rows:
+        return None
+    transaction_id, range_number, next_item, last_item, *is_which = rows[0][0]
+    items = [StoredItem(*row[1:6], *(row[6] or ())) for row in rows[1:]]
+    if range_number == ahead.range_number:
+        # Most often none of them has been done by another worker meanwhile.
+        items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]
+    return Claim(transaction_id, range_number, next_item, last_item, items, *map(bool, is_which))
 
 
 def transaction_settings(connection: Connection, processor: BaseProcessor) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import psycopg2
 
 from reliable_imports.engine.isolation.chunk_writes import ChunkWrites
-from reliable_imports.engine.isolation.declared_writes import WriteError
+from reliable_imports.engine.isolation.write_error import WriteError
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.items.failure import Failure, Named, Refused, exception_failure, server_failure

@@ -11,7 +11,8 @@ import psycopg2
 
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.chunk import Chunk
-from reliable_imports.engine.work.claims import Claim
+from reliable_imports.engine.work.claims import Claim, ReadAhead
+from reliable_imports.engine.work.recorder import CompletedItems
 from reliable_imports.postgres.connect import Connection
 
 
@@ -23,14 +24,14 @@ class InFlight:
     Attributes:
         chunk: whose items were tried.
         trying: the numbers of these items.
-        next_items: those that come next.
+        behind: those that come next.
     """
 
     def __init__(
         self,
         chunk: Chunk,
         trying: list[int],
-        next_items: Sequence[StoredItem],
+        behind: ReadAhead,
         finish: Callable[[], list[Attempt]],
     ) -> None:
         """
@@ -39,7 +40,7 @@ class InFlight:
         """
         self.chunk = chunk
         self.trying = trying
-        self.next_items = next_items
+        self.behind = behind
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(finish,), daemon=True)
@@ -74,18 +75,22 @@ class Ahead:
     """Items that are tried before they are claimed.
 
     Attributes:
+        range_number: of all of them.
         items: what comes next.
         trying: the numbers of those that were tried, or are being tried.
         chunk: that they are part of. Its transaction begins when one of them needs the database.
         claim: what that transaction holds.
+        completed: what will be told of them if all goes well.
         is_lost: it could not begin, so the items must be tried again.
         error: why not, if that was an error.
     """
 
+    range_number: int
     items: Sequence[StoredItem]
     trying: list[int] = field(default_factory=list)
     chunk: Chunk = field(init=False)
     claim: Claim | None = None
+    completed: CompletedItems | None = None
     is_lost: bool = False
     error: Exception | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,16 +19,61 @@ from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
-from reliable_imports.statuses import Outcome
-from reliable_imports.writes.plan import Plan
+from reliable_imports.statuses import Outcome, Stage
+from reliable_imports.writes.key import Key
+from reliable_imports.writes.plan import Write
+from reliable_imports.writes.row_texts import Expressions, Texts
 
 _WORK = load("work.sql")
 _encode = msgspec.json.Encoder().encode
 _MAX_DOUBLINGS = 16
 _WITHOUT_WAITING = "SET LOCAL synchronous_commit = off; "
 
-_MAX_UNFLUSHED_SECONDS = 0.2
+_MAX_UNFLUSHED_SECONDS = 1.0
 """How long commits go on before one waits until the disk has it: so much work a crash of the server undoes."""
+
+_LONG_CHUNK_SECONDS = 0.2
+"""After so long a chunk the commit waits in any case: its items may have told somebody else."""
+
+
+class _FailureKind(NamedTuple):
+    """All that is recorded of a failure but what is its item's own. Most failures of a chunk are of a few kinds.
+
+    Attributes:
+        wait: until the item may be reprocessed without anybody's help; None if it may not.
+    """
+
+    is_final: bool
+    stage: Stage
+    error_type: str
+    sqlstate: str | None
+    constraint: str | None
+    field: str | None
+    message: str
+    detail: str | None
+    missing_fields: tuple[str, ...] | None
+    traceback: str | None
+    reasons: tuple[str, ...]
+    retryable: bool
+    wait: timedelta | None
+
+    @classmethod
+    def of(cls, failure: Failure, *, is_final: bool, wait: timedelta | None) -> _FailureKind:
+        return cls(
+            is_final,
+            failure.stage,
+            failure.error_type,
+            failure.sqlstate,
+            failure.constraint,
+            failure.field,
+            failure.message,
+            failure.detail,
+            failure.missing_fields,
+            failure.traceback,
+            failure.reasons,
+            failure.retryable,
+            wait,
+        )
 
 
 class Recorder:
@@ -42,23 +87,37 @@ class Recorder:
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
-        self._flushed_at = time.monotonic()
+        self._committed_at = self._flushed_at = time.monotonic()
+        self._are_refused = False
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
         self._known_reasons.clear()
 
-    def commit(self, cursor: Any, claim: Claim, attempts: Sequence[Attempt]) -> None:
+    def commit(
+        self,
+        cursor: Any,
+        claim: Claim,
+        attempts: Sequence[Attempt],
+        expected: CompletedItems | None = None,
+        pending: str = "",
+    ) -> None:
         """Append attempts and logs, move the range and the run on, and commit, all in one message to the server.
 
         While commits follow each other closely, few of them wait for the disk. The disk has them in their order, and
         whatever ends the run or its batch waits for all of them.
+
+        Args:
+            expected: what was prepared before the attempts were written.
+            pending: SQL that goes first; see `ChunkTransaction`.
         """
         if self._sensitive:
             for attempt in attempts:
                 if attempt.is_eventful or attempt.result is not None:
                     attempt.hide(self._sensitive)
-        completed = [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+        completed = _completed(attempts)
+        if expected is None or not expected.are(completed):
+            expected = CompletedItems(completed)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
@@ -68,34 +127,43 @@ class Recorder:
             "next_item": attempts[-1].stored.item_number + 1,
             "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
             "completed": len(completed),
-            **_completed_columns(completed),
+            **expected.columns,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
-        keys = keys_written(completed) or _WORK["no_keys"]
+        self._are_refused = len(completed) < len(attempts) and any(
+            attempt.outcome is Outcome.FAILED and attempt.writes.declared for attempt in attempts
+        )
+        keys = expected.keys or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
-        waits = time.monotonic() - self._flushed_at > _MAX_UNFLUSHED_SECONDS
-        cursor.execute(f"{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        now = time.monotonic()
+        waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - self._committed_at > _LONG_CHUNK_SECONDS
+        cursor.execute(f"{pending}{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        self._committed_at = time.monotonic()
         if waits:
-            self._flushed_at = time.monotonic()
+            self._flushed_at = self._committed_at
+
+    def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
+        """What will be told of attempts if all of their declared writes are taken; None if that is not expected."""
+        if self._sensitive or self._are_refused:
+            return None
+        return CompletedItems(_completed(attempts), are_written=False)
 
     def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
         """What `record_chunk` is told of all that has more to say than that it was completed."""
         skipped = [attempt for attempt in eventful if attempt.outcome is Outcome.SKIPPED]
         failed = [attempt for attempt in eventful if attempt.outcome is Outcome.FAILED and attempt.is_final]
         retried = [attempt for attempt in eventful if not attempt.is_final]
-        failures = [
-            {**row, "code_version": self._code_version}
-            for attempt in eventful
-            for row in _failure_records(attempt, self._retry_after)
-        ]
+        kinds: dict[_FailureKind, int] = {}
+        failures = [row for attempt in eventful for row in _failure_records(attempt, kinds, self._retry_after)]
         logs = [line for attempt in eventful for line in log_json(attempt)]
         return {
             "failed": len(failed),
             "skipped": len(skipped),
             "skips": _json(list(map(_skip_record, skipped))),
             "failures": _json(failures),
+            "failure_kinds": _json([_kind_record(number, kind, self._code_version) for kind, number in kinds.items()]),
             "reasons": _json(self._new_reasons(eventful)),
             "retries": _json(list(map(_retry_record, retried))),
             "logs": f"[{','.join(logs)}]" if logs else None,
@@ -133,6 +201,43 @@ class Recorder:
         return self._processor.retry_backoff * float(2 ** min(attempt - 1, _MAX_DOUBLINGS))
 
 
+class CompletedItems:
+    """What `record_chunk` is told of the items that have completed.
+
+    Attributes:
+        columns: see `_completed_columns`.
+        keys: see `keys_written`.
+    """
+
+    def __init__(self, completed: Sequence[Attempt], *, are_written: bool = True) -> None:
+        """
+        Args:
+            are_written: what the items have declared was sent; if not, all of it is expected to be taken as it is.
+        """
+        writes = [attempt.writes for attempt in completed]
+        self._completed = completed
+        self._written = [each.written if are_written else each.written + tuple(each.declared) for each in writes]
+        self._results, self._earlier_tries = _results_and_earlier_tries(completed)
+        self.columns = _completed_columns(completed)
+        self.keys = keys_written(completed, self._written)
+
+    def are(self, completed: Sequence[Attempt]) -> bool:
+        """Whether these items have completed, and nothing is to be told of them but what was expected."""
+        return (
+            completed == self._completed
+            and [attempt.writes.written for attempt in completed] == self._written
+            and _results_and_earlier_tries(completed) == (self._results, self._earlier_tries)
+        )
+
+
+def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | None], list[Sequence[Failure]]]:
+    return [each.result for each in attempts], [each.earlier_tries for each in attempts]
+
+
+def _completed(attempts: Sequence[Attempt]) -> list[Attempt]:
+    return [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+
+
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:
     return [attempt.stored.item_number for attempt in attempts]
 
@@ -168,58 +273,73 @@ def _retry_record(attempt: Attempt) -> dict[str, Any]:
 
 
 def _failure_records(
-    attempt: Attempt, retry_after: Callable[[Failure, int], timedelta | None]
+    attempt: Attempt,
+    kinds: dict[_FailureKind, int],
+    retry_after: Callable[[Failure, int], timedelta | None],
 ) -> Iterator[dict[str, Any]]:
-    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last."""
+    """The rows of import_attempts for the failed tries at one item: those followed by another, then the last.
+
+    Without what each has in common with others of its kind; new kinds are added to *kinds*.
+    """
     number = attempt.stored.attempt
     for failure in attempt.earlier_tries:
-        yield _failure_record(attempt, number, failure, is_final=False, retry_after=None)
+        yield _failure_record(attempt, number, failure, kinds, _FailureKind.of(failure, is_final=False, wait=None))
         number += 1
     if attempt.failure is not None:
         wait = None
         if attempt.is_final:
             # Tries within one batch count as one: else a few deadlocks would use up what is left for later runs.
             wait = retry_after(attempt.failure, attempt.stored.earlier_attempts + 1)
-        yield _failure_record(attempt, number, attempt.failure, is_final=attempt.is_final, retry_after=wait)
+        kind = _FailureKind.of(attempt.failure, is_final=attempt.is_final, wait=wait)
+        yield _failure_record(attempt, number, attempt.failure, kinds, kind)
 
 
 def _failure_record(
-    attempt: Attempt, number: int, failure: Failure, *, is_final: bool, retry_after: timedelta | None
+    attempt: Attempt, number: int, failure: Failure, kinds: dict[_FailureKind, int], kind: _FailureKind
 ) -> dict[str, Any]:
     return {
+        "kind": kinds.setdefault(kind, len(kinds)),
         "item_number": attempt.stored.item_number,
         "attempt": number,
-        "is_final": is_final,
-        "stage": failure.stage.value,
-        "error_type": failure.error_type,
-        "sqlstate": failure.sqlstate,
-        "constraint_name": failure.constraint,
-        "field": failure.field and clean_text(failure.field),
-        "message": failure.message,
-        "detail": failure.detail,
         "missing_key": failure.missing_key,
-        "missing_fields": failure.missing_fields,
-        "traceback": failure.traceback,
-        "reason": failure.reason,
-        "reasons": failure.reasons,
         "faults": [
             {"reason": each.reason, "field": each.field, "rule": each.rule, "value": each.value}
             for each in failure.faults
         ],
-        "retryable": failure.retryable,
-        "retry_after": None if retry_after is None else f"{retry_after.total_seconds()} seconds",
     }
 
 
-def keys_written(completed: Sequence[Attempt]) -> str:
+def _kind_record(number: int, kind: _FailureKind, code_version: str | None) -> dict[str, Any]:
+    """The columns of import_attempts that are the same for all failures of a kind."""
+    return {
+        "number": number,
+        "is_final": kind.is_final,
+        "stage": kind.stage.value,
+        "error_type": kind.error_type,
+        "sqlstate": kind.sqlstate,
+        "constraint_name": kind.constraint,
+        "field": kind.field and clean_text(kind.field),
+        "message": kind.message,
+        "detail": kind.detail,
+        "missing_fields": kind.missing_fields,
+        "traceback": kind.traceback,
+        "reasons": kind.reasons,
+        "code_version": code_version,
+        "retryable": kind.retryable,
+        "retry_after": None if kind.wait is None else f"{kind.wait.total_seconds()} seconds",
+    }
+
+
+def keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> str:
     """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-    by_kind: dict[tuple[Plan, tuple[tuple[int, str], ...]], tuple[list[int], list[tuple[str | None, ...]]]] = {}
+    by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
     known: list[tuple[int, int]] = []
-    for attempt in completed:
+    for attempt, writes in zip(completed, written, strict=True):
         number = attempt.stored.item_number
-        for write in attempt.writes.written:
+        for write in writes:
             if write.key is not None:
-                kind = (write.plan, write.plan.key_expressions(write) if write.expressions else ())
+                row_key = write.plan.key
+                kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
                 if kind not in by_kind:
                     by_kind[kind] = ([], [])
                 numbers, keys = by_kind[kind]
@@ -229,7 +349,7 @@ def keys_written(completed: Sequence[Attempt]) -> str:
             known += [(number, key) for key in attempt.writes.row_keys]
         if attempt.natural_key is not None:
             known.append((number, attempt.natural_key))
-    queries = [plan.keys_query(shared, numbers, keys) for (plan, shared), (numbers, keys) in by_kind.items()]
+    queries = [key.hashes_of_keys(shared, numbers, keys) for (key, shared), (numbers, keys) in by_kind.items()]
     if known:
         items, keys_ = zip(*known, strict=True)
         queries.append(

@@ -9,18 +9,18 @@ from typing import Any
 
 import psycopg2
 
-from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge
+from reliable_imports.engine.isolation.transaction import ChunkSpoiled, ChunkTooLarge, raise_if_not_ours
 from reliable_imports.engine.process.observer import Observer
 from reliable_imports.engine.process.stop_signal import StopSignal
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.audit_log import AuditLog
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.chunks import Chunks
-from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, Suspected
+from reliable_imports.engine.work.claims import RETRIES, Claim, Claims, ReadAhead, Suspected
 from reliable_imports.engine.work.doubts import Doubts, Next
 from reliable_imports.engine.work.in_flight import Ahead, InFlight
 from reliable_imports.engine.work.preparation import PreparedItems
-from reliable_imports.engine.work.recorder import Recorder
+from reliable_imports.engine.work.recorder import CompletedItems, Recorder
 from reliable_imports.engine.work.retries import Retries
 from reliable_imports.engine.work.tolerance import Tolerance
 from reliable_imports.engine.work.user_code import UserCode
@@ -104,6 +104,7 @@ class Worker:
         self._tolerance = Tolerance(processor, batch.id)
         self._carried: list[Attempt] = []
         self._in_flight: InFlight | None = None
+        self._landed: InFlight | None = None
         self._may_try_ahead = not (
             self._prepared.are_wanted or code.has_error_hook or processor.item_timeout is not None
         )
@@ -168,11 +169,12 @@ class Worker:
                 return self._prepare(cursor, claim)
             chunk = self._chunk_of(claim, ahead)
             self._try(chunk, self._untried(chunk, claim), self.trying)
-            if next_items := self._next_items(claim, chunk):
-                finish = partial(self._finish, cursor, claim, chunk)
-                self._in_flight = InFlight(chunk, self.trying, next_items, finish)
+            finish = partial(self._finish, cursor, claim, chunk, None if ahead is None else ahead.completed)
+            behind = self._behind(cursor, claim, chunk)
+            if behind.items:
+                self._in_flight = InFlight(chunk, self.trying, behind, finish)
                 return Step.COMMITTED
-            carried = self._finish(cursor, claim, chunk)
+            carried = finish()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo(error)
         except BaseException:
@@ -189,10 +191,14 @@ class Worker:
         """
         if self._in_flight is None:
             return None
-        ahead = Ahead(self._in_flight.next_items)
+        ahead = Ahead(*self._in_flight.behind)
         ahead.chunk = self._chunks.new(self._connection, one_by_one=False, begin=partial(self._begin_ahead, ahead))
         try:
             self._try(ahead.chunk, ahead.items, ahead.trying)
+            self._landed = None  # the server is at work, so there is time to free what the last chunk holds
+            if ahead.claim is None:
+                ahead.chunk.writes.declared.prepare()
+                ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo_ahead(ahead, error)
         except BaseException:
@@ -205,13 +211,15 @@ class Worker:
         self._come_after_carried(ahead)
         return ahead
 
-    def _next_items(self, claim: Claim, chunk: Chunk) -> Sequence[StoredItem]:
-        """The items that come next in the range, if they can be tried while the chunk is finished."""
+    def _behind(self, cursor: Any, claim: Claim, chunk: Chunk) -> ReadAhead:
+        """The items that come next, if they can be tried while the chunk is finished."""
         if claim.range_number == RETRIES or not self._may_try_ahead:
-            return ()
+            return ReadAhead()
         if not chunk.only_declares or not self.doubts.are_none:
-            return ()
-        return claim.items[len(chunk.attempts) :]
+            return ReadAhead()
+        if left := claim.items[len(chunk.attempts) :]:
+            return ReadAhead(claim.range_number, left)
+        return self._claims.range_after(cursor, claim)
 
     def _begin_ahead(self, ahead: Ahead) -> None:
         """Begin the transaction of items that were tried ahead, for one of them needs the database now.
@@ -230,12 +238,13 @@ class Worker:
             roll_back(self._connection)
             raise ChunkSpoiled
         ahead.claim = claim
-        self.trying = ahead.trying
+        self.range_in_hand, self.trying = ahead.range_number, ahead.trying
         self._observer.trying(ahead.trying[-1])  # its time begins anew
 
     def _come_after_carried(self, ahead: Ahead) -> None:
-        """If attempts at earlier items have found no room, those at the next items are carried on behind them."""
-        if self._carried:
+        """If attempts at earlier items have found no room, those at the next items of their range are carried on behind
+        them; those at items of the next range are lost."""
+        if self._carried and ahead.range_number == self.range_in_hand:
             self._carried += ahead.chunk.attempts
 
     def _claim_ahead(self) -> Claim | Suspected | None:
@@ -254,7 +263,7 @@ class Worker:
         if ahead.claim is None:
             if self._land() is Step.UNDONE:
                 return Step.UNDONE
-            self.trying = ahead.trying
+            self.range_in_hand, self.trying = ahead.range_number, ahead.trying
         return self._undo(error)
 
     def _land(self) -> Step:
@@ -271,6 +280,7 @@ class Worker:
             self._in_flight = landing
             self._break_off()
             raise
+        self._landed = landing
         return self._go_on(landing.chunk, carried)
 
     def _break_off(self) -> None:
@@ -347,10 +357,10 @@ class Worker:
             self.trying = [attempt.stored.item_number for attempt in carried]
         return claim.items[len(chunk.attempts) :]
 
-    def _finish(self, cursor: Any, claim: Claim, chunk: Chunk) -> list[Attempt]:
+    def _finish(self, cursor: Any, claim: Claim, chunk: Chunk, expected: CompletedItems | None) -> list[Attempt]:
         """Write, record and commit; return the attempts that found no room, for the next chunk."""
         carried = self._write(chunk)
-        self._record(cursor, claim, chunk)
+        self._record(cursor, claim, chunk, expected)
         self._claims.advance(claim, len(chunk.attempts))
         return carried
 
@@ -361,10 +371,14 @@ class Worker:
         self._observer.tried()  # again: hooks of refused writes were timed
         return carried
 
-    def _record(self, cursor: Any, claim: Claim, chunk: Chunk) -> None:
+    def _record(self, cursor: Any, claim: Claim, chunk: Chunk, expected: CompletedItems | None) -> None:
         self.doubts.tell_earlier_tries(chunk.attempts)
         self._tolerance.observe(chunk.attempts)
-        self._recorder.commit(cursor, claim, chunk.attempts)
+        try:
+            self._recorder.commit(cursor, claim, chunk.attempts, expected, chunk.writes.transaction.take_pending())
+        except psycopg2.Error as error:
+            raise_if_not_ours(error)
+            raise
 
     def _go_on(self, chunk: Chunk, carried: list[Attempt]) -> Step:
         self.trying = []

@@ -6,9 +6,12 @@
 -- between two chunks, or have died this moment. has_elder tells whether one of those is older than the run that claims,
 -- and is_published whether this run has published the range itself.
 --
--- The first row tells of the claim (transaction, range, where it stands, is_suspect, is_shared, has_elder, is_published),
--- the others are the items; there are none for a range that is suspect or shared, unless it is to be taken anyway. A
--- function, so that its plans are made once in a session; left alone, the server would make each of them six times.
+-- The first row tells of the claim (transaction, range, where it stands and ends, is_suspect, is_shared, has_elder,
+-- is_published), the others are the items; there are none for a range that is suspect or shared, unless it is to be taken
+-- anyway. What few items have is in `more`, for each column of each row takes its time: read_problem, read_problem_kind,
+-- earlier_attempts, origin_batch_id, origin_item_number, attempt, duplicate_of, and whether a duplicate fails.
+--
+-- A function, so that its plans are made once in a session; left alone, the server would make each of them six times.
 CREATE OR REPLACE FUNCTION reliable_imports.claim_chunk_v1(
     the_batch   bigint,
     the_run     bigint,
@@ -24,17 +27,9 @@ RETURNS TABLE (
     item_number         integer,
     source_data         text,
     source_raw          bytea,
-    read_problem        text,
-    read_problem_kind   text,
     source_line         integer,
     source_offset       bigint,
-    earlier_attempts    integer,
-    origin_batch_id     integer,
-    origin_item_number  integer,
-    attempt             integer,
-    duplicate_of        integer,
-    fails               boolean,
-    tries_last          boolean
+    more                json
 )
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -88,13 +83,13 @@ BEGIN
             pg_catalog.txid_current(),
             claimed.range_number,
             claimed.next_item,
+            claimed.last_item,
             known.is_suspect::integer,
             known.is_shared::integer,
             known.has_elder::integer,
             known.is_published::integer
         ],
-        NULL::integer, NULL::text, NULL::bytea, NULL::text, NULL::text, NULL::integer, NULL::bigint, NULL::integer,
-        NULL::integer, NULL::integer, NULL::integer, NULL::integer, NULL::boolean, false;
+        NULL::integer, NULL::text, NULL::bytea, NULL::integer, NULL::bigint, NULL::json;
     IF NOT take_anyway AND (known.is_suspect OR known.is_shared) THEN
         RETURN;
     END IF;
@@ -144,17 +139,12 @@ BEGIN
             item.item_number,
             item.source_data::text,
             item.source_raw,
-            item.read_problem,
-            item.read_problem_kind,
             item.source_line,
             item.source_offset,
-            0,
-            NULL::integer,
-            NULL::integer,
-            1,
-            NULL::integer,
-            NULL::boolean,
-            false
+            CASE
+                WHEN item.read_problem IS NOT NULL OR item.read_problem_kind IS NOT NULL
+                THEN pg_catalog.json_build_array(item.read_problem, item.read_problem_kind)
+            END
         FROM reliable_imports.import_items AS item
         WHERE item.batch_id = the_batch
             AND item.item_number BETWEEN from_item AND last_item
@@ -167,17 +157,24 @@ BEGIN
         stored.item_number,
         stored.source_data::text,
         stored.source_raw,
-        stored.read_problem,
-        stored.read_problem_kind,
         stored.source_line,
         stored.source_offset,
-        stored.earlier_attempts,
-        stored.origin_batch_id,
-        stored.origin_item_number,
-        stored.earlier_attempts + 1,
-        duplicate.duplicate_of,
-        duplicate.fails,
-        false
+        CASE
+            WHEN repeats_others
+                OR duplicate.duplicate_of IS NOT NULL
+                OR stored.read_problem IS NOT NULL
+                OR stored.read_problem_kind IS NOT NULL
+            THEN pg_catalog.json_build_array(
+                stored.read_problem,
+                stored.read_problem_kind,
+                stored.earlier_attempts,
+                stored.origin_batch_id,
+                stored.origin_item_number,
+                stored.earlier_attempts + 1,
+                duplicate.duplicate_of,
+                duplicate.fails
+            )
+        END
     FROM reliable_imports.stored_items AS stored
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
         ON duplicate.batch_id = the_batch

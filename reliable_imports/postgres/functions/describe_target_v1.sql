@@ -149,6 +149,19 @@ BEGIN
                                     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = collation_.collnamespace
                                     WHERE collation_.oid = part.attcollation
                                         AND NOT collation_.collisdeterministic
+                                ),
+                                -- The schema of a type need not be searched for `=`.
+                                'equals', (
+                                    SELECT pg_catalog.quote_ident(of_operator.nspname) || '.' || operator.oprname
+                                    FROM pg_catalog.pg_opclass AS class
+                                    JOIN pg_catalog.pg_amop AS member
+                                        ON member.amopfamily = class.opcfamily
+                                        AND member.amoplefttype = class.opcintype
+                                        AND member.amoprighttype = class.opcintype
+                                        AND member.amopstrategy = 3  -- of a B-tree: equal
+                                    JOIN pg_catalog.pg_operator AS operator ON operator.oid = member.amopopr
+                                    JOIN pg_catalog.pg_namespace AS of_operator ON of_operator.oid = operator.oprnamespace
+                                    WHERE class.oid = index.indclass[place - 1]
                                 )
                             )
                             ORDER BY place

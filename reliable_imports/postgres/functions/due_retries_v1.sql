@@ -20,11 +20,17 @@ LANGUAGE sql STABLE AS $$
         END::double precision[]
     FROM reliable_imports.import_batches AS batch
     JOIN reliable_imports.import_retries AS retry ON retry.batch_id = batch.id
-    JOIN reliable_imports.stored_items AS item
-        ON item.batch_id = retry.batch_id
-        AND item.item_number = retry.item_number
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - item.earlier_attempts END AS round
+        -- Not joined: just after an import its items would be taken for a few, and all be read, though no item waits.
+        SELECT CASE
+            WHEN retry.completed_before IS NOT NULL THEN retry.next_attempt - (
+                SELECT item.earlier_attempts
+                FROM reliable_imports.stored_items AS item
+                WHERE item.batch_id = retry.batch_id
+                    AND item.item_number = retry.item_number
+            )
+        END AS round
+        OFFSET 0  -- looks for each item once
     ) AS waiting
     WHERE batch.id = the_batch
         AND batch.status = 'processing'

@@ -16,7 +16,9 @@ CREATE OR REPLACE FUNCTION reliable_imports.record_chunk_v1(
     tries           integer[],
     results         text[],
     skips           json,
+    -- Of each failure: the number of its kind, and what it does not share with others of that kind.
     failures        json,
+    failure_kinds   json,
     reasons         json,
     retries         json,
     logs            json,
@@ -119,12 +121,19 @@ BEGIN
             retryable, retry_after
         )
         SELECT
-            chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', failure.is_final,
-            failure.stage, failure.error_type, failure.sqlstate, failure.constraint_name,
-            failure.field, failure.message, failure.detail, failure.missing_key, failure.missing_fields,
-            failure.traceback, failure.reason,
-            failure.reasons, failure.faults, failure.code_version, failure.retryable, failure.retry_after
-        FROM pg_catalog.json_populate_recordset(NULL::reliable_imports.import_attempts, record_chunk_v1.failures) AS failure;
+            chunk_batch, failure.item_number, failure.attempt, chunk_run, 'failed', kind.is_final,
+            kind.stage, kind.error_type, kind.sqlstate, kind.constraint_name,
+            kind.field, kind.message, kind.detail, failure.missing_key, kind.missing_fields,
+            kind.traceback, kind.reasons[1],
+            kind.reasons, failure.faults, kind.code_version, kind.retryable, kind.retry_after
+        FROM pg_catalog.json_to_recordset(record_chunk_v1.failures) AS failure (
+            kind integer, item_number integer, attempt integer, missing_key text, faults jsonb
+        )
+        JOIN pg_catalog.json_to_recordset(record_chunk_v1.failure_kinds) AS kind (
+            number integer, is_final boolean, stage text, error_type text, sqlstate text, constraint_name text, field text,
+            message text, detail text, missing_fields text[], traceback text, reasons text[], code_version text,
+            retryable boolean, retry_after interval
+        ) ON kind.number = failure.kind;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF stored <> pg_catalog.json_array_length(record_chunk_v1.failures) THEN
             RAISE EXCEPTION 'failures were sent that were not stored' USING ERRCODE = 'RI001';

@@ -94,7 +94,8 @@ WHERE id = %(batch_id)s
     AND %(warning)s <> ALL (warnings)
 
 -- name: make_ranges
--- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough that a million items are 100 rows.
+-- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough
+-- that a million items are 100 rows; and of whole chunks, which have 1000 items, where that leaves at least eight.
 INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item)
 SELECT
     %(batch_id)s,
@@ -107,7 +108,11 @@ FROM (
     WHERE batch_id = %(batch_id)s
 ) AS before
 CROSS JOIN LATERAL (
-    SELECT least(10000, greatest(50, ceil((%(total_items)s - before.items) / 16.0)))::bigint AS items
+    SELECT CASE
+        WHEN added.items <= 8000 THEN greatest(50, ceil(added.items / 16.0))
+        ELSE 1000 * least(10, greatest(1, round(added.items / 16000.0)))
+    END::bigint AS items
+    FROM (SELECT %(total_items)s - before.items AS items) AS added
 ) AS size
 CROSS JOIN LATERAL pg_catalog.generate_series(
     1, ceil((%(total_items)s - before.items)::numeric / size.items)::integer

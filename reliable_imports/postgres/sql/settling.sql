@@ -22,12 +22,7 @@ WHERE id = ANY (%(batches)s::bigint[])
 -- name: older_failures
 -- Batches with failures that items of a batch may settle: those of its own lineage too, for an item may stand twice in it.
 -- Not its own failures: of the items of a batch that have one key, one is processed.
-SELECT
-    batch.id,
-    EXISTS (
-        SELECT FROM reliable_imports.outstanding_failures AS outstanding
-        WHERE outstanding.batch_id = batch.id
-    )
+SELECT batch.id
 FROM reliable_imports.import_batches AS batch
 WHERE batch.batch_type = %(batch_type)s
     AND batch.first_batch_id <= %(first_batch_id)s
@@ -35,6 +30,17 @@ WHERE batch.batch_type = %(batch_type)s
     AND batch.failed_items > 0
     AND batch.finished_at IS NOT NULL
     AND NOT batch.is_all_repeated
+
+-- name: with_outstanding
+-- Which of these batches have failures that nothing repeats. Asked only where there are such batches: to plan it takes the
+-- server longer than to answer it.
+SELECT batch.id
+FROM reliable_imports.import_batches AS batch
+WHERE batch.id = ANY (%(batches)s::bigint[])
+    AND EXISTS (
+        SELECT FROM reliable_imports.outstanding_failures AS outstanding
+        WHERE outstanding.batch_id = batch.id
+    )
 
 -- name: note_all_repeated
 -- So that what was repaired long ago is not looked through by every batch that ends.

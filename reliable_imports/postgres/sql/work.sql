@@ -89,6 +89,10 @@ FROM reliable_imports.claim_chunk_v1(
     %(batch_id)s, %(run_id)s, %(from_range)s, %(have_range)s, %(have_until)s, %(limit)s, %(max_bytes)s, %(take_anyway)s
 )
 
+-- name: has_retries
+-- Most batches have none, and claim_retries takes a while to plan.
+SELECT EXISTS (SELECT FROM reliable_imports.import_retries WHERE batch_id = %(batch_id)s)
+
 -- name: claim_retries
 -- Items whose range has moved on without them; each is locked by this transaction as a range would be. Those that wait for
 -- others go to one worker at a time, so that what another one is just about to complete is not missed.
@@ -147,10 +151,10 @@ SELECT
     item.item_number,
     item.source_data::text,
     item.source_raw,
-    item.read_problem,
-    item.read_problem_kind,
     item.source_line,
     item.source_offset,
+    item.read_problem,
+    item.read_problem_kind,
     item.earlier_attempts,
     coalesce(item.origin_batch_id, item.batch_id),
     coalesce(item.origin_item_number, item.item_number),
@@ -211,6 +215,8 @@ SELECT reliable_imports.repeat_statements_v1(%(statements)s::text[], %(counts)s:
 -- Whether a statement that writes to a table and makes these calls gives the same answer when it is repeated in its
 -- transaction. Names are looked up in every schema. What the server itself calls stable stays so within a transaction, but
 -- for what tells of the moment or of the server; what others call so may look at tables.
+-- Also the column that is numbered by a sequence, and how EXPLAIN tells that it is answered; NULL if the statement cannot
+-- be repeated with a number that is given, for it names a view, or the number would be missed elsewhere.
 WITH RECURSIVE family AS (
     SELECT relation.oid
     FROM pg_catalog.pg_class AS relation
@@ -218,9 +224,34 @@ WITH RECURSIVE family AS (
         pg_catalog.quote_ident(%(schema)s) || '.' || pg_catalog.quote_ident(%(table)s)
     )
     UNION
-    SELECT child.inhrelid
+    SELECT next.oid
     FROM family
-    JOIN pg_catalog.pg_inherits AS child ON child.inhparent = family.oid
+    JOIN (
+        SELECT inhparent AS of, inhrelid AS oid
+        FROM pg_catalog.pg_inherits
+        UNION ALL
+        SELECT confrelid, conrelid
+        FROM pg_catalog.pg_constraint
+        WHERE %(may_update)s
+            AND confupdtype IN ('c', 'n', 'd')
+    ) AS next ON next.of = family.oid
+),
+numbered AS (
+    SELECT
+        pg_catalog.quote_ident(attname) AS name,
+        pg_catalog.quote_ident(%(alias)s) || '.' || pg_catalog.quote_ident(attname) AS told_as
+    FROM pg_catalog.pg_attribute
+    WHERE attrelid = pg_catalog.to_regclass(%(named)s)
+        AND attrelid = pg_catalog.to_regclass(
+            pg_catalog.quote_ident(%(schema)s) || '.' || pg_catalog.quote_ident(%(table)s)
+        )
+        AND attnum = %(numbered)s
+        AND pg_catalog.has_table_privilege(attrelid, 'INSERT')
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_attribute AS other
+            WHERE other.attrelid = pg_attribute.attrelid
+                AND other.attgenerated <> ''
+        )
 )
 SELECT
     coalesce(pg_catalog.bool_and(relation.relkind IN ('r', 'p') AND NOT relation.relhasrules), false)
@@ -238,7 +269,9 @@ SELECT
                 OR called.pronamespace <> 'pg_catalog'::regnamespace
                 OR called.proname ~ '^(pg|txid|statement)_'
             )
-    )
+    ),
+    (SELECT name FROM numbered),
+    (SELECT told_as FROM numbered)
 FROM family
 JOIN pg_catalog.pg_class AS relation ON relation.oid = family.oid
 
@@ -247,7 +280,7 @@ SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
     %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
     pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
-    %(failures)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
+    %(failures)s::json, %(failure_kinds)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
 )
 FROM (
     SELECT pg_catalog.array_agg(item_number) AS items, pg_catalog.array_agg(row_key) AS row_keys

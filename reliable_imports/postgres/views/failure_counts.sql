@@ -48,31 +48,33 @@ CROSS JOIN LATERAL (
         FROM failed
         CROSS JOIN LATERAL pg_catalog.unnest(failed.reasons) AS cause (reason)
         GROUP BY cause.reason
-    ), told AS (
-        SELECT fault.reason, fault.value
+    ), faulty AS MATERIALIZED (
+        SELECT failed.item_number, failed.sqlstate, fault.reason, fault.field, fault.value
         FROM failed
         CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
-        WHERE fault.value IS NOT NULL
+    ), told AS (
+        SELECT faulty.reason, faulty.value
+        FROM faulty
+        WHERE faulty.value IS NOT NULL
         UNION ALL
         -- Of a fault without a value the item knows whether there is none, or it may not be told.
         SELECT
-            fault.reason,
+            faulty.reason,
             CASE WHEN NOT held.is_empty THEN CASE WHEN held.is_masked THEN '***' ELSE held.value END END
-        FROM failed
-        CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(failed.faults) AS fault (reason text, field text, value text)
+        FROM faulty
         CROSS JOIN LATERAL (
             SELECT stored.source_data
             FROM reliable_imports.stored_items AS stored
             WHERE stored.batch_id = batch.id
-                AND stored.item_number = failed.item_number
+                AND stored.item_number = faulty.item_number
             OFFSET 0  -- looked for by its key, whatever statistics say
         ) AS item
         CROSS JOIN masked
         CROSS JOIN LATERAL reliable_imports.field_of_item_v1(
-            item.source_data, fault.field, failed.sqlstate, masked.fields
+            item.source_data, faulty.field, faulty.sqlstate, masked.fields
         ) AS held
-        WHERE fault.value IS NULL
-            AND fault.field IS NOT NULL
+        WHERE faulty.value IS NULL
+            AND faulty.field IS NOT NULL
             AND (held.is_empty OR held.is_masked OR held.value IS NOT NULL)
     ), valued AS (
         SELECT

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BatchManager, BatchStatus, ConfigurationError, SourceError, UnknownBatchType
+from reliable_imports.postgres.queries import load
 from tests.core.conftest import Sql
 from tests.core.doubles import PlainProcessor
 
@@ -115,6 +116,30 @@ def test_an_empty_batch_is_completed_with_a_warning(manager: BatchManager) -> No
 
 
 @pytest.mark.promise(1)
+@pytest.mark.parametrize(
+    ("items", "ranges", "items_of_a_range"),
+    [
+        (1, 1, 1),
+        (7_999, 16, 500),
+        (8_001, 9, 1_000),
+        (20_000, 20, 1_000),
+        (40_000, 14, 3_000),
+        (1_000_000, 100, 10_000),
+    ],
+)
+def test_ranges_are_whole_chunks_where_that_leaves_eight(
+    manager: BatchManager, sql: Sql, items: int, ranges: int, items_of_a_range: int
+) -> None:
+    batch_id = manager.create_batch("notes", [])
+    sql(load("ingest.sql")["make_ranges"] % {"batch_id": batch_id, "total_items": items})
+
+    made = sql("SELECT next_item, last_item FROM reliable_imports.import_ranges ORDER BY range_number")
+    assert len(made) == ranges
+    assert made[0] == (1, items_of_a_range)
+    assert [first for first, _ in made[1:]] == [last + 1 for _, last in made[:-1]]
+    assert made[-1][1] == items
+
+
 def test_what_json_cannot_hold_is_stored_and_fails_alone(manager: BatchManager) -> None:
     batch_id = manager.create_batch(
         "notes", [{"id": 1, "text": "a"}, {"id": 2, "text": {"a set"}}, {"id": float("inf"), "text": "b"}]

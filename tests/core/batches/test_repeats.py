@@ -390,7 +390,8 @@ class TestCanary:
         request = ReprocessRequest(canary=3)
         batch_id = manager.create_reprocess_batch(failures, request)
         assert batch_id is not None
-        manager._run(manager.get_batch(batch_id), None, None)  # and what follows is never reached
+        with manager._connection() as connection:
+            manager._run(connection, manager.get_batch(batch_id), None, None)  # and what follows is never reached
         assert manager.get_summary(batch_id).status is BatchStatus.PROCESSING
         assert manager.create_reprocess_batch(failures, request) == batch_id
 

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BatchManager, BatchStatus, BatchSummary, RunInterrupted
+from reliable_imports.postgres.queries import load
 from tests.core.conftest import Sql
 from tests.core.crashing_worker import worker_that_stops_at
 from tests.core.doubles import ACTIONS
@@ -300,8 +301,6 @@ def test_a_real_deadlock_costs_no_item(manager: BatchManager, sql: Sql, monkeypa
 
 
 def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
-    from reliable_imports.postgres.queries import load
-
     for _ in range(3):
         manager.create_batch("notes", ({"id": number, "text": "ok"} for number in range(20_000)))
     sql("ANALYZE reliable_imports.import_ranges, reliable_imports.import_items")
@@ -323,6 +322,20 @@ def test_the_claim_stays_on_its_index(manager: BatchManager, sql: Sql) -> None:
 
     assert [(name, by_sequence) for name, by_sequence, _ in scans] == [("import_items", 0), ("import_ranges", 0)]
     assert all(by_index > 0 for _, _, by_index in scans)
+
+
+def test_no_item_is_read_to_find_that_none_waits_for_another_try(manager: BatchManager, sql: Sql) -> None:
+    items = [{"id": number, "text": "ok"} for number in range(2_000)]
+    manager.create_batch("notes", items)
+    sql("ANALYZE reliable_imports.import_items")  # so that the server expects nothing of the next batch
+    batch_id = manager.create_batch("notes", items)
+    sql(load("work.sql")["start_batch"].replace("%(batch_id)s", str(batch_id)))
+    read = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'import_items'"
+    with manager._connection() as connection, connection.cursor() as cursor:
+        cursor.execute("BEGIN; " + load("work.sql")["claim_retries"], {"batch_id": batch_id, "run_id": 0, "limit": 50})
+        assert cursor.fetchall() == []
+        cursor.execute(read)
+        assert cursor.fetchall() == [(0,)]
 
 
 def test_a_reason_first_seen_in_an_undone_chunk_is_known(manager: BatchManager, sql: Sql) -> None:

@@ -50,6 +50,23 @@ def in_one_range(manager: BatchManager, sql: Sql) -> InOneRange:
     return make
 
 
+@pytest.fixture
+def in_a_range_a_chunk(in_one_range: InOneRange, sql: Sql) -> InOneRange:
+    """Makes a batch whose chunks are a range each."""
+
+    def make(batch_type: str, items: list[dict[str, Any]] | None = None) -> int:
+        batch_id = in_one_range(batch_type, items)
+        sql("UPDATE reliable_imports.import_ranges SET last_item = %s WHERE batch_id = %s", _CHUNK, batch_id)
+        sql(
+            "INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item) "
+            "SELECT %s, number, (number - 1) * %s + 1, number * %s FROM generate_series(2, %s) AS number",
+            *(batch_id, _CHUNK, _CHUNK, _ITEMS // _CHUNK),
+        )
+        return batch_id
+
+    return make
+
+
 class OverlapProcessor(BaseProcessor):
     """Notes whose code runs, in what order and in which thread; each test has its own."""
 
@@ -121,8 +138,50 @@ def test_the_next_items_are_tried_while_the_server_is_at_work(
     assert Processor.threads == {worker}, "user code runs in the worker's thread alone"
 
 
+def test_the_next_range_is_tried_while_the_server_is_at_work_and_nobody_else_takes_it(
+    manager: BatchManager, database: str, sql: Sql, in_a_range_a_chunk: InOneRange
+) -> None:
+    class Processor(OverlapProcessor):
+        pass
+
+    manager.registry.register(Processor)
+    batch_id = in_a_range_a_chunk("overlap")
+    with _worked_while_the_first_chunk_waits(manager, database, sql, batch_id, Processor.tried, 2 * _CHUNK):
+        assert manager.process_batch(batch_id).completed_items == _CHUNK, "the last range, here"
+
+    assert manager.get_summary(batch_id).completed_items == _ITEMS
+    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+
+
+@pytest.mark.promise(5)
+def test_a_killer_that_was_tried_ahead_costs_one_run(
+    manager: BatchManager, database: str, sql: Sql, in_a_range_a_chunk: InOneRange
+) -> None:
+    parent = os.getpid()
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == _CHUNK + 5:
+                assert os.getpid() != parent
+                os._exit(1)
+
+    manager.registry.register(Processor)
+    batch_id = in_a_range_a_chunk("overlap")
+    with _first_chunk_waits(database, sql):
+        first = multiprocessing.get_context("fork").Process(target=manager.process_batch, args=(batch_id,))
+        first.start()
+        first.join(60)
+    assert first.exitcode == 1
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (_ITEMS - 1, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (_CHUNK + 5, "KilledWorker")
+
+
+@pytest.mark.parametrize("made", ["in_one_range", "in_a_range_a_chunk"])
 def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
-    manager: BatchManager, in_one_range: InOneRange
+    manager: BatchManager, made: str, request: pytest.FixtureRequest
 ) -> None:
     class Processor(OverlapProcessor):
         def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
@@ -131,7 +190,7 @@ def test_an_item_that_asks_the_database_finds_what_earlier_items_have_written(
             return None
 
     manager.registry.register(Processor)
-    batch_id = in_one_range("overlap")
+    batch_id = request.getfixturevalue(made)("overlap")
     manager.process_batch(batch_id)
 
     assert _result(manager, batch_id, _CHUNK + 5) == {"found": _CHUNK + 4}
@@ -170,8 +229,9 @@ def test_failures_of_both_chunks_are_told_of_their_items(manager: BatchManager, 
     assert Processor.tried == list(range(1, _ITEMS + 1))
 
 
+@pytest.mark.parametrize("made", ["in_one_range", "in_a_range_a_chunk"])
 def test_items_that_find_no_room_are_carried_on_before_the_next(
-    manager: BatchManager, sql: Sql, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
+    manager: BatchManager, sql: Sql, made: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transaction, "MAX_SUBTRANSACTIONS", 1)
     monkeypatch.setattr(chunk_writes, "MAX_SUBTRANSACTIONS", 1)
@@ -181,12 +241,13 @@ def test_items_that_find_no_room_are_carried_on_before_the_next(
             ctx.upsert("notes", {"id": 0, "text": str(item.item_number)}, key="id")
 
     manager.registry.register(Processor)
-    batch_id = in_one_range("overlap", [{"text": "bad"} if number % 8 == 0 else {} for number in range(1, _ITEMS + 1)])
-    summary = manager.process_batch(batch_id)
+    items = [{"text": "bad"} if number % 8 == 0 else {} for number in range(1, _ITEMS + 1)]
+    summary = manager.process_batch(request.getfixturevalue(made)("overlap", items))
 
     assert (summary.completed_items, summary.failed_items) == (_ITEMS - _ITEMS // 8, _ITEMS // 8)
     assert sql("SELECT text FROM notes WHERE id = 0") == [(str(_ITEMS - 1),)]
-    assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
+    if made == "in_one_range":
+        assert Processor.tried == list(range(1, _ITEMS + 1)), "no code ran twice"
 
 
 @pytest.mark.promise(5)
@@ -349,11 +410,9 @@ def test_after_a_death_only_what_was_in_hand_is_tried_alone(
     manager: BatchManager, sql: Sql, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suspects, "MAX_IN_HAND", 20)
-    pids = multiprocessing.RawArray("l", _ITEMS + 1)
 
     class Processor(OverlapProcessor):
-        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
-            pids[item.item_number] = os.getpid()
+        pass
 
     manager.registry.register(Processor)
     batch_id = in_one_range("overlap")
@@ -365,4 +424,5 @@ def test_after_a_death_only_what_was_in_hand_is_tried_alone(
     manager.process_batch(batch_id)
 
     assert manager.get_summary(batch_id).completed_items == _ITEMS
-    assert [number for number in range(1, _ITEMS + 1) if pids[number] != os.getpid()] == list(range(1, 21))
+    alone = sql("SELECT min(id) FROM notes GROUP BY xmin::text HAVING count(*) = 1 ORDER BY 1")
+    assert alone == [(number,) for number in range(1, 21)]

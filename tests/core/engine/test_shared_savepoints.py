@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchSummary, Failure, ImportBatchItem, ImportContext
+from reliable_imports.engine.isolation import savepoints
 from tests.core.conftest import Sql
 
 pytestmark = pytest.mark.promise(3)
@@ -63,6 +64,14 @@ class SharedProcessor(BaseProcessor):
                 ctx.execute(_OWN, list(row.values()))
                 self.parent = ctx.fetch_value("SELECT max(id) FROM parent")
                 raise ValueError("after it has read")
+            case "meet, remember and raise":
+                self.parent = ctx.fetch_value(
+                    "INSERT INTO parent (code) VALUES ('x') ON CONFLICT (code) DO UPDATE SET code = 'x' RETURNING id"
+                )
+                raise ValueError("after it was told")
+            case "upsert, remember and raise":
+                self.parent = ctx.upsert("parent", {"code": "x"}, key="code", returning="id")
+                raise ValueError("after it was told")
             case "child":
                 self.parent = self.parent or ctx.fetch_value("SELECT max(id) FROM parent")
                 ctx.execute("INSERT INTO child VALUES (%s)", [self.parent])
@@ -154,8 +163,27 @@ def test_a_transaction_has_at_most_50_subtransactions(shared: BatchManager, sql:
     ((most,),) = sql(_MOST_SUBTRANSACTIONS)
     assert 1 <= most <= 50
     chunks = sql("SELECT count(DISTINCT xmin::text) FROM reliable_imports.import_attempts")[0][0]
-    if how != "returning" and every == 100_000:
+    if every == 100_000:
         assert chunks <= 20, "hundreds of items share a transaction"
+
+
+def test_fewer_items_share_a_savepoint_where_many_fail(
+    shared: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(savepoints, "_MAX_REPEATED_SECONDS", 60)  # however busy the machine is
+    items = [{"text": "bad" if number % 100 < 40 else "ok"} for number in range(1, 1201)]
+    _run(shared, items)
+
+    largest = [
+        sql(
+            "SELECT max(number) FROM "
+            "(SELECT count(*) AS number FROM shared WHERE item BETWEEN %s AND %s GROUP BY xmin::text) AS by_savepoint",
+            first, first + 59,
+        )[0][0]
+        for first in (40, 1140)
+    ]  # fmt: skip
+    assert largest[0] == 20
+    assert largest[1] <= 5
 
 
 @pytest.mark.parametrize("how", ["own", "declared"])
@@ -216,9 +244,11 @@ def test_statements_that_cannot_be_parsed_are_tried_once(shared: BatchManager, s
     assert {number for number, tries in SharedProcessor.tries.items() if tries > 1} <= set(range(1, 32))
 
 
-def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql) -> None:
-    sql("CREATE TABLE parent (id serial PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent)")
-    items = [{"how": how} for how in ("parent", "remember and raise", "child")]
+@pytest.mark.parametrize("how", ["remember and raise", "meet, remember and raise", "upsert, remember and raise"])
+def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchManager, sql: Sql, how: str) -> None:
+    sql("CREATE TABLE parent (id serial PRIMARY KEY, code text UNIQUE DEFAULT 'x')")
+    sql("CREATE TABLE child (parent int REFERENCES parent)")
+    items = [{"how": each} for each in ("parent", how, "child")]
     summary = _run(shared, items)
 
     assert (summary.completed_items, summary.failed_items) == (2, 1)

@@ -9,6 +9,7 @@ import pytest
 from psycopg2.extensions import AsIs
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
+from reliable_imports.engine.isolation import savepoints
 from tests.core.conftest import Sql
 
 pytestmark = pytest.mark.promise(3)
@@ -36,6 +37,18 @@ _TABLES = """
     CREATE TABLE part_with_trigger PARTITION OF parted_and_triggered FOR VALUES WITH (MODULUS 1, REMAINDER 0);
     CREATE TRIGGER speaks BEFORE INSERT ON part_with_trigger FOR EACH ROW EXECUTE FUNCTION speaking();
     CREATE TABLE several (LIKE answers INCLUDING CONSTRAINTS);
+    CREATE TABLE "Of Columns" (gone int, "The Id" smallserial, LIKE answers INCLUDING ALL);
+    ALTER TABLE "Of Columns" DROP COLUMN gone;
+    CREATE TABLE parted_and_numbered (id bigint GENERATED ALWAYS AS IDENTITY, LIKE answers INCLUDING CONSTRAINTS)
+        PARTITION BY HASH (code);
+    CREATE TABLE part_with_numbers PARTITION OF parted_and_numbered FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+    CREATE TABLE doubled (id serial, twice bigint GENERATED ALWAYS AS (id * 2) STORED, LIKE answers INCLUDING ALL);
+    CREATE TABLE base (id serial, code text PRIMARY KEY, note text CHECK (note NOT LIKE 'bad%'), at timestamptz);
+    CREATE VIEW seen AS SELECT id AS code_of_id, code, note, at FROM base;
+    CREATE TABLE decimals (id numeric DEFAULT nextval('numbers'), LIKE answers INCLUDING ALL);
+    CREATE TABLE cascading (LIKE answers INCLUDING ALL);
+    CREATE TABLE child (code text REFERENCES cascading ON UPDATE CASCADE, note text);
+    CREATE TRIGGER speaks BEFORE UPDATE ON child FOR EACH ROW EXECUTE FUNCTION speaking();
 """
 _SUBTRANSACTIONS = "SELECT count(DISTINCT xmin::text) FROM {}"
 
@@ -48,9 +61,36 @@ _STEADY = {
     "parted": [f"{_INSERT} RETURNING code, 'NaN'::float8"],
     "several": ["INSERT INTO {} (code, note) VALUES (%s, '1'), ('x', %s), ('y', '1') RETURNING code"],
 }
+_NUMBERED = {
+    "serials": [
+        f"{_INSERT} RETURNING id",
+        f"{_UPSERT} RETURNING note, id",
+        "\n insert into {} as own (code,note) values(%s, lower(%s)) RETURNING own.id",
+    ],
+    "identities": [
+        f"{_INSERT} RETURNING id",
+        f"{_INSERT} ON CONFLICT DO NOTHING RETURNING id",
+        f"{_UPSERT} WHERE excluded.note <> 'x' RETURNING id",
+    ],
+    '"Of Columns"': [f'{_INSERT} RETURNING "The Id"'],
+    "parted_and_numbered": [f"{_INSERT} RETURNING id"],
+}
 _UNSTEADY = {
-    "serials": [f"{_INSERT} RETURNING id"],
-    "identities": [f"{_UPSERT} RETURNING id"],
+    "serials": [
+        f"{_INSERT} RETURNING code",
+        f"{_INSERT} RETURNING -id",
+        f"{_INSERT} RETURNING id, nextval('numbers')",
+        f"{_INSERT} ON CONFLICT (code) DO UPDATE SET note = excluded.id::text RETURNING id",
+        f'{_INSERT} ON CONFLICT (code) DO UPDATE SET note = "excluded" . "id"::text RETURNING id',
+        f"{_INSERT} ON CONFLICT (code) DO UPDATE SET note = excluded::text RETURNING id",
+        "INSERT INTO {} (code, note) VALUES (%s, %s), ('x', '1') ON CONFLICT DO NOTHING RETURNING id",
+        "INSERT INTO {} (code, note) SELECT %s, %s RETURNING id",
+        "INSERT /* a remark */ INTO {} (code, note) VALUES (%s, %s) RETURNING id",
+    ],
+    "decimals": [f"{_INSERT} RETURNING id"],
+    "doubled": [f"{_INSERT} RETURNING id"],
+    "base": ["INSERT INTO seen (code, note) VALUES (%s, %s) RETURNING code_of_id"],
+    "cascading": [f"{_UPSERT} RETURNING code"],
     "clocks": [f"{_INSERT} RETURNING at", f"{_INSERT} ON CONFLICT (code) DO UPDATE SET at = DEFAULT RETURNING code"],
     "triggered": [f"{_INSERT} RETURNING note"],
     "parted_and_triggered": [f"{_INSERT} RETURNING note"],
@@ -104,7 +144,8 @@ def _notes(*bad: int) -> list[str]:
 
 
 @pytest.fixture
-def tables(manager: BatchManager, sql: Sql) -> BatchManager:
+def tables(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> BatchManager:
+    monkeypatch.setattr(savepoints, "_MAX_REPEATED_SECONDS", 60)  # however busy the machine is
     sql(_TABLES)
     manager.registry.register(AnsweredProcessor)
     return manager
@@ -132,9 +173,122 @@ def test_what_might_be_answered_otherwise_is_undone_alone(tables: BatchManager, 
             assert len(told) == 38, statement
             assert set(AnsweredProcessor.tries.values()) == {1}, statement
             assert sql(_SUBTRANSACTIONS.format(table)) == [(38,)], statement
-            if table in ("serials", "identities"):
-                assert dict(sql(f"SELECT code, id::text FROM {table}")) == {f"c{n}": told[n][0][0] for n in told}
+            sql(f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.parametrize("bad", [(1,), (9, 10, 33, 40)])
+def test_numbers_of_a_sequence_are_given_again(tables: BatchManager, sql: Sql, bad: tuple[int, ...]) -> None:
+    for table, statements in _NUMBERED.items():
+        column = '"The Id"' if "Columns" in table else "id"
+        for statement in statements:
+            told = _run(tables, table, statement, _notes(*bad))
+
+            assert dict(sql(f"SELECT code, {column}::text FROM {table}")) == {f"c{n}": told[n][0][-1] for n in told}
+            assert len(told) == 40 - len(bad)
+            assert set(AnsweredProcessor.tries.values()) == {1}, statement
+            assert sql(_SUBTRANSACTIONS.format(table))[0][0] < 10, "neighbours share one"
             sql(f"TRUNCATE {table}")
+
+
+@pytest.mark.parametrize("existing", ["DO NOTHING", "DO UPDATE SET note = excluded.note"])
+def test_rows_that_were_there_keep_their_numbers(tables: BatchManager, sql: Sql, existing: str) -> None:
+    sql("INSERT INTO serials (id, code, note) SELECT 100 + n, 'c' || n, 'old' FROM generate_series(2, 40, 3) AS n")
+    told = _run(tables, "serials", f"{_INSERT} ON CONFLICT (code) {existing} RETURNING id", _notes(9, 10, 33))
+
+    there = {} if existing == "DO NOTHING" else {n: [[str(100 + n)]] for n in told if n % 3 == 2}
+    assert {n: rows for n, rows in told.items() if n % 3 == 2 and rows} == there
+    stored = dict(sql("SELECT code, id::text FROM serials WHERE id < 100"))
+    assert stored == {f"c{n}": rows[0][0] for n, rows in told.items() if n % 3 != 2}
+    assert set(AnsweredProcessor.tries.values()) == {1}
+
+
+def test_numbers_that_this_role_may_not_give_are_not_given(tables: BatchManager, sql: Sql, database: str) -> None:
+    role = f"inserter_of_{database.rpartition('/')[2].partition('?')[0]}"
+    sql(f'CREATE ROLE "{role}"; '
+        f'GRANT INSERT (code, note), SELECT ON serials TO "{role}"; '
+        f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}"; '
+        f'GRANT USAGE ON SCHEMA reliable_imports TO "{role}"; '
+        f'GRANT ALL ON ALL TABLES IN SCHEMA reliable_imports TO "{role}"; '
+        f'GRANT ALL ON ALL SEQUENCES IN SCHEMA reliable_imports TO "{role}"')  # fmt: skip
+    limited = BatchManager(f"{database}{'&' if '?' in database else '?'}options=-c%20role%3D{role}")
+    limited.registry.register(AnsweredProcessor)
+    try:
+        told = _run(limited, "serials", f"{_INSERT} RETURNING id", _notes(5, 17))
+    finally:
+        sql(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+    assert dict(sql("SELECT code, id::text FROM serials")) == {f"c{n}": rows[0][0] for n, rows in told.items()}
+    assert set(AnsweredProcessor.tries.values()) == {1}
+
+
+def test_writes_that_return_a_column_share_a_subtransaction(tables: BatchManager, sql: Sql) -> None:
+    class ReturnedProcessor(BaseProcessor):
+        tries: ClassVar[Counter[int]] = Counter()
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> dict[str, Any]:
+            self.tries[item.item_number] += 1
+            row = {"code": f"c{item.item_number}", "note": item.source_data["note"]}
+            return {
+                "id": ctx.insert("identities", row, returning="id"),
+                "code": ctx.upsert("answers", row, key="code", returning="code"),
+                "serial": ctx.upsert("serials", row, key="code", returning="id"),
+            }
+
+    tables.registry.register(ReturnedProcessor)
+    batch_id = tables.create_batch("returned", [{"note": note} for note in _notes(5, 17, 18)])
+    tables.process_batch(batch_id)
+
+    told = {each.item_number: each.result for each in tables.list_items(batch_id, limit=50) if each.result}
+    stored = sql(
+        "SELECT substr(code, 2)::int, identities.id, answers.code, serials.id "
+        "FROM identities JOIN answers USING (code) JOIN serials USING (code)"
+    )
+    assert told == {number: {"id": id_, "code": code, "serial": serial} for number, id_, code, serial in stored}
+    assert len(told) == 37
+    assert set(ReturnedProcessor.tries.values()) == {1}
+    assert sql(_SUBTRANSACTIONS.format("identities"))[0][0] < 10
+
+
+def test_what_looks_at_the_last_number_is_undone_alone(tables: BatchManager, sql: Sql) -> None:
+    sql("CREATE TABLE lines (code text, serial bigint, note text)")
+
+    class OrderProcessor(BaseProcessor):
+        tries: ClassVar[Counter[int]] = Counter()
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            self.tries[item.item_number] += 1
+            code = f"c{item.item_number}"
+            if item.source_data["line"] == "before":
+                ctx.execute("INSERT INTO lines VALUES (%s, lastval(), '1')", [code])
+            serial = ctx.fetch_value(f"{_INSERT} RETURNING id".format("serials"), [code, item.source_data["note"]])
+            if item.source_data["line"] == "by number":
+                ctx.execute("INSERT INTO lines VALUES (%s, %s, '1')", [code, serial])
+            elif item.source_data["line"] == "by the last number":
+                ctx.execute("INSERT INTO lines VALUES (%s, lastval(), '1')", [code])
+            elif item.source_data["line"] == "declared":
+                ctx.insert("lines", {"code": code, "serial": serial, "note": "1"})
+
+    tables.registry.register(OrderProcessor)
+    sql("SELECT nextval('numbers')")
+    for first, second in [
+        ("by number", "by number"),
+        ("by number", "by the last number"),
+        ("declared", "by the last number"),
+        ("before", "none"),
+    ]:
+        lines = [first if number % 3 else second for number in range(40)]
+        items = [{"note": note, "line": line} for note, line in zip(_notes(5, 17, 18), lines, strict=True)]
+        OrderProcessor.tries.clear()
+        tables.process_batch(tables.create_batch("order", items))
+
+        if second == "by number":
+            assert sql(_SUBTRANSACTIONS.format("lines"))[0][0] < 10, "neighbours share one"
+        orders = dict(sql("SELECT code, id FROM serials"))
+        assert len(orders) == 37
+        if first != "before":
+            assert dict(sql("SELECT code, serial FROM lines")) == orders
+        assert set(OrderProcessor.tries.values()) == {1}
+        sql("TRUNCATE serials, lines")
 
 
 def test_a_parameter_that_is_sql_is_undone_alone(tables: BatchManager, sql: Sql) -> None:
@@ -166,14 +320,22 @@ def test_an_item_that_cannot_even_be_explained_costs_its_neighbours_nothing(tabl
     assert sql(_SUBTRANSACTIONS.format("answers"))[0][0] < 10, "the items after them share one"
 
 
-def test_an_item_that_has_read_may_fail_beside_steady_answers(tables: BatchManager, sql: Sql) -> None:
-    AnsweredProcessor.statement = f"{_INSERT} RETURNING code".format("answers")
+@pytest.mark.parametrize("table", ["answers", "serials"])
+@pytest.mark.parametrize("others", ["answered", "blind"])
+def test_an_item_that_has_read_may_fail_beside_its_neighbours(
+    tables: BatchManager, sql: Sql, table: str, others: str
+) -> None:
+    AnsweredProcessor.statement = f"{_INSERT} RETURNING {'code' if table == 'answers' else 'id'}".format(table)
     AnsweredProcessor.tries = Counter()
-    items = [{"note": "1", "reads": number in (7, 30)} for number in range(1, 41)]
+    reading = (7, 30)
+    items = [
+        {"note": "1", "reads": number in reading, "is_blind": others == "blind" and number not in reading}
+        for number in range(1, 41)
+    ]
     summary = tables.process_batch(tables.create_batch("answered", items))
 
     assert (summary.completed_items, summary.failed_items) == (38, 2)
-    assert sql("SELECT count(*) FROM answers") == [(38,)]
+    assert sql("SELECT (SELECT count(*) FROM answers) + (SELECT count(*) FROM serials)") == [(38,)]
     assert set(AnsweredProcessor.tries.values()) == {1}
 
 
