@@ -29,7 +29,7 @@ def close_batch(connection: Connection, audit_log: AuditLog) -> bool:
             return False
         status, total, is_counted, is_repeat = closed
         if not is_counted:
-            cursor.execute(f"{_WORK['expect_many_rows']}; {_WORK['count_batch']}", {"batch_id": audit_log.batch_id})
+            cursor.execute(_WORK["count_batch"], {"batch_id": audit_log.batch_id})
         if is_repeat:  # which is always counted
             cursor.execute(_WORK["continue_reasons"], {"batch_id": audit_log.batch_id})
         cursor.execute(_SUSPECTS["clear_all"], {"batch_id": audit_log.batch_id})

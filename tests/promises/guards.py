@@ -167,6 +167,20 @@ GUARDS = (
     ),
     Guard(
         3,
+        "code engine.isolation.statements.Repetition",
+        'return f"{self.head_with_number}{told[0][self.place]}, {text[len(self.head) :]}"',
+        "return text",
+        "tests/core/engine/test_steady_answers.py::test_numbers_of_a_sequence_are_given_again",
+    ),
+    Guard(
+        3,
+        "code engine.isolation.savepoints._Savepoint",
+        "self.is_last = self.is_last or (self.gives_numbers and self.is_unsure)",
+        "self.is_last = False",
+        "tests/core/engine/test_steady_answers.py::test_what_looks_at_the_last_number_is_undone_alone",
+    ),
+    Guard(
+        3,
         "code postgres.connect.discard_session",
         'cursor.execute("DISCARD ALL")',
         'cursor.execute("SELECT")',

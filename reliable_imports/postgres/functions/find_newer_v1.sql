@@ -13,9 +13,13 @@ LANGUAGE sql VOLATILE AS $$  -- volatile: it has to see what was committed while
         FROM reliable_imports.import_row_keys AS other
         WHERE other.row_key = the_key
     ) AS writer
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = writer.batch_id
-        AND item.item_number = writer.item_number
+    CROSS JOIN LATERAL (
+        SELECT written.batch_id, written.item_number, written.origin_batch_id, written.origin_item_number
+        FROM reliable_imports.import_items AS written
+        WHERE written.batch_id = writer.batch_id
+            AND written.item_number = writer.item_number
+        OFFSET 0  -- looked for by its key, whatever statistics say
+    ) AS item
     WHERE (coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number))
         > (origin_batch, origin_item)
     ORDER BY writer.batch_id DESC, writer.item_number DESC

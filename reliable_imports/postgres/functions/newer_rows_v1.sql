@@ -9,8 +9,6 @@ RETURNS SETOF integer
 LANGUAGE plpgsql VOLATILE  -- it has to see what was committed while its statement waited for a row
 -- What was written a moment ago has no statistics, and is read whole then.
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 AS $$
 BEGIN
     RETURN QUERY
@@ -24,10 +22,15 @@ BEGIN
         SELECT other.batch_id, other.item_number
         FROM reliable_imports.import_row_keys AS other
         WHERE other.row_key = own.row_key
+        OFFSET 0
     ) AS writer
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = writer.batch_id
-        AND item.item_number = writer.item_number
+    CROSS JOIN LATERAL (
+        SELECT written.batch_id, written.item_number, written.origin_batch_id, written.origin_item_number
+        FROM reliable_imports.import_items AS written
+        WHERE written.batch_id = writer.batch_id
+            AND written.item_number = writer.item_number
+        OFFSET 0  -- looked for by its key, whatever statistics say; so is what stands before
+    ) AS item
     WHERE (coalesce(item.origin_batch_id, item.batch_id), coalesce(item.origin_item_number, item.item_number))
         > (origin_batches[own.place], origin_items[own.place]);
 END

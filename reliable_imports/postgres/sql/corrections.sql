@@ -50,13 +50,21 @@ SELECT
         ORDER BY cause.place
     ) AS titles
 FROM reliable_imports.outstanding_failures AS outstanding
-JOIN reliable_imports.stored_items AS item
-    ON item.batch_id = outstanding.batch_id
-    AND item.item_number = outstanding.item_number
-JOIN reliable_imports.import_attempts AS failure
-    ON failure.batch_id = outstanding.batch_id
-    AND failure.item_number = outstanding.item_number
-    AND failure.is_final
+CROSS JOIN LATERAL (
+    SELECT stored.*
+    FROM reliable_imports.stored_items AS stored
+    WHERE stored.batch_id = outstanding.batch_id
+        AND stored.item_number = outstanding.item_number
+    OFFSET 0
+) AS item
+CROSS JOIN LATERAL (
+    SELECT ended.reasons, ended.faults
+    FROM reliable_imports.import_attempts AS ended
+    WHERE ended.batch_id = outstanding.batch_id
+        AND ended.item_number = outstanding.item_number
+        AND ended.is_final
+    OFFSET 0
+) AS failure
 WHERE outstanding.reason IS NOT NULL
     AND outstanding.batch_type = %(batch_type)s
     AND (%(first_batch_id)s::bigint IS NULL OR outstanding.first_batch_id = %(first_batch_id)s)
@@ -101,17 +109,29 @@ FROM (
         pg_catalog.unnest(%(batches)s::bigint[]) AS batch_id,
         pg_catalog.unnest(%(items)s::bigint[]) AS item_number
 ) AS wanted
-LEFT JOIN reliable_imports.stored_items AS item
-    ON item.batch_id = wanted.batch_id
-    AND item.item_number = wanted.item_number
+LEFT JOIN LATERAL (
+    SELECT stored.*
+    FROM reliable_imports.stored_items AS stored
+    WHERE stored.batch_id = wanted.batch_id
+        AND stored.item_number = wanted.item_number
+    OFFSET 0
+) AS item ON true
 LEFT JOIN reliable_imports.import_batches AS batch ON batch.id = wanted.batch_id
-LEFT JOIN reliable_imports.import_attempts AS failure
-    ON failure.batch_id = wanted.batch_id
-    AND failure.item_number = wanted.item_number
-    AND failure.is_final
-LEFT JOIN reliable_imports.stored_items AS repeat
-    ON repeat.repeats_batch_id = wanted.batch_id
-    AND repeat.repeats_item_number = wanted.item_number
+LEFT JOIN LATERAL (
+    SELECT attempt.*
+    FROM reliable_imports.import_attempts AS attempt
+    WHERE attempt.batch_id = wanted.batch_id
+        AND attempt.item_number = wanted.item_number
+        AND attempt.is_final
+    OFFSET 0
+) AS failure ON true
+LEFT JOIN LATERAL (
+    SELECT stored.*
+    FROM reliable_imports.stored_items AS stored
+    WHERE stored.repeats_batch_id = wanted.batch_id
+        AND stored.repeats_item_number = wanted.item_number
+    OFFSET 0
+) AS repeat ON true
 LEFT JOIN reliable_imports.import_batches AS repeated_in ON repeated_in.id = repeat.batch_id
 -- What repeats an item may have been repeated itself.
 LEFT JOIN LATERAL (
@@ -131,10 +151,14 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS newest ON true
 LEFT JOIN reliable_imports.import_batches AS newest_in ON newest_in.id = newest.batch_id
-LEFT JOIN reliable_imports.import_attempts AS ended
-    ON ended.batch_id = newest.batch_id
-    AND ended.item_number = newest.item_number
-    AND ended.is_final
+LEFT JOIN LATERAL (
+    SELECT attempt.outcome
+    FROM reliable_imports.import_attempts AS attempt
+    WHERE attempt.batch_id = newest.batch_id
+        AND attempt.item_number = newest.item_number
+        AND attempt.is_final
+    OFFSET 0
+) AS ended ON true
 
 -- name: corrected_data
 -- Of the items of a batch of corrections that the server can look into.

@@ -150,13 +150,23 @@ SELECT
     fault.field,
     CASE WHEN held.is_masked AND fault.value IS NULL THEN '***' ELSE coalesce(fault.value, held.value) END AS value,
     fault.value IS NULL AND coalesce(held.is_empty, false) AS is_empty,
-    item.source_data::text AS source_data, item.source_raw,
-    NOT EXISTS (
-        SELECT FROM reliable_imports.import_items AS repeat
-        WHERE repeat.repeats_batch_id = failure.batch_id
-            AND repeat.repeats_item_number = failure.item_number
-    ) AS is_outstanding
-FROM reliable_imports.import_attempts AS failure
+    item.source_data::text AS source_data, item.source_raw, failure.is_outstanding
+FROM (
+    SELECT
+        failed.*,
+        NOT EXISTS (
+            SELECT FROM reliable_imports.import_items AS repeat
+            WHERE repeat.repeats_batch_id = failed.batch_id
+                AND repeat.repeats_item_number = failed.item_number
+        ) AS is_outstanding
+    FROM reliable_imports.import_attempts AS failed
+    WHERE failed.batch_id = %(batch_id)s
+        AND failed.is_final
+        AND failed.outcome = 'failed'
+        AND failed.reasons @> ARRAY[%(reason)s]
+    ORDER BY failed.erased_at IS NOT NULL, is_outstanding DESC, failed.item_number
+    LIMIT %(limit)s
+) AS failure
 JOIN reliable_imports.stored_items AS item
     ON item.batch_id = failure.batch_id
     AND item.item_number = failure.item_number
@@ -169,12 +179,7 @@ LEFT JOIN LATERAL (
 CROSS JOIN LATERAL reliable_imports.field_of_item_v1(
     item.source_data, fault.field, failure.sqlstate, %(sensitive)s::text[]
 ) AS held
-WHERE failure.batch_id = %(batch_id)s
-    AND failure.is_final
-    AND failure.outcome = 'failed'
-    AND failure.reasons @> ARRAY[%(reason)s]
-ORDER BY failure.erased_at IS NOT NULL, is_outstanding DESC, failure.item_number
-LIMIT %(limit)s
+ORDER BY failure.erased_at IS NOT NULL, failure.is_outstanding DESC, failure.item_number
 
 -- name: groups_of_reason
 -- The batches in which it was met, the newest first.

@@ -111,17 +111,21 @@ GROUP BY cause.reason
 
 -- name: samples
 SELECT item.item_number, item.source_line, item.source_data::text, item.source_raw
-FROM reliable_imports.import_attempts AS failure
-JOIN reliable_imports.import_batch_items AS item
+FROM (
+    SELECT batch_id, item_number
+    FROM reliable_imports.import_attempts
+    WHERE batch_id = %(batch_id)s
+        AND reasons @> ARRAY[%(reason)s]
+        AND is_final
+        AND outcome = 'failed'
+        AND erased_at IS NULL
+    ORDER BY item_number
+    LIMIT %(limit)s
+) AS failure
+JOIN reliable_imports.stored_items AS item
     ON item.batch_id = failure.batch_id
     AND item.item_number = failure.item_number
-WHERE failure.batch_id = %(batch_id)s
-    AND failure.reasons @> ARRAY[%(reason)s]
-    AND failure.is_final
-    AND failure.outcome = 'failed'
-    AND failure.erased_at IS NULL
 ORDER BY failure.item_number
-LIMIT %(limit)s
 
 -- name: sensitive_of_type
 -- What any run of the type called so: the processor that is known here may be another version.

@@ -149,9 +149,13 @@ SELECT
     coalesce(item.data_batch_id, item.batch_id) AS data_batch_id,
     coalesce(item.data_item_number, item.item_number) AS data_item_number
 FROM ({chosen}) AS chosen
-JOIN reliable_imports.stored_items AS item
-    ON item.batch_id = chosen.batch_id
-    AND item.item_number = chosen.item_number
+CROSS JOIN LATERAL (
+    SELECT stored.*
+    FROM reliable_imports.stored_items AS stored
+    WHERE stored.batch_id = chosen.batch_id
+        AND stored.item_number = chosen.item_number
+    OFFSET 0
+) AS item
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
     -- A partition may have been dropped.
@@ -159,6 +163,7 @@ WHERE coalesce(item.origin_item_number, item.item_number)
         SELECT FROM reliable_imports.import_items AS held
         WHERE held.batch_id = coalesce(item.data_batch_id, item.batch_id)
             AND held.item_number = coalesce(item.data_item_number, item.item_number)
+        OFFSET 0
     )
 ORDER BY new_number
 LIMIT %(limit)s
@@ -177,9 +182,13 @@ FROM (
         ) AS place
     FROM ({chosen}) AS chosen
     LEFT JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason) ON true
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = chosen.batch_id
-        AND item.item_number = chosen.item_number
+    CROSS JOIN LATERAL (
+        SELECT stored.batch_id, stored.item_number, stored.origin_batch_id, stored.origin_item_number
+        FROM reliable_imports.import_items AS stored
+        WHERE stored.batch_id = chosen.batch_id
+            AND stored.item_number = chosen.item_number
+        OFFSET 0
+    ) AS item
     WHERE coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 ) AS placed
@@ -357,9 +366,13 @@ WHERE id = %(batch_id)s
 SELECT EXISTS (
     SELECT
     FROM ({chosen}) AS chosen
-    JOIN reliable_imports.import_items AS item
-        ON item.batch_id = chosen.batch_id
-        AND item.item_number = chosen.item_number
+    CROSS JOIN LATERAL (
+        SELECT stored.batch_id, stored.item_number, stored.origin_batch_id, stored.origin_item_number
+        FROM reliable_imports.import_items AS stored
+        WHERE stored.batch_id = chosen.batch_id
+            AND stored.item_number = chosen.item_number
+        OFFSET 0
+    ) AS item
     WHERE coalesce(item.origin_item_number, item.item_number)
         BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 )
@@ -369,9 +382,13 @@ SELECT EXISTS (
 SELECT cause.reason, count(*)
 FROM ({chosen}) AS chosen
 CROSS JOIN LATERAL pg_catalog.unnest(chosen.reasons) AS cause (reason)
-JOIN reliable_imports.import_items AS item
-    ON item.batch_id = chosen.batch_id
-    AND item.item_number = chosen.item_number
+CROSS JOIN LATERAL (
+    SELECT stored.batch_id, stored.item_number, stored.origin_batch_id, stored.origin_item_number
+    FROM reliable_imports.import_items AS stored
+    WHERE stored.batch_id = chosen.batch_id
+        AND stored.item_number = chosen.item_number
+    OFFSET 0
+) AS item
 WHERE coalesce(item.origin_item_number, item.item_number)
     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
 GROUP BY cause.reason

@@ -179,9 +179,13 @@ WHERE id = %(run_id)s
 SELECT EXISTS (
     SELECT
     FROM reliable_imports.import_items AS item
-    JOIN reliable_imports.import_attempts AS repeated
-        ON repeated.batch_id = item.repeats_batch_id
-        AND repeated.item_number = item.repeats_item_number
+    CROSS JOIN LATERAL (
+        SELECT attempt.error_type
+        FROM reliable_imports.import_attempts AS attempt
+        WHERE attempt.batch_id = item.repeats_batch_id
+            AND attempt.item_number = item.repeats_item_number
+        OFFSET 0
+    ) AS repeated
     WHERE item.batch_id = %(batch_id)s
         AND repeated.error_type = 'KilledWorker'
 )

@@ -24,11 +24,14 @@ FROM reliable_imports.stored_items AS item
 LEFT JOIN reliable_imports.import_duplicates AS duplicate
     ON duplicate.batch_id = item.batch_id
     AND duplicate.item_number = item.item_number
-LEFT JOIN reliable_imports.import_attempts AS failure
-    ON failure.batch_id = item.repeats_batch_id
-    AND failure.item_number = item.repeats_item_number
-    AND failure.is_final
-    AND failure.outcome = 'failed'
+LEFT JOIN LATERAL (
+    SELECT repeated.outcome, repeated.reason
+    FROM reliable_imports.import_attempts AS repeated
+    WHERE repeated.batch_id = item.repeats_batch_id
+        AND repeated.item_number = item.repeats_item_number
+        AND repeated.is_final
+    OFFSET 0
+) AS failure ON failure.outcome = 'failed'
 WHERE item.batch_id = %(batch_id)s
     AND (
         %(sample)s::bigint IS NULL
@@ -53,11 +56,14 @@ FROM (
         row_number() OVER (PARTITION BY failure.reason ORDER BY chosen.batch_id, chosen.item_number) AS place,
         count(*) OVER (PARTITION BY failure.reason) AS places
     FROM ({chosen}) AS chosen
-    LEFT JOIN reliable_imports.import_attempts AS failure
-        ON failure.batch_id = chosen.batch_id
-        AND failure.item_number = chosen.item_number
-        AND failure.is_final
-        AND failure.outcome = 'failed'
+    LEFT JOIN LATERAL (
+        SELECT ended.outcome, ended.reason
+        FROM reliable_imports.import_attempts AS ended
+        WHERE ended.batch_id = chosen.batch_id
+            AND ended.item_number = chosen.item_number
+            AND ended.is_final
+        OFFSET 0
+    ) AS failure ON failure.outcome = 'failed'
     WHERE (%(from_item)s::bigint IS NULL AND %(to_item)s::bigint IS NULL)
         OR EXISTS (
             SELECT FROM reliable_imports.import_items AS item
@@ -65,6 +71,7 @@ FROM (
                 AND item.item_number = chosen.item_number
                 AND coalesce(item.origin_item_number, item.item_number)
                     BETWEEN coalesce(%(from_item)s::bigint, 0) AND coalesce(%(to_item)s::bigint, 9223372036854775807)
+            OFFSET 0
         )
 ) AS placed
 WHERE placed.place * %(sample)s / placed.places <> (placed.place - 1) * %(sample)s / placed.places

@@ -106,6 +106,7 @@ SELECT
                 SELECT FROM reliable_imports.import_items AS repeated
                 WHERE repeated.batch_id = item.repeats_batch_id
                     AND repeated.item_number = item.repeats_item_number
+                OFFSET 0
             )
     ) AS broken_links,
     (
@@ -120,6 +121,7 @@ SELECT
                     AND held.item_number = item.data_item_number
                     AND held.data_batch_id IS NULL
                     AND held.erased_at IS NULL
+                OFFSET 0
             )
     ) AS without_data,
     (
@@ -153,13 +155,17 @@ SELECT
             SELECT item.repeats_batch_id, cause.reason, count(*) AS items,
                 count(*) FILTER (WHERE pg_catalog.cardinality(repeated.reasons) = 1) AS only_items
             FROM reliable_imports.import_items AS item
-            JOIN reliable_imports.import_attempts AS repeated
-                ON repeated.batch_id = item.repeats_batch_id
-                AND repeated.item_number = item.repeats_item_number
-                AND repeated.is_final
-                AND repeated.outcome = 'failed'
+            CROSS JOIN LATERAL (
+                SELECT ended.outcome, ended.reasons
+                FROM reliable_imports.import_attempts AS ended
+                WHERE ended.batch_id = item.repeats_batch_id
+                    AND ended.item_number = item.repeats_item_number
+                    AND ended.is_final
+                OFFSET 0
+            ) AS repeated
             CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS cause (reason)
             WHERE item.batch_id = %(batch_id)s
+                AND repeated.outcome = 'failed'
             GROUP BY item.repeats_batch_id, cause.reason
         ) AS there ON there.repeats_batch_id = kept.repeats_batch_id AND there.reason = kept.reason
         WHERE batch.is_counted
@@ -168,6 +174,7 @@ SELECT
             AND EXISTS (
                 SELECT FROM reliable_imports.import_items AS repeated
                 WHERE repeated.batch_id = coalesce(kept.repeats_batch_id, there.repeats_batch_id)
+                OFFSET 0
             )
     ) AS wrong_repeat_counts,
     abs(batch.erased_items - (

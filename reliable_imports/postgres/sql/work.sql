@@ -362,12 +362,6 @@ WHERE batch.id = %(batch_id)s
     AND reliable_imports.nothing_is_open_v1(batch.id)
 RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
--- name: expect_many_rows
--- Just after an import no statistics know of its rows. They would be taken for a few, and scanned for each item: by a
--- nested loop, or by a merge of the batch alone. A hash takes all columns of a condition.
-SET LOCAL enable_nestloop = off;
-SET LOCAL enable_mergejoin = off
-
 -- name: count_batch
 -- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
 -- A cancelled one is never counted: what it left undone may still be taken.
@@ -402,26 +396,29 @@ SET continues = old.fingerprint
 FROM (
     SELECT was.reason AS old_reason, is_now.reason AS new_reason
     FROM reliable_imports.import_items AS item
-    JOIN reliable_imports.import_attempts AS repeated
-        ON repeated.batch_id = item.repeats_batch_id
-        AND repeated.item_number = item.repeats_item_number
-        AND repeated.is_final
-        AND repeated.outcome = 'failed'
-        AND repeated.batch_id = ANY (ARRAY(
-            SELECT counts.repeats_batch_id
-            FROM reliable_imports.import_repeat_counts AS counts
-            WHERE counts.batch_id = %(batch_id)s
-        ))
+    CROSS JOIN LATERAL (
+        SELECT ended.outcome, ended.reasons, ended.code_version
+        FROM reliable_imports.import_attempts AS ended
+        WHERE ended.batch_id = item.repeats_batch_id
+            AND ended.item_number = item.repeats_item_number
+            AND ended.is_final
+        OFFSET 0
+    ) AS repeated
     CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS was (reason)
-    LEFT JOIN reliable_imports.import_attempts AS failure
-        ON failure.batch_id = %(batch_id)s
-        AND failure.item_number = item.item_number
-        AND failure.is_final
-        AND failure.outcome = 'failed'
+    LEFT JOIN LATERAL (
+        SELECT ended.outcome, ended.reasons, ended.code_version
+        FROM reliable_imports.import_attempts AS ended
+        WHERE ended.batch_id = item.batch_id
+            AND ended.item_number = item.item_number
+            AND ended.is_final
+        OFFSET 0
+    ) AS failure
+        ON failure.outcome = 'failed'
         AND failure.code_version IS DISTINCT FROM repeated.code_version
         AND NOT was.reason = ANY (failure.reasons)
     LEFT JOIN LATERAL pg_catalog.unnest(failure.reasons) AS is_now (reason) ON true
     WHERE item.batch_id = %(batch_id)s
+        AND repeated.outcome = 'failed'
         -- So that the items of a batch that repeats none are not looked at.
         AND EXISTS (SELECT FROM reliable_imports.import_repeat_counts AS counts WHERE counts.batch_id = %(batch_id)s)
     GROUP BY was.reason, is_now.reason

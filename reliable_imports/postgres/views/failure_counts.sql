@@ -62,9 +62,13 @@ CROSS JOIN LATERAL (
             faulty.reason,
             CASE WHEN NOT held.is_empty THEN CASE WHEN held.is_masked THEN '***' ELSE held.value END END
         FROM faulty
-        JOIN reliable_imports.stored_items AS item
-            ON item.batch_id = batch.id
-            AND item.item_number = faulty.item_number
+        CROSS JOIN LATERAL (
+            SELECT stored.source_data
+            FROM reliable_imports.stored_items AS stored
+            WHERE stored.batch_id = batch.id
+                AND stored.item_number = faulty.item_number
+            OFFSET 0  -- looked for by its key, whatever statistics say
+        ) AS item
         CROSS JOIN masked
         CROSS JOIN LATERAL reliable_imports.field_of_item_v1(
             item.source_data, faulty.field, faulty.sqlstate, masked.fields

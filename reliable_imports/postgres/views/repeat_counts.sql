@@ -13,13 +13,17 @@ CROSS JOIN LATERAL (
         count(*) AS items,
         count(*) FILTER (WHERE pg_catalog.cardinality(repeated.reasons) = 1) AS only_items
     FROM reliable_imports.import_items AS item
-    JOIN reliable_imports.import_attempts AS repeated
-        ON repeated.batch_id = item.repeats_batch_id
-        AND repeated.item_number = item.repeats_item_number
-        AND repeated.is_final
-        AND repeated.outcome = 'failed'
+    CROSS JOIN LATERAL (
+        SELECT ended.outcome, ended.reasons
+        FROM reliable_imports.import_attempts AS ended
+        WHERE ended.batch_id = item.repeats_batch_id
+            AND ended.item_number = item.repeats_item_number
+            AND ended.is_final
+        OFFSET 0
+    ) AS repeated
     CROSS JOIN LATERAL pg_catalog.unnest(repeated.reasons) AS cause (reason)
     WHERE item.batch_id = batch.id
+        AND repeated.outcome = 'failed'
         -- What a cancelled batch has not tried is outstanding as it was before.
         AND (
             batch.status <> 'cancelled'

@@ -435,28 +435,3 @@ class TestCanary:
     def test_nonsense_is_refused(self, wish: dict[str, Any]) -> None:
         with pytest.raises(ConfigurationError):
             ReprocessRequest(**wish)
-
-
-def test_a_repeat_is_closed_without_comparing_each_item_with_each(manager: BatchManager, sql: Sql) -> None:
-    """No statistics know of the newest batches: whatever is planned for a few rows would be done for each of them."""
-    for table in ("import_items", "import_attempts", "import_batches", "import_repeat_counts"):
-        sql(f"ALTER TABLE reliable_imports.{table} SET (autovacuum_enabled = off)")
-
-    def failed(last: int) -> int:
-        return delivered(manager, *[bad(number) for number in range(last - 999, last + 1)])
-
-    def tuples_read() -> int:
-        others = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        while sql(f"{others} AND backend_type = 'client backend'"):  # a session tells what it has read when it ends
-            pass
-        ((read,),) = sql("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE schemaname = 'reliable_imports'")
-        return int(read)
-
-    for last in (1000, 2000):
-        manager.reprocess_batch(failed(last))
-    sql("ANALYZE reliable_imports.import_items, reliable_imports.import_attempts, reliable_imports.import_batches")
-    batch_id = failed(3000)
-    before = tuples_read()
-    assert manager.reprocess_batch(batch_id).failed_items == 1000
-
-    assert tuples_read() - before < 200 * 1000

@@ -65,6 +65,7 @@ class SharedProcessor(BaseProcessor):
                 self.parent = ctx.fetch_value("SELECT max(id) FROM parent")
                 raise ValueError("after it has read")
             case "meet, remember and raise":
+                ctx.execute(_OWN, list(row.values()))
                 self.parent = ctx.fetch_value(
                     "INSERT INTO parent (code) VALUES ('x') ON CONFLICT (code) DO UPDATE SET code = 'x' RETURNING id"
                 )

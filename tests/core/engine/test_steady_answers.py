@@ -258,6 +258,12 @@ def test_what_looks_at_the_last_number_is_undone_alone(tables: BatchManager, sql
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             self.tries[item.item_number] += 1
             code = f"c{item.item_number}"
+            if item.source_data["line"] == "moves the last number":
+                ctx.execute("INSERT INTO decimals (code, note) VALUES (%s, '1')", [code])
+                return
+            if item.source_data["line"] == "fails":
+                ctx.execute("INSERT INTO answers (code, note) VALUES (%s, 'bad')", [code])
+                return
             if item.source_data["line"] == "before":
                 ctx.execute("INSERT INTO lines VALUES (%s, lastval(), '1')", [code])
             serial = ctx.fetch_value(f"{_INSERT} RETURNING id".format("serials"), [code, item.source_data["note"]])
@@ -289,6 +295,10 @@ def test_what_looks_at_the_last_number_is_undone_alone(tables: BatchManager, sql
             assert dict(sql("SELECT code, serial FROM lines")) == orders
         assert set(OrderProcessor.tries.values()) == {1}
         sql("TRUNCATE serials, lines")
+
+    lines = ["by the last number", "moves the last number", "fails"] * 5
+    tables.process_batch(tables.create_batch("order", [{"note": "1", "line": line} for line in lines]))
+    assert dict(sql("SELECT code, serial FROM lines")) == dict(sql("SELECT code, id FROM serials"))
 
 
 def test_a_parameter_that_is_sql_is_undone_alone(tables: BatchManager, sql: Sql) -> None:
