@@ -39,7 +39,7 @@ class Repetition:
     """How a statement is sent again, so that it leaves the same rows and gives the same answer.
 
     Attributes:
-        may_meet: the answer may be of a row that was there before.
+        may_meet: the answer may depend on a row that was there before.
         place: which column of the answer is a number of a sequence, if one is. It is then sent again with that number.
         head: the beginning of the statement, up to the first of its values.
         head_with_number: the same with one column more, and a place for its value.
@@ -133,22 +133,23 @@ def _repetition(statement: str, plans: Any, transaction: ChunkTransaction) -> Re
     row = _row_of(top)
     numbered = [number for number, each in enumerate(row.get("Output", ()), 1) if _NEXT_NUMBER.fullmatch(each)]
     tables: set[tuple[str, str]] = set()
+    may_meet = "Conflict Resolution" in top
     calls = [calls_of(statement)]
     for node in _nodes(plans):
         if "Relation Name" in node:
             tables.add((node["Schema"], node["Relation Name"]))
+            may_meet = may_meet or node is not top
         calls += [calls_of(each) for each in _texts(node) if node is not row or not _NEXT_NUMBER.fullmatch(each)]
     names = {name for each in calls if each is not None for name in each}
     if None in calls or len(tables) != 1:
         return None
     ((schema, table),) = tables
     head = insert_head(statement)
-    may_meet = top.get("Conflict Resolution") == "UPDATE"
     parameters = {
         "schema": schema,
         "table": table,
         "calls": sorted(names),
-        "may_update": may_meet,
+        "may_update": top.get("Conflict Resolution") == "UPDATE",
         "named": head and head.table,
         "alias": top.get("Alias"),
         "numbered": numbered[0] if len(numbered) == 1 else None,

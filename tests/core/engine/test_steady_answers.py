@@ -349,6 +349,39 @@ def test_an_item_that_has_read_may_fail_beside_its_neighbours(
     assert set(AnsweredProcessor.tries.values()) == {1}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO answers (code, note) VALUES (%s, (SELECT note FROM answers WHERE code = 'c1')) RETURNING note",
+        "INSERT INTO answers (code, note) VALUES (%s, '1') ON CONFLICT (note) DO NOTHING RETURNING note",
+        "INSERT INTO answers (code, note) VALUES (%s, '1') ON CONFLICT (note) DO UPDATE SET at = now() RETURNING code",
+    ],
+)
+def test_no_item_fails_for_a_row_that_is_another_when_it_is_repeated(
+    tables: BatchManager, sql: Sql, statement: str
+) -> None:
+    class MetProcessor(BaseProcessor):
+        told: ClassVar[Any] = None
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1:
+                ctx.execute("INSERT INTO answers (code, note) VALUES ('c1', nextval('numbers'))")
+                return
+            ctx.execute("INSERT INTO clocks (code, note) VALUES (%s, '1')", [f"c{item.item_number}"])
+            type(self).told = ctx.fetch_value(statement, [f"c{item.item_number}"])
+            raise ValueError("for what it was told")
+
+    sql("CREATE UNIQUE INDEX ON answers (note)" if "CONFLICT" in statement else "SELECT 1")
+    tables.registry.register(MetProcessor)
+    tables.process_batch(tables.create_batch("met", [{}, {}]))
+
+    ((note,),) = sql("SELECT note FROM answers")
+    if "SELECT" in statement:
+        assert MetProcessor.told == note
+    else:
+        assert (note == "1") is (MetProcessor.told in (None, "c1")), "it was told of the row that stands"
+
+
 def test_deferred_constraints_are_checked_with_each_item(tables: BatchManager, sql: Sql) -> None:
     sql(
         "CREATE TABLE parents (code text PRIMARY KEY); "
