@@ -41,6 +41,7 @@ class Chunk:
         attempts: one for each item that was tried, in their order.
         writes: what the items have written.
         changed_session: an item or a hook may have left something behind in the session.
+        begun_at: when its first item was tried, by the monotonic clock.
     """
 
     def __init__(self, code: UserCode, batch: Batch, setting: Setting, writes: ChunkWrites, observer: Observer) -> None:
@@ -52,13 +53,13 @@ class Chunk:
         self._batch = batch
         self._setting = setting
         self._observer = observer
-        self._until = time.monotonic() + MAX_SECONDS
+        self.begun_at = time.monotonic()
         self._are_environmental: dict[str, bool] = {}
 
     @property
     def is_full(self) -> bool:
         """Whether it is time to commit: too long at work, enough subtransactions, or a session that was changed."""
-        return self.changed_session or time.monotonic() > self._until or self.writes.is_full
+        return self.changed_session or time.monotonic() > self.begun_at + MAX_SECONDS or self.writes.is_full
 
     @property
     def only_declares(self) -> bool:

@@ -87,7 +87,7 @@ class Recorder:
         # A limit for one statement of an item is none for what a whole chunk has to record.
         is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
         self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
-        self._committed_at = self._flushed_at = time.monotonic()
+        self._flushed_at = time.monotonic()
         self._had_refusals = False
 
     def forget(self) -> None:
@@ -99,6 +99,7 @@ class Recorder:
         cursor: Any,
         claim: Claim,
         attempts: Sequence[Attempt],
+        begun_at: float,
         expected: CompletedItems | None = None,
         pending: str = "",
     ) -> None:
@@ -108,6 +109,7 @@ class Recorder:
         whatever ends the run or its batch waits for all of them.
 
         Args:
+            begun_at: when the first of them was tried, by the monotonic clock.
             expected: what was prepared before the attempts were written.
             pending: SQL that goes first; see `ChunkTransaction`.
         """
@@ -138,11 +140,10 @@ class Recorder:
         before, after = _WORK["record_chunk"].split("{keys}")
         statement = cursor.mogrify(before, parameters).decode() + keys + after
         now = time.monotonic()
-        waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - self._committed_at > _LONG_CHUNK_SECONDS
+        waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - begun_at > _LONG_CHUNK_SECONDS
         cursor.execute(f"{pending}{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
-        self._committed_at = time.monotonic()
         if waits:
-            self._flushed_at = self._committed_at
+            self._flushed_at = time.monotonic()
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
         """What will be told of attempts if all of their declared writes are taken.

@@ -382,7 +382,9 @@ class Worker:
         self.doubts.tell_earlier_tries(chunk.attempts)
         self._tolerance.observe(chunk.attempts)
         try:
-            self._recorder.commit(cursor, claim, chunk.attempts, expected, chunk.writes.transaction.take_pending())
+            self._recorder.commit(
+                cursor, claim, chunk.attempts, chunk.begun_at, expected, chunk.writes.transaction.take_pending()
+            )
         except psycopg2.Error as error:
             raise_if_not_ours(error)
             raise
