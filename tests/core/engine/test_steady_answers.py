@@ -10,6 +10,7 @@ from psycopg2.extensions import AsIs
 
 from reliable_imports import BaseProcessor, BatchManager, ImportBatchItem, ImportContext
 from reliable_imports.engine.isolation import savepoints
+from reliable_imports.engine.work import chunk
 from tests.core.conftest import Sql
 
 pytestmark = pytest.mark.promise(3)
@@ -146,6 +147,7 @@ def _notes(*bad: int) -> list[str]:
 @pytest.fixture
 def tables(manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> BatchManager:
     monkeypatch.setattr(savepoints, "_MAX_REPEATED_SECONDS", 60)  # however busy the machine is
+    monkeypatch.setattr(chunk, "MAX_SECONDS", 60)
     sql(_TABLES)
     manager.registry.register(AnsweredProcessor)
     return manager
