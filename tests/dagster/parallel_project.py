@@ -20,6 +20,9 @@ class SharedProcessor(BaseProcessor):
         died = item.source_data.get("die")
         if died and not Path(died).exists():
             Path(died).touch()
+            until = time.monotonic() + 120
+            while not Path(item.source_data.get("with", died)).exists() and time.monotonic() < until:
+                time.sleep(0.01)
             if item.source_data.get("with its group"):
                 os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)

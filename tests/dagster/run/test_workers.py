@@ -83,7 +83,9 @@ def test_a_run_whose_workers_have_all_died_is_reexecuted_from_the_failure(
     dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path
 ) -> None:
     items: list[dict[str, Any]] = [{"seconds": 0.01} for _ in range(100)]
-    items[10]["die"], items[60]["die"] = str(tmp_path / "died"), str(tmp_path / "died too")
+    one, other = str(tmp_path / "died"), str(tmp_path / "died too")
+    items[10] |= {"die": one, "with": other}
+    items[60] |= {"die": other, "with": one}
     failed = _run(instance, items, tmp_path)
     assert not failed.success
     assert query("SELECT status FROM reliable_imports.import_batches") == [("processing",)]
