@@ -73,9 +73,10 @@ def _break_query(name: str, old: str, new: str) -> None:
 def _commit_effects_first() -> None:
     sound = Recorder.commit
 
-    def commit(self: Recorder, cursor: Any, claim: Claim, attempts: Any, expected: Any, pending: str) -> None:
+    def commit(self: Recorder, cursor: Any, claim: Claim, *told: Any) -> None:
+        *others, pending = told
         cursor.execute(f"{pending}COMMIT; {BEGIN}; SELECT txid_current()")
-        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), attempts, expected)
+        sound(self, cursor, claim._replace(transaction_id=cursor.fetchone()[0]), *others)
 
     _break_method(Recorder, "commit", commit)
 

@@ -119,7 +119,12 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            step = self._work_next()
+            step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
+            if not isinstance(step, Suspected):
+                ahead = self._try_ahead()
+                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
+            if step is Step.NOTHING_FREE:
+                step = self._work_due_retries()
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
@@ -143,19 +148,6 @@ class Worker:
             if self._work_chunk(claim_items) is Step.NOTHING_FREE and self._stop.received is None:
                 return Ending.NOTHING_LEFT
         return Ending.STOPPED
-
-    def _work_next(self) -> Step | Suspected:
-        """Work the next chunk, behind items that wait for another try and are due; only such items if no range is free.
-
-        What was in flight has landed then, and the chunk may be in flight.
-        """
-        if self._retries.are_due() and isinstance(retried := self._work_due_retries(), Suspected):
-            return retried
-        ahead = self._try_ahead()
-        if isinstance(ahead, Step):
-            return ahead
-        step = self._work_chunk(self._claims.next_range, ahead)
-        return self._work_due_retries() if step is Step.NOTHING_FREE else step
 
     def _work_chunk(self, claim_items: ClaimItems, ahead: Ahead | None = None) -> Step | Suspected:
         """Claim, prepare, try, write, record, go on.
