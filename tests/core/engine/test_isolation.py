@@ -159,7 +159,7 @@ def test_skipped_items_are_no_failures_and_leave_no_writes(manager: BatchManager
 
 
 def test_an_interrupt_stops_the_run_and_leaves_the_rest_pending(
-    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(item: Any, ctx: Any) -> None:
         raise KeyboardInterrupt
@@ -173,11 +173,12 @@ def test_an_interrupt_stops_the_run_and_leaves_the_rest_pending(
         manager.process_batch(batch_id)
 
     interrupted = manager.get_summary(batch_id)
-    assert (interrupted.status, interrupted.completed_items, interrupted.open_items) == (
-        BatchStatus.PROCESSING,
-        100,
-        100,
-    )
+    assert (interrupted.status, interrupted.failed_items) == (BatchStatus.PROCESSING, 0)
+    # The chunk before may be in flight still; whether it comes to be committed is a matter of time.
+    completed = [item.item_number for item in manager.list_items(batch_id, status="completed", limit=200)]
+    assert 0 < len(completed) <= 120
+    assert interrupted.open_items == 200 - len(completed)
+    assert sql("SELECT item FROM writes ORDER BY 1") == [(number,) for number in completed]
     assert manager.list_runs(batch_id=batch_id)[0].state == "interrupted"
 
     monkeypatch.setitem(ACTIONS, "interrupt", lambda item, ctx: None)
