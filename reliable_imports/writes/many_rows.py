@@ -14,7 +14,7 @@ from reliable_imports.writes.insert import Insert
 from reliable_imports.writes.joined_texts import cut, joined
 from reliable_imports.writes.key import Key
 from reliable_imports.writes.origin import Origin, arrays_of
-from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal, in_the_way
+from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal
 from reliable_imports.writes.row_texts import Expressions
 from reliable_imports.writes.target import Column, Target
 
@@ -155,7 +155,7 @@ class ManyRows:
             table=self._target.name,
             unaltered=self._unaltered(),
             together=together,
-            in_the_way=in_the_way(suspected),
+            in_the_way=self._prediction.in_the_way(suspected),
             insert=insert,
             told=literal(told),
             cells=cut(f"pg_catalog.current_setting({literal(rows_left)})"),
