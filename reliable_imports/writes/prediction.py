@@ -126,6 +126,11 @@ class Prediction:
                 found.append(f"SELECT {place} FROM given WHERE {_refuses(refuser)}")
         return found
 
+    def refuses_row_alone(self) -> str | None:
+        """A condition for rows of `given` that are refused whatever stands in the table; None if none is."""
+        conditions = [_refuses(each) for each in self._refusers.values() if isinstance(each, Column | Check)]
+        return " OR ".join(conditions) or None
+
     def in_the_way(self, suspected: AbstractSet[Refusal]) -> str:
         """A condition for refusals of which nobody knows whether they would have come in the row's turn.
 

@@ -150,6 +150,8 @@ class Target:
         name: schema and name, quoted.
         root: of a partition, the table that it belongs to; else the same.
         version: changes when somebody alters the table.
+        has_other_checks: it refuses rows for more than NOT NULL and *checks*, whatever stands: for domains, CHECKs of
+            whole rows, and what only a partition wants.
         has_exclusions: exclusion constraints, or unique indexes that only a partition has.
         has_triggers: of the team's own, which may change or leave out rows.
         single_rows_for: what makes it possible that rows which arrive in one statement are not what single statements
@@ -167,6 +169,7 @@ class Target:
     indexes: Sequence[Index]
     references: Sequence[Reference]
     checks: Sequence[Check]
+    has_other_checks: bool
     has_exclusions: bool
     single_rows_for: tuple[str, ...]
     has_triggers: bool
@@ -217,6 +220,7 @@ class Target:
             indexes=[_index(each) for each in described["indexes"]],
             references=[_reference(each) for each in described["references"]],
             checks=[Check(each["name"], each["sql"], frozenset(each["reads"] or ())) for each in described["checks"]],
+            has_other_checks=described["has_other_checks"],
             has_exclusions=described["has_exclusions"],
             has_triggers=described["has_row_triggers"],
             single_rows_for=tuple(words for words, is_there in looks_around.items() if is_there),

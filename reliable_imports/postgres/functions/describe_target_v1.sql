@@ -292,6 +292,45 @@ BEGIN
                 AND coalesce((pg_catalog.to_jsonb(held) ->> 'conenforced')::boolean, true)
                 AND 0 < ALL (held.conkey)  -- 0 is the whole row
         ),
+        -- Whether anything else refuses a row before the server looks for one that stands: a CHECK of whole rows or of
+        -- no column, a domain, and what only a partition wants.
+        'has_other_checks', (
+            EXISTS (
+                SELECT FROM pg_catalog.pg_constraint AS held
+                WHERE held.contype = 'c'
+                    AND held.conrelid = target.oid
+                    AND (0 < ALL (held.conkey)) IS NOT TRUE
+            )
+            OR EXISTS (
+                SELECT FROM pg_catalog.pg_attribute AS of_column
+                JOIN pg_catalog.pg_type AS of_type ON of_type.oid = of_column.atttypid
+                WHERE of_column.attrelid = target.oid
+                    AND of_column.attnum > 0
+                    AND of_type.typtype = 'd'
+            )
+            OR (
+                target.relkind = 'p'
+                AND (
+                    EXISTS (
+                        SELECT FROM pg_catalog.pg_constraint AS held
+                        WHERE held.contype = 'c'
+                            AND held.conrelid = ANY (family)
+                            AND held.conname NOT IN (
+                                SELECT conname FROM pg_catalog.pg_constraint WHERE conrelid = target.oid AND contype = 'c'
+                            )
+                    )
+                    OR EXISTS (
+                        SELECT FROM pg_catalog.pg_attribute AS of_partition
+                        JOIN pg_catalog.pg_attribute AS of_column
+                            ON of_column.attrelid = target.oid
+                            AND of_column.attname = of_partition.attname
+                        WHERE of_partition.attrelid = ANY (family)
+                            AND of_partition.attnotnull
+                            AND NOT of_column.attnotnull
+                    )
+                )
+            )
+        ),
         -- With one of these, many rows in one statement are not what single statements would leave.
         'has_row_triggers', EXISTS (
             SELECT FROM pg_catalog.pg_trigger AS trigger
