@@ -213,7 +213,8 @@ class Chunk:
         return carried
 
     def _book_refused_writes(self, errors: Sequence[WriteError]) -> None:
-        by_writes = {id(attempt.writes): attempt for attempt in self.attempts}
+        refused_writes = {id(error.item) for error in errors}
+        by_writes = {id(attempt.writes): attempt for attempt in self.attempts if id(attempt.writes) in refused_writes}
         refused = [(by_writes[id(error.item)], error) for error in errors]
         failures = self._diagnosis.of_refused_writes(refused)
         for (attempt, error), failure in zip(refused, failures, strict=True):
