@@ -258,17 +258,13 @@ class CompletedItems:
     def _leave_out_what_failed(self) -> None:
         self.__dict__.pop("columns", None)
         self.__dict__.pop("keys", None)
-        stay = [attempt.outcome is Outcome.COMPLETED for attempt in self._completed]
-        left_out = {
-            attempt.stored.item_number for attempt, stays in zip(self._completed, stay, strict=True) if not stays
-        }
-        self._keys.leave_out(left_out)
-        self._completed = list(compress(self._completed, stay))
-        self._written = list(compress(self._written, stay))
-        self._results = list(compress(self._results, stay))
-        self._earlier_tries = list(compress(self._earlier_tries, stay))
-        self._numbers = list(compress(self._numbers, stay))
-        self._tries = list(compress(self._tries, stay))
+        places = [place for place, attempt in enumerate(self._completed) if attempt.outcome is not Outcome.COMPLETED]
+        self._keys.leave_out({self._completed[place].stored.item_number for place in places})
+        for place in reversed(places):
+            for column in (
+                self._completed, self._written, self._results, self._earlier_tries, self._numbers, self._tries,
+            ):  # fmt: skip
+                del column[place]
 
 
 class _KeysWritten:
