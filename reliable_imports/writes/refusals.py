@@ -84,7 +84,7 @@ def _limit(cell: Cell) -> str | None:
 def named_from(target: Target, schema: str, table: str, constraint: str | None) -> Named | None:
     """What `root_names` would answer, if what is known of a target says it: nothing is to be asked then.
 
-    None of a partition, whose table has names of its own, and of what the target does not list.
+    None of a partition, which has names of its own, of a name that needs quotes, and of what the target does not list.
     """
     if target.root != f"{schema}.{table}":
         return None
