@@ -121,7 +121,7 @@ class Recorder:
                 if attempt.is_eventful or attempt.result is not None:
                     attempt.hide(self._sensitive)
         completed = _completed(attempts)
-        expected = CompletedItems(completed) if expected is None else expected.of(completed)
+        expected = CompletedItems(completed) if expected is None else expected.after_writing(completed)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
@@ -244,7 +244,7 @@ class CompletedItems:
         """Make the texts that are sent, for it is likely that nothing will be left out."""
         _ = self.columns, self.keys
 
-    def of(self, completed: Sequence[Attempt]) -> CompletedItems:
+    def after_writing(self, completed: Sequence[Attempt]) -> CompletedItems:
         """The same of those that have completed after all; made anew if something else became of one than expected."""
         if len(completed) < len(self._completed):
             self._leave_out_what_failed()
@@ -260,11 +260,17 @@ class CompletedItems:
         self.__dict__.pop("keys", None)
         places = [place for place, attempt in enumerate(self._completed) if attempt.outcome is not Outcome.COMPLETED]
         self._keys.leave_out({self._completed[place].stored.item_number for place in places})
+        facts: Sequence[list[Any]] = (
+            self._completed,
+            self._written,
+            self._results,
+            self._earlier_tries,
+            self._numbers,
+            self._tries,
+        )
         for place in reversed(places):
-            for column in (
-                self._completed, self._written, self._results, self._earlier_tries, self._numbers, self._tries,
-            ):  # fmt: skip
-                del column[place]
+            for of_each in facts:
+                del of_each[place]
 
 
 class _KeysWritten:
