@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import sys
@@ -28,12 +29,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """Filled by the shared options, whether they stand before or after the command's name."""
+    """Filled by the shared options, whether they stand before or after the command's name.
+
+    Attributes:
+        owns_process: nothing but this command is in its process.
+    """
 
     dsn: str | None = None
     packages: tuple[str, ...] = ()
     as_json: bool = False
     verbose: bool = False
+    owns_process: bool = False
 
     @property
     def output(self) -> Output:
@@ -50,6 +56,21 @@ class Invocation:
             ConfigurationError: no package was named, one cannot be imported, or none has a processor.
         """
         return self._manager(self.discover())
+
+    def manager_for_work(self) -> BatchManager:
+        """Do what `manager_with_processors` does, for a command that is going to process a batch.
+
+        What that takes is loaded first, and left out of all garbage collections: above all of those at the end of the
+        interpreter, which would take it apart object by object. What the team's modules hold is still ended in order.
+        """
+        from reliable_imports.batches import create  # noqa: F401
+        from reliable_imports.batches.repeats import settling  # noqa: F401
+        from reliable_imports.engine import run  # noqa: F401
+        from reliable_imports.processor import registry, table  # noqa: F401
+
+        if self.owns_process:
+            gc.freeze()
+        return self.manager_with_processors()
 
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
         from reliable_imports.manager import BatchManager  # `--help` does without it
