@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -33,7 +33,7 @@ from reliable_imports.models import (
     RunRecord,
 )
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, connect, discard_session, transaction
+from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -443,8 +443,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        self._prepare()
-        with connect(self.dsn) as connection:
+        with self._connection_of_a_run() as connection:
             batch = read.get_batch(connection, batch_id)
             processor = self.registry.get(batch.batch_type)
             if batch.status.is_final:
@@ -960,33 +959,61 @@ class BatchManager:
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Let the questions that this thread asks within the block share one connection.
+        """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
-        Processing has connections of its own in any case.
+        A run takes it over and closes it; what is called after that has another one.
         """
-        with self._connection() as connection:
-            self._shared.connection = connection
-            try:
-                yield
-            finally:
-                del self._shared.connection
+        if self._held() is not None:  # within another block, whose connection it shares
+            yield
+            return
+        held: list[Connection] = []
+        self._shared.held = held
+        try:
+            yield
+        finally:
+            self._shared.held = None
+            for connection in held:
+                connection.close()
+
+    def _held(self) -> list[Connection] | None:
+        """The connection that this thread's calls share, if it is made already; None if they share none."""
+        held: list[Connection] | None = getattr(self._shared, "held", None)
+        return held
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        shared: Connection | None = getattr(self._shared, "connection", None)
-        if shared is not None:
-            yield shared
+        held = self._held()
+        if held is None:
+            with closing(self._open()) as connection:
+                yield connection
             return
-        self._prepare()
-        with connect(self.dsn) as connection:
+        if not held:
+            held.append(self._open())
+        yield held[0]
+
+    @contextmanager
+    def _connection_of_a_run(self) -> Iterator[Connection]:
+        """One that nobody else uses any more."""
+        held = self._held()
+        with closing(held.pop() if held else self._open()) as connection:
             yield connection
 
-    def _prepare(self) -> None:
-        """See to the schema, once."""
+    def _open(self) -> Connection:
+        connection = open_connection(self.dsn)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: Connection) -> None:
+        """See to the schema, once: with one question if it is as it should be."""
         with self._preparing:
             if not self._prepared:
-                if self._migrate:
-                    self.migrate()
-                else:
-                    schema.require_migrated(self.dsn)
+                if schema.pending(connection).are_any:
+                    if self._migrate:
+                        self.migrate()
+                    else:
+                        schema.require_migrated(self.dsn)
                 self._prepared = True

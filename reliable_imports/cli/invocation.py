@@ -62,6 +62,8 @@ class Invocation:
 
         What that takes is loaded first, and left out of all garbage collections: above all of those at the end of the
         interpreter, which would take it apart object by object. What the team's modules hold is still ended in order.
+
+        What the command asks until it processes shares one connection.
         """
         from reliable_imports.batches import create  # noqa: F401
         from reliable_imports.batches.repeats import settling  # noqa: F401
@@ -70,7 +72,9 @@ class Invocation:
 
         if self.owns_process:
             gc.freeze()
-        return self.manager_with_processors()
+        manager = self.manager_with_processors()
+        click.get_current_context().with_resource(manager.connected())
+        return manager
 
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
         from reliable_imports.manager import BatchManager  # `--help` does without it

@@ -27,9 +27,11 @@ def tell_outcome(
     Args:
         repeats: for a JSON document: how many items of which batches it repeats.
     """
-    with manager.connected():
-        reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
-        outstanding = manager.count_outstanding(summary.batch_id)
+    reasons, outstanding = [], 0
+    if summary.failed_items or output.as_json:
+        with manager.connected():
+            reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
+            outstanding = manager.count_outstanding(summary.batch_id)
     output.document(
         {
             **as_json_value(summary),
