@@ -34,6 +34,8 @@ from reliable_imports.models import (
 )
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
+from reliable_imports.postgres.opening import Opening
+from reliable_imports.postgres.queries import load
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
     from reliable_imports.processor.facts import Facts
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
+
+
+_WRITES = load("writes.sql")
 
 
 class BatchManager:
@@ -958,16 +963,21 @@ class BatchManager:
             return verify.verify(connection, batch_id)
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
+    def connected(self, *, ahead: bool = False) -> Iterator[None]:
         """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
         A run takes it over and closes it; what is called after that has another one.
+
+        Args:
+            ahead: begin to make it at once, in a thread; an error is raised by the first call.
         """
         if self._held() is not None:  # within another block, whose connection it shares
             yield
             return
-        held: list[Connection] = []
+        held: list[Connection | Opening] = []
         self._shared.held = held
+        if ahead:
+            held.append(Opening(lambda: open_connection(self.dsn), self._ask_first))
         try:
             yield
         finally:
@@ -975,9 +985,9 @@ class BatchManager:
             for connection in held:
                 connection.close()
 
-    def _held(self) -> list[Connection] | None:
-        """The connection that this thread's calls share, if it is made already; None if they share none."""
-        held: list[Connection] | None = getattr(self._shared, "held", None)
+    def _held(self) -> list[Connection | Opening] | None:
+        """The connection that this thread's calls share, if there is one by now; None if they share none."""
+        held: list[Connection | Opening] | None = getattr(self._shared, "held", None)
         return held
 
     @contextmanager
@@ -987,25 +997,34 @@ class BatchManager:
             with closing(self._open()) as connection:
                 yield connection
             return
-        if not held:
-            held.append(self._open())
-        yield held[0]
+        connection = self._open(*held)
+        held[:] = [connection]
+        yield connection
 
     @contextmanager
     def _connection_of_a_run(self) -> Iterator[Connection]:
         """One that nobody else uses any more."""
-        held = self._held()
-        with closing(held.pop() if held else self._open()) as connection:
+        held = self._held() or []
+        connection = self._open(*held)
+        held.clear()
+        with closing(connection):
             yield connection
 
-    def _open(self) -> Connection:
-        connection = open_connection(self.dsn)
+    def _open(self, held: Connection | Opening | None = None) -> Connection:
+        """A connection to a database whose schema was seen to: the one that is held, if there is one."""
+        connection = held.connection() if isinstance(held, Opening) else held or open_connection(self.dsn)
         try:
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _ask_first(self, connection: Connection) -> None:
+        """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
+        if not schema.pending(connection).are_any:
+            with connection.cursor() as cursor:
+                cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})
 
     def _prepare(self, connection: Connection) -> None:
         """See to the schema, once: with one question if it is as it should be."""

@@ -63,8 +63,13 @@ class Invocation:
         What that takes is loaded first, and left out of all garbage collections: above all of those at the end of the
         interpreter, which would take it apart object by object. What the team's modules hold is still ended in order.
 
-        What the command asks until it processes shares one connection.
+        What the command asks until it processes shares one connection, which is opened meanwhile.
         """
+        manager = self.manager()
+        # The embedded server is not started for a package that cannot be imported.
+        has_dsn = self.dsn is not None or Settings.from_environment().dsn is not None
+        click.get_current_context().with_resource(manager.connected(ahead=has_dsn))
+
         from reliable_imports.batches import create  # noqa: F401
         from reliable_imports.batches.repeats import settling  # noqa: F401
         from reliable_imports.engine import run  # noqa: F401
@@ -72,8 +77,7 @@ class Invocation:
 
         if self.owns_process:
             gc.freeze()
-        manager = self.manager_with_processors()
-        click.get_current_context().with_resource(manager.connected())
+        manager.registry = self.discover()
         return manager
 
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
