@@ -14,24 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from reliable_imports.batches import control, failures, read, verify
+from reliable_imports.batches import control, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFailed, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
-from reliable_imports.models import (
-    Batch,
-    BatchSummary,
-    Delivery,
-    FailureReason,
-    ItemRecord,
-    LogEntry,
-    OutstandingReason,
-    ReasonDetails,
-    ReasonSummary,
-    RunRecord,
-)
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
 from reliable_imports.postgres.opening import Opening
@@ -47,13 +35,15 @@ if TYPE_CHECKING:
     from reliable_imports.batches.erasing.erasure import Erasure, ErasureKey
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
+    from reliable_imports.causes import FailureReason, OutstandingReason, ReasonDetails, ReasonSummary
     from reliable_imports.engine.progress import ProgressCallback
-    from reliable_imports.models import TryReport
+    from reliable_imports.models import Batch, BatchSummary, Delivery, ItemRecord, LogEntry, RunRecord
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
     from reliable_imports.processor.facts import Facts
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
+    from reliable_imports.tried import TryReport
 
 
 _WRITES = load("writes.sql")
@@ -354,7 +344,7 @@ class BatchManager:
                 `create_reprocess_batch`.
         """
         from reliable_imports.batches.staging import stage_reprocess
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         batch_type = self.get_batch(batch_id).batch_type
         processor = self._triable(batch_type, sample, with_effects)
@@ -377,7 +367,7 @@ class BatchManager:
         Raises:
             UnknownReason: nothing of any lineage failed for one of the request's reasons.
         """
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         reports = []
         unknown: UnknownReason | None = None
@@ -397,7 +387,7 @@ class BatchManager:
         Raises:
             ConfigurationError: one of them cannot be made any more.
         """
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         reports = [
             self.try_reprocess(
@@ -614,6 +604,7 @@ class BatchManager:
             ConfigurationError: nothing is outstanding, or failures of several types are; the file's name says none of
                 the formats; the package for workbooks is not installed, or a workbook is too small.
         """
+        from reliable_imports.batches import failures
         from reliable_imports.batches.corrections.export import export
 
         with self._connection() as connection:
@@ -642,6 +633,7 @@ class BatchManager:
                 another batch or type than is given; says where.
             ConfigurationError: the file's name says none of the formats, or it is a URL.
         """
+        from reliable_imports.batches import failures
         from reliable_imports.batches.corrections.edits import read_corrections
 
         if "://" in os.fspath(path):
@@ -832,6 +824,8 @@ class BatchManager:
             UnknownBatch: there is no such batch.
             ConfigurationError: both a batch and a type are given.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.list_reasons(connection, failures.Scope(batch_id, batch_type), with_closed=with_closed)
 
@@ -847,6 +841,8 @@ class BatchManager:
         Raises:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.get_details(connection, reason, failures.Scope(batch_id, batch_type), samples=samples)
 
@@ -857,6 +853,8 @@ class BatchManager:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
             ConfigurationError: *text* is empty, or cannot be kept.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.note(connection, reason, text, by)
 
@@ -873,11 +871,15 @@ class BatchManager:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
             ConfigurationError: *why* is empty, or *until* is over.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.ignore(connection, reason, why, until, by)
 
     def end_ignoring_failure(self, reason: str, *, by: str | None = None) -> str:
         """Take `ignore_failure` back; returns the cause's whole id. Raises UnknownReason, AmbiguousReason."""
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.end_ignore(connection, reason, by)
 

@@ -40,6 +40,14 @@ class Invocation:
     as_json: bool = False
     verbose: bool = False
     owns_process: bool = False
+    _settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the environment and the project, read once."""
+        if self._settings is None:
+            self._settings = Settings.from_environment()
+        return self._settings
 
     @property
     def output(self) -> Output:
@@ -67,7 +75,7 @@ class Invocation:
         """
         manager = self.manager()
         # The embedded server is not started for a package that cannot be imported.
-        has_dsn = self.dsn is not None or Settings.from_environment().dsn is not None
+        has_dsn = self.dsn is not None or self.settings.dsn is not None
         click.get_current_context().with_resource(manager.connected(ahead=has_dsn))
 
         from reliable_imports.batches import create  # noqa: F401
@@ -83,20 +91,19 @@ class Invocation:
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
         from reliable_imports.manager import BatchManager  # `--help` does without it
 
-        migrate = Settings.from_environment().migrate
-        return BatchManager(self.dsn, registry=registry, runner=Runner.CLI, migrate=migrate)
+        dsn = self.settings.dsn if self.dsn is None else self.dsn
+        return BatchManager(dsn, registry=registry, runner=Runner.CLI, migrate=self.settings.migrate)
 
     def discover(self) -> ProcessorRegistry:
         from reliable_imports.processor.registry import ProcessorRegistry
 
-        settings = Settings.from_environment()
-        packages = self.packages or settings.processors
+        packages = self.packages or self.settings.processors
         if not packages:
             raise ConfigurationError(
                 'no package of processors is named; put processors = ["myapp.processors"] into [tool.reliable_imports] '
                 "of pyproject.toml, or set RELIABLE_IMPORTS_PROCESSORS or --processors"
             )
-        make_importable(Path.cwd(), settings.project)
+        make_importable(Path.cwd(), self.settings.project)
         named = ", ".join(packages)
         registry = ProcessorRegistry()
         with warnings.catch_warnings(record=True) as told:

@@ -13,8 +13,9 @@ from reliable_imports.cli.text import count, duration, number
 from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
+    from reliable_imports.causes import FailureReason, OutstandingReason
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import BatchSummary, FailureReason, OutstandingReason
+    from reliable_imports.models import BatchSummary
 
 _SHORTLY = 5
 
@@ -91,7 +92,7 @@ def failed_for(failed_items: int, reasons: Sequence[FailureReason]) -> str:
 
 def reasons_table(output: Output, reasons: Sequence[FailureReason | OutstandingReason]) -> None:
     """Why items failed; of outstanding failures, which are those of a whole lineage, also in which batch."""
-    from reliable_imports.models import OutstandingReason
+    from reliable_imports.causes import OutstandingReason
 
     batches = [str(reason.batch_id) if isinstance(reason, OutstandingReason) else None for reason in reasons]
     is_of_lineage = any(batches)
