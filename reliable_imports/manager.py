@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -473,12 +473,20 @@ class BatchManager:
         )
 
     def _settle_what_it_can(self, connection: Connection, batch: Batch) -> None:
-        try:
-            self._settle(connection, batch.batch_type)
-        except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
-            # The batch is done; who comes next looks again.
-            facts = {"batch_id": batch.id, "error_type": type(error).__name__}
-            logger.warning("what the batch settles could not be looked for", extra=facts)
+        """The last thing that a run's connection is for; what this thread asks afterwards within a block has it too."""
+        with ExitStack() as unless_kept:
+            unless_kept.callback(connection.close)
+            try:
+                self._settle(connection, batch.batch_type)
+                held = self._held()
+                if held is not None:
+                    discard_session(connection)
+                    held[:] = [connection]
+                    unless_kept.pop_all()
+            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+                # The batch is done; who comes next looks again.
+                facts = {"batch_id": batch.id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
@@ -968,7 +976,7 @@ class BatchManager:
     def connected(self, *, ahead: bool = False) -> Iterator[None]:
         """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
-        A run takes it over and closes it; what is called after that has another one.
+        A run takes it over, and gives it back as a new session if it comes to the end of its batch.
 
         Args:
             ahead: begin to make it at once, in a thread; an error is raised by the first call.
@@ -1009,8 +1017,11 @@ class BatchManager:
         held = self._held() or []
         connection = self._open(*held)
         held.clear()
-        with closing(connection):
+        try:
             yield connection
+        finally:
+            if connection not in held:  # where a run that came to its end has left it
+                connection.close()
 
     def _open(self, held: Connection | Opening | None = None) -> Connection:
         """A connection to a database whose schema was seen to: the one that is held, if there is one."""
