@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -21,9 +21,9 @@ from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFail
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
-from reliable_imports.postgres.opening import Opening
+from reliable_imports.postgres.connect import Connection, discard_session, transaction
 from reliable_imports.postgres.queries import load
+from reliable_imports.postgres.sharing import Connections
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -78,7 +78,7 @@ class BatchManager:
         self._migrate = migrate
         self._runner = Runner(runner)
         self._dsn: str | None = None
-        self._shared = threading.local()
+        self._connections = Connections(lambda: self.dsn, self._see_to_schema, self._ask_first)
         self._preparing = threading.Lock()
         self._prepared = False
 
@@ -438,7 +438,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        with self._connection_of_a_run() as connection:
+        with self._connections.of_a_run() as connection:
             batch = read.get_batch(connection, batch_id)
             processor = self.registry.get(batch.batch_type)
             if batch.status.is_final:
@@ -472,21 +472,16 @@ class BatchManager:
             at_end=lambda connection: self._settle_what_it_can(connection, batch),
         )
 
-    def _settle_what_it_can(self, connection: Connection, batch: Batch) -> None:
-        """The last thing that a run's connection is for; what this thread asks afterwards within a block has it too."""
-        with ExitStack() as unless_kept:
-            unless_kept.callback(connection.close)
-            try:
-                self._settle(connection, batch.batch_type)
-                held = self._held()
-                if held is not None:
-                    discard_session(connection)
-                    held[:] = [connection]
-                    unless_kept.pop_all()
-            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
-                # The batch is done; who comes next looks again.
-                facts = {"batch_id": batch.id, "error_type": type(error).__name__}
-                logger.warning("what the batch settles could not be looked for", extra=facts)
+    def _settle_what_it_can(self, connection: Connection, batch: Batch) -> bool:
+        """Settle failures, the last thing that a run does; say whether the calls that follow have its connection."""
+        try:
+            self._settle(connection, batch.batch_type)
+            return self._connections.give_back(connection)
+        except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+            # The batch is done; who comes next looks again.
+            facts = {"batch_id": batch.id, "error_type": type(error).__name__}
+            logger.warning("what the batch settles could not be looked for", extra=facts)
+            return False
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
@@ -981,60 +976,11 @@ class BatchManager:
         Args:
             ahead: begin to make it at once, in a thread; an error is raised by the first call.
         """
-        if self._held() is not None:  # within another block, whose connection it shares
+        with self._connections.shared(ahead=ahead):
             yield
-            return
-        held: list[Connection | Opening] = []
-        self._shared.held = held
-        if ahead:
-            held.append(Opening(lambda: open_connection(self.dsn), self._ask_first))
-        try:
-            yield
-        finally:
-            self._shared.held = None
-            for connection in held:
-                connection.close()
 
-    def _held(self) -> list[Connection | Opening] | None:
-        """The connection that this thread's calls share, if there is one by now; None if they share none."""
-        held: list[Connection | Opening] | None = getattr(self._shared, "held", None)
-        return held
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        held = self._held()
-        if held is None:
-            with closing(self._open()) as connection:
-                yield connection
-            return
-        connection = self._open(*held)
-        held[:] = [connection]
-        yield connection
-
-    @contextmanager
-    def _connection_of_a_run(self) -> Iterator[Connection]:
-        """One that nobody else uses any more."""
-        held = self._held() or []
-        connection = self._open(*held)
-        held.clear()
-        try:
-            yield connection
-        finally:
-            if connection not in held:  # where a run that came to its end has left it
-                connection.close()
-
-    def _open(self, held: Connection | Opening | None = None) -> Connection:
-        """A connection to a database whose schema was seen to: the one that is held, if there is one."""
-        connection = held.connection() if isinstance(held, Opening) else held or open_connection(self.dsn)
-        try:
-            self._prepare(connection)
-        except BaseException:
-            is_lost = bool(connection.closed)
-            connection.close()
-            if is_lost and isinstance(held, Opening):  # it was idle for as long as a file took to arrive
-                return self._open()
-            raise
-        return connection
+    def _connection(self) -> AbstractContextManager[Connection]:
+        return self._connections.of_a_call()
 
     def _ask_first(self, connection: Connection) -> None:
         """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
@@ -1042,8 +988,8 @@ class BatchManager:
             with connection.cursor() as cursor:
                 cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})
 
-    def _prepare(self, connection: Connection) -> None:
-        """See to the schema, once: with one question if it is as it should be."""
+    def _see_to_schema(self, connection: Connection) -> None:
+        """Bring the schema up to date, or require that it is, once: with one question if it is as it should be."""
         with self._preparing:
             if not self._prepared:
                 if schema.pending(connection).are_any:

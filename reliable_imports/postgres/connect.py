@@ -87,6 +87,17 @@ def roll_back(connection: Connection) -> None:
             raise
 
 
+def is_alive(connection: Connection) -> bool:
+    """Whether the server answers; a connection that is gone is closed then."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT")
+    except psycopg2.Error:
+        connection.close()
+        return False
+    return True
+
+
 def rows(cursor: Any) -> list[dict[str, Any]]:
     """The rest of a cursor's rows, as dicts by column name."""
     names = [column.name for column in cursor.description]

@@ -22,6 +22,7 @@ class Opening:
         self._ask_first = ask_first
         self._opened: Connection | None = None
         self._error: Exception | None = None
+        self._is_wanted = True
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -33,7 +34,8 @@ class Opening:
         return self._opened
 
     def close(self) -> None:
-        """Close the connection, if it is open; one that is being opened lives no longer than the process."""
+        """Close the connection; one that is being opened is closed as soon as it is open."""
+        self._is_wanted = False
         if self._opened is not None:
             self._opened.close()
 
@@ -42,6 +44,9 @@ class Opening:
             self._opened = self._open_connection()
         except Exception as error:  # for who asks for the connection
             self._error = error
+            return
+        if not self._is_wanted:
+            self._opened.close()
             return
         with suppress(Exception):
             self._ask_first(self._opened)

@@ -1,0 +1,105 @@
+"""Connections for calls: one for each, or one that all calls of a thread share for a while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from reliable_imports.postgres.connect import Connection, discard_session, is_alive, open_connection
+from reliable_imports.postgres.opening import Opening
+
+
+class Connections:
+    """Gives each call its connection. May be used by several threads at once."""
+
+    def __init__(
+        self,
+        dsn: Callable[[], str],
+        see_to_schema: Callable[[Connection], None],
+        ask_first: Callable[[Connection], object],
+    ) -> None:
+        """
+        Args:
+            dsn: which database; asked when it is needed.
+            see_to_schema: called with each connection before a call has it.
+            ask_first: see `Opening`.
+        """
+        self._dsn = dsn
+        self._see_to_schema = see_to_schema
+        self._ask_first = ask_first
+        self._of_thread = threading.local()
+
+    @contextmanager
+    def shared(self, *, ahead: bool) -> Iterator[None]:
+        """Let the calls of this thread share a connection within the block.
+
+        Args:
+            ahead: begin to open it at once, in a thread; the first call raises what goes wrong.
+        """
+        if self._held is not None:  # within another block, whose connection it shares
+            yield
+            return
+        held: list[Connection | Opening] = []
+        self._of_thread.held = held
+        if ahead:
+            held.append(Opening(lambda: open_connection(self._dsn()), self._ask_first))
+        try:
+            yield
+        finally:
+            self._of_thread.held = None
+            for connection in held:
+                connection.close()
+
+    @contextmanager
+    def of_a_call(self) -> Iterator[Connection]:
+        """One that is closed with the block, or shared with the calls that follow."""
+        held = self._held
+        connection = self._take(held)
+        if held is None:
+            with closing(connection):
+                yield connection
+        else:
+            held.append(connection)
+            yield connection
+
+    @contextmanager
+    def of_a_run(self) -> Iterator[Connection]:
+        """One that nobody else uses; closed with the block, unless it was given back meanwhile."""
+        held = self._held
+        connection = self._take(held)
+        try:
+            yield connection
+        finally:
+            if held is None or connection not in held:
+                connection.close()
+
+    def give_back(self, connection: Connection) -> bool:
+        """Let the calls that follow have the connection of a run, as a new session. False if they do not share any, or
+        have another one by now."""
+        held = self._held
+        if held is None or held:
+            return False
+        discard_session(connection)
+        held.append(connection)
+        return True
+
+    @property
+    def _held(self) -> list[Connection | Opening] | None:
+        """The connection that this thread's calls share, if there is one by now; None if they share none."""
+        held: list[Connection | Opening] | None = getattr(self._of_thread, "held", None)
+        return held
+
+    def _take(self, held: list[Connection | Opening] | None) -> Connection:
+        """The connection that is held, which is then held no longer; a new one if there is none, or it is gone."""
+        taken = held.pop() if held else None
+        connection = taken.connection() if isinstance(taken, Opening) else taken
+        # What was opened ahead was idle for as long as a file took to arrive, and servers end such sessions.
+        if connection is None or (isinstance(taken, Opening) and not is_alive(connection)):
+            connection = open_connection(self._dsn())
+        try:
+            self._see_to_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
