@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from reliable_imports.items.given import json_object, require_idempotency_key, r
 from reliable_imports.log import logger
 from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, discard_session, transaction
-from reliable_imports.postgres.queries import load
 from reliable_imports.postgres.sharing import Connections
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
@@ -44,9 +42,6 @@ if TYPE_CHECKING:
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
     from reliable_imports.tried import TryReport
-
-
-_WRITES = load("writes.sql")
 
 
 class BatchManager:
@@ -74,13 +69,10 @@ class BatchManager:
         """
         if registry is not None:
             self.registry = registry
-        self._given_dsn = dsn
         self._migrate = migrate
         self._runner = Runner(runner)
-        self._dsn: str | None = None
-        self._connections = Connections(lambda: self.dsn, self._see_to_schema, self._ask_first)
-        self._preparing = threading.Lock()
-        self._prepared = False
+        # Without a reference to the manager: what a processor's module holds is ended when that is freed.
+        self._connections = Connections(partial(resolve_dsn, dsn), migrate=migrate)
 
     @cached_property
     def registry(self) -> ProcessorRegistry:
@@ -92,9 +84,7 @@ class BatchManager:
     @property
     def dsn(self) -> str:
         """The database that is used, password included; starts the embedded server if that is the one."""
-        if self._dsn is None:
-            self._dsn = resolve_dsn(self._given_dsn)
-        return self._dsn
+        return self._connections.dsn
 
     def migrate(self, *, on_wait: Callable[[], None] | None = None) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
@@ -981,20 +971,3 @@ class BatchManager:
 
     def _connection(self) -> AbstractContextManager[Connection]:
         return self._connections.of_a_call()
-
-    def _ask_first(self, connection: Connection) -> None:
-        """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
-        if not schema.pending(connection).are_any:
-            with connection.cursor() as cursor:
-                cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})
-
-    def _see_to_schema(self, connection: Connection) -> None:
-        """Bring the schema up to date, or require that it is, once: with one question if it is as it should be."""
-        with self._preparing:
-            if not self._prepared:
-                if schema.pending(connection).are_any:
-                    if self._migrate:
-                        self.migrate()
-                    else:
-                        schema.require_migrated(self.dsn)
-                self._prepared = True

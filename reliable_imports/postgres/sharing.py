@@ -6,29 +6,35 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+from reliable_imports.postgres import schema
 from reliable_imports.postgres.connect import Connection, discard_session, is_alive, open_connection
 from reliable_imports.postgres.opening import Opening
+from reliable_imports.postgres.queries import load
+
+_WRITES = load("writes.sql")
 
 
 class Connections:
-    """Gives each call its connection. May be used by several threads at once."""
+    """Gives each call its connection to one database, whose schema was seen to. May be used by several threads."""
 
-    def __init__(
-        self,
-        dsn: Callable[[], str],
-        see_to_schema: Callable[[Connection], None],
-        ask_first: Callable[[Connection], object],
-    ) -> None:
+    def __init__(self, resolve_dsn: Callable[[], str], *, migrate: bool) -> None:
         """
         Args:
-            dsn: which database; asked when it is needed.
-            see_to_schema: called with each connection before a call has it.
-            ask_first: see `Opening`.
+            resolve_dsn: says which database; called when that is needed, and once.
+            migrate: bring the schema up to date; if not, one that is not raises SchemaNotReady.
         """
-        self._dsn = dsn
-        self._see_to_schema = see_to_schema
-        self._ask_first = ask_first
+        self._resolve_dsn = resolve_dsn
+        self._dsn: str | None = None
+        self._migrate = migrate
+        self._seeing_to_schema = threading.Lock()
+        self._is_schema_seen_to = False
         self._of_thread = threading.local()
+
+    @property
+    def dsn(self) -> str:
+        if self._dsn is None:
+            self._dsn = self._resolve_dsn()
+        return self._dsn
 
     @contextmanager
     def shared(self, *, ahead: bool) -> Iterator[None]:
@@ -43,7 +49,7 @@ class Connections:
         held: list[Connection | Opening] = []
         self._of_thread.held = held
         if ahead:
-            held.append(Opening(lambda: open_connection(self._dsn()), self._ask_first))
+            held.append(Opening(lambda: open_connection(self.dsn), _ask_first))
         try:
             yield
         finally:
@@ -96,10 +102,28 @@ class Connections:
         connection = taken.connection() if isinstance(taken, Opening) else taken
         # What was opened ahead was idle for as long as a file took to arrive, and servers end such sessions.
         if connection is None or (isinstance(taken, Opening) and not is_alive(connection)):
-            connection = open_connection(self._dsn())
+            connection = open_connection(self.dsn)
         try:
             self._see_to_schema(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _see_to_schema(self, connection: Connection) -> None:
+        """Once: with one question if the schema is as it should be."""
+        with self._seeing_to_schema:
+            if not self._is_schema_seen_to:
+                if schema.pending(connection).are_any:
+                    if self._migrate:
+                        schema.migrate(self.dsn)
+                    else:
+                        schema.require_migrated(self.dsn)
+                self._is_schema_seen_to = True
+
+
+def _ask_first(connection: Connection) -> None:
+    """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
+    if not schema.pending(connection).are_any:
+        with connection.cursor() as cursor:
+            cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})

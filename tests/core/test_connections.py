@@ -10,7 +10,6 @@ import pytest
 from reliable_imports import BatchManager, BatchStatus
 from reliable_imports.postgres.connect import Connection, open_connection
 from reliable_imports.postgres.opening import Opening
-from reliable_imports.postgres.sharing import Connections
 from tests.core.conftest import Sql
 
 
@@ -60,14 +59,15 @@ def test_a_connection_that_was_opened_ahead_may_be_gone_when_it_is_wanted(manage
             assert manager.list_batches() == []
 
 
-def test_what_went_wrong_ahead_is_told_once_and_the_next_call_tries_anew(database: str) -> None:
-    dsns = [f"{database}_that_is_not_there", database]
-    connections = Connections(lambda: dsns.pop(0), lambda _: None, lambda _: None)
-    with connections.shared(ahead=True):
-        with pytest.raises(psycopg2.OperationalError, match="does not exist"), connections.of_a_call():
-            pass
-        with connections.of_a_call() as connection:
-            assert connection.closed == 0
+def test_what_went_wrong_ahead_is_told_once_and_the_next_call_tries_anew(database: str, sql: Sql) -> None:
+    name = f"{sql('SELECT current_database()')[0][0]}_later"
+    manager = BatchManager(f"{database}_later")
+    with manager.connected(ahead=True):
+        with pytest.raises(psycopg2.OperationalError, match=f'database "{name}" does not exist'):
+            manager.list_batches()
+        sql(f"CREATE DATABASE {name}")
+        assert manager.list_batches() == []
+    sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_a_connection_that_nobody_waits_for_is_closed_when_it_is_open(database: str) -> None:
