@@ -119,18 +119,23 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
-            if not isinstance(step, Suspected):
-                ahead = self._try_ahead()
-                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
-            if step is Step.NOTHING_FREE:
-                step = self._work_due_retries()
+            step = self._work_round()
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
         self._land()
         return Ending.STOPPED
+
+    def _work_round(self) -> Step | Suspected:
+        """Retries that are due come first; then the items that come next; then all that is due where none is free."""
+        if self._retries.are_due():
+            step = self._work_due_retries()
+            if isinstance(step, Suspected):
+                return step
+        ahead = self._try_ahead()
+        step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
+        return self._work_due_retries() if step is Step.NOTHING_FREE else step
 
     def work_alone(self, range_number: int, until: int | None = None) -> Ending:
         """Work the items of one range, or RETRIES, each in a transaction of its own. Raises as `work`.
@@ -316,7 +321,7 @@ class Worker:
     def _chunk_of(self, claim: Claim, ahead: Ahead | None) -> Chunk:
         """The chunk for what was claimed: the one that was tried ahead, if it has the first of the items."""
         if ahead is not None and ahead.is_begun_by(claim):
-            ahead.chunk.writes.transaction.has_begun()  # by the claim
+            ahead.chunk.writes.transaction.note_begun()  # by the claim
             self.trying = ahead.trying
             return ahead.chunk
         return self._chunks.new(self._connection, one_by_one=self.doubts.is_one_by_one)
