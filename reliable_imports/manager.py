@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFail
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
+from reliable_imports.postgres.connect import Connection, discard_session, is_ready, open_connection, transaction
 from reliable_imports.postgres.opening import Opening
 from reliable_imports.postgres.queries import load
 from reliable_imports.settings import resolve_dsn
@@ -478,10 +478,9 @@ class BatchManager:
             unless_kept.callback(connection.close)
             try:
                 self._settle(connection, batch.batch_type)
-                held = self._held()
-                if held is not None:
+                if self._held() is not None:
                     discard_session(connection)
-                    held[:] = [connection]
+                    self._give_back(connection)
                     unless_kept.pop_all()
             except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
                 # The batch is done; who comes next looks again.
@@ -996,45 +995,52 @@ class BatchManager:
                 connection.close()
 
     def _held(self) -> list[Connection | Opening] | None:
-        """The connection that this thread's calls share, if there is one by now; None if they share none."""
+        """The connection that this thread's calls share, while none of them uses it; None if they share none."""
         held: list[Connection | Opening] | None = getattr(self._shared, "held", None)
         return held
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        held = self._held()
-        if held is None:
-            with closing(self._open()) as connection:
-                yield connection
-            return
-        connection = self._open(*held)
-        held[:] = [connection]
-        yield connection
-
-    @contextmanager
-    def _connection_of_a_run(self) -> Iterator[Connection]:
-        """One that nobody else uses any more."""
-        held = self._held() or []
-        connection = self._open(*held)
-        held.clear()
+        connection = self._open()
         try:
             yield connection
         finally:
-            if connection not in held:  # where a run that came to its end has left it
+            self._give_back(connection)
+
+    @contextmanager
+    def _connection_of_a_run(self) -> Iterator[Connection]:
+        """One that nobody else uses any more, but for the run itself: it may give it back when it comes to its end."""
+        connection = self._open()
+        try:
+            yield connection
+        finally:
+            if connection not in (self._held() or ()):
                 connection.close()
 
-    def _open(self, held: Connection | Opening | None = None) -> Connection:
-        """A connection to a database whose schema was seen to: the one that is held, if there is one."""
-        connection = held.connection() if isinstance(held, Opening) else held or open_connection(self.dsn)
+    def _open(self) -> Connection:
+        """A connection to a database whose schema was seen to: the one that this thread's calls share, if it is there
+        and nobody uses it; if the server has ended its session meanwhile, another one."""
+        held = self._held()
+        shared = held.pop() if held else None
+        connection = shared.connection() if isinstance(shared, Opening) else shared
+        if connection is None or not is_ready(connection):
+            if connection is not None:
+                connection.close()
+            connection = open_connection(self.dsn)
         try:
             self._prepare(connection)
         except BaseException:
-            is_lost = bool(connection.closed)
             connection.close()
-            if is_lost and isinstance(held, Opening):  # it was idle for as long as a file took to arrive
-                return self._open()
             raise
         return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        """Let this thread's next call have a connection, if its calls share one; else close it."""
+        held = self._held()
+        if held is None or held:
+            connection.close()
+        else:
+            held.append(connection)
 
     def _ask_first(self, connection: Connection) -> None:
         """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
@@ -54,6 +55,18 @@ def open_connection(dsn: str) -> Connection:
     # The driver begins nothing by itself: BEGIN and COMMIT travel with the statements of their transaction.
     connection.autocommit = True
     return connection
+
+
+def is_ready(connection: Connection) -> bool:
+    """Whether a connection that nobody used for a while waits for a statement, as far as this side knows.
+
+    A server says nothing then, unless it ends the session. Nothing is asked of it.
+    """
+    if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        return False
+    hears = select.poll()
+    hears.register(connection, select.POLLIN)
+    return not hears.poll(0)
 
 
 @contextmanager

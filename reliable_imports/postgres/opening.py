@@ -33,8 +33,8 @@ class Opening:
         return self._opened
 
     def close(self) -> None:
-        """Close the connection, if it is open; one that is being opened lives no longer than the process."""
-        if self._opened is not None:
+        """Close the connection, and wait for nothing: while it is opened or asked, its thread alone holds it."""
+        if self._opened is not None and not self._thread.is_alive():
             self._opened.close()
 
     def _run(self) -> None:
