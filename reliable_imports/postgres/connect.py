@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
@@ -56,6 +57,18 @@ def open_connection(dsn: str) -> Connection:
     return connection
 
 
+def is_ready(connection: Connection) -> bool:
+    """Whether a connection that nobody used for a while waits for a statement, as far as this side knows.
+
+    A server says nothing then, unless it ends the session. Nothing is asked of it.
+    """
+    if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+        return False
+    with selectors.DefaultSelector() as heard:
+        heard.register(connection, selectors.EVENT_READ)
+        return not heard.select(0)
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[Any]:
     """A cursor whose statements are committed together, or not at all if the block raises."""
@@ -85,17 +98,6 @@ def roll_back(connection: Connection) -> None:
     except psycopg2.Error:
         if not connection.closed:
             raise
-
-
-def is_alive(connection: Connection) -> bool:
-    """Whether the server answers; a connection that is gone is closed then."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT")
-    except psycopg2.Error:
-        connection.close()
-        return False
-    return True
 
 
 def rows(cursor: Any) -> list[dict[str, Any]]:

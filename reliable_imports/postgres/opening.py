@@ -34,9 +34,9 @@ class Opening:
         return self._opened
 
     def close(self) -> None:
-        """Close the connection; one that is being opened is closed as soon as it is open."""
+        """Close the connection, and wait for nothing: while it is opened or asked, its thread has it, and closes it."""
         self._is_wanted = False
-        if self._opened is not None:
+        if self._opened is not None and not self._thread.is_alive():
             self._opened.close()
 
     def _run(self) -> None:
@@ -45,8 +45,8 @@ class Opening:
         except Exception as error:  # for who asks for the connection
             self._error = error
             return
+        with suppress(Exception):
+            if self._is_wanted:
+                self._ask_first(self._opened)
         if not self._is_wanted:
             self._opened.close()
-            return
-        with suppress(Exception):
-            self._ask_first(self._opened)

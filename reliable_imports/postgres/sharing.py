@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, discard_session, is_alive, open_connection
+from reliable_imports.postgres.connect import Connection, discard_session, is_ready, open_connection
 from reliable_imports.postgres.opening import Opening
 from reliable_imports.postgres.queries import load
 
@@ -59,49 +59,57 @@ class Connections:
 
     @contextmanager
     def of_a_call(self) -> Iterator[Connection]:
-        """One that is closed with the block, or shared with the calls that follow."""
-        held = self._held
-        connection = self._take(held)
-        if held is None:
-            with closing(connection):
-                yield connection
-        else:
-            held.append(connection)
+        """One that nobody else uses meanwhile; closed with the block, or left to the calls that follow."""
+        connection = self._take()
+        try:
             yield connection
+        finally:
+            if not self._leave(connection):
+                connection.close()
 
     @contextmanager
     def of_a_run(self) -> Iterator[Connection]:
         """One that nobody else uses; closed with the block, unless it was given back meanwhile."""
-        held = self._held
-        connection = self._take(held)
+        connection = self._take()
         try:
             yield connection
         finally:
-            if held is None or connection not in held:
+            if connection not in (self._held or ()):
                 connection.close()
 
     def give_back(self, connection: Connection) -> bool:
-        """Let the calls that follow have the connection of a run, as a new session. False if they do not share any, or
-        have another one by now."""
-        held = self._held
-        if held is None or held:
+        """Leave the connection of a run to the calls that follow, as a new session; False if they need none."""
+        if self._held is None:
             return False
         discard_session(connection)
-        held.append(connection)
-        return True
+        return self._leave(connection)
 
     @property
     def _held(self) -> list[Connection | Opening] | None:
-        """The connection that this thread's calls share, if there is one by now; None if they share none."""
+        """The connection that this thread's calls share, while none of them uses it; None if they share none."""
         held: list[Connection | Opening] | None = getattr(self._of_thread, "held", None)
         return held
 
-    def _take(self, held: list[Connection | Opening] | None) -> Connection:
-        """The connection that is held, which is then held no longer; a new one if there is none, or it is gone."""
+    def _leave(self, connection: Connection) -> bool:
+        """Leave a connection to the calls that follow; False if they share none, or have one."""
+        held = self._held
+        if held is None or held:
+            return False
+        held.append(connection)
+        return True
+
+    def _take(self) -> Connection:
+        """The connection that is held, which is then held no longer; a new one if none is, or the server has ended it.
+
+        Servers end sessions that are idle for long, and a file may take hours to arrive.
+        """
+        held = self._held
         taken = held.pop() if held else None
         connection = taken.connection() if isinstance(taken, Opening) else taken
-        # What was opened ahead was idle for as long as a file took to arrive, and servers end such sessions.
-        if connection is None or (isinstance(taken, Opening) and not is_alive(connection)):
+        if connection is None:
+            connection = open_connection(self.dsn)
+        elif not is_ready(connection):
+            connection.close()
             connection = open_connection(self.dsn)
         try:
             self._see_to_schema(connection)

@@ -90,9 +90,12 @@ def named_by_target(target: Target, schema: str, table: str, constraint: str | N
         return None
     if constraint is None:
         return Named(target.root)
-    over: dict[str, AbstractSet[str]] = {check.name: check.reads for check in target.checks}
+    # A CHECK may be called like an index that is no constraint: what a constraint is over counts.
+    over: dict[str, AbstractSet[str]] = {
+        index.name: index.columns if index.is_constraint else frozenset() for index in target.indexes
+    }
+    over |= {check.name: check.reads for check in target.checks}
     over |= {each.name: {pair.column for pair in each.pairs} for each in target.references}
-    over |= {index.name: index.columns if index.is_constraint else frozenset() for index in target.indexes}
     return Named(target.root, constraint, tuple(sorted(over[constraint]))) if constraint in over else None
 
 

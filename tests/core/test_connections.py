@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -46,17 +48,48 @@ def test_what_is_asked_in_a_block_during_a_run_has_another_connection(manager: B
     assert asked
 
 
-def test_a_connection_that_was_opened_ahead_may_be_gone_when_it_is_wanted(manager: BatchManager, sql: Sql) -> None:
+def test_a_connection_that_is_shared_may_be_gone_when_it_is_wanted(manager: BatchManager, sql: Sql) -> None:
     """Servers end sessions that are idle for long, and standard input may take hours."""
-    end_sessions = (
-        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND application_name = 'reliable-imports' AND state = 'idle'"
-    )
-    for _ in ("the first calls of a manager", "later ones, when the schema is known"):
+
+    def end_sessions() -> None:
+        while not sql(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'reliable-imports' AND state = 'idle'"
+        ):
+            pass
+
+    with manager.connected(ahead=True):
+        end_sessions()
+        batch_id = manager.create_batch("plain", [{"id": 1, "text": "good"}])
+        end_sessions()
+        assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
+        end_sessions()
+        assert manager.get_batch(batch_id).status is BatchStatus.COMPLETED
+
+
+def test_a_source_may_ask_while_its_items_are_stored(manager: BatchManager, sql: Sql) -> None:
+    def items() -> Iterator[dict[str, object]]:
+        yield {"id": len(manager.list_batches()), "text": "good"}
+
+    with manager.connected():
+        assert manager.get_batch(manager.create_batch("plain", items())).total_items == 1
+    assert sql("SELECT source_data ->> 'id' FROM reliable_imports.import_items") == [("0",)]
+
+
+def test_nobody_waits_for_a_connection_that_nobody_wanted(manager: BatchManager, database: str) -> None:
+    """Another command migrates, say, when this one is interrupted."""
+    with closing(psycopg2.connect(database)) as migrating, migrating.cursor() as cursor:
+        # Who waits nevertheless does so until the server has had enough.
+        cursor.execute("SET idle_in_transaction_session_timeout TO '20s'; LOCK TABLE reliable_imports.migrations")
+        asked = (
+            "SELECT count(*) FROM pg_locks WHERE NOT granted "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         with manager.connected(ahead=True):
-            while not sql(end_sessions):
+            while cursor.execute(asked) or cursor.fetchall() == [(0,)]:
                 pass
-            assert manager.list_batches() == []
+        cursor.execute(asked)
+        assert cursor.fetchall() == [(1,)]
 
 
 def test_what_went_wrong_ahead_is_told_once_and_the_next_call_tries_anew(database: str, sql: Sql) -> None:

@@ -27,6 +27,7 @@ CREATE TABLE shop.orders (
     CONSTRAINT one_code UNIQUE (code, a) INCLUDE (b)
 );
 CREATE UNIQUE INDEX only_an_index ON shop.orders (code);
+CREATE UNIQUE INDEX two_columns ON shop.orders (a);
 CREATE TABLE shop.parts (id integer CONSTRAINT positive CHECK (id > 0)) PARTITION BY LIST (id);
 CREATE TABLE shop.parts_1 PARTITION OF shop.parts FOR VALUES IN (1);
 CREATE VIEW shop.looks AS SELECT * FROM shop.orders;
