@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from reliable_imports.batches.purge import Purge, PurgeRequest
     from reliable_imports.batches.repeats.request import ReprocessRequest, SetFields, WhichItems
     from reliable_imports.batches.verify import Verification
+    from reliable_imports.causes import (
+        CommonValue,
+        FailedSample,
+        FailureReason,
+        OutstandingReason,
+        ReasonAction,
+        ReasonBatch,
+        ReasonDetails,
+        ReasonSummary,
+    )
     from reliable_imports.errors import (
         AlreadyImported,
         AmbiguousReason,
@@ -55,26 +65,7 @@ if TYPE_CHECKING:
     )
     from reliable_imports.items.failure import Failure
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import (
-        Batch,
-        BatchSummary,
-        CommonValue,
-        Delivery,
-        FailedSample,
-        FailureReason,
-        ItemRecord,
-        LogEntry,
-        OutstandingReason,
-        ReasonAction,
-        ReasonBatch,
-        ReasonDetails,
-        ReasonSummary,
-        RunRecord,
-        TriedItem,
-        TriedReason,
-        TriedRow,
-        TryReport,
-    )
+    from reliable_imports.models import Batch, BatchSummary, Delivery, ItemRecord, LogEntry, RunRecord
     from reliable_imports.processor.base import BaseProcessor, batch_type_of
     from reliable_imports.processor.context import ImportContext
     from reliable_imports.processor.item import ImportBatchItem
@@ -92,6 +83,7 @@ if TYPE_CHECKING:
         Stage,
         TryOutcome,
     )
+    from reliable_imports.tried import TriedItem, TriedReason, TriedRow, TryReport
     from reliable_imports.writes.request import UniqueIndex
 
 __all__ = [
@@ -195,6 +187,16 @@ _MODULES = {
         "WhichItems",
     ),
     "batches.verify": ("Verification",),
+    "causes": (
+        "CommonValue",
+        "FailedSample",
+        "FailureReason",
+        "OutstandingReason",
+        "ReasonAction",
+        "ReasonBatch",
+        "ReasonDetails",
+        "ReasonSummary",
+    ),
     "errors": (
         "AlreadyImported",
         "AmbiguousReason",
@@ -239,22 +241,10 @@ _MODULES = {
     "models": (
         "Batch",
         "BatchSummary",
-        "CommonValue",
         "Delivery",
-        "FailedSample",
-        "FailureReason",
         "ItemRecord",
         "LogEntry",
-        "OutstandingReason",
-        "ReasonAction",
-        "ReasonBatch",
-        "ReasonDetails",
-        "ReasonSummary",
         "RunRecord",
-        "TriedItem",
-        "TriedReason",
-        "TriedRow",
-        "TryReport",
     ),
     "processor.base": (
         "BaseProcessor",
@@ -279,6 +269,12 @@ _MODULES = {
         "Runner",
         "Stage",
         "TryOutcome",
+    ),
+    "tried": (
+        "TriedItem",
+        "TriedReason",
+        "TriedRow",
+        "TryReport",
     ),
     "writes.request": ("UniqueIndex",),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -14,26 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from reliable_imports.batches import control, failures, read, verify
+from reliable_imports.batches import control, read, verify
 from reliable_imports.batches.repeats.request import ReprocessRequest, WhichItems
 from reliable_imports.batches.verify import Verification
 from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFailed, UnknownReason
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
-from reliable_imports.models import (
-    Batch,
-    BatchSummary,
-    Delivery,
-    FailureReason,
-    ItemRecord,
-    LogEntry,
-    OutstandingReason,
-    ReasonDetails,
-    ReasonSummary,
-    RunRecord,
-)
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, connect, discard_session, transaction
+from reliable_imports.postgres.connect import Connection, discard_session, open_connection, transaction
+from reliable_imports.postgres.opening import Opening
+from reliable_imports.postgres.queries import load
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -45,13 +35,18 @@ if TYPE_CHECKING:
     from reliable_imports.batches.erasing.erasure import Erasure, ErasureKey
     from reliable_imports.batches.purge import Purge, PurgeProgress, PurgeRequest
     from reliable_imports.batches.staging import Staged
+    from reliable_imports.causes import FailureReason, OutstandingReason, ReasonDetails, ReasonSummary
     from reliable_imports.engine.progress import ProgressCallback
-    from reliable_imports.models import TryReport
+    from reliable_imports.models import Batch, BatchSummary, Delivery, ItemRecord, LogEntry, RunRecord
     from reliable_imports.orchestration import Orchestration
     from reliable_imports.processor.base import BaseProcessor
     from reliable_imports.processor.facts import Facts
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
+    from reliable_imports.tried import TryReport
+
+
+_WRITES = load("writes.sql")
 
 
 class BatchManager:
@@ -349,7 +344,7 @@ class BatchManager:
                 `create_reprocess_batch`.
         """
         from reliable_imports.batches.staging import stage_reprocess
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         batch_type = self.get_batch(batch_id).batch_type
         processor = self._triable(batch_type, sample, with_effects)
@@ -372,7 +367,7 @@ class BatchManager:
         Raises:
             UnknownReason: nothing of any lineage failed for one of the request's reasons.
         """
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         reports = []
         unknown: UnknownReason | None = None
@@ -392,7 +387,7 @@ class BatchManager:
         Raises:
             ConfigurationError: one of them cannot be made any more.
         """
-        from reliable_imports.models import TryReport
+        from reliable_imports.tried import TryReport
 
         reports = [
             self.try_reprocess(
@@ -443,8 +438,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        self._prepare()
-        with connect(self.dsn) as connection:
+        with self._connection_of_a_run() as connection:
             batch = read.get_batch(connection, batch_id)
             processor = self.registry.get(batch.batch_type)
             if batch.status.is_final:
@@ -479,12 +473,20 @@ class BatchManager:
         )
 
     def _settle_what_it_can(self, connection: Connection, batch: Batch) -> None:
-        try:
-            self._settle(connection, batch.batch_type)
-        except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
-            # The batch is done; who comes next looks again.
-            facts = {"batch_id": batch.id, "error_type": type(error).__name__}
-            logger.warning("what the batch settles could not be looked for", extra=facts)
+        """The last thing that a run's connection is for; what this thread asks afterwards within a block has it too."""
+        with ExitStack() as unless_kept:
+            unless_kept.callback(connection.close)
+            try:
+                self._settle(connection, batch.batch_type)
+                held = self._held()
+                if held is not None:
+                    discard_session(connection)
+                    held[:] = [connection]
+                    unless_kept.pop_all()
+            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+                # The batch is done; who comes next looks again.
+                facts = {"batch_id": batch.id, "error_type": type(error).__name__}
+                logger.warning("what the batch settles could not be looked for", extra=facts)
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
@@ -610,6 +612,7 @@ class BatchManager:
             ConfigurationError: nothing is outstanding, or failures of several types are; the file's name says none of
                 the formats; the package for workbooks is not installed, or a workbook is too small.
         """
+        from reliable_imports.batches import failures
         from reliable_imports.batches.corrections.export import export
 
         with self._connection() as connection:
@@ -638,6 +641,7 @@ class BatchManager:
                 another batch or type than is given; says where.
             ConfigurationError: the file's name says none of the formats, or it is a URL.
         """
+        from reliable_imports.batches import failures
         from reliable_imports.batches.corrections.edits import read_corrections
 
         if "://" in os.fspath(path):
@@ -828,6 +832,8 @@ class BatchManager:
             UnknownBatch: there is no such batch.
             ConfigurationError: both a batch and a type are given.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.list_reasons(connection, failures.Scope(batch_id, batch_type), with_closed=with_closed)
 
@@ -843,6 +849,8 @@ class BatchManager:
         Raises:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.get_details(connection, reason, failures.Scope(batch_id, batch_type), samples=samples)
 
@@ -853,6 +861,8 @@ class BatchManager:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
             ConfigurationError: *text* is empty, or cannot be kept.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.note(connection, reason, text, by)
 
@@ -869,11 +879,15 @@ class BatchManager:
             UnknownReason, AmbiguousReason: no reason begins so, or several do.
             ConfigurationError: *why* is empty, or *until* is over.
         """
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.ignore(connection, reason, why, until, by)
 
     def end_ignoring_failure(self, reason: str, *, by: str | None = None) -> str:
         """Take `ignore_failure` back; returns the cause's whole id. Raises UnknownReason, AmbiguousReason."""
+        from reliable_imports.batches import failures
+
         with self._connection() as connection:
             return failures.end_ignore(connection, reason, by)
 
@@ -959,34 +973,79 @@ class BatchManager:
             return verify.verify(connection, batch_id)
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Let the questions that this thread asks within the block share one connection.
+    def connected(self, *, ahead: bool = False) -> Iterator[None]:
+        """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
-        Processing has connections of its own in any case.
+        A run takes it over, and gives it back as a new session if it comes to the end of its batch.
+
+        Args:
+            ahead: begin to make it at once, in a thread; an error is raised by the first call.
         """
-        with self._connection() as connection:
-            self._shared.connection = connection
-            try:
-                yield
-            finally:
-                del self._shared.connection
+        if self._held() is not None:  # within another block, whose connection it shares
+            yield
+            return
+        held: list[Connection | Opening] = []
+        self._shared.held = held
+        if ahead:
+            held.append(Opening(lambda: open_connection(self.dsn), self._ask_first))
+        try:
+            yield
+        finally:
+            self._shared.held = None
+            for connection in held:
+                connection.close()
+
+    def _held(self) -> list[Connection | Opening] | None:
+        """The connection that this thread's calls share, if there is one by now; None if they share none."""
+        held: list[Connection | Opening] | None = getattr(self._shared, "held", None)
+        return held
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        shared: Connection | None = getattr(self._shared, "connection", None)
-        if shared is not None:
-            yield shared
+        held = self._held()
+        if held is None:
+            with closing(self._open()) as connection:
+                yield connection
             return
-        self._prepare()
-        with connect(self.dsn) as connection:
-            yield connection
+        connection = self._open(*held)
+        held[:] = [connection]
+        yield connection
 
-    def _prepare(self) -> None:
-        """See to the schema, once."""
+    @contextmanager
+    def _connection_of_a_run(self) -> Iterator[Connection]:
+        """One that nobody else uses any more."""
+        held = self._held() or []
+        connection = self._open(*held)
+        held.clear()
+        try:
+            yield connection
+        finally:
+            if connection not in held:  # where a run that came to its end has left it
+                connection.close()
+
+    def _open(self, held: Connection | Opening | None = None) -> Connection:
+        """A connection to a database whose schema was seen to: the one that is held, if there is one."""
+        connection = held.connection() if isinstance(held, Opening) else held or open_connection(self.dsn)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _ask_first(self, connection: Connection) -> None:
+        """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
+        if not schema.pending(connection).are_any:
+            with connection.cursor() as cursor:
+                cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})
+
+    def _prepare(self, connection: Connection) -> None:
+        """See to the schema, once: with one question if it is as it should be."""
         with self._preparing:
             if not self._prepared:
-                if self._migrate:
-                    self.migrate()
-                else:
-                    schema.require_migrated(self.dsn)
+                if schema.pending(connection).are_any:
+                    if self._migrate:
+                        self.migrate()
+                    else:
+                        schema.require_migrated(self.dsn)
                 self._prepared = True

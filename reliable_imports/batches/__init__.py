@@ -9,6 +9,7 @@ repeats/      batches that run items of others again
 corrections/  failures as a file that people edit
 control       pause and cancel
 failures      causes over all batches, and what people say of them
+counts        what failed in a batch that has ended, counted once
 read          what people ask of batches, items, runs and logs
 verify        counting again
 purge         the data of old batches taken out

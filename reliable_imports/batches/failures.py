@@ -11,17 +11,10 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812 - the class has a lower-case name
 
 from reliable_imports.batches.read import get_batch
+from reliable_imports.causes import CommonValue, FailedSample, ReasonAction, ReasonBatch, ReasonDetails, ReasonSummary
 from reliable_imports.errors import AmbiguousReason, ConfigurationError, UnknownReason
 from reliable_imports.items.given import as_numbers, require_texts
 from reliable_imports.items.redaction import shown_text, with_field_first
-from reliable_imports.models import (
-    CommonValue,
-    FailedSample,
-    ReasonAction,
-    ReasonBatch,
-    ReasonDetails,
-    ReasonSummary,
-)
 from reliable_imports.postgres.connect import rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import BatchStatus, ReasonState, Stage

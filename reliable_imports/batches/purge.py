@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
 
+from reliable_imports.batches.counts import count_batch
 from reliable_imports.errors import ConfigurationError
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
@@ -182,7 +183,7 @@ def _note_purged(connection: Connection, batch_id: int, request: PurgeRequest, i
         "requested_by": request.requested_by,
     }
     with transaction(connection) as cursor:
-        cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
+        count_batch(cursor, batch_id)
         cursor.execute(
             _WORK["insert_log"],
             {

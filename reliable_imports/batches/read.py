@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reliable_imports.errors import UnknownBatch
 from reliable_imports.items.given import as_numbers
 from reliable_imports.items.redaction import shown_text
-from reliable_imports.models import (
-    Batch,
-    BatchSummary,
-    FailureReason,
-    ItemRecord,
-    LogEntry,
-    OutstandingReason,
-    RunRecord,
-)
+from reliable_imports.models import Batch, BatchSummary, ItemRecord, LogEntry, RunRecord
 from reliable_imports.postgres.connect import Connection, one_row, rows, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import DATA_ERASED, BatchStatus, ItemStatus, Stage
+
+if TYPE_CHECKING:
+    from reliable_imports.causes import FailureReason, OutstandingReason
 
 _READING = load("reading.sql")
 
@@ -61,6 +56,8 @@ def get_summary(connection: Connection, batch_id: int) -> BatchSummary:
 
 
 def failure_reasons(connection: Connection, batch_id: int) -> list[FailureReason]:
+    from reliable_imports.causes import FailureReason  # most questions do without
+
     get_batch(connection, batch_id)
     found = _select(connection, "failure_reasons", {"batch_id": batch_id})
     sensitive = sensitive_fields(connection, batch_id)
@@ -68,6 +65,8 @@ def failure_reasons(connection: Connection, batch_id: int) -> list[FailureReason
 
 
 def outstanding_reasons(connection: Connection, batch_id: int) -> list[OutstandingReason]:
+    from reliable_imports.causes import OutstandingReason
+
     get_batch(connection, batch_id)
     found = _select(connection, "outstanding_reasons", {"batch_id": batch_id})
     sensitive = sensitive_fields(connection, batch_id)

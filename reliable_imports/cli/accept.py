@@ -22,8 +22,9 @@ from reliable_imports.cli.text import count
 
 if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import BatchSummary, Delivery, TryReport
+    from reliable_imports.models import BatchSummary, Delivery
     from reliable_imports.sources import Source
+    from reliable_imports.tried import TryReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,8 +14,8 @@ from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Stage
 
 if TYPE_CHECKING:
+    from reliable_imports.causes import FailedSample, ReasonDetails
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import FailedSample, ReasonDetails
 
 _MAX_TITLE = 88
 

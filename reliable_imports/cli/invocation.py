@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import sys
@@ -28,12 +29,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(slots=True)
 class Invocation:
-    """Filled by the shared options, whether they stand before or after the command's name."""
+    """Filled by the shared options, whether they stand before or after the command's name.
+
+    Attributes:
+        owns_process: nothing but this command is in its process.
+    """
 
     dsn: str | None = None
     packages: tuple[str, ...] = ()
     as_json: bool = False
     verbose: bool = False
+    owns_process: bool = False
+    _settings: Settings | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the environment and the project, read once."""
+        if self._settings is None:
+            self._settings = Settings.from_environment()
+        return self._settings
 
     @property
     def output(self) -> Output:
@@ -51,23 +65,45 @@ class Invocation:
         """
         return self._manager(self.discover())
 
+    def manager_for_work(self) -> BatchManager:
+        """Do what `manager_with_processors` does, for a command that is going to process a batch.
+
+        What that takes is loaded first, and left out of all garbage collections: above all of those at the end of the
+        interpreter, which would take it apart object by object. What the team's modules hold is still ended in order.
+
+        What the command asks until it processes shares one connection, which is opened meanwhile.
+        """
+        manager = self.manager()
+        # The embedded server is not started for a package that cannot be imported.
+        has_dsn = self.dsn is not None or self.settings.dsn is not None
+        click.get_current_context().with_resource(manager.connected(ahead=has_dsn))
+
+        from reliable_imports.batches import create  # noqa: F401
+        from reliable_imports.batches.repeats import settling  # noqa: F401
+        from reliable_imports.engine import run  # noqa: F401
+        from reliable_imports.processor import registry, table  # noqa: F401
+
+        if self.owns_process:
+            gc.freeze()
+        manager.registry = self.discover()
+        return manager
+
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
         from reliable_imports.manager import BatchManager  # `--help` does without it
 
-        migrate = Settings.from_environment().migrate
-        return BatchManager(self.dsn, registry=registry, runner=Runner.CLI, migrate=migrate)
+        dsn = self.settings.dsn if self.dsn is None else self.dsn
+        return BatchManager(dsn, registry=registry, runner=Runner.CLI, migrate=self.settings.migrate)
 
     def discover(self) -> ProcessorRegistry:
         from reliable_imports.processor.registry import ProcessorRegistry
 
-        settings = Settings.from_environment()
-        packages = self.packages or settings.processors
+        packages = self.packages or self.settings.processors
         if not packages:
             raise ConfigurationError(
                 'no package of processors is named; put processors = ["myapp.processors"] into [tool.reliable_imports] '
                 "of pyproject.toml, or set RELIABLE_IMPORTS_PROCESSORS or --processors"
             )
-        make_importable(Path.cwd(), settings.project)
+        make_importable(Path.cwd(), self.settings.project)
         named = ", ".join(packages)
         registry = ProcessorRegistry()
         with warnings.catch_warnings(record=True) as told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import traceback
@@ -40,6 +41,9 @@ from reliable_imports.cli.text import escaped
 from reliable_imports.errors import InvalidDsn
 from reliable_imports.release import __version__
 from reliable_imports.settings import Settings
+
+_THRESHOLD = 20_000
+"""So many new containers until Python looks for garbage, instead of 700."""
 
 
 @click.group(
@@ -106,12 +110,13 @@ def main() -> NoReturn:
         if isinstance(stream, TextIOWrapper):
             # Data may hold what the terminal's encoding does not.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    gc.set_threshold(_THRESHOLD)  # what a command loads is no garbage, and most of what it makes
+    sys.exit(run(sys.argv[1:], Invocation(owns_process=True)))
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
     """Run one command and return its exit status; an error is one line on stderr."""
-    invocation = Invocation()
+    invocation = invocation or Invocation()
     try:
         result = cli.main(list(arguments), prog_name="reliable-imports", standalone_mode=False, obj=invocation)
         return int(result) if isinstance(result, int) else ExitStatus.DONE

@@ -13,8 +13,9 @@ from reliable_imports.cli.text import count, duration, number
 from reliable_imports.statuses import BatchStatus
 
 if TYPE_CHECKING:
+    from reliable_imports.causes import FailureReason, OutstandingReason
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import BatchSummary, FailureReason, OutstandingReason
+    from reliable_imports.models import BatchSummary
 
 _SHORTLY = 5
 
@@ -27,9 +28,11 @@ def tell_outcome(
     Args:
         repeats: for a JSON document: how many items of which batches it repeats.
     """
-    with manager.connected():
-        reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
-        outstanding = manager.count_outstanding(summary.batch_id)
+    reasons, outstanding = [], 0
+    if summary.failed_items or output.as_json:
+        with manager.connected():
+            reasons = manager.failure_reasons(summary.batch_id) if summary.failed_items else []
+            outstanding = manager.count_outstanding(summary.batch_id)
     output.document(
         {
             **as_json_value(summary),
@@ -89,7 +92,7 @@ def failed_for(failed_items: int, reasons: Sequence[FailureReason]) -> str:
 
 def reasons_table(output: Output, reasons: Sequence[FailureReason | OutstandingReason]) -> None:
     """Why items failed; of outstanding failures, which are those of a whole lineage, also in which batch."""
-    from reliable_imports.models import OutstandingReason
+    from reliable_imports.causes import OutstandingReason
 
     batches = [str(reason.batch_id) if isinstance(reason, OutstandingReason) else None for reason in reasons]
     is_of_lineage = any(batches)

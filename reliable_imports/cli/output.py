@@ -44,28 +44,28 @@ class Output:
     """Where a command prints. With *as_json* only `document` prints, and without it all but `document`."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
 
     def document(self, value: object) -> None:
         """The command's whole answer: dataclasses as objects, times as ISO 8601, words as strings."""
-        if self._as_json:
+        if self.as_json:
             # Where not every character can be written, escapes can.
             ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
             _write(escaped_json(json.dumps(as_json_value(value), ensure_ascii=ascii_only, indent=2)) + "\n")
 
     def say(self, text: str = "") -> None:
         """One line, however long."""
-        if not self._as_json:
+        if not self.as_json:
             _write(one_line(text) + "\n")
 
     def verbatim(self, line: str) -> None:
         """One line with its blanks kept."""
-        if not self._as_json:
+        if not self.as_json:
             _write(escaped(line) + "\n")
 
     def headline(self, text: str) -> None:
         """One line that stands out on a terminal."""
-        if self._as_json or not sys.stdout.isatty():
+        if self.as_json or not sys.stdout.isatty():
             self.say(text)
             return
         from rich.text import Text
@@ -74,14 +74,14 @@ class Output:
 
     def commands(self, commands: Sequence[tuple[str, str]]) -> None:
         """What to type next, with what for."""
-        if self._as_json or not commands:
+        if self.as_json or not commands:
             return
         width = max(len(command) for command, _ in commands)
         _write("next:\n" + "".join(f"  {command:{width}}  {purpose}\n" for command, purpose in commands))
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         """Names and values, one a line; a tab between them in a pipe."""
-        if self._as_json:
+        if self.as_json:
             return
         cleaned = [(name, one_line(value)) for name, value in facts]
         width = max(len(name) for name, _ in cleaned)
@@ -90,7 +90,7 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """A table on a terminal; in a pipe a line of names and one for each row, separated by tabs."""
-        if self._as_json:
+        if self.as_json:
             return
         limit = _MAX_CELL if sys.stdout.isatty() else _MAX_CELL_IN_PIPE
         cut = [[one_line(cell, limit) for cell in row] for row in rows]

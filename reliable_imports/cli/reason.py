@@ -11,7 +11,7 @@ from reliable_imports.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reliable_imports.models import CommonValue, FailedSample, ReasonAction, ReasonDetails, ReasonSummary
+    from reliable_imports.causes import CommonValue, FailedSample, ReasonAction, ReasonDetails, ReasonSummary
 
 _VALUES_IN_TABLE = 3
 _BATCHES_IN_TABLE = 20

@@ -46,7 +46,7 @@ def reprocess_file(
     from reliable_imports.batches.repeats.request import ReprocessRequest  # `--help` does without it
 
     output = invocation.output
-    manager = invocation.manager_with_processors()
+    manager = invocation.manager_for_work()
     corrections = manager.read_corrections(file, batch_id=batch_id, batch_type=batch_type)
     manager.registry.get(corrections.batch_type)
     _tell(output, corrections, file)

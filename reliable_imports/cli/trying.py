@@ -13,7 +13,7 @@ from reliable_imports.cli.text import count, number
 
 if TYPE_CHECKING:
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import TriedItem, TryReport
+    from reliable_imports.tried import TriedItem, TryReport
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reliable_imports.batches.counts import count_batch
 from reliable_imports.batches.read import get_batch
 from reliable_imports.engine.work.audit_log import AuditLog, clean_text
 from reliable_imports.postgres.connect import Connection, transaction
@@ -29,7 +30,7 @@ def close_batch(connection: Connection, audit_log: AuditLog) -> bool:
             return False
         status, total, is_counted, is_repeat = closed
         if not is_counted:
-            cursor.execute(_WORK["count_batch"], {"batch_id": audit_log.batch_id})
+            count_batch(cursor, audit_log.batch_id, may_repeat=is_repeat)
         if is_repeat:  # which is always counted
             cursor.execute(_WORK["continue_reasons"], {"batch_id": audit_log.batch_id})
         cursor.execute(_SUSPECTS["clear_all"], {"batch_id": audit_log.batch_id})

@@ -56,7 +56,8 @@ def execute(
 
     Args:
         connection: to *dsn*; the run takes it over, and closes it.
-        at_end: called if the batch has ended, with the connection of the run, which saves another session.
+        at_end: called if the batch has ended, with the connection of the run, which it closes or keeps: for what comes
+            then, this saves another session.
 
     Raises:
         RunInterrupted: the database was lost for too long; open items stay pending.
@@ -75,7 +76,7 @@ def execute(
                 run.start()
                 summary = run.end(run.work())
             if summary.status.is_final:
-                at_end(own.current)
+                at_end(own.hand_over())
             return summary
     finally:
         stop.obey()

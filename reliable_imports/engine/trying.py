@@ -31,13 +31,14 @@ from reliable_imports.engine.work.preparation import PreparedItems
 from reliable_imports.engine.work.tolerance import MustPause
 from reliable_imports.engine.work.user_code import UserCode
 from reliable_imports.errors import TryEnded
-from reliable_imports.models import Batch, TriedItem, TriedRow, TryReport
+from reliable_imports.models import Batch
 from reliable_imports.postgres.connect import BEGIN, Connection, connect, discard_session, roll_back
 from reliable_imports.postgres.error_sorting import Fault, fault_of
 from reliable_imports.postgres.queries import load
 from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome, TryOutcome
+from reliable_imports.tried import TriedItem, TriedRow, TryReport
 
 _TRYING = load("trying.sql")
 

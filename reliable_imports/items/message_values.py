@@ -11,7 +11,7 @@ import builtins
 import re
 from collections.abc import Collection, Iterator
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 
 _MAX_DEPTH = 8
 
@@ -111,7 +111,10 @@ def _compile(template: str) -> re.Pattern[str]:
     return re.compile(_PLACE.sub(lambda place: _PLACES[place[0]].format(next(numbers)), pattern), re.DOTALL)
 
 
-_KNOWN = tuple(_compile(line) for line in _TEMPLATES.strip().splitlines())
+@cache
+def _templates() -> tuple[re.Pattern[str], ...]:
+    """Compiled for the first message that is looked at: most imports have none."""
+    return tuple(_compile(line) for line in _TEMPLATES.strip().splitlines())
 
 
 def without_values(message: str, source_data: object, names: Collection[str | None] = ()) -> str:
@@ -178,7 +181,7 @@ def _is_name(text: str, code: str) -> bool:
 # Thousands of items fail with one message.
 @lru_cache(maxsize=256)
 def _known(message: str) -> re.Match[str] | None:
-    return next((found for pattern in _KNOWN if (found := pattern.fullmatch(message))), None)
+    return next((found for pattern in _templates() if (found := pattern.fullmatch(message))), None)
 
 
 def _is_plain_name(name: str) -> bool:

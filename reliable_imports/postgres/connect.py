@@ -106,3 +106,4 @@ def discard_session(connection: Connection) -> None:
     roll_back(connection)
     with connection.cursor() as cursor:
         cursor.execute("DISCARD ALL")
+        cursor.execute("SET datestyle TO 'ISO'")  # as the driver did when it connected: it reads no other dates

@@ -1,4 +1,5 @@
-"""What the server will likely refuse: rows that break a constraint which it has refused rows for before.
+"""What the server will likely refuse: rows that break a constraint which it has refused rows for before; of the first
+rows those that break any.
 
 A prediction only decides which rows go one by one. It may be wrong both ways: a row that it misses is refused with all
 that are sent in one statement, and these are sent anew; a row that it suspects for nothing is written like any other.
@@ -73,12 +74,17 @@ class Prediction:
         self._refusers = _refusers(target, columns, key)
         texts = {UNREADABLE} if server_version >= WITH_INPUT_CHECK else set()
         self.foreseeable = frozenset({*self._refusers, *texts, NEWER})
-        self._learned: frozenset[Refusal] = frozenset()
+        self._met: frozenset[Refusal] = frozenset()
+        self._is_tried = False
 
     @property
-    def learned(self) -> frozenset[Refusal]:
-        """The refusals that were met. It begins with none."""
-        return self._learned
+    def suspected(self) -> frozenset[Refusal]:
+        """The refusals that are looked for: for the first rows all that can be foreseen, then those that were met."""
+        return self._met if self._is_tried else self.foreseeable
+
+    def tried(self) -> None:
+        """Take note that the server has been given rows, and what it has refused was learned."""
+        self._is_tried = True
 
     def learn(self, sqlstate: str, table: str | None, column: str | None, constraint: str | None) -> Foresight:
         """Take note of what the server has refused a row for."""
@@ -88,10 +94,9 @@ class Prediction:
             refusal = Refusal(sqlstate, (column if sqlstate == _NOT_NULL else constraint) or "")
         if refusal not in self.foreseeable:
             return Foresight.NONE
-        if refusal in self._learned:
-            return Foresight.KNOWN
-        self._learned |= {refusal}
-        return Foresight.NEW
+        is_new = refusal not in self.suspected
+        self._met |= {refusal}
+        return Foresight.NEW if is_new else Foresight.KNOWN
 
     def unreadable(self, texts: Sequence[str], instead: Iterable[int]) -> str | None:
         """A condition for rows of texts that are no values of their columns' types; None if any texts are.

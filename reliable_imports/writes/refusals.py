@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from reliable_imports.items.failure import Named, Refused
@@ -13,7 +14,7 @@ from reliable_imports.items.fingerprint import server_places
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import literal
 from reliable_imports.writes.plan import Write
-from reliable_imports.writes.target import Column
+from reliable_imports.writes.target import Column, Target
 
 _WRITES = load("writes.sql")
 _WITH_ERROR_INFO = 160_000
@@ -78,6 +79,21 @@ def _limit(cell: Cell) -> str | None:
     """What a cast does not tell: it cuts where an assignment refuses."""
     length = _LENGTH.fullmatch(cell.column.exact_type)
     return _TOO_LONG if length is not None and len(cell.text.rstrip(" ")) > int(length[1]) else None
+
+
+def named_from(target: Target, schema: str, table: str, constraint: str | None) -> Named | None:
+    """What `root_names` would answer, if what is known of a target says it: nothing is to be asked then.
+
+    None of a partition, which has names of its own, of a name that needs quotes, and of what the target does not list.
+    """
+    if target.root != f"{schema}.{table}":
+        return None
+    if constraint is None:
+        return Named(target.root)
+    over: dict[str, AbstractSet[str]] = {check.name: check.reads for check in target.checks}
+    over |= {each.name: {pair.column for pair in each.pairs} for each in target.references}
+    over |= {index.name: index.columns if index.is_constraint else frozenset() for index in target.indexes}
+    return Named(target.root, constraint, tuple(sorted(over[constraint]))) if constraint in over else None
 
 
 def named_of(row: Sequence[Any] | None, table: str | None, constraint: str | None) -> Named:

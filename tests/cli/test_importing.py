@@ -36,6 +36,38 @@ def test_an_import_with_failures_ends_with_1_and_says_why_and_what_next(run: Run
     assert "reliable-imports reprocess 1" in answer.out
 
 
+def test_an_import_makes_its_batch_and_works_it_on_one_connection_that_was_opened_before(
+    run: Run, project: Path, people: People
+) -> None:
+    (project / "sessions.py").write_text(
+        "from reliable_imports import BaseProcessor\n\n\n"
+        "class SessionsProcessor(BaseProcessor):\n"
+        "    def validate_item(self, item, ctx):\n"
+        "        return ctx.fetch_value('''\n"
+        "            SELECT backend_start < (SELECT created_at FROM reliable_imports.import_batches)\n"
+        "            FROM pg_stat_activity WHERE pid = pg_backend_pid()''')\n\n"
+        "    def process_item(self, item, ctx):\n"
+        "        pass\n"
+    )
+    assert run("import", people(good=1), "--as", "sessions", "--processors", "sessions").status == 0
+
+
+def test_a_package_that_cannot_be_imported_is_told_whatever_the_database_says(run: Run, people: People) -> None:
+    nowhere = "postgresql://somebody@127.0.0.1:1/nothing"
+    answer = run("import", people(good=1), "--as", "people", "--processors", "nowhere_to_be_found", "--dsn", nowhere)
+    assert answer.status == 2
+    assert "nowhere_to_be_found" in answer.err
+    assert "127.0.0.1" not in answer.err
+    assert "127.0.0.1" in run("import", people(good=1), "--as", "people", "--dsn", nowhere).err
+
+
+def test_what_a_teams_module_holds_is_ended_with_the_process(run: Run, project: Path, people: People) -> None:
+    with (project / "shop" / "__init__.py").open("a") as module:
+        module.write("\n\nclass Journal:\n    file = open(HERE / 'journal.txt', 'w')\n    file.write('begun')\n")
+    assert run("import", people(good=1), "--as", "people", PYTHONHASHSEED="0").status == 0
+    assert (project / "shop" / "journal.txt").read_text() == "begun"
+
+
 def test_create_stores_and_process_processes(run: Run, people: People, sql: Sql) -> None:
     created = run("create", "people", people(good=2, unknown=1))
     assert created.status == 0

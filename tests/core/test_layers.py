@@ -27,6 +27,7 @@ LAYERS = (
     ("writes", "sources", "embedded"),
     ("postgres",),
     ("items",),
+    ("causes", "tried"),
     ("models",),
     ("errors", "statuses", "log", "release"),
 )

@@ -105,3 +105,15 @@ def test_a_negative_limit_is_refused(manager: BatchManager) -> None:
     for ask in (manager.list_batches, manager.orchestration.waiting_batches):
         with pytest.raises(ConfigurationError, match="limit is -1"):
             ask(limit=-1)
+
+
+def test_a_session_that_is_used_again_reads_dates_whatever_the_database_is_used_to(
+    manager: BatchManager, sql: Sql
+) -> None:
+    sql("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = German', current_database()); END $$")
+    with manager.connected():
+        batch_id = manager.create_batch("plain", [{"id": 1, "text": "bad"}])
+        manager.process_batch(batch_id)
+        [reason] = manager.failure_reasons(batch_id)
+        assert manager.get_batch(batch_id).created_at <= reason.first_seen
+        assert manager.reprocess_batch(batch_id).failed_items == 1

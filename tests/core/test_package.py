@@ -91,6 +91,23 @@ def test_a_question_of_the_command_line_loads_no_more_than_it_takes_to_ask_the_d
     assert len(loaded) < 230
 
 
+def test_an_import_loads_neither_models_of_answers_nor_what_failures_take(database: str, tmp_path: Path) -> None:
+    """What a small file waits for is mostly Python's reading of modules."""
+    (tmp_path / "people.jsonl").write_text('{"id": 1}')
+    (tmp_path / "people.py").write_text(
+        "from reliable_imports import BaseProcessor\n\n\n"
+        "class PeopleProcessor(BaseProcessor):\n    def process_item(self, item, ctx):\n        pass\n"
+    )
+    loaded = loaded_by(
+        f"import os; os.chdir({str(tmp_path)!r}); from reliable_imports.cli.main import run; "
+        f"assert run(['import', 'people.jsonl', '--as', 'people', '--processors', 'people', '--dsn', {database!r}]) < 1"
+    )
+    assert "reliable_imports.engine.run" in loaded
+    assert not loaded & {"asyncio", "ctypes", "fsspec", "importlib.metadata", "pickle", "pydantic", "rich"}
+    ours = {name.removeprefix("reliable_imports.") for name in loaded}
+    assert not ours & {"batches.corrections", "batches.failures", "causes", "embedded", "report", "tried"}
+
+
 def test_everything_public_is_there() -> None:
     assert sorted(reliable_imports.__all__) == reliable_imports.__all__
     assert set(reliable_imports.__all__) <= set(dir(reliable_imports))

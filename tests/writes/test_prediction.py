@@ -144,6 +144,15 @@ def test_rows_that_will_be_refused_are_foreseen(
         assert statements(sql, "id >= 100") == 1, "the last chunk knows what the first one has met"
 
 
+def test_the_first_rows_are_not_sent_in_vain(import_rows: Callable[..., dict[int, str]], sql: Sql) -> None:
+    """Nothing was refused before, and yet all is looked for: a statement that is undone would use up numbers."""
+    sql("CREATE TABLE target (id integer PRIMARY KEY, n integer CHECK (n > 0), place bigserial)")
+
+    assert import_rows([{"id": number, "n": 0 if number == 30 else 1} for number in range(150)]) == {31: "23514"}
+
+    assert sql("SELECT array_agg(place ORDER BY id) FROM target WHERE id < 30") == [(list(range(1, 31)),)]
+
+
 def test_a_row_that_was_suspected_for_nothing_is_written_in_its_turn(
     import_rows: Callable[..., dict[int, str]], sql: Sql
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
 
+from reliable_imports.batches.counts import count_batch
 from reliable_imports.batches.erasing.erasure import Erasure, ErasureKey
 from reliable_imports.batches.erasing.search import Place, search
 from reliable_imports.batches.erasing.texts import erase_texts, texts_of
@@ -99,7 +100,7 @@ def _erase_of_type(
     texts = erase_texts(cursor, parameters, {part.value.strip() for part in key.parts}, held)
     cursor.execute(_ERASE["uncount"], {"batches": parameters["lineage"]})
     for batch_id in parameters["lineage"]:
-        cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
+        count_batch(cursor, batch_id)
     for batch_id, count in _by_batch(to_erase).items():
         cursor.execute(_ERASE["count_items"], {"batch_id": batch_id, "items": count})
         numbers = [each.item_number for each in to_erase if each.batch_id == batch_id]

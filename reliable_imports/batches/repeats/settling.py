@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 from reliable_imports.batches.deliveries import log
 from reliable_imports.batches.duplicates import Keying
-from reliable_imports.batches.repeats.skipping import skip_repeats
-from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take
 from reliable_imports.postgres.connect import Connection, transaction
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Runner
@@ -81,6 +79,9 @@ def _settled_by(cursor: Any, batch_type: str, batch: tuple[int, int], keying: Ke
 
 def _skip(cursor: Any, settled: list[_Settled], runner: Runner) -> int:
     """Repeat failures of one lineage by items that are skipped; how many of them nobody else has taken meanwhile."""
+    from reliable_imports.batches.repeats.skipping import skip_repeats  # most deliveries settle nothing
+    from reliable_imports.batches.repeats.taking import insert_repeat_batch, seal_repeat_batch, take
+
     first_batch_id = settled[0].first_batch_id
     cursor.execute(_REPROCESS["lock_lineage"], {"batch_id": first_batch_id})
     batches = [each.batch_id for each in settled]

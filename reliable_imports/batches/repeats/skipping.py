@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from reliable_imports.batches.counts import count_batch
 from reliable_imports.postgres.queries import load
 from reliable_imports.statuses import Runner
 
@@ -34,4 +35,4 @@ def skip_repeats(cursor: Any, batch_id: int, runner: Runner, skip: str, paramete
     cursor.execute(_REPROCESS[skip], {**parameters, "batch_id": batch_id, "run_id": run_id})
     cursor.execute(_REPROCESS["skip_ranges"], {"batch_id": batch_id})
     cursor.execute(_REPROCESS["skip_batch"], {"batch_id": batch_id})
-    cursor.execute(_WORK["count_batch"], {"batch_id": batch_id})
+    count_batch(cursor, batch_id)

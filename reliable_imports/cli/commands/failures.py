@@ -25,8 +25,8 @@ from reliable_imports.statuses import ReasonState
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reliable_imports.causes import ReasonSummary
     from reliable_imports.manager import BatchManager
-    from reliable_imports.models import ReasonSummary
 
 _DEFAULT_LIMIT = 20
 

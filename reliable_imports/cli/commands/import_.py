@@ -46,7 +46,7 @@ def import_(
 
     With --try the file is worked in the same way and rolled back: no batch is made, and no row is left.
     """
-    manager = invocation.manager_with_processors()
+    manager = invocation.manager_for_work()
     chosen = file if file is not None else _own_source(manager, batch_type, partition)
     if only_try:
         report = try_file(

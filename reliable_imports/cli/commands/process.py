@@ -25,5 +25,5 @@ def process(invocation: Invocation, batch_id: int) -> None:
 
     Safe to repeat, also after an interruption, and to run several times at once: each item is done once.
     """
-    manager = invocation.manager_with_processors()
+    manager = invocation.manager_for_work()
     tell_outcome(invocation.output, manager, process_with_progress(manager, batch_id))

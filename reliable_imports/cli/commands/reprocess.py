@@ -138,7 +138,7 @@ def reprocess(
         **(_corrections(fields) if fields else {}),
         **options,
     )
-    manager = invocation.manager_with_processors()
+    manager = invocation.manager_for_work()
     # Before anything is taken: a batch that nobody here can process would be left open.
     manager.registry.get(manager.get_batch(batch_id).batch_type if batch_id is not None else batch_type or "")
     if only_try:

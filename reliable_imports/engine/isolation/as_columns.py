@@ -42,7 +42,7 @@ _Facts: TypeAlias = tuple[str, str | None, str | None, str | None]
 class _Suspicion(Enum):
     """Which rows go one by one."""
 
-    LEARNED = "like those that were refused before"
+    LEARNED = "like those that were refused before; of the first rows as EVERYTHING"
     EVERYTHING = "all of which a refusal can be foreseen"
     ALL_ROWS = "all"
 
@@ -50,7 +50,7 @@ class _Suspicion(Enum):
         """The refusals that are looked for."""
         match self:
             case _Suspicion.LEARNED:
-                return prediction.learned
+                return prediction.suspected
             case _Suspicion.EVERYTHING:
                 return prediction.foreseeable
             case _Suspicion.ALL_ROWS:
@@ -134,9 +134,9 @@ class AsColumns:
         for kind, (_, used, refused, unwritten) in zip(kinds, told, strict=True):
             transaction.subtransactions += used
             found = _settle(kind, refused, unwritten)
+            unforeseen = _learn(kind, found, has_newer=any(fate.startswith("newer") for _, fate in unwritten))
             if suspicion is not _Suspicion.LEARNED:
-                has_newer = any(fate.startswith("newer") for _, fate in unwritten)
-                self.unforeseen += _unforeseen(kind, found, has_newer=has_newer)
+                self.unforeseen += unforeseen
             errors += found
         return errors
 
@@ -211,10 +211,12 @@ def _settle(kind: RowKind, refused: Sequence[Any], unwritten: Sequence[tuple[int
     return errors
 
 
-def _unforeseen(kind: RowKind, errors: Sequence[WriteError], *, has_newer: bool) -> int:
+def _learn(kind: RowKind, errors: Sequence[WriteError], *, has_newer: bool) -> int:
     """Learn from what was refused, and count what nothing foresees the next time either."""
-    learn = kind.plan.prediction.learn
+    prediction = kind.plan.prediction
+    learn = prediction.learn
     lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
     if has_newer:
         learn(NEWER.sqlstate, None, None, None)
+    prediction.tried()
     return lessons.count(Foresight.NONE)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import mmap
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -80,6 +78,9 @@ class ChildProcess:
         Args:
             tick: called in the parent about twice a second.
         """
+        import ctypes  # noqa: F401 - loaded now, for few runs have a child, and a child should load nothing
+        import pickle  # noqa: F401
+
         self.note_between()
         reader, writer = os.pipe()
         for stream in (sys.stdout, sys.stderr):
@@ -141,6 +142,8 @@ class ChildProcess:
 
 
 def _be_the_child(work: Callable[[], Any], writer: int, parent: int) -> None:
+    import pickle
+
     try:
         # What an item sends to its whole process group does not reach the parent, which passes signals on.
         os.setpgid(0, 0)
@@ -167,6 +170,8 @@ def _be_the_child(work: Callable[[], Any], writer: int, parent: int) -> None:
 def _die_with(parent: int) -> None:
     """See to it that the child does not outlive its parent."""
     if sys.platform == "linux":
+        import ctypes
+
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
@@ -197,6 +202,8 @@ def _reaped(child: int) -> tuple[bool, int]:
 
 def _message(data: bytes) -> tuple[Any, BaseException | None] | None:
     """What the child sent, or None if it did not come to the end of it."""
+    import pickle
+
     try:
         message: tuple[Any, BaseException | None] = pickle.loads(data)
         return message

@@ -17,7 +17,8 @@ RECONNECT_SECONDS = 60.0
 
 
 class RunConnection:
-    """Takes over a connection, makes another one when it is lost, and closes that when its block is left.
+    """Takes over a connection, makes another one when it is lost, and closes that when its block is left, unless it has
+    been handed over by then.
 
     Attributes:
         current: what to work on; another one after each loss.
@@ -34,6 +35,7 @@ class RunConnection:
         self.stop = stop
         self._dsn = dsn
         self._batch_id = batch_id
+        self._is_ours = True
         self._take(connection)
 
     def __enter__(self) -> RunConnection:
@@ -42,7 +44,13 @@ class RunConnection:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.current.close()
+        if self._is_ours:
+            self.current.close()
+
+    def hand_over(self) -> Connection:
+        """The connection, for somebody else who closes it."""
+        self._is_ours = False
+        return self.current
 
     def open_again(self, cause: psycopg2.Error, until: float) -> None:
         """Connect anew, with growing pauses, until the server answers or *until* has passed: then raise *cause*."""

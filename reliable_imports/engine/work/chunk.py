@@ -213,8 +213,8 @@ class Chunk:
         return carried
 
     def _book_refused_writes(self, errors: Sequence[WriteError]) -> None:
-        by_writes = {id(attempt.writes): attempt for attempt in self.attempts}
-        refused = [(by_writes[id(error.item)], error) for error in errors]
+        by_writes = {error.item: error for error in errors}
+        refused = [(attempt, by_writes[attempt.writes]) for attempt in self.attempts if attempt.writes in by_writes]
         failures = self._diagnosis.of_refused_writes(refused)
         for (attempt, error), failure in zip(refused, failures, strict=True):
             if error.waits_for_others and not attempt.stored.tries_last:

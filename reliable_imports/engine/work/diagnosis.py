@@ -18,6 +18,7 @@ from reliable_imports.writes.plan import Write
 from reliable_imports.writes.refusals import (
     cells_of,
     is_raised_by_code,
+    named_from,
     named_of,
     names_no_column,
     refusals,
@@ -44,7 +45,7 @@ class Diagnosis:
         columns: Sequence[Refused] = ()
         if isinstance(error, psycopg2.Error) and error.pgcode:
             diag = error.diag
-            named = self._named(diag.schema_name, diag.table_name, diag.constraint_name) or _target_of(refused)
+            named = self._named(diag.schema_name, diag.table_name, diag.constraint_name, refused)
             if _is_to_be_asked(error.pgcode, diag.table_name, diag.column_name, diag.constraint_name, diag.context):
                 columns = self._refused_columns([refused]).get(0, ())
             bodies = self._bodies_of(diag.context)
@@ -87,7 +88,7 @@ class Diagnosis:
             column=error.column or None,
             constraint=error.constraint or None,
             context=error.context,
-            named=self._named(error.schema, error.table, error.constraint) or _target_of(error.item.declared),
+            named=self._named(error.schema, error.table, error.constraint, error.item.declared),
             refused=columns,
             bodies=self._bodies_of(error.context),
             source_data=attempt.source_data,
@@ -103,12 +104,22 @@ class Diagnosis:
                 self._bodies[function] = rows[0][0] if rows and rows[0][0] else ""
         return self._bodies
 
-    def _named(self, schema: str | None, table: str | None, constraint: str | None) -> Named | None:
-        """What a table and a constraint are called for all partitions alike; asked once for each."""
+    def _named(
+        self, schema: str | None, table: str | None, constraint: str | None, refused: Sequence[Write]
+    ) -> Named | None:
+        """What a table and a constraint are called for all partitions alike; asked once for each.
+
+        Args:
+            refused: the writes that the error is about, if it is about such.
+        """
         if not schema or not table:
-            return None
+            return _target_of(refused)
         facts = (schema, table, constraint or None)
         if facts not in self._names:
+            for write in refused:
+                if named := named_from(write.plan.target, *facts):
+                    self._names[facts] = named
+                    return named
             asked = {"schema": schema, "table": table, "constraint": constraint or None}
             rows = self._transaction.ask(self._transaction.mogrify(_WRITES["root_names"], asked))
             self._names[facts] = named_of(rows[0] if rows else None, table, constraint or None)

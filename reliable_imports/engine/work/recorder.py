@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
+from functools import cached_property
+from itertools import compress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -118,8 +121,7 @@ class Recorder:
                 if attempt.is_eventful or attempt.result is not None:
                     attempt.hide(self._sensitive)
         completed = _completed(attempts)
-        if expected is None or not expected.are(completed):
-            expected = CompletedItems(completed)
+        expected = CompletedItems(completed) if expected is None else expected.after_writing(completed)
         parameters = {
             "batch_id": self._batch.id,
             "run_id": self._run_id,
@@ -146,13 +148,13 @@ class Recorder:
             self._flushed_at = time.monotonic()
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
-        """What will be told of attempts if all of their declared writes are taken.
-
-        None if that is not expected, for some of the chunk before were refused, or if values have to be hidden first.
-        """
-        if self._sensitive or self._had_refusals:
+        """What will be told of attempts if their declared writes are taken; None if values have to be hidden first."""
+        if self._sensitive:
             return None
-        return CompletedItems(_completed(attempts), are_written=False)
+        expected = CompletedItems(_completed(attempts), are_written=False)
+        if not self._had_refusals:
+            expected.put_together()
+        return expected
 
     def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
         """What `record_chunk` is told of all that has more to say than that it was completed."""
@@ -206,32 +208,114 @@ class Recorder:
 
 
 class CompletedItems:
-    """What `record_chunk` is told of the items that have completed.
-
-    Attributes:
-        columns: see `_completed_columns`.
-        keys: see `keys_written`.
-    """
+    """What `record_chunk` is told of the items that have completed."""
 
     def __init__(self, completed: Sequence[Attempt], *, are_written: bool = True) -> None:
         """
         Args:
             are_written: what the items have declared was sent; if not, all of it is expected to be taken as it is.
         """
-        writes = [attempt.writes for attempt in completed]
-        self._completed = completed
-        self._written = [each.written if are_written else each.written + tuple(each.declared) for each in writes]
+        self._completed = list(completed)
+        self._written = [
+            attempt.writes.written if are_written else attempt.writes.written + tuple(attempt.writes.declared)
+            for attempt in completed
+        ]
         self._results, self._earlier_tries = _results_and_earlier_tries(completed)
-        self.columns = _completed_columns(completed)
-        self.keys = keys_written(completed, self._written)
+        self._numbers = [str(attempt.stored.item_number) for attempt in completed]
+        self._tries = [str(attempt.stored.attempt + len(attempt.earlier_tries)) for attempt in completed]
+        self._keys = _KeysWritten(completed, self._written)
 
-    def are(self, completed: Sequence[Attempt]) -> bool:
-        """Whether these items have completed, and nothing is to be told of them but what was expected."""
-        return (
+    @cached_property
+    def columns(self) -> dict[str, str]:
+        """Three arrays, the first two as the server writes them, the last with a line for each item, empty for NULL. No
+        JSON text has a line break or is empty."""
+        return {
+            "numbers": f"{{{','.join(self._numbers)}}}",
+            "tries": f"{{{','.join(self._tries)}}}",
+            "results": "\n".join([result or "" for result in self._results]),
+        }
+
+    @cached_property
+    def keys(self) -> str:
+        """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
+        return self._keys.query()
+
+    def put_together(self) -> None:
+        """Make the texts that are sent, for it is likely that nothing will be left out."""
+        _ = self.columns, self.keys
+
+    def after_writing(self, completed: Sequence[Attempt]) -> CompletedItems:
+        """The same of those that have completed after all; made anew if something else became of one than expected."""
+        if len(completed) < len(self._completed):
+            self._leave_out_what_failed()
+        is_as_expected = (
             completed == self._completed
             and [attempt.writes.written for attempt in completed] == self._written
             and _results_and_earlier_tries(completed) == (self._results, self._earlier_tries)
         )
+        return self if is_as_expected else CompletedItems(completed)
+
+    def _leave_out_what_failed(self) -> None:
+        self.__dict__.pop("columns", None)
+        self.__dict__.pop("keys", None)
+        places = [place for place, attempt in enumerate(self._completed) if attempt.outcome is not Outcome.COMPLETED]
+        self._keys.leave_out({self._completed[place].stored.item_number for place in places})
+        facts: Sequence[list[Any]] = (
+            self._completed,
+            self._written,
+            self._results,
+            self._earlier_tries,
+            self._numbers,
+            self._tries,
+        )
+        for place in reversed(places):
+            for of_each in facts:
+                del of_each[place]
+
+
+class _KeysWritten:
+    """The keys of the rows that items have written: by kind as texts, and those that are hashed already."""
+
+    def __init__(self, completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> None:
+        self._by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
+        self._hashed: list[tuple[int, int]] = []
+        for attempt, writes in zip(completed, written, strict=True):
+            number = attempt.stored.item_number
+            for write in writes:
+                if write.key is not None:
+                    row_key = write.plan.key
+                    kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
+                    if kind not in self._by_kind:
+                        self._by_kind[kind] = ([], [])
+                    numbers, keys = self._by_kind[kind]
+                    numbers.append(number)
+                    keys.append(write.key)
+            if attempt.writes.row_keys:
+                self._hashed += [(number, key) for key in attempt.writes.row_keys]
+            if attempt.natural_key is not None:
+                self._hashed.append((number, attempt.natural_key))
+
+    def leave_out(self, items: AbstractSet[int]) -> None:
+        """Those of some items, by their numbers."""
+        for numbers, keys in self._by_kind.values():
+            stay = [number not in items for number in numbers]
+            numbers[:], keys[:] = compress(numbers, stay), compress(keys, stay)
+        self._hashed = [(number, key) for number, key in self._hashed if number not in items]
+
+    def query(self) -> str:
+        """See `CompletedItems.keys`."""
+        queries = [
+            key.hashes_of_keys(shared, numbers, keys)
+            for (key, shared), (numbers, keys) in self._by_kind.items()
+            if numbers
+        ]
+        if self._hashed:
+            items, keys_ = zip(*self._hashed, strict=True)
+            queries.append(
+                f"SELECT pg_catalog.unnest('{{{','.join(map(str, items))}}}'::bigint[]) AS item_number, "
+                f"pg_catalog.unnest('{{{','.join(map(str, keys_))}}}'::bigint[]) AS row_key"
+            )
+        return " UNION ALL ".join(queries)
 
 
 def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | None], list[Sequence[Failure]]]:
@@ -244,16 +328,6 @@ def _completed(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:
     return [attempt.stored.item_number for attempt in attempts]
-
-
-def _completed_columns(attempts: Sequence[Attempt]) -> dict[str, str]:
-    """What `record_chunk` is told of completed items: three arrays, the first two as the server writes them, the last
-    with a line for each item, empty for NULL. No JSON text has a line break or is empty."""
-    return {
-        "numbers": f"{{{','.join([str(each.stored.item_number) for each in attempts])}}}",
-        "tries": f"{{{','.join([str(each.stored.attempt + len(each.earlier_tries)) for each in attempts])}}}",
-        "results": "\n".join([each.result or "" for each in attempts]),
-    }
 
 
 def _skip_record(attempt: Attempt) -> dict[str, Any]:
@@ -332,35 +406,6 @@ def _kind_record(number: int, kind: _FailureKind, code_version: str | None) -> d
         "retryable": kind.retryable,
         "retry_after": None if kind.wait is None else f"{kind.wait.total_seconds()} seconds",
     }
-
-
-def keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> str:
-    """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-    by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
-    known: list[tuple[int, int]] = []
-    for attempt, writes in zip(completed, written, strict=True):
-        number = attempt.stored.item_number
-        for write in writes:
-            if write.key is not None:
-                row_key = write.plan.key
-                kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
-                if kind not in by_kind:
-                    by_kind[kind] = ([], [])
-                numbers, keys = by_kind[kind]
-                numbers.append(number)
-                keys.append(write.key)
-        if attempt.writes.row_keys:
-            known += [(number, key) for key in attempt.writes.row_keys]
-        if attempt.natural_key is not None:
-            known.append((number, attempt.natural_key))
-    queries = [key.hashes_of_keys(shared, numbers, keys) for (key, shared), (numbers, keys) in by_kind.items()]
-    if known:
-        items, keys_ = zip(*known, strict=True)
-        queries.append(
-            f"SELECT pg_catalog.unnest('{{{','.join(map(str, items))}}}'::bigint[]) AS item_number, "
-            f"pg_catalog.unnest('{{{','.join(map(str, keys_))}}}'::bigint[]) AS row_key"
-        )
-    return " UNION ALL ".join(queries)
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str | None:

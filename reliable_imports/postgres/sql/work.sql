@@ -345,7 +345,7 @@ SET status = CASE
     failed_items = counted.failed,
     skipped_items = counted.skipped,
     is_to_settle = true,
-    -- Where nothing has failed, and nothing is repeated, there is nothing for count_batch to count.
+    -- Where nothing has failed, and nothing is repeated, there is nothing to count.
     is_counted = counted.failed = 0 AND batch.reprocess_of IS NULL,
     finished_at = pg_catalog.clock_timestamp()
 FROM (
@@ -362,9 +362,9 @@ WHERE batch.id = %(batch_id)s
     AND reliable_imports.nothing_is_open_v1(batch.id)
 RETURNING batch.status, batch.total_items, batch.is_counted, batch.reprocess_of IS NOT NULL
 
--- name: count_batch
--- Keeps what the views failure_counts and repeat_counts say of a batch that has ended, for nothing of it changes any more.
--- A cancelled one is never counted: what it left undone may still be taken.
+-- name: count_failures
+-- Keeps what the view failure_counts says of a batch that has ended, for nothing of it changes any more. A cancelled one is
+-- never counted: what it left undone may still be taken.
 WITH batch AS (
     UPDATE reliable_imports.import_batches
     SET is_counted = true
@@ -372,24 +372,29 @@ WITH batch AS (
         AND NOT is_counted
         AND completed_items IS NOT NULL
     RETURNING id
-), failures AS (
-    INSERT INTO reliable_imports.import_failure_counts (
-        batch_id, reason, items, only_items, erased_items, retryable_items, first_seen, last_seen, code_versions,
-        common_values
-    )
-    SELECT
-        batch.id, counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
-        counted.first_seen, counted.last_seen, counted.code_versions, counted.common_values
-    FROM batch
-    JOIN reliable_imports.failure_counts AS counted ON counted.batch_id = %(batch_id)s
 )
+INSERT INTO reliable_imports.import_failure_counts (
+    batch_id, reason, items, only_items, erased_items, retryable_items, first_seen, last_seen, code_versions,
+    common_values
+)
+SELECT
+    batch.id, counted.reason, counted.items, counted.only_items, counted.erased_items, counted.retryable_items,
+    counted.first_seen, counted.last_seen, counted.code_versions, counted.common_values
+FROM batch
+JOIN reliable_imports.failure_counts AS counted ON counted.batch_id = %(batch_id)s
+
+-- name: count_repeats
+-- Before count_failures: likewise, what the view repeat_counts says of a batch of repeats.
 INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
 SELECT batch.id, counted.repeats_batch_id, counted.reason, counted.items, counted.only_items
-FROM batch
+FROM reliable_imports.import_batches AS batch
 JOIN reliable_imports.repeat_counts AS counted ON counted.batch_id = %(batch_id)s
+WHERE batch.id = %(batch_id)s
+    AND NOT batch.is_counted
+    AND batch.completed_items IS NOT NULL
 
 -- name: continue_reasons
--- After count_batch: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
+-- After both: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
 -- field, is that one under the code of now.
 UPDATE reliable_imports.import_failure_reasons AS new
 SET continues = old.fingerprint

@@ -60,8 +60,8 @@ DECLARE
     end_at             integer;
     used               integer := is_one::integer;
     refused            json[] := '{{}}';
-    fates              text[] := pg_catalog.array_fill(NULL::text, ARRAY[cells_n / {width}]);
-    unwritten          json[];
+    fates              text[];
+    unwritten          json[] := '{{}}';
     plans              text := pg_catalog.current_setting('plan_cache_mode');
     failed_sqlstate    text;
     failed_message     text;
@@ -126,11 +126,13 @@ BEGIN
         first_at := end_at + {width};
     END LOOP;
     PERFORM pg_catalog.set_config('plan_cache_mode', plans, true);
-    unwritten := ARRAY(
-        SELECT pg_catalog.json_build_array(cells[(number - 1) * {width} + 1]::integer - 1, fate)
-        FROM pg_catalog.unnest(fates) WITH ORDINALITY AS met (fate, number)
-        WHERE fate IS NOT NULL
-    );
+    IF fates IS NOT NULL THEN
+        unwritten := ARRAY(
+            SELECT pg_catalog.json_build_array(cells[(number - 1) * {width} + 1]::integer - 1, fates[number])
+            FROM pg_catalog.generate_subscripts(fates, 1) AS number
+            WHERE fates[number] IS NOT NULL
+        );
+    END IF;
     IF is_one AND pg_catalog.cardinality(refused || unwritten) * {width} < cells_n THEN
         RAISE EXCEPTION 'a row was left out for nothing' USING ERRCODE = 'RI003';
     END IF;

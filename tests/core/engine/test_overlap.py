@@ -229,6 +229,35 @@ def test_failures_of_both_chunks_are_told_of_their_items(manager: BatchManager, 
     assert Processor.tried == list(range(1, _ITEMS + 1))
 
 
+def test_what_is_recorded_of_good_items_is_the_same_with_failures_among_them(
+    manager: BatchManager, in_one_range: InOneRange, sql: Sql
+) -> None:
+    """It is put together before the server has said which items fail."""
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            return {"number": item.item_number}
+
+    manager.registry.register(Processor)
+
+    def recorded(bad: set[int]) -> dict[int, Any]:
+        batch_id = in_one_range("overlap", [{"text": "bad" if number in bad else "ok"} for number in range(_ITEMS)])
+        assert manager.process_batch(batch_id).failed_items == len(bad)
+        return {
+            number: facts
+            for number, *facts in sql(
+                "SELECT item_number, attempt, row_key, result::text FROM reliable_imports.import_attempts "
+                "WHERE batch_id = %s AND outcome = 'completed'",
+                batch_id,
+            )
+        }
+
+    every_one = recorded(set())
+    assert len({row_key for _, row_key, _ in every_one.values()}) == _ITEMS
+    for bad in ({0, 1, 2, _CHUNK, _CHUNK + 1, _ITEMS - 1}, set(range(0, _ITEMS, 2)), set(range(1, _ITEMS))):
+        assert recorded(bad) == {number: every_one[number] for number in every_one if number - 1 not in bad}
+
+
 @pytest.mark.parametrize("made", ["in_one_range", "in_a_range_a_chunk"])
 def test_items_that_find_no_room_are_carried_on_before_the_next(
     manager: BatchManager, sql: Sql, made: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
