@@ -1029,7 +1029,10 @@ class BatchManager:
         try:
             self._prepare(connection)
         except BaseException:
+            is_lost = bool(connection.closed)
             connection.close()
+            if is_lost and isinstance(held, Opening):  # it was idle for as long as a file took to arrive
+                return self._open()
             raise
         return connection
 

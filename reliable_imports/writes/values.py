@@ -292,6 +292,9 @@ def _array(value: Any, column_type: ColumnType) -> Written:
     return _array_text(list(value), element.kind, writer_for(element))
 
 
+_EMPTY = "{}"
+
+
 def _array_text(values: Sequence[Any], kind: str, write: Writer) -> str:
     parts = []
     for value in values:
@@ -299,6 +302,8 @@ def _array_text(values: Sequence[Any], kind: str, write: Writer) -> str:
             parts.append(_array_text(list(value), kind, write))
         else:
             parts.append(_element(_plain(write(value)), null="NULL"))
+    if parts and all(part == _EMPTY for part in parts):  # which servers before 17 do not take for an empty array
+        return _EMPTY
     return f"{{{','.join(parts)}}}"
 
 

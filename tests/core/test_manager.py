@@ -117,3 +117,15 @@ def test_a_session_that_is_used_again_reads_dates_whatever_the_database_is_used_
         [reason] = manager.failure_reasons(batch_id)
         assert manager.get_batch(batch_id).created_at <= reason.first_seen
         assert manager.reprocess_batch(batch_id).failed_items == 1
+
+
+def test_a_connection_that_was_opened_ahead_may_be_gone_when_it_is_wanted(manager: BatchManager, sql: Sql) -> None:
+    """Servers end sessions that are idle for long, and standard input may take hours."""
+    end_sessions = (
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'reliable-imports' AND state = 'idle'"
+    )
+    with manager.connected(ahead=True):
+        while not sql(end_sessions):
+            pass
+        assert manager.list_batches() == []

@@ -33,6 +33,7 @@ WHERE failure.is_final
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = failure.batch_id
             AND repeat.repeats_item_number = failure.item_number
+        OFFSET 0  -- looked for by its key, whatever statistics say
     )
 UNION ALL
 SELECT
@@ -73,4 +74,5 @@ WHERE batch.status = 'cancelled'
         SELECT FROM reliable_imports.import_items AS repeat
         WHERE repeat.repeats_batch_id = item.batch_id
             AND repeat.repeats_item_number = item.item_number
+        OFFSET 0
     );
