@@ -7,7 +7,7 @@ cannot quietly become a sound engine when the code around it changes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -194,13 +194,13 @@ def _never_close() -> None:
 
 
 def _number_attempts_anew() -> None:
-    sound = recorder._completed_columns
+    sound = recorder.CompletedItems.columns.func
 
-    def completed_columns(attempts: Sequence[attempt.Attempt]) -> dict[str, str]:
-        columns = sound(attempts)
-        return {**columns, "tries": columns["tries"].replace("1", "11")}
+    def columns(self: recorder.CompletedItems) -> dict[str, str]:
+        found = sound(self)
+        return {**found, "tries": found["tries"].replace("1", "11")}
 
-    _break_method(recorder, "_completed_columns", completed_columns)
+    _break_method(recorder.CompletedItems, "columns", property(columns))
 
 
 PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
