@@ -104,7 +104,7 @@ class BaseProcessor(ABC):
     processor with a time-out works in a child process, which can be killed."""
 
     statement_timeout: ClassVar[timedelta | None] = None
-    """How long one statement of the server may take; then its item fails."""
+    """How long one statement of an item may take on the server; then its item fails."""
 
     max_failed_items: ClassVar[int | None] = None
     """Failed items of a batch that are tolerated; one more pauses it, with the rest pending. None: any number."""

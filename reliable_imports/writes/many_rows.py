@@ -14,7 +14,7 @@ from reliable_imports.writes.insert import Insert
 from reliable_imports.writes.joined_texts import cut, joined
 from reliable_imports.writes.key import Key
 from reliable_imports.writes.origin import Origin, arrays_of
-from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal, in_the_way
+from reliable_imports.writes.prediction import NEWER, UNREADABLE, Prediction, Refusal
 from reliable_imports.writes.row_texts import Expressions
 from reliable_imports.writes.target import Column, Target
 
@@ -63,14 +63,12 @@ class ManyRows:
         self._key = key
         self._insert = insert
         self._prediction = prediction
-        left_out = [column for name, column in target.columns.items() if name not in self._columns]
         self.spares_sequence = (
             insert.existing == "update"
             and key.is_plain
             and key.is_in_row
-            and any(column.has_sequence for column in left_out)
-            # Else the server refuses each row, also one that would change nothing.
-            and all(column.has_default or not column.is_not_null for column in left_out)
+            and any(column.has_sequence for name, column in target.columns.items() if name not in self._columns)
+            and self._is_known_what_refuses(columns)
         )
 
     def statement_of_all(
@@ -155,7 +153,7 @@ class ManyRows:
             table=self._target.name,
             unaltered=self._unaltered(),
             together=together,
-            in_the_way=in_the_way(suspected),
+            in_the_way=self._prediction.in_the_way(suspected),
             insert=insert,
             told=literal(told),
             cells=cut(f"pg_catalog.current_setting({literal(rows_left)})"),
@@ -207,7 +205,8 @@ class ManyRows:
             stands = f"EXISTS ({self._standing_row()})"
             suspects.append(f"SELECT {place} FROM given WHERE {place} IN (TABLE newer) AND {stands}")
         # What is read more than once is made once.
-        made = "AS MATERIALIZED" if suspects or unreadable is not None or is_guarded else "AS"
+        is_made = suspects or unreadable is not None or is_guarded or self.spares_sequence
+        made = "AS MATERIALIZED" if is_made else "AS"
         parts = [f"texts {made} ({query})"]
         readable = ""
         if unreadable is not None:
@@ -228,7 +227,7 @@ class ManyRows:
             left_out = f"(SELECT {left} FROM texts WHERE {place} IN (SELECT {place} FROM suspect))"
             inserted = f" WHERE {place} NOT IN (SELECT {place} FROM suspect)"
         if self.spares_sequence:
-            conditions.append(f"NOT EXISTS ({self._unchanged_row()})")
+            conditions.append(self._changes_something())
         # What joins the rows to others need not keep their order.
         which = f" WHERE {' AND '.join(conditions)} ORDER BY given.{place}" if conditions else ""
         insert = f"{self._insert.into}SELECT {', '.join(names)} FROM given{which}{self._insert.on_conflict}"
@@ -238,19 +237,39 @@ class ManyRows:
             told += [f"ARRAY(SELECT {each} FROM keyed{inserted})" for each in (place, "row_key")]
         return f"WITH {', '.join(parts)} SELECT {', '.join(told)} WHERE {self._unaltered()}"
 
+    def _is_known_what_refuses(self, columns: Sequence[Column]) -> bool:
+        """Whether a row itself tells if the server refuses it: that looks at what it would insert before it looks for a
+        row that stands."""
+        target, updated = self._target, {column.name for column in self._insert.updated}
+        left_out = [column for name, column in target.columns.items() if name not in self._columns]
+        return (
+            not target.has_other_checks
+            and all(check.reads.issubset(self._columns) for check in target.checks)
+            and all(column.has_default or not column.is_not_null for column in left_out)
+            and not any(column.is_generated for column in left_out)
+            # A value that is compared with the one that stands has its length.
+            and all(
+                column.modifier == -1 or column.name in updated or column.name in self._key.plain_columns
+                for column in columns
+            )
+        )
+
     def _standing_row(self) -> str:
         """A SELECT of the row that stands under the key of a row `given`; the index is over columns alone."""
         keys = [f"stands.{quoted(name)} = given.{quoted(name)}" for name in sorted(self._key.plain_columns)]
-        return f"SELECT FROM {self._target.name} AS stands WHERE {' AND '.join(keys)}"
+        return f"SELECT true FROM {self._target.name} AS stands WHERE {' AND '.join(keys)}"
 
-    def _unchanged_row(self) -> str:
-        """The same, if an update would change nothing."""
-        updated = self._insert.updated
-        if not updated:
-            return self._standing_row()
-        stands = ", ".join(f"stands.{quoted(column.name)}::{column.type.cast}" for column in updated)
-        given = ", ".join(f"given.{quoted(column.name)}" for column in updated)
-        return f"{self._standing_row()} AND ROW({stands})::record OPERATOR(pg_catalog.*=) ROW({given})::record"
+    def _changes_something(self) -> str:
+        """Whether a row of `given` is not the same as the one that stands under its key, or is refused all the same."""
+        unchanged = self._standing_row()
+        if updated := self._insert.updated:
+            stands = ", ".join(f"stands.{quoted(column.name)}::{column.type.cast}" for column in updated)
+            given = ", ".join(f"given.{quoted(column.name)}" for column in updated)
+            unchanged += f" AND ROW({stands})::record OPERATOR(pg_catalog.*=) ROW({given})::record"
+        # Looked for row by row, where the planner cannot join: it would read the whole table.
+        changes = f"({unchanged} LIMIT 1) IS NOT TRUE"
+        refused = self._prediction.refuses_row_alone()
+        return changes if refused is None else f"({changes} OR {refused})"
 
     def _unaltered(self) -> str:
         return f"reliable_imports.require_version_v1({literal(self._target.name)}, {literal(self._target.version)})"

@@ -7,6 +7,7 @@ that are sent in one statement, and these are sent anew; a row that it suspects 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import Enum
@@ -74,6 +75,7 @@ class Prediction:
         self._refusers = _refusers(target, columns, key)
         texts = {UNREADABLE} if server_version >= WITH_INPUT_CHECK else set()
         self.foreseeable = frozenset({*self._refusers, *texts, NEWER})
+        self._called = _called(self._refusers)
         self._met: frozenset[Refusal] = frozenset()
         self._is_tried = False
 
@@ -92,6 +94,7 @@ class Prediction:
             refusal = UNREADABLE
         else:
             refusal = Refusal(sqlstate, (column if sqlstate == _NOT_NULL else constraint) or "")
+            refusal = self._called.get(refusal, refusal)
         if refusal not in self.foreseeable:
             return Foresight.NONE
         is_new = refusal not in self.suspected
@@ -127,6 +130,27 @@ class Prediction:
             else:
                 found.append(f"SELECT {place} FROM given WHERE {_refuses(refuser)}")
         return found
+
+    def refuses_row_alone(self) -> str | None:
+        """A condition for rows of `given` that are refused whatever stands in the table; None if none is."""
+        conditions = [_refuses(each) for each in self._refusers.values() if isinstance(each, Column | Check)]
+        return " OR ".join(conditions) or None
+
+    def in_the_way(self, suspected: AbstractSet[Refusal]) -> str:
+        """A condition for refusals of which nobody knows whether they would have come in the row's turn.
+
+        A row that was left out is written after the rows behind it. If it is refused by what looks at the row alone, or
+        at its parents, it would have been refused in its turn too. If another row holds what it wants, that one may
+        have come later; but not where this was looked for: of several rows that want the same, only the first is no
+        suspect then.
+
+        Args:
+            suspected: the refusals that were looked for.
+        """
+        looked_for = {refusal for refusal in suspected if refusal.sqlstate == _UNIQUE}
+        known = sorted(literal(name.by) for name, refusal in self._called.items() if refusal in looked_for)
+        others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
+        return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
 
     def _repeats(self, index: Index, place: str) -> str:
         """Rows of which an earlier one is equal to the index."""
@@ -165,18 +189,6 @@ class Prediction:
         return f"{quoted(name)}::{column.exact_type}"
 
 
-def in_the_way(suspected: AbstractSet[Refusal]) -> str:
-    """A condition for refusals of which nobody knows whether they would have come in the row's turn.
-
-    A row that was left out is written after the rows behind it. If it is refused by what looks at the row alone, or at
-    its parents, it would have been refused in its turn too. If another row holds what it wants, that one may have come
-    later; but not where this was looked for: of several rows that want the same, only the first is no suspect then.
-    """
-    known = [literal(refusal.by) for refusal in sorted(suspected) if refusal.sqlstate == _UNIQUE]
-    others = f" AND failed_constraint <> ALL (ARRAY[{', '.join(known)}])" if known else ""
-    return f"failed_sqlstate IN ({literal(_UNIQUE)}, {literal(_EXCLUSION)}){others}"
-
-
 def _parts_of(index: Index) -> Sequence[tuple[str, str]]:
     """The columns of a plain index, and what finds their values equal."""
     return [(part.column, part.equals) for part in index.parts if part.column is not None]
@@ -199,6 +211,18 @@ def _refusers(target: Target, columns: Sequence[Column], key: Index | None) -> M
             if index is not key and index.can_be_asked and given.issuperset(index.columns):
                 found[Refusal(_UNIQUE, index.name)] = index
     return found
+
+
+def _called(refusers: Mapping[Refusal, _Refuser]) -> Mapping[Refusal, Refusal]:
+    """Refusals as the server names them in partitions, but for a name that stands for several."""
+    found = [
+        (Refusal(refusal.sqlstate, name), refusal)
+        for refusal, refuser in refusers.items()
+        if isinstance(refuser, Index | Reference)
+        for name in refuser.names
+    ]
+    times = Counter(name for name, _ in found)
+    return {name: refusal for name, refusal in found if times[name] == 1}
 
 
 def _refuses(refuser: Column | Reference | Check) -> str:

@@ -64,6 +64,7 @@ class Index:
         predicate: the condition of a partial index.
         nulls_are_equal: NULLS NOT DISTINCT.
         reads: the columns that its parts and its predicate read.
+        names: what the server calls it where it refuses a row: its own name, or that of its part in a partition.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Index:
     is_primary: bool = False
     is_readable: bool = False
     finds_by_equality: bool = False
+    names: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> frozenset[str]:
@@ -119,11 +121,13 @@ class Reference:
     """A foreign key whose parents this role can see.
 
     Attributes:
+        names: what the server calls it where it refuses a row; see `Index`.
         parent: schema and name, quoted.
         is_full: MATCH FULL, so that either all of its columns are NULL or none.
     """
 
     name: str
+    names: frozenset[str]
     parent: str
     is_full: bool
     pairs: tuple[ReferencePair, ...]
@@ -146,7 +150,9 @@ class Target:
         name: schema and name, quoted.
         root: of a partition, the table that it belongs to; else the same.
         version: changes when somebody alters the table.
-        has_exclusions: exclusion constraints.
+        has_other_checks: it refuses rows for more than NOT NULL and *checks*, whatever stands: for domains, CHECKs of
+            whole rows, and what only a partition wants.
+        has_exclusions: exclusion constraints, or unique indexes that only a partition has.
         has_triggers: of the team's own, which may change or leave out rows.
         single_rows_for: what makes it possible that rows which arrive in one statement are not what single statements
             would leave, in words; empty if nothing does.
@@ -163,6 +169,7 @@ class Target:
     indexes: Sequence[Index]
     references: Sequence[Reference]
     checks: Sequence[Check]
+    has_other_checks: bool
     has_exclusions: bool
     single_rows_for: tuple[str, ...]
     has_triggers: bool
@@ -213,6 +220,7 @@ class Target:
             indexes=[_index(each) for each in described["indexes"]],
             references=[_reference(each) for each in described["references"]],
             checks=[Check(each["name"], each["sql"], frozenset(each["reads"] or ())) for each in described["checks"]],
+            has_other_checks=described["has_other_checks"],
             has_exclusions=described["has_exclusions"],
             has_triggers=described["has_row_triggers"],
             single_rows_for=tuple(words for words, is_there in looks_around.items() if is_there),
@@ -251,7 +259,8 @@ def _column(described: Mapping[str, Any]) -> Column:
 
 def _reference(described: Mapping[str, Any]) -> Reference:
     pairs = tuple(ReferencePair(**pair) for pair in described["pairs"])
-    return Reference(described["name"], described["parent"], described["is_full"], pairs)
+    names = frozenset(described["names"])
+    return Reference(described["name"], names, described["parent"], described["is_full"], pairs)
 
 
 def _index(described: Mapping[str, Any]) -> Index:
@@ -269,4 +278,5 @@ def _index(described: Mapping[str, Any]) -> Index:
         is_primary=described["is_primary"],
         is_readable=described["is_readable"],
         finds_by_equality=described["finds_by_equality"],
+        names=frozenset(described["names"]),
     )

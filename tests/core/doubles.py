@@ -173,7 +173,7 @@ ACTIONS: dict[str, Action] = {
     "thread": _use_from_thread,
     "forked context": _use_from_fork,
     "set search_path": _run("SET search_path = nowhere"),
-    "set role": _run("SET SESSION AUTHORIZATION DEFAULT; SET statement_timeout = 1"),
+    "set role": _run("SET SESSION AUTHORIZATION DEFAULT; SET ROLE pg_read_all_stats"),
     "set read only": _run("SET default_transaction_read_only = on"),
     "temporary table": _run("CREATE TEMPORARY TABLE import_items (x integer)"),
     "return text": lambda item, ctx: "done",

@@ -20,9 +20,9 @@ from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
 from reliable_imports.engine.isolation.transaction import ChunkTransaction
 from reliable_imports.engine.recovery import reconnection
-from reliable_imports.engine.work import attempt, chunk, diagnosis, recorder, worker
+from reliable_imports.engine.work import attempt, chunk, diagnosis, worker
 from reliable_imports.engine.work.claims import Claim
-from reliable_imports.engine.work.recorder import Recorder
+from reliable_imports.engine.work.recorder import CompletedItems, Recorder
 from reliable_imports.items import failure
 from reliable_imports.postgres import error_sorting as faults
 from reliable_imports.postgres.connect import BEGIN
@@ -194,13 +194,13 @@ def _never_close() -> None:
 
 
 def _number_attempts_anew() -> None:
-    sound = recorder.CompletedItems.columns.func
+    sound = CompletedItems.columns.func
 
-    def columns(self: recorder.CompletedItems) -> dict[str, str]:
-        found = sound(self)
-        return {**found, "tries": found["tries"].replace("1", "11")}
+    def columns(self: CompletedItems) -> dict[str, str]:
+        told = sound(self)
+        return {**told, "tries": told["tries"].replace("1", "11")}
 
-    _break_method(recorder.CompletedItems, "columns", property(columns))
+    _break_method(CompletedItems, "columns", property(columns))
 
 
 PYTHON_MUTANTS: dict[str, Callable[[], None]] = {

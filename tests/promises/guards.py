@@ -117,6 +117,13 @@ GUARDS = (
     ),
     Guard(
         2,
+        "code engine.work.recorder._LONG_CHUNK_SECONDS",
+        "_LONG_CHUNK_SECONDS = 0.2",
+        "_LONG_CHUNK_SECONDS = 99.0",
+        "tests/core/engine/test_commits.py::test_a_long_chunk_waits_for_the_disk_and_short_ones_once_a_second",
+    ),
+    Guard(
+        2,
         "function describe_target",
         "'has_row_triggers', EXISTS (",
         "'has_row_triggers', false AND EXISTS (",

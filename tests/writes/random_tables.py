@@ -120,6 +120,10 @@ class RandomTable:
         columns = ["id integer", "n integer", "seen bigint"]
         columns += ["region integer"] if self.partitioning else []
         columns += [_PARTS[part] for part in self.parts]
+        if self.partitioning:
+            columns = [
+                column.replace("code integer UNIQUE", "code integer, UNIQUE (region, code)") for column in columns
+            ]
         columns += [f"PRIMARY KEY ({', '.join(self.key)})"]
         statements = [
             "DROP SCHEMA IF EXISTS {s} CASCADE",
@@ -179,9 +183,11 @@ def tables(draw: st.DrawFn) -> RandomTable:
 @st.composite
 def tables_with_a_second_key(draw: st.DrawFn) -> RandomTable:
     """A table whose rows may go as one statement, though rows with different keys may be in each other's way."""
-    others = ["a check", "a parent", "a generated column", "an exclusion"]
+    partitioning = draw(st.sampled_from(["", "", *_PARTITIONS]))
+    others = ["a check", "a parent", "a generated column", *(() if partitioning else ["an exclusion"])]
     return RandomTable(
         parts=("a second key", *draw(st.lists(st.sampled_from(others), max_size=3, unique=True))),
+        partitioning=partitioning,
         existing=draw(st.sampled_from(["rewrite", "update"])),
         initial_rows=draw(st.sampled_from([0, 5, 300])),
     )

@@ -344,6 +344,69 @@ def test_values_are_equal_as_their_index_finds_them(import_rows: Callable[..., d
     assert statements(sql, "id BETWEEN 50 AND 99") == 1
 
 
+class PartitionedProcessor(RowsProcessor):
+    batch_type = "rows"
+
+    def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+        ctx.upsert("target", item.source_data, key=("region", "id"))
+
+
+def test_a_partition_may_call_a_constraint_by_another_name(
+    import_rows: Callable[..., dict[int, str]], register: Register, sql: Sql
+) -> None:
+    register(PartitionedProcessor)
+    sql(PARENTS)
+    columns = "id integer, region integer, code integer, name text, PRIMARY KEY (region, id)"
+    sql(
+        f"CREATE TABLE target ({columns}, CONSTRAINT code UNIQUE (region, code), "
+        "CONSTRAINT parent FOREIGN KEY (name) REFERENCES parents (name)) PARTITION BY LIST (region)"
+    )
+    for region in range(2):
+        name = f"target_{region}"
+        sql(
+            f"CREATE TABLE {name} ({columns}, CONSTRAINT code_{region} UNIQUE (region, code), "
+            f"CONSTRAINT parent_{region} FOREIGN KEY (name) REFERENCES parents (name))"
+        )
+        sql(f"ALTER TABLE target ATTACH PARTITION {name} FOR VALUES IN ({region})")
+    rows: list[Row] = [{"id": number, "region": number % 2, "code": number, "name": "here"} for number in range(150)]
+    for number in (9, 60, 101):
+        rows[number] |= {"code": number - 2}
+    for number in (11, 64, 122):
+        rows[number] |= {"name": "gone"}
+
+    failed = import_rows(rows)
+
+    assert failed == dict.fromkeys([10, 61, 102], "23505") | dict.fromkeys([12, 65, 123], "23503")
+    assert statements(sql, "id >= 50") == 2, "the first chunk has met both of either partition"
+
+
+def test_what_only_a_partition_holds_apart_is_held_apart_in_item_order(
+    import_rows: Callable[..., dict[int, str]], register: Register, sql: Sql
+) -> None:
+    """Rows with other columns are sent by another statement."""
+    register(PartitionedProcessor)
+    sql("CREATE TABLE target (id integer, region integer, code integer, n integer, PRIMARY KEY (region, id)) "
+        "PARTITION BY LIST (region)")  # fmt: skip
+    sql("CREATE TABLE target_0 PARTITION OF target (UNIQUE (code)) FOR VALUES IN (0)")
+    rows: list[Row] = [{"id": number, "region": 0, "code": number} for number in range(40)]
+    rows[20] |= {"code": 30, "n": 1}
+
+    assert import_rows(rows) == {31: "23505"}
+
+
+def test_a_parent_in_any_partition_is_a_parent(import_rows: Callable[..., dict[int, str]], sql: Sql) -> None:
+    sql("CREATE TABLE parents (name text PRIMARY KEY) PARTITION BY LIST (name)")
+    for name in ("here", "there"):
+        sql(f"CREATE TABLE {name} PARTITION OF parents FOR VALUES IN ('{name}'); INSERT INTO parents VALUES ('{name}')")
+    sql("CREATE TABLE target (id integer PRIMARY KEY, name text REFERENCES parents)")
+    rows: list[Row] = [{"id": number, "name": "here"} for number in range(40)]
+    rows[20] |= {"name": "gone"}
+
+    assert import_rows(rows) == {21: "23503"}
+
+    assert statements(sql, "true") == 1
+
+
 def test_a_constraint_that_is_not_enforced_suspects_nobody(
     import_rows: Callable[..., dict[int, str]], sql: Sql
 ) -> None:

@@ -126,18 +126,18 @@ class ChunkTransaction:
         Raises as `send_for_all`.
         """
         savepoint = self.new_savepoint()
-        self.send_for_all(f"SAVEPOINT {savepoint}")
+        # What limits statements of items is no limit for ours. Going back to the savepoint brings the limit back.
+        self.send_for_all(f"SAVEPOINT {savepoint}; SET LOCAL statement_timeout TO DEFAULT")
+        answer: list[tuple[Any, ...]] | None = None
         try:
             self.cursor.execute(question)
-            answer: list[tuple[Any, ...]] = self.cursor.fetchall()
+            answer = self.cursor.fetchall()
         except psycopg2.Error as error:
             raise_if_not_ours(error)
             if fault_of(error, self.connection) is not Fault.ITEM:
                 self.error = self.error or error
                 raise
-            self.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
-            return None
-        self.pending = f"RELEASE SAVEPOINT {savepoint}; "
+        self.pending = f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}; "
         return answer
 
     def require_open(self) -> None:

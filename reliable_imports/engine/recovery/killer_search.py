@@ -77,21 +77,31 @@ class KillerSearch:
         if not end.died:
             self._move_run_here()
             return _value_of(end)
-        if end.item is None:
-            # It may have been preparing several: alone, each of them is known.
-            suspect = self._suspects.published_range()
-            if suspect is None:
-                self._died_between(end)
-        elif end.outstayed:
+        if end.outstayed and end.item is not None:
             self._doubts.convict(end.item, _outstayed(self._processor))
-            suspect = None
-        else:
-            suspect = self._suspects.range_of(end.item)
-        if suspect is None:
             self._move_run_here()
             return None
-        self._suspects.add(suspect, end.item or ANY_ITEM)
-        return self.search(suspect, end.item)
+        return self._search_after(end)
+
+    def _search_after(self, end: ChildEnd) -> Ending | None:
+        """Search what a child had in hand that has died."""
+        # If no item is named, it may have been preparing several: alone, each of them is known.
+        suspects: dict[int, int | None] = {}
+        if end.item is not None:
+            suspects[self._suspects.range_of(end.item)] = end.item
+        published = self._suspects.published_range()
+        if published is not None and published not in suspects:
+            # The item may have been tried ahead, while the chunk before it was in flight: either can have killed it.
+            suspects = {published: None, **suspects}
+        if not suspects:
+            self._died_between(end)
+            self._move_run_here()
+        for range_number, until in suspects.items():
+            self._suspects.add(range_number, until or ANY_ITEM)
+        for range_number, until in suspects.items():
+            if self.search(range_number, until) is Ending.STOPPED:
+                return Ending.STOPPED
+        return None
 
     def search(self, range_number: int, until: int | None = None) -> Ending | None:
         """Try items of a range, or RETRIES, one by one in a child, until all of them that kill it are known.

@@ -30,6 +30,9 @@ from reliable_imports.writes.origin import Origin
 MAX_SECONDS = 1.0
 """After this long a chunk is committed with the items it has, so that slow items are committed one by one."""
 
+_AS_CONNECTED = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; "
+"""Undoes what items have set, for what is recorded of them: limits, roles, whether the commit waits for the disk."""
+
 _MAX_PAUSE = timedelta(seconds=60)
 _NOT_ONE_ITEMS = (ChunkSpoiled, ChunkTooLarge)
 
@@ -160,6 +163,8 @@ class Chunk:
         for attempt in self.attempts:
             if attempt.writes.notes and attempt.outcome is Outcome.COMPLETED:
                 tell_of_rows(attempt)
+        if self.changed_session:
+            self.writes.transaction.pending += _AS_CONNECTED
         return carried
 
     def run_batch_hook(self, hook: Callable[[ImportContext], object]) -> list[LogLine]:

@@ -102,6 +102,7 @@ class Claims:
         self._settings: str | None = None
         self._processor = processor
         self._statement_limit = _statement_limit(processor)
+        self._without_limit = without_statement_limit(processor)
         self._audit_log = audit_log
         self._prepares = prepares
         self._left_to_others = left_to_others
@@ -142,9 +143,8 @@ class Claims:
     def publish_range(self, cursor: Any, claim: Claim) -> None:
         """Let go of the range, but say that this run is at it: for others to choose, and in case it dies there."""
         self.advance(claim, 0)
-        cursor.execute(
-            _WORK["publish_range"] + "; COMMIT", {"run_id": self._audit_log.run_id, "range_number": claim.range_number}
-        )
+        published = {"run_id": self._audit_log.run_id, "range_number": claim.range_number}
+        cursor.execute(f"{self._without_limit}{_WORK['publish_range']}; COMMIT", published)
 
     def note_lone_item(self, range_number: int, until: int | None) -> None:
         """Say which item is tried alone next, in case this process is lost with the one that watches it."""
@@ -184,8 +184,10 @@ class Claims:
         if claim.last_item is None or claim.items[-1].item_number < claim.last_item:
             return ReadAhead()
         parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=_MAX_BYTES)
-        cursor.execute(_WORK["claim_chunk"], parameters)
+        cursor.execute(f"{self._without_limit}{_WORK['claim_chunk']}", parameters)
         following = _claim_of(cursor.fetchall(), ReadAhead())
+        if self._statement_limit:
+            cursor.execute(self._statement_limit)
         if following is None or following.is_suspect or following.is_shared:
             return ReadAhead()
         if following.range_number != claim.range_number + 1:  # of several open ranges the first one is published
@@ -324,6 +326,11 @@ def transaction_settings(connection: Connection, processor: BaseProcessor) -> st
         # The locks of a worker that was killed while a statement runs are free within half a second.
         settings += "SET LOCAL client_connection_check_interval = 500; "
     return settings
+
+
+def without_statement_limit(processor: BaseProcessor) -> str:
+    """SQL that goes before a statement of the framework's own, in a transaction in which those of items are limited."""
+    return "SET LOCAL statement_timeout TO DEFAULT; " if _statement_limit(processor) else ""
 
 
 def _statement_limit(processor: BaseProcessor) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.audit_log import clean_text, log_json
-from reliable_imports.engine.work.claims import RETRIES, Claim
+from reliable_imports.engine.work.claims import RETRIES, Claim, without_statement_limit
 from reliable_imports.items.failure import Failure
 from reliable_imports.items.fingerprint import FINGERPRINT_VERSION
 from reliable_imports.models import Batch, Fault
@@ -87,9 +87,7 @@ class Recorder:
         self._known_reasons: set[str] = set()
         self._code_version = code_version(type(processor))
         self._sensitive = facts_of(processor).sensitive_names()
-        # A limit for one statement of an item is none for what a whole chunk has to record.
-        is_limited = processor.statement_timeout is not None or processor.item_timeout is not None
-        self._reset = "SET LOCAL statement_timeout TO DEFAULT; " if is_limited else ""
+        self._without_limit = without_statement_limit(processor)
         self._flushed_at = time.monotonic()
         self._had_refusals = False
 
@@ -143,7 +141,7 @@ class Recorder:
         statement = cursor.mogrify(before, parameters).decode() + keys + after
         now = time.monotonic()
         waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - begun_at > _LONG_CHUNK_SECONDS
-        cursor.execute(f"{pending}{self._reset}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
+        cursor.execute(f"{pending}{self._without_limit}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
         if waits:
             self._flushed_at = time.monotonic()
 

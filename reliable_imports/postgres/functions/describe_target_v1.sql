@@ -120,6 +120,19 @@ BEGIN
             SELECT coalesce(pg_catalog.jsonb_agg(
                 pg_catalog.jsonb_build_object(
                     'name', of_index.relname,
+                    'names', (
+                        -- An index of a partition bears a name of its own.
+                        WITH RECURSIVE same AS (
+                            SELECT index.indexrelid AS id
+                            UNION ALL
+                            SELECT inherits.inhrelid
+                            FROM same
+                            JOIN pg_catalog.pg_inherits AS inherits ON inherits.inhparent = same.id
+                        )
+                        SELECT pg_catalog.jsonb_agg(DISTINCT part.relname)
+                        FROM same
+                        JOIN pg_catalog.pg_class AS part ON part.oid = same.id
+                    ),
                     'is_constraint', unique_constraint.oid IS NOT NULL,
                     'is_primary', index.indisprimary,
                     'is_immediate', index.indimmediate,
@@ -205,6 +218,18 @@ BEGIN
             SELECT coalesce(pg_catalog.jsonb_agg(
                 pg_catalog.jsonb_build_object(
                     'name', reference.conname,
+                    'names', (
+                        -- So does a foreign key of a table that became a partition later.
+                        WITH RECURSIVE same AS (
+                            SELECT reference.oid AS id, reference.conname
+                            UNION ALL
+                            SELECT part.oid, part.conname
+                            FROM same
+                            JOIN pg_catalog.pg_constraint AS part ON part.conparentid = same.id
+                        )
+                        SELECT pg_catalog.jsonb_agg(DISTINCT same.conname)
+                        FROM same
+                    ),
                     'parent', pg_catalog.quote_ident(namespace.nspname) || '.' || pg_catalog.quote_ident(parent.relname),
                     'is_full', reference.confmatchtype = 'f',
                     'pairs', (
@@ -233,6 +258,12 @@ BEGIN
             JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = parent.relnamespace
             WHERE reference.contype = 'f'
                 AND reference.conrelid = target.oid
+                -- The server notes one for each partition of the parent, beside that for all of them.
+                AND NOT EXISTS (
+                    SELECT FROM pg_catalog.pg_constraint AS whole
+                    WHERE whole.oid = reference.conparentid
+                        AND whole.conrelid = reference.conrelid
+                )
                 AND coalesce((pg_catalog.to_jsonb(reference) ->> 'conenforced')::boolean, true)
                 AND NOT coalesce((pg_catalog.to_jsonb(reference) ->> 'conperiod')::boolean, false)
                 AND pg_catalog.has_schema_privilege(parent.relnamespace, 'USAGE')
@@ -260,6 +291,45 @@ BEGIN
                 AND held.conrelid = target.oid
                 AND coalesce((pg_catalog.to_jsonb(held) ->> 'conenforced')::boolean, true)
                 AND 0 < ALL (held.conkey)  -- 0 is the whole row
+        ),
+        -- Whether anything else refuses a row before the server looks for one that stands: a CHECK of whole rows or of
+        -- no column, a domain, and what only a partition wants.
+        'has_other_checks', (
+            EXISTS (
+                SELECT FROM pg_catalog.pg_constraint AS held
+                WHERE held.contype = 'c'
+                    AND held.conrelid = target.oid
+                    AND (0 < ALL (held.conkey)) IS NOT TRUE
+            )
+            OR EXISTS (
+                SELECT FROM pg_catalog.pg_attribute AS of_column
+                JOIN pg_catalog.pg_type AS of_type ON of_type.oid = of_column.atttypid
+                WHERE of_column.attrelid = target.oid
+                    AND of_column.attnum > 0
+                    AND of_type.typtype = 'd'
+            )
+            OR (
+                target.relkind = 'p'
+                AND (
+                    EXISTS (
+                        SELECT FROM pg_catalog.pg_constraint AS held
+                        WHERE held.contype = 'c'
+                            AND held.conrelid = ANY (family)
+                            AND held.conname NOT IN (
+                                SELECT conname FROM pg_catalog.pg_constraint WHERE conrelid = target.oid AND contype = 'c'
+                            )
+                    )
+                    OR EXISTS (
+                        SELECT FROM pg_catalog.pg_attribute AS of_partition
+                        JOIN pg_catalog.pg_attribute AS of_column
+                            ON of_column.attrelid = target.oid
+                            AND of_column.attname = of_partition.attname
+                        WHERE of_partition.attrelid = ANY (family)
+                            AND of_partition.attnotnull
+                            AND NOT of_column.attnotnull
+                    )
+                )
+            )
         ),
         -- With one of these, many rows in one statement are not what single statements would leave.
         'has_row_triggers', EXISTS (
@@ -295,6 +365,14 @@ BEGIN
             SELECT FROM pg_catalog.pg_constraint AS held
             WHERE held.contype = 'x'
                 AND held.conrelid = ANY (family)
+        ) OR EXISTS (
+            SELECT FROM pg_catalog.pg_index AS of_partition
+            JOIN pg_catalog.pg_class AS index ON index.oid = of_partition.indexrelid
+            WHERE of_partition.indrelid = ANY (family)
+                AND of_partition.indrelid <> target.oid
+                AND of_partition.indisunique
+                AND NOT index.relispartition
+                AND index.relkind = 'i'
         ),
         'has_deferrable', EXISTS (
             SELECT FROM pg_catalog.pg_constraint AS held

@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
+from reliable_imports.engine.isolation.transaction import ChunkTransaction
 from reliable_imports.engine.process import child_process, heartbeat
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
 from reliable_imports.engine.work import claims
@@ -489,6 +490,74 @@ def test_a_claim_may_wait_longer_than_a_statement_of_an_item(manager: BatchManag
     finally:
         holder.close()
         thread.join(60)
+
+
+def test_a_claim_of_the_next_range_may_take_longer_than_a_statement_of_an_item(manager: BatchManager, sql: Sql) -> None:
+    """That range is claimed while the items before it are in hand."""
+    tried = []
+
+    class QuickProcessor(BaseProcessor):
+        statement_timeout = timedelta(seconds=0.2)
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            tried.append(item.item_number)
+            if item.item_number == 1:
+                ((claim,),) = sql("SELECT pg_get_functiondef('reliable_imports.claim_chunk_v1'::regproc)")
+                sql(claim.replace("\nBEGIN\n", f"\nBEGIN\n{_SLEEPS}\n"))
+
+    manager.registry.register(QuickProcessor)
+
+    assert manager.process_batch(manager.create_batch("quick", [{} for _ in range(100)])).completed_items == 100
+    assert tried == list(range(1, 101)), "no chunk was undone"
+
+
+def test_a_run_may_take_longer_than_a_statement_of_an_item_to_say_where_it_is(manager: BatchManager, sql: Sql) -> None:
+    class PreparingProcessor(BaseProcessor):
+        statement_timeout = timedelta(seconds=0.2)
+
+        def prepare_item(self, item: ImportBatchItem) -> None:
+            """Whoever has claimed a range says so before its items are prepared."""
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            pass
+
+    manager.registry.register(PreparingProcessor)
+    batch_id = manager.create_batch("preparing", [{} for _ in range(100)])
+    _slow_down(sql, "UPDATE ON reliable_imports.import_runs")
+
+    assert manager.process_batch(batch_id).completed_items == 100
+
+
+def test_what_an_item_has_set_is_not_set_when_its_outcome_is_recorded(manager: BatchManager, sql: Sql) -> None:
+    class SettingProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if item.item_number == 1:
+                ctx.execute("SET LOCAL ROLE pg_read_all_stats")
+                ctx.execute("SET statement_timeout = 200")
+
+    manager.registry.register(SettingProcessor)
+    batch_id = manager.create_batch("setting", [{}, {}])
+    _slow_down(sql, "INSERT ON reliable_imports.import_attempts")
+
+    assert manager.process_batch(batch_id).completed_items == 2
+
+
+_SLEEPS = "PERFORM pg_catalog.pg_sleep(0.4);"
+
+
+def _slow_down(sql: Sql, event: str) -> None:
+    sql(f"CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {_SLEEPS} RETURN NULL; END $$")
+    sql(f"CREATE TRIGGER sleeps BEFORE {event} EXECUTE FUNCTION sleep()")
+
+
+def test_what_is_asked_about_a_failure_may_take_longer_than_a_statement_of_an_item(database: str) -> None:
+    with closing(psycopg2.connect(database)) as connection:
+        connection.cursor().execute("SET LOCAL statement_timeout = '200ms'")
+        transaction = ChunkTransaction(connection)
+
+        assert transaction.ask("SELECT 1 FROM pg_sleep(0.4)") == [(1,)]
+
+        assert transaction.send_for_all("SHOW statement_timeout").fetchone() == ("200ms",)
 
 
 def test_a_claim_that_met_another_transaction_is_made_again(manager: BatchManager, database: str) -> None:

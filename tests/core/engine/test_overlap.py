@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -20,6 +20,8 @@ from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBat
 from reliable_imports.engine.isolation import chunk_writes, transaction
 from reliable_imports.engine.recovery import suspects
 from reliable_imports.engine.work import chunk, chunks
+from reliable_imports.engine.work.attempt import Attempt
+from reliable_imports.engine.work.recorder import Recorder
 from tests.core.conftest import Sql
 
 InOneRange = Callable[..., int]
@@ -177,6 +179,48 @@ def test_a_killer_that_was_tried_ahead_costs_one_run(
     assert (summary.completed_items, summary.failed_items) == (_ITEMS - 1, 1)
     (failed,) = manager.list_items(batch_id, status="failed")
     assert (failed.item_number, failed.error_type) == (_CHUNK + 5, "KilledWorker")
+
+
+@pytest.mark.promise(5)
+def test_a_killer_in_flight_is_found_though_an_item_of_the_next_range_is_named(
+    manager: BatchManager, in_a_range_a_chunk: InOneRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = multiprocessing.get_context("fork")
+    parent = os.getpid()
+    killer = _CHUNK + 5
+    deaths = fork.Value("i")
+    is_ahead = threading.Event()
+    commit = Recorder.commit
+
+    def die_of_it(self: Recorder, cursor: Any, claim: Any, attempts: Sequence[Attempt], *others: Any) -> None:
+        if any(each.stored.item_number == killer and each.failure is None for each in attempts):
+            assert os.getpid() != parent
+            if threading.current_thread() is not threading.main_thread():
+                is_ahead.wait(60)
+            deaths.value += 1
+            os._exit(1)
+        commit(self, cursor, claim, attempts, *others)
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            if multiprocessing.parent_process() is not None:
+                os._exit(1)  # the first worker is lost, so the next one works in children
+            if item.item_number > 2 * _CHUNK:
+                is_ahead.set()
+                _until(lambda: deaths.value > 0)
+
+    monkeypatch.setattr(Recorder, "commit", die_of_it)
+    manager.registry.register(Processor)
+    batch_id = in_a_range_a_chunk("overlap")
+    first = fork.Process(target=manager.process_batch, args=(batch_id,))
+    first.start()
+    first.join(60)
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (_ITEMS - 1, 1)
+    (failed,) = manager.list_items(batch_id, status="failed")
+    assert (failed.item_number, failed.error_type) == (killer, "KilledWorker")
+    assert deaths.value == 3
 
 
 @pytest.mark.parametrize("made", ["in_one_range", "in_a_range_a_chunk"])
