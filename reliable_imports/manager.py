@@ -961,10 +961,11 @@ class BatchManager:
     def connected(self, *, ahead: bool = False) -> Iterator[None]:
         """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
-        A run takes it over, and gives it back as a new session if it comes to the end of its batch.
+        A run takes it over, and gives it back as a new session if it comes to the end of its batch. A call that is made
+        while another one uses it, by a source or by *on_progress*, has one of its own.
 
         Args:
-            ahead: begin to make it at once, in a thread; an error is raised by the first call.
+            ahead: begin to make it at once, in a thread. The first call raises what goes wrong.
         """
         with self._connections.shared(ahead=ahead):
             yield
