@@ -37,7 +37,7 @@ def test_two_that_count_a_batch_of_repeats_at_once_count_it_once(
     with connect(database) as connection, transaction(connection) as cursor:
         count_batch(cursor, batch_id)
         other.start()
-        waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         while other.is_alive() and not sql(waiting):
             pass
     other.join()
