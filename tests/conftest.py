@@ -15,6 +15,8 @@ import hypothesis
 import psycopg2
 import pytest
 
+from reliable_imports.engine.isolation import savepoints
+from reliable_imports.engine.work import chunk
 from reliable_imports.testing import databases as databases_of_tests
 from reliable_imports.testing.databases import migrated_template
 from reliable_imports.testing.server import folder_in_memory, folder_of_servers, start_server
@@ -137,6 +139,15 @@ def clean_environment(servers_folder: Path) -> Iterator[None]:
             if name.startswith(("RELIABLE_IMPORTS_", "DAGSTER_", "PG")):
                 patch.delenv(name)
         patch.setenv("RELIABLE_IMPORTS_HOME", str(servers_folder / "default-home"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unhurried_chunks() -> Iterator[None]:
+    """A busy machine cuts no chunk short, and no group of items. Tests of that set the limits that they mean."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunk, "MAX_SECONDS", 600.0)
+        patch.setattr(savepoints, "_MAX_REPEATED_SECONDS", 600.0)
         yield
 
 

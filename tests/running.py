@@ -95,7 +95,7 @@ def ask(port: int, query: str, **variables: object) -> dict[str, Any]:
         json.dumps({"query": query, "variables": variables}).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         answer: dict[str, Any] = json.load(response)
     assert "errors" not in answer, answer
     return dict(answer["data"])

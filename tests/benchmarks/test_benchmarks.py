@@ -50,7 +50,7 @@ def test_all_scenarios_run_and_check_their_results(bench: Bench, tmp_path: Path)
 
 def test_the_command_measures_on_a_durable_server_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "csv", "--quick", "--no-products", "--output", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert "fsync=on, synchronous_commit=on, full_page_writes=on" in result.stdout
     assert "PostgreSQL" in result.stdout

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tests.cli.conftest import Run
+from tests.running import until
 
 People = Callable[..., Path]
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -154,12 +154,12 @@ def test_ctrl_c_tells_how_to_go_on_and_going_on_finishes_the_batch(
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        deadline = time.monotonic() + 60
-        while not Path(environment["REACHED"]).exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        reached = Path(environment["REACHED"])
+        until(lambda: reached.exists() or process.poll() is not None or None)
         process.send_signal(signal.SIGINT)
+        reached.with_name("interrupted").touch()
         try:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 130

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reliable_imports import BatchManager, BatchSummary, ImportBatchItem, ImportContext
+from reliable_imports.engine.work import chunk
 from tests.core.doubles import ImmediateProcessor, NotesProcessor
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def main(dsn: str, batch_id: int, *stop_at: int) -> None:
             stop(item)
             return result
 
+    chunk.MAX_SECONDS = 600.0  # a slow machine does not commit what comes before the item
     manager = BatchManager(dsn)
     manager.registry.register(StoppingNotesProcessor)
     manager.registry.register(StoppingImmediateProcessor)

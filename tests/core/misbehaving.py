@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reliable_imports import BaseProcessor, BatchManager, Failure, ImportBatchItem, ImportContext, TransientError
+from tests.core.clock import Clock
 
 _MAIN = os.getpid()
 
@@ -58,22 +59,28 @@ class DeadlyHookProcessor(DeadlyProcessor):
 
 
 class SlowProcessor(BaseProcessor):
-    """Takes as long as the item says, in Python, on the server, or refusing to be interrupted."""
+    """Takes too long if the item says so, in Python, on the server, or refusing to be interrupted."""
 
-    item_timeout = timedelta(seconds=0.5)
+    item_timeout = timedelta(minutes=1)
+    clock: ClassVar[Clock]
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         ctx.execute("INSERT INTO writes (batch, item) VALUES (%s, %s)", [item.batch_id, item.item_number])
         match item.source_data.get("slow"):
             case "python":
-                _spin(30)
+                self.clock.put_forward(61)
+                _spin(120)
             case "server":
-                ctx.execute("SELECT pg_sleep(30)")
+                assert ctx.fetch_value("SHOW statement_timeout") == "1min"
+                self.clock.put_forward(59.9)  # the alarm rings while the server is at work
+                ctx.execute("SET LOCAL statement_timeout = 500")
+                ctx.execute("SELECT pg_sleep(120)")
             case "stubborn":
-                until = time.monotonic() + 60
+                until = time.monotonic() + 120
                 while time.monotonic() < until:
                     with contextlib.suppress(BaseException):
-                        _spin(60)
+                        self.clock.put_forward(121)
+                        _spin(120)
         return None
 
 
@@ -84,18 +91,18 @@ def _spin(seconds: float) -> None:
 
 
 class PatientProcessor(BaseProcessor):
-    """Takes 50 ms for each item, long enough to be told to stop or to rest."""
+    """Says what it is at; in the program it goes on when it is told to, by a line."""
+
+    is_told: ClassVar[bool] = False
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
         ctx.execute("INSERT INTO writes (batch, item) VALUES (%s, %s)", [item.batch_id, item.item_number])
-        if item.item_number == 5:
-            print("working", flush=True)
-        if item.source_data.get("tells"):
-            print("trying", flush=True)
+        if self.is_told and "says" in item.source_data:
+            print(item.source_data["says"], flush=True)
+            sys.stdin.readline()
         if item.source_data.get("sleep"):
             print("sleeping", flush=True)
-            ctx.execute("SELECT pg_sleep(60)")
-        time.sleep(0.05)
+            ctx.execute("SELECT pg_sleep(600)")
         return None
 
 
@@ -128,6 +135,7 @@ class DeadlyRetryProcessor(BaseProcessor):
             raise TransientError("the service is busy")
         ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
         if "waits" in data:
+            ctx.fetch_value("SELECT 1")  # an item that is tried ahead holds nothing before
             print("waiting", flush=True)
             while not Path(data["waits"]).exists():
                 time.sleep(0.01)
@@ -251,5 +259,6 @@ def manager_of(dsn: str) -> BatchManager:
 
 
 if __name__ == "__main__":
+    PatientProcessor.is_told = True
     summary = manager_of(sys.argv[1]).process_batch(int(sys.argv[2]))
     print(summary.status, flush=True)

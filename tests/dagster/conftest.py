@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from reliable_imports import BatchManager, ProcessorRegistry
+from reliable_imports_dagster.run.report import failed_values, target_table
 from tests.dagster import project
 from tests.dagster.doubles import NOTES
 
@@ -37,6 +38,15 @@ def migrations_of_dagster_are_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScriptDirectory, "from_config", read_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reports_are_patient() -> Iterator[None]:
+    """A busy server leaves nothing out of what is told of tables and values."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (failed_values, target_table):
+            patch.setattr(module, "_PATIENCE", "60s")
         yield
 
 

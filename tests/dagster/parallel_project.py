@@ -27,6 +27,11 @@ class SharedProcessor(BaseProcessor):
                 os.killpg(0, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(item.source_data.get("seconds", 0))
+        if wanted := item.source_data.get("runs"):
+            until = time.monotonic() + 120
+            while ctx.fetch_value("SELECT count(*) FROM reliable_imports.import_runs") < wanted:
+                assert time.monotonic() < until
+                time.sleep(0.01)
         ctx.insert("writes", {"batch": item.batch_id, "id": item.item_number})
         return None
 

@@ -449,10 +449,8 @@ def test_the_supervised_processes_import_and_come_back_and_end(deployment: Deplo
             assert select(deployment.dsn("reader"), statement.format("dagster_status"), run_id) == [
                 ("completed", 16, None)
             ]
-            alive = subprocess.run(
-                [shutil.which("dagster-daemon", path=environment["PATH"]) or "", "liveness-check"], env=environment
-            )
-            assert alive.returncode == 0
+            daemon = shutil.which("dagster-daemon", path=environment["PATH"]) or ""
+            until(lambda: subprocess.run([daemon, "liveness-check"], env=environment).returncode == 0 or None)
 
             # As at every release: the code location is restarted while a run is at work.
             launch(web_port, "import_flights")
@@ -478,7 +476,7 @@ def test_the_supervised_processes_import_and_come_back_and_end(deployment: Deplo
         finally:
             supervisord.send_signal(signal.SIGTERM)
         assert supervisord.wait(timeout=120) == 0
-    assert [pid for group in groups for pid in processes("pgid", group)] == []
+    until(lambda: not [pid for group in groups for pid in processes("pgid", group)] or None)
     told = "".join(each.read_text() for each in [log, *(deployment.home / "log").iterdir()])
     assert password_of("worker") not in told
     assert "permission denied" not in told

@@ -6,7 +6,6 @@ cannot quietly become a sound engine when the code around it changes.
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -15,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from reliable_imports.engine import begin, end, run
-from reliable_imports.engine.isolation import as_columns, item_writes, savepoints, transaction
+from reliable_imports.engine.isolation import as_columns, item_writes, transaction
 from reliable_imports.engine.isolation.declared_writes import DeclaredWrites
 from reliable_imports.engine.isolation.item_record import ItemRecord
 from reliable_imports.engine.isolation.savepoints import Savepoints
@@ -117,7 +116,6 @@ def _undo_neighbours_too() -> None:
         sound(self, item)
 
     _break_method(Savepoints, "undo", undo)
-    _break_method(savepoints, "_MAX_REPEATED_SECONDS", math.inf)  # else a slow machine leaves items no neighbours
 
 
 def _blame_items_for_everything() -> None:

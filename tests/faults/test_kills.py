@@ -62,20 +62,21 @@ def test_random_kills_lose_and_double_nothing(
 
 def test_ended_sessions_cost_nothing(manager: BatchManager, dsn: str, sql: Sql, chance: random.Random) -> None:
     failing = {7: "raise", 200: "be_refused"}
-    batch_id = manager.create_batch("mixed", items(400, do=failing, seconds=0.002))
-    ended = 0
-    with workers(dsn, batch_id, 2) as crew:
-        for worker in crew:
-            worker.go()
-        while ended < 20 and any(worker.is_running for worker in crew):
-            time.sleep(chance.uniform(0.05, 0.3))
-            if backends := sessions_of_workers(sql):
-                ended += end_sessions(sql, f"pid = {chance.choice(backends)}")
-        words = [worker.wait() for worker in crew]
-        assert all(word.startswith("finished") for word in words), [worker.said for worker in crew]
-    assert ended
-    checked = assert_sound(dsn, batch_id, may_fail=failing, is_finished=True)
-    assert checked.failed == tuple(failing)
+    ended, batches = 0, 0
+    while not ended:
+        batch_id = manager.create_batch("mixed", items(400, first_id=1 + 1000 * batches, do=failing, seconds=0.002))
+        batches += 1
+        with workers(dsn, batch_id, 2) as crew:
+            for worker in crew:
+                worker.go()
+            while ended < 20 and any(worker.is_running for worker in crew):
+                time.sleep(chance.uniform(0.05, 0.3))
+                if backends := sessions_of_workers(sql):
+                    ended += end_sessions(sql, f"pid = {chance.choice(backends)}")
+            words = [worker.wait() for worker in crew]
+            assert all(word.startswith("finished") for word in words), [worker.said for worker in crew]
+        checked = assert_sound(dsn, batch_id, may_fail=failing, is_finished=True)
+        assert checked.failed == tuple(failing)
 
 
 @pytest.mark.parametrize("batch_type", BATCH_TYPES)

@@ -6,12 +6,17 @@ import os
 import sys
 
 from reliable_imports import BatchManager, RunInterrupted
+from reliable_imports.engine.isolation import savepoints
+from reliable_imports.engine.work import chunk
 from tests.faults.mutants import apply_mutant
 from tests.faults.targets import PROCESSORS, STOP_AT
 
 
 def main(dsn: str, batch_id: int, stop_at: int) -> None:
-    if mutant := os.environ.get("FAULTS_MUTANT"):
+    mutant = os.environ.get("FAULTS_MUTANT")
+    if mutant or stop_at:  # what is to be seen, or to stand still, is in the middle of a chunk, however slow that is
+        chunk.MAX_SECONDS = savepoints._MAX_REPEATED_SECONDS = 600.0
+    if mutant:
         apply_mutant(mutant)
     if stop_at:
         STOP_AT["item"] = stop_at

@@ -32,8 +32,8 @@ class ReadingsProcessor(BaseProcessor):
     setup_sql = Path(__file__).with_name("readings.sql")
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> Mapping[str, Any] | None:
-        if not HURRY.exists():
-            time.sleep(0.02)
+        if not HURRY.exists():  # a hundred of them soon, and then time for whoever stops the run
+            time.sleep(0.02 if item.item_number <= 150 else 0.2)
         ctx.insert("readings", {"number": item.source_data["number"], "unit": self.params.unit})
         return None
 

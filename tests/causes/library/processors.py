@@ -152,10 +152,12 @@ class FinesProcessor(BaseProcessor):
 class StatementsProcessor(BaseProcessor):
     batch_type = "g_statements"
     breaker_after = None
-    statement_timeout = timedelta(milliseconds=150)
+    statement_timeout = timedelta(minutes=1)
 
     def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
         what, value = item.source_data["what"], item.source_data["value"]
+        if "nap" in what:
+            ctx.execute("SET LOCAL statement_timeout = 150")  # too little for it, and for it alone
         match what:
             case "nap":
                 ctx.fetch_value("SELECT pg_catalog.pg_sleep(%s)", [value])

@@ -7,18 +7,20 @@ import signal
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg2
 import pytest
 
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.engine.isolation.transaction import ChunkTransaction
-from reliable_imports.engine.process import child_process
+from reliable_imports.engine.process import child_process, heartbeat
 from reliable_imports.engine.process.time_limit import TimedOut, time_limit
+from reliable_imports.engine.work import claims
 from reliable_imports.engine.work.worker import Step
+from tests.core.clock import Clock
 from tests.core.conftest import Sql
 
 
@@ -84,14 +86,14 @@ def test_reprocessing_waits_for_a_retry_of_the_cancelled_batch(manager: BatchMan
             if self.tries == 1:
                 raise TransientError("busy")
             reached.set()
-            go_on.wait(20)
+            go_on.wait(120)
             ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
 
     manager.registry.register(AgainProcessor)
     batch_id = manager.create_batch("again", [{}])
     worker = threading.Thread(target=lambda: manager.process_batch(batch_id))
     worker.start()
-    assert reached.wait(20)
+    assert reached.wait(120)
     manager.cancel_batch(batch_id)
     taken: list[int | None] = []
     request = threading.Thread(target=lambda: taken.append(manager.create_reprocess_batch(batch_id)))
@@ -106,43 +108,49 @@ def test_reprocessing_waits_for_a_retry_of_the_cancelled_batch(manager: BatchMan
     assert manager.get_summary(batch_id).completed_items == 1
 
 
-def test_hooks_of_failed_writes_do_not_use_up_an_items_time(
-    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.1)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which items take long."""
+    clock = Clock()
+    monkeypatch.setattr(child_process, "time", clock)
+    return clock
 
+
+def test_hooks_of_failed_writes_do_not_use_up_an_items_time(manager: BatchManager, clock: Clock) -> None:
     class HookedProcessor(BaseProcessor):
-        item_timeout = timedelta(seconds=0.3)
+        item_timeout = timedelta(minutes=1)
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             ctx.upsert("notes", item.source_data, key="id")
 
         def on_item_error(self, item: ImportBatchItem, error: Any, ctx: ImportContext) -> None:
-            threading.Event().wait(0.1)
+            clock.put_forward(20)
 
     manager.registry.register(HookedProcessor)
     items = [{"id": number, "text": "bad" if number <= 8 else "ok"} for number in range(1, 21)]
     summary = manager.process_batch(manager.create_batch("hooked", items))
 
-    assert (summary.completed_items, summary.failed_items) == (12, 8)
+    failed = [item.error_type for item in manager.list_items(summary.batch_id, status="failed")]
+    assert (summary.completed_items, failed) == (12, ["CheckViolation"] * 8)
 
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_hooks_of_failed_writes_are_bounded_by_an_items_time(
-    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, listens: bool
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch, clock: Clock, listens: bool
 ) -> None:
-    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.1)
+    monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 60.0)
 
     class LongHookProcessor(BaseProcessor):
-        item_timeout = timedelta(seconds=0.3)
+        item_timeout = timedelta(minutes=1)
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             ctx.upsert("notes", item.source_data, key="id")
 
         def on_item_error(self, item: ImportBatchItem, error: Any, ctx: ImportContext) -> None:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while time.monotonic() < until:
                 try:
+                    clock.put_forward(61 if listens else 121)
                     threading.Event().wait(1)
                 except BaseException:
                     if listens:
@@ -244,22 +252,26 @@ def test_an_item_is_not_mistaken_for_late_between_two_stores(monkeypatch: pytest
 def test_an_item_does_not_pay_for_one_that_ended_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_process, "_TIMEOUT_GRACE", 0.0)
     child = child_process.ChildProcess(item_timeout=timedelta(seconds=0.2), stop_received=lambda: False)
-    reader, writer = os.pipe()
+    is_late, late = os.pipe()
+    is_over, over = os.pipe()
     kill = os.kill
 
     def kill_late(pid: int, number: int) -> None:
-        os.read(reader, 1)
+        os.write(late, b"x")
+        os.read(is_over, 1)
         kill(pid, number)
 
     def work() -> None:
         child.note_item(1)
-        time.sleep(0.5)
+        os.read(is_late, 1)
         child.note_item(2)
-        os.write(writer, b"x")
-        time.sleep(10)
+        os.write(over, b"x")
+        time.sleep(120)
 
     monkeypatch.setattr(os, "kill", kill_late)
     end = child.run(work, tick=lambda: None)
+    for end_of_pipe in (is_late, late, is_over, over):
+        os.close(end_of_pipe)
 
     assert (end.died, end.item, end.outstayed) == (True, None, False)
 
@@ -285,7 +297,7 @@ def test_a_time_limit_that_is_met_at_the_last_moment_leaves_no_timer() -> None:
     met = 0
     for number in range(3_000):
         try:
-            with time_limit(timedelta(microseconds=40 + number % 40)):
+            with time_limit(timedelta(microseconds=40 + number % 40, minutes=number % 100 == 0)):
                 met += sum(range(300)) > 0
         except TimedOut:
             pass
@@ -318,23 +330,32 @@ def test_a_run_goes_on_where_another_worker_has_taken_its_range_over(
 
 
 def test_an_item_may_take_longer_than_a_session_may_be_idle(
-    manager: BatchManager, monkeypatch: pytest.MonkeyPatch
+    manager: BatchManager, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reliable_imports.engine.work.claims._MAX_IDLE", timedelta(seconds=1))
-    monkeypatch.setattr("reliable_imports.engine.process.heartbeat.BEAT_SECONDS", 0.2)
+    beat, most = heartbeat.BEAT_SECONDS, claims._MAX_IDLE.total_seconds()
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
 
     class LongProcessor(BaseProcessor):
+        """Takes until the server has twice been shown that its session is not frozen."""
+
         tries = 0
+        seen: ClassVar[set[Any]] = set()
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             type(self).tries += 1
-            time.sleep(2)
+            session = [ctx.fetch_value("SELECT pg_backend_pid()")]
+            limit = "SELECT setting::integer FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
+            assert ctx.fetch_value(limit) == most * 1000 > 2 * beat * 1000
+            until = time.monotonic() + 60
+            while len(self.seen) < 3 and time.monotonic() < until:
+                self.seen.update(sql("SELECT state_change FROM pg_stat_activity WHERE pid = %s", *session))
+                time.sleep(0.01)
             ctx.insert("writes", {"batch": item.batch_id, "item": item.item_number})
 
     manager.registry.register(LongProcessor)
 
     assert manager.process_batch(manager.create_batch("long", [{}])).completed_items == 1
-    assert LongProcessor.tries == 1
+    assert (LongProcessor.tries, len(LongProcessor.seen)) == (1, 3)
 
 
 def test_a_signal_is_obeyed_when_the_run_ends_with_an_error(manager: BatchManager) -> None:
@@ -389,7 +410,8 @@ def _wait_for_a_waiter(database: str) -> None:
     """Until a session of the database waits for a lock."""
     with closing(psycopg2.connect(database)) as watcher, watcher.cursor() as cursor:
         watcher.autocommit = True
-        for _ in range(2_000):  # else what should wait does not
+        until = time.monotonic() + 120
+        while time.monotonic() < until:  # else what should wait does not
             cursor.execute(
                 "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
@@ -446,7 +468,7 @@ def test_a_search_that_waits_for_an_item_ends_at_a_signal(
 
 def test_a_claim_may_wait_longer_than_a_statement_of_an_item(manager: BatchManager, database: str) -> None:
     class QuickProcessor(BaseProcessor):
-        statement_timeout = timedelta(milliseconds=1)
+        statement_timeout = timedelta(seconds=0.2)
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             pass
@@ -455,7 +477,13 @@ def test_a_claim_may_wait_longer_than_a_statement_of_an_item(manager: BatchManag
     batch_id = manager.create_batch("quick", [{}])
     holder = psycopg2.connect(database)
     holder.cursor().execute("LOCK TABLE reliable_imports.import_suspects")  # which a claim reads
-    thread = threading.Thread(target=lambda: (_wait_for_a_waiter(database), holder.close()), daemon=True)
+
+    def let_it_wait() -> None:
+        _wait_for_a_waiter(database)
+        time.sleep(0.4)
+        holder.close()
+
+    thread = threading.Thread(target=let_it_wait, daemon=True)
     thread.start()
     try:
         assert manager.process_batch(batch_id).completed_items == 1
@@ -469,7 +497,7 @@ def test_a_claim_of_the_next_range_may_take_longer_than_a_statement_of_an_item(m
     tried = []
 
     class QuickProcessor(BaseProcessor):
-        statement_timeout = timedelta(milliseconds=1)
+        statement_timeout = timedelta(seconds=0.2)
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             tried.append(item.item_number)
@@ -485,7 +513,7 @@ def test_a_claim_of_the_next_range_may_take_longer_than_a_statement_of_an_item(m
 
 def test_a_run_may_take_longer_than_a_statement_of_an_item_to_say_where_it_is(manager: BatchManager, sql: Sql) -> None:
     class PreparingProcessor(BaseProcessor):
-        statement_timeout = timedelta(milliseconds=1)
+        statement_timeout = timedelta(seconds=0.2)
 
         def prepare_item(self, item: ImportBatchItem) -> None:
             """Whoever has claimed a range says so before its items are prepared."""
@@ -505,7 +533,7 @@ def test_what_an_item_has_set_is_not_set_when_its_outcome_is_recorded(manager: B
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             if item.item_number == 1:
                 ctx.execute("SET LOCAL ROLE pg_read_all_stats")
-                ctx.execute("SET statement_timeout = 1")
+                ctx.execute("SET statement_timeout = 200")
 
     manager.registry.register(SettingProcessor)
     batch_id = manager.create_batch("setting", [{}, {}])
@@ -514,7 +542,7 @@ def test_what_an_item_has_set_is_not_set_when_its_outcome_is_recorded(manager: B
     assert manager.process_batch(batch_id).completed_items == 2
 
 
-_SLEEPS = "PERFORM pg_catalog.pg_sleep(0.05);"
+_SLEEPS = "PERFORM pg_catalog.pg_sleep(0.4);"
 
 
 def _slow_down(sql: Sql, event: str) -> None:
@@ -524,12 +552,12 @@ def _slow_down(sql: Sql, event: str) -> None:
 
 def test_what_is_asked_about_a_failure_may_take_longer_than_a_statement_of_an_item(database: str) -> None:
     with closing(psycopg2.connect(database)) as connection:
-        connection.cursor().execute("SET LOCAL statement_timeout = '10ms'")
+        connection.cursor().execute("SET LOCAL statement_timeout = '200ms'")
         transaction = ChunkTransaction(connection)
 
-        assert transaction.ask("SELECT 1 FROM pg_sleep(0.1)") == [(1,)]
+        assert transaction.ask("SELECT 1 FROM pg_sleep(0.4)") == [(1,)]
 
-        assert transaction.send_for_all("SHOW statement_timeout").fetchone() == ("10ms",)
+        assert transaction.send_for_all("SHOW statement_timeout").fetchone() == ("200ms",)
 
 
 def test_a_claim_that_met_another_transaction_is_made_again(manager: BatchManager, database: str) -> None:
@@ -543,12 +571,13 @@ def test_a_claim_that_met_another_transaction_is_made_again(manager: BatchManage
     batch_id = manager.create_batch("calm", [{}])
     other = psycopg2.connect(database)
     cursor = other.cursor()
-    cursor.execute("SET deadlock_timeout = '1min'")  # so that it is the claim that is given up
+    cursor.execute("SET deadlock_timeout = '20s'")  # so that it is the claim that is given up
     cursor.execute("LOCK TABLE reliable_imports.import_suspects")  # which a claim reads last
 
     def meet() -> None:
         _wait_for_a_waiter(database)
-        cursor.execute("LOCK TABLE reliable_imports.import_ranges")  # which it has locked
+        with suppress(psycopg2.errors.DeadlockDetected):  # it has looked before this came
+            cursor.execute("LOCK TABLE reliable_imports.import_ranges")  # which it has locked
         other.close()
 
     thread = threading.Thread(target=meet, daemon=True)

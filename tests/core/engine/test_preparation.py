@@ -63,9 +63,9 @@ async def _fail() -> None:
 
 
 class HangingProcessor(WritingProcessor):
-    """Does not come to an end with an item that says so, and has a second for each."""
+    """Does not come to an end with an item that says so, and has three seconds for each."""
 
-    item_timeout = timedelta(seconds=1)
+    item_timeout = timedelta(seconds=3)
 
     def prepare_item(self, item: ImportBatchItem) -> Any:
         _hang(item.source_data["do"])

@@ -258,12 +258,13 @@ def test_what_a_failed_item_has_read_of_its_neighbours_stays_true(shared: BatchM
 
 def test_an_interrupt_that_is_swallowed_fails_its_item(shared: BatchManager, sql: Sql) -> None:
     class HastyProcessor(BaseProcessor):
-        item_timeout = timedelta(seconds=0.3)
+        item_timeout = timedelta(minutes=1)
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             if item.item_number == 1:
                 try:
-                    ctx.execute(f"{_OWN}; SELECT pg_sleep(0.2)", [1, "early"])
+                    ctx.execute(_OWN, [1, "early"])
+                    signal.setitimer(signal.ITIMER_REAL, 0.1)  # as if nearly all of the minute had passed
                     ctx.execute("INSERT INTO shared (item) SELECT 1 FROM (SELECT pg_sleep(0.25)) AS late")
                 except BaseException:
                     pass

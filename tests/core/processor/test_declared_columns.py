@@ -242,7 +242,7 @@ def test_a_partition_that_is_not_written_to_is_not_waited_for(
     sql("CREATE TABLE target_old PARTITION OF target FOR VALUES FROM (-1000) TO (0)")
 
     class PatientProcessor(BaseProcessor):
-        statement_timeout = timedelta(seconds=3)
+        statement_timeout = timedelta(seconds=30)  # of which a statement that waits has had enough
 
         def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
             ctx.insert("target", {"id": item.item_number - (good - 19)})

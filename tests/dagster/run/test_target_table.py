@@ -20,6 +20,7 @@ from reliable_imports_dagster import (
     build_report_sensor,
 )
 from reliable_imports_dagster.discovery import discover
+from reliable_imports_dagster.run.report import target_table
 from reliable_imports_dagster.run.report.target_table import table_metadata
 from tests.dagster.conftest import Query
 from tests.dagster.daemon import Daemon
@@ -159,14 +160,16 @@ def test_a_batch_from_outside_dagster_tells_the_same(
 
 
 def test_what_cannot_be_counted_at_once_is_left_out_and_the_rest_is_told(
-    shop: str, manager: BatchManager, query: Query
+    shop: str, manager: BatchManager, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def told() -> dict[str, Any]:
         return table_metadata(manager, "authors", asset_key=dg.AssetKey("authors"), partition=None, tables={})
 
     with closing(psycopg2.connect(manager.dsn)) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE authors IN ACCESS EXCLUSIVE MODE")
-        assert told() == {"dagster/table_name": f"{shop}.public.authors"}
+        with monkeypatch.context() as impatient:
+            impatient.setattr(target_table, "_PATIENCE", "2s")
+            assert told() == {"dagster/table_name": f"{shop}.public.authors"}
     assert told() == {"dagster/table_name": f"{shop}.public.authors", "dagster/row_count": 0}
     query("DROP TABLE authors")
     assert told() == {}

@@ -37,7 +37,7 @@ def _run(
 def test_two_processes_share_a_batch_and_one_reports_it(
     dsn: str, instance: dg.DagsterInstance, query: Query, tmp_path: Path
 ) -> None:
-    result = _run(instance, [{"seconds": 0.02} for _ in range(150)], tmp_path)
+    result = _run(instance, [{"runs": 2} for _ in range(150)], tmp_path)
 
     assert result.success
     assert query(WRITTEN) == [(150, 150)]
