@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,8 @@ from reliable_imports.errors import ConfigurationError, InvalidTarget, SetupFail
 from reliable_imports.items.given import json_object, require_idempotency_key, require_texts
 from reliable_imports.log import logger
 from reliable_imports.postgres import schema
-from reliable_imports.postgres.connect import Connection, discard_session, is_ready, open_connection, transaction
-from reliable_imports.postgres.opening import Opening
-from reliable_imports.postgres.queries import load
+from reliable_imports.postgres.connect import Connection, discard_session, transaction
+from reliable_imports.postgres.sharing import Connections
 from reliable_imports.settings import resolve_dsn
 from reliable_imports.statuses import BatchStatus, ItemStatus, Runner
 
@@ -44,9 +42,6 @@ if TYPE_CHECKING:
     from reliable_imports.processor.registry import ProcessorRegistry
     from reliable_imports.sources import Source
     from reliable_imports.tried import TryReport
-
-
-_WRITES = load("writes.sql")
 
 
 class BatchManager:
@@ -74,13 +69,10 @@ class BatchManager:
         """
         if registry is not None:
             self.registry = registry
-        self._given_dsn = dsn
         self._migrate = migrate
         self._runner = Runner(runner)
-        self._dsn: str | None = None
-        self._shared = threading.local()
-        self._preparing = threading.Lock()
-        self._prepared = False
+        # Without a reference to the manager: what a processor's module holds is ended when that is freed.
+        self._connections = Connections(partial(resolve_dsn, dsn), migrate=migrate)
 
     @cached_property
     def registry(self) -> ProcessorRegistry:
@@ -92,9 +84,7 @@ class BatchManager:
     @property
     def dsn(self) -> str:
         """The database that is used, password included; starts the embedded server if that is the one."""
-        if self._dsn is None:
-            self._dsn = resolve_dsn(self._given_dsn)
-        return self._dsn
+        return self._connections.dsn
 
     def migrate(self, *, on_wait: Callable[[], None] | None = None) -> list[str]:
         """Bring the schema `reliable_imports` up to date; return the names of what was applied now, perhaps none.
@@ -438,7 +428,7 @@ class BatchManager:
             RunInterrupted: the database was lost for too long; finished items are kept, the rest stay pending.
             psycopg2.OperationalError: it could not be reached to begin with; nothing was touched.
         """
-        with self._connection_of_a_run() as connection:
+        with self._connections.of_a_run() as connection:
             batch = read.get_batch(connection, batch_id)
             processor = self.registry.get(batch.batch_type)
             if batch.status.is_final:
@@ -472,20 +462,16 @@ class BatchManager:
             at_end=lambda connection: self._settle_what_it_can(connection, batch),
         )
 
-    def _settle_what_it_can(self, connection: Connection, batch: Batch) -> None:
-        """The last thing that a run's connection is for; what this thread asks afterwards within a block has it too."""
-        with ExitStack() as unless_kept:
-            unless_kept.callback(connection.close)
-            try:
-                self._settle(connection, batch.batch_type)
-                if self._held() is not None:
-                    discard_session(connection)
-                    self._give_back(connection)
-                    unless_kept.pop_all()
-            except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
-                # The batch is done; who comes next looks again.
-                facts = {"batch_id": batch.id, "error_type": type(error).__name__}
-                logger.warning("what the batch settles could not be looked for", extra=facts)
+    def _settle_what_it_can(self, connection: Connection, batch: Batch) -> bool:
+        """Settle failures, the last thing that a run does; say whether the calls that follow have its connection."""
+        try:
+            self._settle(connection, batch.batch_type)
+            return self._connections.give_back(connection)
+        except (psycopg2.Error, InvalidTarget, SetupFailed) as error:
+            # The batch is done; who comes next looks again.
+            facts = {"batch_id": batch.id, "error_type": type(error).__name__}
+            logger.warning("what the batch settles could not be looked for", extra=facts)
+            return False
 
     def _settle(self, connection: Connection, batch_type: str) -> None:
         """See to the failures that batches of the type have settled."""
@@ -975,86 +961,14 @@ class BatchManager:
     def connected(self, *, ahead: bool = False) -> Iterator[None]:
         """Let the calls that this thread makes within the block share one connection, made for the first of them.
 
-        A run takes it over, and gives it back as a new session if it comes to the end of its batch.
+        A run takes it over, and gives it back as a new session if it comes to the end of its batch. A call that is made
+        while another one uses it, by a source or by *on_progress*, has one of its own.
 
         Args:
-            ahead: begin to make it at once, in a thread; an error is raised by the first call.
+            ahead: begin to make it at once, in a thread. The first call raises what goes wrong.
         """
-        if self._held() is not None:  # within another block, whose connection it shares
+        with self._connections.shared(ahead=ahead):
             yield
-            return
-        held: list[Connection | Opening] = []
-        self._shared.held = held
-        if ahead:
-            held.append(Opening(lambda: open_connection(self.dsn), self._ask_first))
-        try:
-            yield
-        finally:
-            self._shared.held = None
-            for connection in held:
-                connection.close()
 
-    def _held(self) -> list[Connection | Opening] | None:
-        """The connection that this thread's calls share, while none of them uses it; None if they share none."""
-        held: list[Connection | Opening] | None = getattr(self._shared, "held", None)
-        return held
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        connection = self._open()
-        try:
-            yield connection
-        finally:
-            self._give_back(connection)
-
-    @contextmanager
-    def _connection_of_a_run(self) -> Iterator[Connection]:
-        """One that nobody else uses any more, but for the run itself: it may give it back when it comes to its end."""
-        connection = self._open()
-        try:
-            yield connection
-        finally:
-            if connection not in (self._held() or ()):
-                connection.close()
-
-    def _open(self) -> Connection:
-        """A connection to a database whose schema was seen to: the one that this thread's calls share, if it is there
-        and nobody uses it; if the server has ended its session meanwhile, another one."""
-        held = self._held()
-        shared = held.pop() if held else None
-        connection = shared.connection() if isinstance(shared, Opening) else shared
-        if connection is None or not is_ready(connection):
-            if connection is not None:
-                connection.close()
-            connection = open_connection(self.dsn)
-        try:
-            self._prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _give_back(self, connection: Connection) -> None:
-        """Let this thread's next call have a connection, if its calls share one; else close it."""
-        held = self._held()
-        if held is None or held:
-            connection.close()
-        else:
-            held.append(connection)
-
-    def _ask_first(self, connection: Connection) -> None:
-        """Ask what comes first, and what takes the server longest to ask for the first time: to describe a table."""
-        if not schema.pending(connection).are_any:
-            with connection.cursor() as cursor:
-                cursor.execute(_WRITES["describe_target"], {"table": "reliable_imports.import_batches"})
-
-    def _prepare(self, connection: Connection) -> None:
-        """See to the schema, once: with one question if it is as it should be."""
-        with self._preparing:
-            if not self._prepared:
-                if schema.pending(connection).are_any:
-                    if self._migrate:
-                        self.migrate()
-                    else:
-                        schema.require_migrated(self.dsn)
-                self._prepared = True
+    def _connection(self) -> AbstractContextManager[Connection]:
+        return self._connections.of_a_call()

@@ -75,8 +75,8 @@ class Invocation:
         """
         manager = self.manager()
         # The embedded server is not started for a package that cannot be imported.
-        has_dsn = self.dsn is not None or self.settings.dsn is not None
-        click.get_current_context().with_resource(manager.connected(ahead=has_dsn))
+        is_running = self._chosen_dsn is not None
+        click.get_current_context().with_resource(manager.connected(ahead=is_running))
 
         from reliable_imports.batches import create  # noqa: F401
         from reliable_imports.batches.repeats import settling  # noqa: F401
@@ -91,8 +91,12 @@ class Invocation:
     def _manager(self, registry: ProcessorRegistry | None) -> BatchManager:
         from reliable_imports.manager import BatchManager  # `--help` does without it
 
-        dsn = self.settings.dsn if self.dsn is None else self.dsn
-        return BatchManager(dsn, registry=registry, runner=Runner.CLI, migrate=self.settings.migrate)
+        return BatchManager(self._chosen_dsn, registry=registry, runner=Runner.CLI, migrate=self.settings.migrate)
+
+    @property
+    def _chosen_dsn(self) -> str | None:
+        """None for the embedded server."""
+        return self.settings.dsn if self.dsn is None else self.dsn
 
     def discover(self) -> ProcessorRegistry:
         from reliable_imports.processor.registry import ProcessorRegistry

@@ -48,7 +48,7 @@ def execute(
     *,
     may_set_up: bool,
     on_progress: ProgressCallback | None,
-    at_end: Callable[[Connection], None],
+    at_end: Callable[[Connection], bool],
 ) -> BatchSummary:
     """Work a batch in the calling thread until nothing is left to claim, and say how it stands.
 
@@ -56,8 +56,8 @@ def execute(
 
     Args:
         connection: to *dsn*; the run takes it over, and closes it.
-        at_end: called if the batch has ended, with the connection of the run, which it closes or keeps: for what comes
-            then, this saves another session.
+        at_end: called if the batch has ended, with the connection of the run. It says whether somebody goes on to use
+            that; if so, it stays open.
 
     Raises:
         RunInterrupted: the database was lost for too long; open items stay pending.
@@ -75,8 +75,8 @@ def execute(
             with run.under_way():
                 run.start()
                 summary = run.end(run.work())
-            if summary.status.is_final:
-                at_end(own.hand_over())
+            if summary.status.is_final and at_end(own.current):
+                own.let_go()
             return summary
     finally:
         stop.obey()

@@ -1,6 +1,7 @@
 """PostgreSQL: connections and transactions, DSNs, statements, and the product's own schema.
 
 connect        connections, and the transactions on them
+sharing        connections for calls: one for each, or one that several share
 opening        a connection that is opened in a thread
 dsn            DSNs, read and shown without their passwords
 queries        the SQL in `.sql` files, by name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import selectors
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
@@ -64,9 +64,9 @@ def is_ready(connection: Connection) -> bool:
     """
     if connection.closed or connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
         return False
-    hears = select.poll()
-    hears.register(connection, select.POLLIN)
-    return not hears.poll(0)
+    with selectors.DefaultSelector() as heard:
+        heard.register(connection, selectors.EVENT_READ)
+        return not heard.select(0)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class Opening:
         self._ask_first = ask_first
         self._opened: Connection | None = None
         self._error: Exception | None = None
+        self._is_wanted = True
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -33,7 +34,8 @@ class Opening:
         return self._opened
 
     def close(self) -> None:
-        """Close the connection, and wait for nothing: while it is opened or asked, its thread alone holds it."""
+        """Close the connection, and wait for nothing: while it is opened or asked, its thread has it, and closes it."""
+        self._is_wanted = False
         if self._opened is not None and not self._thread.is_alive():
             self._opened.close()
 
@@ -44,4 +46,7 @@ class Opening:
             self._error = error
             return
         with suppress(Exception):
-            self._ask_first(self._opened)
+            if self._is_wanted:
+                self._ask_first(self._opened)
+        if not self._is_wanted:
+            self._opened.close()

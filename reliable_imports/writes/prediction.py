@@ -84,7 +84,7 @@ class Prediction:
         """The refusals that are looked for: for the first rows all that can be foreseen, then those that were met."""
         return self._met if self._is_tried else self.foreseeable
 
-    def tried(self) -> None:
+    def note_tried(self) -> None:
         """Take note that the server has been given rows, and what it has refused was learned."""
         self._is_tried = True
 

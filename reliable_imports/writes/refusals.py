@@ -81,7 +81,7 @@ def _limit(cell: Cell) -> str | None:
     return _TOO_LONG if length is not None and len(cell.text.rstrip(" ")) > int(length[1]) else None
 
 
-def named_from(target: Target, schema: str, table: str, constraint: str | None) -> Named | None:
+def named_by_target(target: Target, schema: str, table: str, constraint: str | None) -> Named | None:
     """What `root_names` would answer, if what is known of a target says it: nothing is to be asked then.
 
     None of a partition, which has names of its own, of a name that needs quotes, and of what the target does not list.
@@ -99,7 +99,7 @@ def named_from(target: Target, schema: str, table: str, constraint: str | None) 
     return Named(target.root, constraint, tuple(sorted(over[constraint]))) if constraint in over else None
 
 
-def named_of(row: Sequence[Any] | None, table: str | None, constraint: str | None) -> Named:
+def named_by_server(row: Sequence[Any] | None, table: str | None, constraint: str | None) -> Named:
     """What `root_names` answers; the names as they were given if it does not know the table."""
     if row is None or row[0] is None:
         return Named(table, constraint)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from reliable_imports import (
     BatchManager,
-    BatchStatus,
     ConfigurationError,
     ReprocessRequest,
     SetupFailed,
@@ -108,59 +105,3 @@ def test_a_negative_limit_is_refused(manager: BatchManager) -> None:
     for ask in (manager.list_batches, manager.orchestration.waiting_batches):
         with pytest.raises(ConfigurationError, match="limit is -1"):
             ask(limit=-1)
-
-
-def test_a_session_that_is_used_again_reads_dates_whatever_the_database_is_used_to(
-    manager: BatchManager, sql: Sql
-) -> None:
-    sql("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = German', current_database()); END $$")
-    with manager.connected():
-        batch_id = manager.create_batch("plain", [{"id": 1, "text": "bad"}])
-        manager.process_batch(batch_id)
-        [reason] = manager.failure_reasons(batch_id)
-        assert manager.get_batch(batch_id).created_at <= reason.first_seen
-        assert manager.reprocess_batch(batch_id).failed_items == 1
-
-
-def test_a_connection_that_is_shared_may_be_gone_when_it_is_wanted(manager: BatchManager, sql: Sql) -> None:
-    """Servers end sessions that are idle for long, and standard input may take hours."""
-
-    def end_sessions() -> None:
-        while not sql(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'reliable-imports' AND state = 'idle'"
-        ):
-            pass
-
-    with manager.connected(ahead=True):
-        end_sessions()
-        batch_id = manager.create_batch("plain", [{"id": 1, "text": "good"}])
-        end_sessions()
-        assert manager.process_batch(batch_id).status is BatchStatus.COMPLETED
-        end_sessions()
-        assert manager.get_batch(batch_id).status is BatchStatus.COMPLETED
-
-
-def test_a_source_may_ask_while_its_items_are_stored(manager: BatchManager, sql: Sql) -> None:
-    def items() -> Iterator[dict[str, object]]:
-        yield {"id": len(manager.list_batches()), "text": "good"}
-
-    with manager.connected():
-        assert manager.get_batch(manager.create_batch("plain", items())).total_items == 1
-    assert sql("SELECT source_data ->> 'id' FROM reliable_imports.import_items") == [("0",)]
-
-
-def test_nobody_waits_for_a_connection_that_nobody_wanted(manager: BatchManager, database: str) -> None:
-    """Another command migrates, say, when this one is interrupted."""
-    with closing(psycopg2.connect(database)) as migrating, migrating.cursor() as cursor:
-        # Who waits nevertheless does so until the server has had enough.
-        cursor.execute("SET idle_in_transaction_session_timeout TO '20s'; LOCK TABLE reliable_imports.migrations")
-        asked = (
-            "SELECT count(*) FROM pg_locks WHERE NOT granted "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        with manager.connected(ahead=True):
-            while cursor.execute(asked) or cursor.fetchall() == [(0,)]:
-                pass
-        cursor.execute(asked)
-        assert cursor.fetchall() == [(1,)]

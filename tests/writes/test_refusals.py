@@ -9,7 +9,7 @@ import pytest
 
 from reliable_imports.postgres.queries import load
 from reliable_imports.writes.identifiers import quoted_table
-from reliable_imports.writes.refusals import named_from, named_of
+from reliable_imports.writes.refusals import named_by_server, named_by_target
 from reliable_imports.writes.target import Target
 from tests.conftest import Sql
 
@@ -61,9 +61,9 @@ def test_what_is_known_of_a_table_is_what_the_server_says(
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
         cursor.execute(WRITES["describe_target"], {"table": quoted_table(f"shop.{target}")})
         ((described,),) = cursor.fetchall()
-        known = named_from(Target.of(described), "shop", table, constraint)
+        known = named_by_target(Target.of(described), "shop", table, constraint)
         cursor.execute(WRITES["root_names"], {"schema": "shop", "table": table, "constraint": constraint})
         (row,) = cursor.fetchall()
 
     assert (known is not None) == is_known
-    assert known in (None, named_of(row, f"shop.{table}", constraint))
+    assert known in (None, named_by_server(row, f"shop.{table}", constraint))

@@ -42,14 +42,14 @@ _Facts: TypeAlias = tuple[str, str | None, str | None, str | None]
 class _Suspicion(Enum):
     """Which rows go one by one."""
 
-    LEARNED = "like those that were refused before; of the first rows as EVERYTHING"
+    LIKELY = "those that the prediction suspects"
     EVERYTHING = "all of which a refusal can be foreseen"
     ALL_ROWS = "all"
 
     def of(self, prediction: Prediction) -> AbstractSet[Refusal]:
         """The refusals that are looked for."""
         match self:
-            case _Suspicion.LEARNED:
+            case _Suspicion.LIKELY:
                 return prediction.suspected
             case _Suspicion.EVERYTHING:
                 return prediction.foreseeable
@@ -93,7 +93,7 @@ class AsColumns:
             return None
         is_worth_it = len(waiting) >= _FEWEST_ROWS or kinds[0].plan.many_rows.spares_sequence
         if self._as_one and are_distinct and is_worth_it:
-            sent = self._send_kinds(kinds, _Suspicion.LEARNED)
+            sent = self._send_kinds(kinds, _Suspicion.LIKELY)
             if sent is _Unsent.REFUSED_FOR_NEWS:
                 sent = self._send_kinds(kinds, _Suspicion.EVERYTHING)
             if sent is _Unsent.NOT_AT_ALL:
@@ -135,7 +135,7 @@ class AsColumns:
             transaction.subtransactions += used
             found = _settle(kind, refused, unwritten)
             unforeseen = _learn(kind, found, has_newer=any(fate.startswith("newer") for _, fate in unwritten))
-            if suspicion is not _Suspicion.LEARNED:
+            if suspicion is not _Suspicion.LIKELY:
                 self.unforeseen += unforeseen
             errors += found
         return errors
@@ -218,5 +218,5 @@ def _learn(kind: RowKind, errors: Sequence[WriteError], *, has_newer: bool) -> i
     lessons = [learn(error.sqlstate, error.table, error.column, error.constraint) for error in errors]
     if has_newer:
         learn(NEWER.sqlstate, None, None, None)
-    prediction.tried()
+    prediction.note_tried()
     return lessons.count(Foresight.NONE)

@@ -70,9 +70,9 @@ class ChunkTransaction:
         if begin is not None:
             self._begin = _cannot_begin
             begin()
-            self.has_begun()
+            self.note_begun()
 
-    def has_begun(self) -> None:
+    def note_begun(self) -> None:
         """The connection is in this transaction now."""
         self._begin = None
 

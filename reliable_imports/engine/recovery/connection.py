@@ -17,8 +17,8 @@ RECONNECT_SECONDS = 60.0
 
 
 class RunConnection:
-    """Takes over a connection, makes another one when it is lost, and closes that when its block is left, unless it has
-    been handed over by then.
+    """Takes over a connection, makes another one when it is lost, and closes that when its block is left, unless it was
+    let go.
 
     Attributes:
         current: what to work on; another one after each loss.
@@ -47,10 +47,9 @@ class RunConnection:
         if self._is_ours:
             self.current.close()
 
-    def hand_over(self) -> Connection:
-        """The connection, for somebody else who closes it."""
+    def let_go(self) -> None:
+        """Leave the connection open, for somebody else who has it now."""
         self._is_ours = False
-        return self.current
 
     def open_again(self, cause: psycopg2.Error, until: float) -> None:
         """Connect anew, with growing pauses, until the server answers or *until* has passed: then raise *cause*."""

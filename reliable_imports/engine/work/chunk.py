@@ -218,8 +218,9 @@ class Chunk:
         return carried
 
     def _book_refused_writes(self, errors: Sequence[WriteError]) -> None:
-        by_writes = {error.item: error for error in errors}
-        refused = [(attempt, by_writes[attempt.writes]) for attempt in self.attempts if attempt.writes in by_writes]
+        error_of = {error.item: error for error in errors}
+        refused = [(attempt, error_of[attempt.writes]) for attempt in self.attempts if attempt.writes in error_of]
+        assert len(refused) == len(errors), "each is of another item of this chunk"
         failures = self._diagnosis.of_refused_writes(refused)
         for (attempt, error), failure in zip(refused, failures, strict=True):
             if error.waits_for_others and not attempt.stored.tries_last:

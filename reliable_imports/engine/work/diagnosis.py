@@ -18,8 +18,8 @@ from reliable_imports.writes.plan import Write
 from reliable_imports.writes.refusals import (
     cells_of,
     is_raised_by_code,
-    named_from,
-    named_of,
+    named_by_server,
+    named_by_target,
     names_no_column,
     refusals,
     refusals_query,
@@ -117,12 +117,12 @@ class Diagnosis:
         facts = (schema, table, constraint or None)
         if facts not in self._names:
             for write in refused:
-                if named := named_from(write.plan.target, *facts):
+                if named := named_by_target(write.plan.target, *facts):
                     self._names[facts] = named
                     return named
             asked = {"schema": schema, "table": table, "constraint": constraint or None}
             rows = self._transaction.ask(self._transaction.mogrify(_WRITES["root_names"], asked))
-            self._names[facts] = named_of(rows[0] if rows else None, table, constraint or None)
+            self._names[facts] = named_by_server(rows[0] if rows else None, table, constraint or None)
         return self._names[facts]
 
     def _refused_columns(self, writes: Sequence[Sequence[Write]]) -> Mapping[int, Sequence[Refused]]:

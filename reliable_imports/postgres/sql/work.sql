@@ -384,7 +384,8 @@ FROM batch
 JOIN reliable_imports.failure_counts AS counted ON counted.batch_id = %(batch_id)s
 
 -- name: count_repeats
--- Before count_failures: likewise, what the view repeat_counts says of a batch of repeats.
+-- Before count_failures: likewise, what the view repeat_counts says of a batch of repeats. Of two that count at once the
+-- second waits, and then finds nothing to do.
 INSERT INTO reliable_imports.import_repeat_counts (batch_id, repeats_batch_id, reason, items, only_items)
 SELECT batch.id, counted.repeats_batch_id, counted.reason, counted.items, counted.only_items
 FROM reliable_imports.import_batches AS batch
@@ -392,6 +393,7 @@ JOIN reliable_imports.repeat_counts AS counted ON counted.batch_id = %(batch_id)
 WHERE batch.id = %(batch_id)s
     AND NOT batch.is_counted
     AND batch.completed_items IS NOT NULL
+FOR NO KEY UPDATE OF batch
 
 -- name: continue_reasons
 -- After both: a cause that is first met in this batch, by all that it repeats of another one, of the same type and
