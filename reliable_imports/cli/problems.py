@@ -36,6 +36,8 @@ _ADVICE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"SSL|certificate"), f"check sslmode and the certificates in {_THE_DSN}"),
 )
 _HINTS_OF_LIBPQ = re.compile(r"^\s*(Is the server running .*|accepting .*|This probably means .*|before or while .*)$")
+_LINE_OF_COPY = re.compile(r"^\w+ ?:\s+COPY ")
+"""What libpq adds if the connection is lost while items are stored: it shows one of them."""
 
 
 class Interrupted(Exception):
@@ -124,5 +126,6 @@ def _advice(error: psycopg2.Error, said: str) -> str | None:
 
 def _without_hints(text: str) -> str:
     """libpq's message without its own advice, each line once: it says the same for every address of a host."""
-    lines = [line.strip() for line in text.splitlines() if not _HINTS_OF_LIBPQ.match(line)]
+    left_out = (_HINTS_OF_LIBPQ, _LINE_OF_COPY)
+    lines = [line.strip() for line in text.splitlines() if not any(each.match(line) for each in left_out)]
     return "; ".join(dict.fromkeys(line for line in lines if line))

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from reliable_imports.cli.problems import explain
 from reliable_imports.postgres.dsn import parse_dsn
 from tests.cli.conftest import Run
 
@@ -86,3 +87,17 @@ def test_migrate_names_the_view_of_the_teams_own_that_is_in_its_way(run: Run, da
 
 def test_every_command_works_on_an_empty_database(run: Run, empty_database: str) -> None:
     assert run("--dsn", empty_database, "import", "--as", "people").status == 0
+
+
+def test_a_connection_that_is_lost_while_items_are_stored_shows_none_of_them() -> None:
+    """What libpq says then depends on what has reached it: this is the longest."""
+    said = (
+        "server closed the connection unexpectedly\n"
+        "\tThis probably means the server terminated abnormally\n\tbefore or while processing the request.\n"
+        "FATAL:  terminating connection due to administrator command\n"
+        'CONTEXT:  COPY import_items, line 3: "1\t3\t{"name": "secret"}\t\\N"\n'
+    )
+    message = explain(psycopg2.OperationalError(said)).message
+    assert message.startswith("server closed the connection unexpectedly; FATAL: terminating connection")
+    assert "COPY" not in message
+    assert "secret" not in message

@@ -119,23 +119,19 @@ class Worker:
             psycopg2.Error: the connection was lost, or the server has trouble of its own.
         """
         while self._stop.received is None:
-            step = self._work_round()
+            # In the loop and not in a method: a frame less in each traceback of an item's code.
+            step = self._work_due_retries() if self._retries.are_due() else Step.NOTHING_FREE
+            if not isinstance(step, Suspected):
+                ahead = self._try_ahead()
+                step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
+            if step is Step.NOTHING_FREE:
+                step = self._work_due_retries()
             if isinstance(step, Suspected):
                 return step
             if step is Step.NOTHING_FREE and not self._wait_for_retries():
                 return Ending.NOTHING_LEFT
         self._land()
         return Ending.STOPPED
-
-    def _work_round(self) -> Step | Suspected:
-        """Retries that are due come first; then the items that come next; then all that is due where none is free."""
-        if self._retries.are_due():
-            step = self._work_due_retries()
-            if isinstance(step, Suspected):
-                return step
-        ahead = self._try_ahead()
-        step = ahead if isinstance(ahead, Step) else self._work_chunk(self._claims.next_range, ahead)
-        return self._work_due_retries() if step is Step.NOTHING_FREE else step
 
     def work_alone(self, range_number: int, until: int | None = None) -> Ending:
         """Work the items of one range, or RETRIES, each in a transaction of its own. Raises as `work`.
