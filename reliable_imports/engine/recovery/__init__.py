@@ -32,12 +32,11 @@ and forks a child process that tries items of the range one by one. All others l
 elsewhere.
 
 What the child dies of, its parent sees: shared memory names the item that was being tried. Where it was the chunk
-in flight that the child died of, an item behind it is named, and the search tries both alone. If that item is of
-the next range, the search finds nothing, and the next child dies of the chunk as well, until one names an item of
-its range. An item that has killed two children alone is failed as `KilledWorker`. Deaths are written down by run
-and added up, because the parent may die too. From the first death on, the whole batch is worked in children. The
-same is done if the processor has an `item_timeout`, since only a parent can end an item that does not let itself be
-interrupted.
+in flight that the child died of, an item behind it is named, and the search tries both alone; also where that item
+is of the next range, for the range that the run has published is searched as well. An item that has killed two
+children alone is failed as `KilledWorker`. Deaths are written down by run and added up, because the parent may die
+too. From the first death on, the whole batch is worked in children. The same is done if the processor has an
+`item_timeout`, since only a parent can end an item that does not let itself be interrupted.
 
 If the parent is lost together with its child, as when a container runs out of memory, nobody has seen what happened.
 For that case the child notes the item before it tries it (`import_runs.lone_item`). An item that two workers were
