@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 
 from reliable_imports.engine.work.attempt import Attempt, StoredItem
 from reliable_imports.engine.work.chunk import Chunk
 from reliable_imports.engine.work.claims import Claim, ReadAhead
 from reliable_imports.engine.work.recorder import CompletedItems
 from reliable_imports.postgres.connect import Connection
+
+_MOMENT_SECONDS = 20e-6
+"""Long enough for the other thread to have the interpreter, and short beside what it does with it."""
 
 
 class InFlight:
@@ -28,16 +33,19 @@ class InFlight:
 
     def __init__(
         self,
+        connection: Connection,
         chunk: Chunk,
         behind: ReadAhead,
         finish: Callable[[], list[Attempt]],
     ) -> None:
         """
         Args:
+            connection: nobody else sends anything on it until the chunk lands.
             finish: writes, records and commits the chunk; returns the attempts that found no room.
         """
         self.chunk = chunk
         self.behind = behind
+        self._connection = connection
         self._carried: list[Attempt] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(finish,), daemon=True)
@@ -53,11 +61,16 @@ class InFlight:
                 self._error = None  # its traceback leads here, and would keep the chunk until the garbage is collected
         return self._carried
 
-    def abandon(self, connection: Connection) -> None:
+    def give_way(self) -> None:
+        """Leave the interpreter to the thread while it has something to send: the server must not wait for it."""
+        while self._connection.get_transaction_status() != TRANSACTION_STATUS_ACTIVE and self._thread.is_alive():
+            time.sleep(_MOMENT_SECONDS)
+
+    def abandon(self) -> None:
         """Break it off. Its transaction can be rolled back then, unless it was committed already."""
         while self._thread.is_alive():
             with contextlib.suppress(psycopg2.Error):  # nothing is under way at this moment
-                connection.cancel()
+                self._connection.cancel()
             self._thread.join(timeout=0.1)
 
     def _run(self, finish: Callable[[], list[Attempt]]) -> None:

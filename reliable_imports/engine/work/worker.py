@@ -173,7 +173,7 @@ class Worker:
             finish = partial(self._finish, cursor, claim, chunk, None if ahead is None else ahead.completed)
             behind = self._behind(cursor, claim, chunk)
             if behind.items:
-                self._in_flight = InFlight(chunk, behind, finish)
+                self._in_flight = InFlight(self._connection, chunk, behind, finish)
                 return Step.COMMITTED
             carried = finish()
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
@@ -198,7 +198,9 @@ class Worker:
             self._try(ahead.chunk, ahead.items, ahead.trying)
             self._landed = None  # the server is at work, so there is time to free what the last chunk holds
             if ahead.claim is None:
+                self._give_way()
                 ahead.chunk.writes.declared.prepare()
+                self._give_way()
                 ahead.completed = self._recorder.prepare(ahead.chunk.attempts)
         except (ChunkSpoiled, ChunkTooLarge, psycopg2.Error) as error:
             return self._undo_ahead(ahead, error)
@@ -283,10 +285,14 @@ class Worker:
         self._landed = landing
         return self._go_on(landing.chunk, carried)
 
+    def _give_way(self) -> None:
+        if self._in_flight is not None:
+            self._in_flight.give_way()
+
     def _break_off(self) -> None:
         """Undo whatever is under way."""
         if self._in_flight is not None:
-            self._in_flight.abandon(self._connection)
+            self._in_flight.abandon()
             self._in_flight = None
         roll_back(self._connection)
         self._forget()
@@ -334,6 +340,7 @@ class Worker:
             prepared = self._prepared.of(stored.item_number)
             if prepared is None:
                 break
+            self._give_way()
             trying.append(stored.item_number)
             self._observer.trying(stored.item_number)
             doubt = self.doubts.of(stored.item_number)

@@ -140,6 +140,31 @@ def test_the_next_items_are_tried_while_the_server_is_at_work(
     assert Processor.threads == {worker}, "user code runs in the worker's thread alone"
 
 
+def test_no_item_is_tried_while_the_server_waits_for_what_comes_next(
+    manager: BatchManager, in_one_range: InOneRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_put_together = threading.Event()
+    commit = Recorder.commit
+    tried_meanwhile: list[int] = []
+
+    class Processor(OverlapProcessor):
+        def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
+            if item.item_number == _CHUNK + 5:
+                assert is_put_together.wait(60)
+
+    def slow_commit(*arguments: Any, **options: Any) -> None:
+        if not is_put_together.is_set():
+            is_put_together.set()
+            time.sleep(0.2)  # in which all of the next chunk could be tried
+            tried_meanwhile.append(len(Processor.tried) - _CHUNK)
+        commit(*arguments, **options)
+
+    monkeypatch.setattr(Recorder, "commit", slow_commit)
+    manager.registry.register(Processor)
+    assert manager.process_batch(in_one_range("overlap")).completed_items == _ITEMS
+    assert tried_meanwhile == [5]
+
+
 def test_the_next_range_is_tried_while_the_server_is_at_work_and_nobody_else_takes_it(
     manager: BatchManager, database: str, sql: Sql, in_a_range_a_chunk: InOneRange
 ) -> None:
