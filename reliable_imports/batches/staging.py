@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+
 from reliable_imports.batches.column_check import ColumnCheck
 from reliable_imports.batches.create import insert_batch, store_items
 from reliable_imports.batches.deliveries import Offer
@@ -147,7 +149,7 @@ def _read(
         *columns, repeats_batch, repeats_item, failed_before = row
         stored = StoredItem(*columns)
         if stored.raw is not None:
-            stored = stored._replace(raw=bytes(stored.raw))
+            stored = msgspec.structs.replace(stored, raw=bytes(stored.raw))
         items.append(StagedItem(stored, repeats_batch, repeats_item, failed_before))
     facts = read_facts(cursor, processor, batch_id=batch_id)
     return Staged(read_batch(cursor, batch_id), facts, total, items, warnings)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import psycopg2
 
 from reliable_imports.batches.staging import Staged, StagedItem
@@ -302,7 +303,8 @@ class _Try:
 
     def _for_another_try(self, stored: StoredItem) -> StoredItem:
         """The item as a run claims it then: it comes after later ones, and is guarded as one that is repeated."""
-        return stored._replace(
+        return msgspec.structs.replace(
+            stored,
             attempt=stored.attempt + 1,
             origin_batch_id=stored.origin_batch_id or self._batch.id,
             origin_item_number=stored.origin_item_number or stored.item_number,
@@ -312,7 +314,7 @@ class _Try:
         """Try those again that wait for others, or met what may pass; for the last time if no other was completed."""
         is_last = self._completed == 0
         self._completed = 0
-        self._queue.extend(stored._replace(tries_last=is_last) for stored in reversed(self._again))
+        self._queue.extend(msgspec.structs.replace(stored, tries_last=is_last) for stored in reversed(self._again))
         self._again.clear()
 
 

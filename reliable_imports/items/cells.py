@@ -12,6 +12,8 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+import msgspec
+
 from reliable_imports.items.model_fields import CellKind, ModelFault
 
 WHITE_SPACE = (
@@ -59,7 +61,7 @@ class Spelling(NamedTuple):
         return tuple(source for source in self.source_names(name) if source != name) or (name,)
 
 
-class Cells(NamedTuple):
+class Cells(msgspec.Struct, frozen=True, gc=False):
     """An item's cells.
 
     Attributes:

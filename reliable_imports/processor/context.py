@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+import msgspec
+
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.items.log_details import details_json
 from reliable_imports.items.redaction import without_secrets
@@ -78,7 +80,7 @@ class Setting:
     sensitive: frozenset[str] = frozenset()
 
 
-class ContextState:
+class ContextState(msgspec.Struct, eq=False):
     """What there is behind one ImportContext. The engine makes it, asks it and ends it; the context is what the
     processor sees of it.
 
@@ -91,19 +93,14 @@ class ContextState:
         has_ended: the context is refused from now on.
     """
 
-    __slots__ = ("database", "has_ended", "is_hook", "item_number", "logs", "lookups", "setting", "source_data")
-
-    def __init__(
-        self, setting: Setting, database: ItemDatabase, item_number: int | None, *, is_hook: bool = False
-    ) -> None:
-        self.setting = setting
-        self.database = database
-        self.item_number = item_number
-        self.is_hook = is_hook
-        self.logs: list[LogLine] = []
-        self.lookups: dict[tuple[Any, ...], Any] | None = None
-        self.source_data: Any = None
-        self.has_ended = False
+    setting: Setting
+    database: ItemDatabase
+    item_number: int | None
+    is_hook: bool = False
+    logs: list[LogLine] = []  # a new list for each state
+    lookups: dict[tuple[Any, ...], Any] | None = None
+    source_data: Any = None
+    has_ended: bool = False
 
     def end(self) -> list[LogLine]:
         """Revoke the context, so that a thread that a processor left behind cannot write into the next item.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from reliable_imports.errors import ContextMisuse
 from reliable_imports.writes.identifiers import literal, quoted
@@ -21,7 +23,7 @@ from reliable_imports.writes.target import Column, IndexPart, Target
 _HAS_FIELDS = re.compile(r"interval [a-z]")
 
 
-class Write(NamedTuple):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """One row for a table.
 
     Attributes:

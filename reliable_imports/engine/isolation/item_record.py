@@ -108,7 +108,7 @@ class ItemRecord(msgspec.Struct, eq=False, kw_only=True):
                 if verdict == "moved":
                     self.notes += (RowNote(table, RowFate.MOVED),)
             case ["written"] | ["moved"] if write.plan.returns_key:
-                self.written += (write._replace(key=None),)  # no key that could be found again
+                self.written += (msgspec.structs.replace(write, key=None),)  # no key that could be found again
             case ["written"] | ["unchanged"]:
                 self.written += (write,)
             case ["newer", batch_id, item_number]:

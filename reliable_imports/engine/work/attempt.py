@@ -19,7 +19,7 @@ from reliable_imports.processor.result import dumps_result
 from reliable_imports.statuses import Outcome, Stage
 
 
-class StoredItem(NamedTuple):
+class StoredItem(msgspec.Struct, frozen=True, gc=False):
     """An item as a claim reads it.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence, Set
 from datetime import timedelta
@@ -310,7 +311,10 @@ def _claim_of(rows: Sequence[Any], ahead: ReadAhead) -> Claim | None:
     if not rows:
         return None
     transaction_id, range_number, next_item, last_item, *is_which = rows[0][0]
-    items = [StoredItem(*row[1:6], *(row[6] or ())) for row in rows[1:]]
+    items = [
+        StoredItem(number, text, raw, line, offset, *(json.loads(more) if more else ()))
+        for _, number, text, raw, line, offset, more in rows[1:]
+    ]
     if range_number == ahead.range_number:
         # Most often none of them has been done by another worker meanwhile.
         items = [*dropwhile(lambda item: item.item_number < next_item, ahead.items), *items]

@@ -29,6 +29,7 @@ from reliable_imports.processor.result import dumps_result
 from reliable_imports.processor.this_process import process_id
 from reliable_imports.statuses import Stage
 
+_NO_LIMIT = nullcontext()
 _NO_NUMBERS_WITHIN = frozenset({str, int, bool, type(None)})
 
 
@@ -53,7 +54,7 @@ class UserCode:
         self._validates = type(processor).validate_item is not BaseProcessor.validate_item
         limit = processor.item_timeout
         self._in_time: Callable[[], AbstractContextManager[None]] = (
-            nullcontext if limit is None else partial(time_limit, limit)
+            (lambda: _NO_LIMIT) if limit is None else partial(time_limit, limit)
         )
 
     def process(self, attempt: Attempt, state: ContextState, prepared: CallResult | None) -> SkipItem | Failure | None:

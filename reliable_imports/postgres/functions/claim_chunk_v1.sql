@@ -29,7 +29,7 @@ RETURNS TABLE (
     source_raw          bytea,
     source_line         integer,
     source_offset       bigint,
-    more                json
+    more                text  -- an array of JSON: the driver reads no JSON for rows that have none
 )
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -89,7 +89,7 @@ BEGIN
             known.has_elder::integer,
             known.is_published::integer
         ],
-        NULL::integer, NULL::text, NULL::bytea, NULL::integer, NULL::bigint, NULL::json;
+        NULL::integer, NULL::text, NULL::bytea, NULL::integer, NULL::bigint, NULL::text;
     IF NOT take_anyway AND (known.is_suspect OR known.is_shared) THEN
         RETURN;
     END IF;
@@ -143,7 +143,7 @@ BEGIN
             item.source_offset,
             CASE
                 WHEN item.read_problem IS NOT NULL OR item.read_problem_kind IS NOT NULL
-                THEN pg_catalog.json_build_array(item.read_problem, item.read_problem_kind)
+                THEN pg_catalog.json_build_array(item.read_problem, item.read_problem_kind)::text
             END
         FROM reliable_imports.import_items AS item
         WHERE item.batch_id = the_batch
@@ -173,7 +173,7 @@ BEGIN
                 stored.earlier_attempts + 1,
                 duplicate.duplicate_of,
                 duplicate.fails
-            )
+            )::text
         END
     FROM reliable_imports.stored_items AS stored
     LEFT JOIN reliable_imports.import_duplicates AS duplicate
