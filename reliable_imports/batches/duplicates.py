@@ -66,8 +66,10 @@ class SeenKeys:
             return None
         except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return _Unknown()
+        if self.only is not None:
+            return found.field_0  # type: ignore[attr-defined]
         values = [getattr(found, field) for field in found.__struct_fields__]
-        return values[0] if self.only is not None else self.key_of(dict(zip(self._names, values, strict=True)))
+        return self.key_of(dict(zip(self._names, values, strict=True)))
 
     def note(self, keys: Sequence[Any]) -> None:
         """Take note of the keys of some items."""

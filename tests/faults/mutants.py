@@ -194,13 +194,13 @@ def _never_close() -> None:
 
 
 def _number_attempts_anew() -> None:
-    sound = CompletedItems.columns.func
+    sound = CompletedItems.__init__
 
-    def columns(self: CompletedItems) -> dict[str, str]:
-        told = sound(self)
-        return {**told, "tries": told["tries"].replace("1", "11")}
+    def numbered_anew(self: CompletedItems, *arguments: Any, **options: Any) -> None:
+        sound(self, *arguments, **options)
+        self.columns["tries"] = self.columns["tries"].replace("1", "11")
 
-    _break_method(CompletedItems, "columns", property(columns))
+    _break_method(CompletedItems, "__init__", numbered_anew)
 
 
 PYTHON_MUTANTS: dict[str, Callable[[], None]] = {
@@ -227,8 +227,8 @@ _NO_FENCE = (
     ("record_chunk_v1", "IF stored <> completed_n THEN", "IF false THEN"),
     (
         "record_chunk_v1",
-        ") AS completed;",
-        ") AS completed ON CONFLICT DO NOTHING;",
+        "WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out));",
+        "WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out)) ON CONFLICT DO NOTHING;",
     ),
 )
 

@@ -70,6 +70,7 @@ class AsColumns:
 
     Attributes:
         unforeseen: how many of those that the server has refused, about, nothing could have told beforehand.
+        went_as_one: the rows that were sent last were written as one statement, but for a few.
     """
 
     def __init__(self, transaction: ChunkTransaction, plans: Plans, *, as_one: bool) -> None:
@@ -79,12 +80,14 @@ class AsColumns:
             as_one: rows are tried as one statement.
         """
         self.unforeseen = 0.0
+        self.went_as_one = False
         self._transaction = transaction
         self._plans = plans
         self._as_one = as_one
 
     def send(self, waiting: Sequence[ItemRecord], rows: RowsByKind) -> list[WriteError] | None:
         """Send the rows, and return what the server has refused; None if they do not go so, or there is no room."""
+        self.went_as_one = False
         why_not, kinds, are_distinct = rows.why_not, rows.kinds, rows.are_distinct
         if not why_not and len(kinds) > 1 and (not are_distinct or any(kind.plan.minds_order for kind in kinds)):
             why_not = "rows of several kinds may meet each other"
@@ -99,6 +102,7 @@ class AsColumns:
             if sent is _Unsent.NOT_AT_ALL:
                 return None
             if not isinstance(sent, _Unsent):
+                self.went_as_one = True
                 return sent
             self.unforeseen += _IN_VAIN * len(waiting)
         elif is_worth_it:

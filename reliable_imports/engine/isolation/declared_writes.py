@@ -58,6 +58,11 @@ class DeclaredWrites:
         return self._as_columns.unforeseen
 
     @property
+    def went_as_one(self) -> bool:
+        """Whether what was sent last was written as one statement, but for a few rows."""
+        return self._as_columns.went_as_one
+
+    @property
     def are_waiting(self) -> bool:
         return bool(self._waiting)
 

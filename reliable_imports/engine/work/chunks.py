@@ -44,6 +44,7 @@ class Pace:
         self._unforeseen = 0.0
         self._undone = 0.0
         self._is_mixed = False
+        self._went_as_one = False
 
     def committed(self, writes: ChunkWrites) -> None:
         """Take note of a chunk that was committed."""
@@ -53,11 +54,18 @@ class Pace:
         if own.items:
             self._undone += _WEIGHT * (own.undone / own.items - self._undone)
         self._is_mixed = bool(own.items and declared.sent)
+        self._went_as_one = declared.went_as_one
 
     @property
     def chunk_limit(self) -> int:
-        """How many items a chunk may have. Where both kinds of writes meet, each item may need a subtransaction."""
-        return MAX_SUBTRANSACTIONS if self._is_mixed else MAX_ITEMS
+        """How many items a chunk may have.
+
+        Where both kinds of writes meet, each item may need a subtransaction. If rows do not go as one statement, fifty
+        subtransactions serve half of the items.
+        """
+        if self._is_mixed:
+            return MAX_SUBTRANSACTIONS
+        return MAX_ITEMS if self._went_as_one and self.as_one else MAX_ITEMS // 2
 
     @property
     def items_together(self) -> int:

@@ -23,8 +23,8 @@ from reliable_imports.processor.base import BaseProcessor
 _SUSPECTS = load("suspects.sql")
 _WORK = load("work.sql")
 
-MAX_ITEMS = 1000
-"""Items in a transaction; fewer where each needs a subtransaction, or takes long."""
+MAX_ITEMS = 2000
+"""Items in a transaction, where one statement writes their rows; fewer where it does not, or where items take long."""
 
 MAX_IN_HAND = 2 * MAX_ITEMS
 """Items that a worker has in hand: those of a transaction, and as many that are tried while it ends."""
@@ -32,7 +32,7 @@ MAX_IN_HAND = 2 * MAX_ITEMS
 RETRIES = 0
 """In place of a range's number: the items that are tried again after their range has moved on."""
 
-_ENOUGH_AHEAD = MAX_IN_HAND - MAX_ITEMS // 2
+_ENOUGH_AHEAD = MAX_IN_HAND - MAX_ITEMS // 4
 """So that small chunks do not read a few items each."""
 
 DEATH_SECONDS = 0.1

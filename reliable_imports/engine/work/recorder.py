@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from functools import cached_property
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -89,7 +87,6 @@ class Recorder:
         self._sensitive = facts_of(processor).sensitive_names()
         self._without_limit = without_statement_limit(processor)
         self._flushed_at = time.monotonic()
-        self._had_refusals = False
 
     def forget(self) -> None:
         """Called when a chunk was undone: what it recorded is not there."""
@@ -130,11 +127,9 @@ class Recorder:
             "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
             "completed": len(completed),
             **expected.columns,
+            "left_out": _array(expected.left_out) if expected.left_out else None,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
-        self._had_refusals = len(completed) < len(attempts) and any(
-            attempt.outcome is Outcome.FAILED and attempt.writes.declared for attempt in attempts
-        )
         keys = expected.keys or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
@@ -147,12 +142,7 @@ class Recorder:
 
     def prepare(self, attempts: Sequence[Attempt]) -> CompletedItems | None:
         """What will be told of attempts if their declared writes are taken; None if values have to be hidden first."""
-        if self._sensitive:
-            return None
-        expected = CompletedItems(_completed(attempts), are_written=False)
-        if not self._had_refusals:
-            expected.put_together()
-        return expected
+        return None if self._sensitive else CompletedItems(_completed(attempts), are_written=False)
 
     def _records(self, eventful: Sequence[Attempt]) -> dict[str, Any]:
         """What `record_chunk` is told of all that has more to say than that it was completed."""
@@ -206,114 +196,77 @@ class Recorder:
 
 
 class CompletedItems:
-    """What `record_chunk` is told of the items that have completed."""
+    """What `record_chunk` is told of the items that have completed, or are expected to.
+
+    Attributes:
+        columns: three arrays, the first two as the server writes them, the last with a line for each item, empty for
+            NULL. No JSON text has a line break or is empty.
+        keys: a SELECT of item_number and row_key for each row that the items have written; empty if they wrote none.
+        left_out: the numbers of items that were expected to complete and have not; nothing is recorded of them here.
+    """
 
     def __init__(self, completed: Sequence[Attempt], *, are_written: bool = True) -> None:
         """
         Args:
             are_written: what the items have declared was sent; if not, all of it is expected to be taken as it is.
         """
-        self._completed = list(completed)
+        self._attempts = completed
         self._written = [
             attempt.writes.written if are_written else attempt.writes.written + tuple(attempt.writes.declared)
             for attempt in completed
         ]
         self._results, self._earlier_tries = _results_and_earlier_tries(completed)
-        self._numbers = [str(attempt.stored.item_number) for attempt in completed]
-        self._tries = [str(attempt.stored.attempt + len(attempt.earlier_tries)) for attempt in completed]
-        self._keys = _KeysWritten(completed, self._written)
-
-    @cached_property
-    def columns(self) -> dict[str, str]:
-        """Three arrays, the first two as the server writes them, the last with a line for each item, empty for NULL. No
-        JSON text has a line break or is empty."""
-        return {
-            "numbers": f"{{{','.join(self._numbers)}}}",
-            "tries": f"{{{','.join(self._tries)}}}",
+        self.columns = {
+            "numbers": _array([attempt.stored.item_number for attempt in completed]),
+            "tries": _array([attempt.number for attempt in completed]),
             "results": "\n".join([result or "" for result in self._results]),
         }
-
-    @cached_property
-    def keys(self) -> str:
-        """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
-        return self._keys.query()
-
-    def put_together(self) -> None:
-        """Make the texts that are sent, for it is likely that nothing will be left out."""
-        _ = self.columns, self.keys
+        self.keys = _keys_written(completed, self._written)
+        self.left_out: Sequence[int] = ()
 
     def after_writing(self, completed: Sequence[Attempt]) -> CompletedItems:
-        """The same of those that have completed after all; made anew if something else became of one than expected."""
-        if len(completed) < len(self._completed):
-            self._leave_out_what_failed()
+        """The same without those that have not completed; made anew if something else became of one than expected."""
+        stay = [attempt.outcome is Outcome.COMPLETED for attempt in self._attempts]
+        results, earlier_tries = _results_and_earlier_tries(completed)
         is_as_expected = (
-            completed == self._completed
-            and [attempt.writes.written for attempt in completed] == self._written
-            and _results_and_earlier_tries(completed) == (self._results, self._earlier_tries)
+            completed == list(compress(self._attempts, stay))
+            and [attempt.writes.written for attempt in completed] == list(compress(self._written, stay))
+            and results == list(compress(self._results, stay))
+            and earlier_tries == list(compress(self._earlier_tries, stay))
         )
-        return self if is_as_expected else CompletedItems(completed)
+        if not is_as_expected:
+            return CompletedItems(completed)
+        self.left_out = [each.stored.item_number for each, stays in zip(self._attempts, stay, strict=True) if not stays]
+        return self
 
-    def _leave_out_what_failed(self) -> None:
-        self.__dict__.pop("columns", None)
-        self.__dict__.pop("keys", None)
-        places = [place for place, attempt in enumerate(self._completed) if attempt.outcome is not Outcome.COMPLETED]
-        self._keys.leave_out({self._completed[place].stored.item_number for place in places})
-        facts: Sequence[list[Any]] = (
-            self._completed,
-            self._written,
-            self._results,
-            self._earlier_tries,
-            self._numbers,
-            self._tries,
+
+def _keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> str:
+    """See `CompletedItems.keys`."""
+    by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
+    hashed: list[tuple[int, int]] = []
+    for attempt, writes in zip(completed, written, strict=True):
+        number = attempt.stored.item_number
+        for write in writes:
+            if write.key is not None:
+                row_key = write.plan.key
+                kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
+                if kind not in by_kind:
+                    by_kind[kind] = ([], [])
+                numbers, keys = by_kind[kind]
+                numbers.append(number)
+                keys.append(write.key)
+        if attempt.writes.row_keys:
+            hashed += [(number, key) for key in attempt.writes.row_keys]
+        if attempt.natural_key is not None:
+            hashed.append((number, attempt.natural_key))
+    queries = [key.hashes_of_keys(shared, numbers, keys) for (key, shared), (numbers, keys) in by_kind.items()]
+    if hashed:
+        items, row_keys = zip(*hashed, strict=True)
+        queries.append(
+            f"SELECT pg_catalog.unnest('{_array(items)}'::bigint[]) AS item_number, "
+            f"pg_catalog.unnest('{_array(row_keys)}'::bigint[]) AS row_key"
         )
-        for place in reversed(places):
-            for of_each in facts:
-                del of_each[place]
-
-
-class _KeysWritten:
-    """The keys of the rows that items have written: by kind as texts, and those that are hashed already."""
-
-    def __init__(self, completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> None:
-        self._by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
-        self._hashed: list[tuple[int, int]] = []
-        for attempt, writes in zip(completed, written, strict=True):
-            number = attempt.stored.item_number
-            for write in writes:
-                if write.key is not None:
-                    row_key = write.plan.key
-                    kind = (row_key, row_key.expressions_of(write.expressions) if write.expressions else ())
-                    if kind not in self._by_kind:
-                        self._by_kind[kind] = ([], [])
-                    numbers, keys = self._by_kind[kind]
-                    numbers.append(number)
-                    keys.append(write.key)
-            if attempt.writes.row_keys:
-                self._hashed += [(number, key) for key in attempt.writes.row_keys]
-            if attempt.natural_key is not None:
-                self._hashed.append((number, attempt.natural_key))
-
-    def leave_out(self, items: AbstractSet[int]) -> None:
-        """Those of some items, by their numbers."""
-        for numbers, keys in self._by_kind.values():
-            stay = [number not in items for number in numbers]
-            numbers[:], keys[:] = compress(numbers, stay), compress(keys, stay)
-        self._hashed = [(number, key) for number, key in self._hashed if number not in items]
-
-    def query(self) -> str:
-        """See `CompletedItems.keys`."""
-        queries = [
-            key.hashes_of_keys(shared, numbers, keys)
-            for (key, shared), (numbers, keys) in self._by_kind.items()
-            if numbers
-        ]
-        if self._hashed:
-            items, keys_ = zip(*self._hashed, strict=True)
-            queries.append(
-                f"SELECT pg_catalog.unnest('{{{','.join(map(str, items))}}}'::bigint[]) AS item_number, "
-                f"pg_catalog.unnest('{{{','.join(map(str, keys_))}}}'::bigint[]) AS row_key"
-            )
-        return " UNION ALL ".join(queries)
+    return " UNION ALL ".join(queries)
 
 
 def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | None], list[Sequence[Failure]]]:
@@ -322,6 +275,11 @@ def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | 
 
 def _completed(attempts: Sequence[Attempt]) -> list[Attempt]:
     return [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """Integers as the server writes an array of them."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:

@@ -15,6 +15,7 @@ CREATE OR REPLACE FUNCTION reliable_imports.record_chunk_v1(
     numbers         bigint[],
     tries           integer[],
     results         text[],
+    left_out        bigint[],  -- those of them that have not completed after all
     skips           json,
     -- Of each failure: the number of its kind, and what it does not share with others of that kind.
     failures        json,
@@ -76,7 +77,8 @@ BEGIN
             ) WITH ORDINALITY AS written (item_number, row_key, place)
             WHERE written.row_key IS NOT NULL
         ) AS numbered
-        WHERE numbered.number > 1;
+        WHERE numbered.number > 1
+            AND numbered.item_number NOT IN (SELECT pg_catalog.unnest(left_out));
     END IF;
     INSERT INTO reliable_imports.import_attempts (
         batch_id, item_number, attempt, run_id, outcome, is_final, row_key, result
@@ -90,7 +92,8 @@ BEGIN
             pg_catalog.unnest(tries) AS attempt,
             pg_catalog.unnest(first_keys) AS row_key,
             pg_catalog.unnest(results) AS result
-    ) AS completed;
+    ) AS completed
+    WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out));
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';

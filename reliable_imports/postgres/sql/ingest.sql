@@ -95,7 +95,7 @@ WHERE id = %(batch_id)s
 
 -- name: make_ranges
 -- Of the items after those that have ranges already. Small enough that several workers can share a small batch, large enough
--- that a million items are 100 rows; and of whole chunks, which have 1000 items, where that leaves at least eight.
+-- that a million items are 100 rows; and of whole chunks, which have 2000 items or 1000, where that leaves at least eight.
 INSERT INTO reliable_imports.import_ranges (batch_id, range_number, next_item, last_item)
 SELECT
     %(batch_id)s,
@@ -110,7 +110,8 @@ FROM (
 CROSS JOIN LATERAL (
     SELECT CASE
         WHEN added.items <= 8000 THEN greatest(50, ceil(added.items / 16.0))
-        ELSE 1000 * least(10, greatest(1, round(added.items / 16000.0)))
+        WHEN added.items <= 24000 THEN 1000
+        ELSE 2000 * least(5, greatest(1, round(added.items / 32000.0)))
     END::bigint AS items
     FROM (SELECT %(total_items)s - before.items AS items) AS added
 ) AS size

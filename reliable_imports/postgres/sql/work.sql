@@ -279,7 +279,7 @@ JOIN pg_catalog.pg_class AS relation ON relation.oid = family.oid
 SELECT reliable_imports.record_chunk_v1(
     %(batch_id)s, %(run_id)s, %(transaction_id)s, %(range_number)s, %(first_item)s, %(next_item)s, %(retried)s::bigint[],
     %(completed)s, %(failed)s, %(skipped)s, %(numbers)s::bigint[], %(tries)s::integer[],
-    pg_catalog.string_to_array(%(results)s, E'\n', ''), %(skips)s::json,
+    pg_catalog.string_to_array(%(results)s, E'\n', ''), %(left_out)s::bigint[], %(skips)s::json,
     %(failures)s::json, %(failure_kinds)s::json, %(reasons)s::json, %(retries)s::json, %(logs)s::json, keyed.items, keyed.row_keys
 )
 FROM (

@@ -80,7 +80,7 @@ def _items(
     # Most files hold no nulls, and their rows need no test for them.
     encode = encode_basestring if options.bare_empty == "text" else _encode_or_null
     for record in rows:
-        cells = cast("list[str]", record.cells)
+        cells: list[str] = record.cells  # type: ignore[assignment]  # None only if _encode_or_null is to see them
         problem = record.problem
         if problem is None:
             if len(cells) != width:
