@@ -56,6 +56,29 @@ def test_memory_is_flat(database: str, sql: Sql) -> None:
     assert peaks[1] - peaks[0] < 6, f"{peaks} MiB"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has held at most")
+def test_wide_rows_are_held_by_the_server_a_few_times_and_not_once_for_each_column(
+    manager: BatchManager, sql: Sql
+) -> None:
+    names = [f"c{place}" for place in range(250)]
+    peaks: list[int] = []
+
+    class WideProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("wide", {"id": item.item_number, **item.source_data}, key="id")
+
+        def on_batch_complete(self, summary: object, ctx: ImportContext) -> None:
+            peak = "substring(pg_read_file('/proc/self/status') FROM 'VmHWM:\\s+(\\d+) kB')"
+            peaks.append(int(ctx.fetch_value(f"SELECT {peak}")) // 1024)
+
+    sql(f"CREATE TABLE wide (id integer PRIMARY KEY, {' text, '.join(names)} text)")
+    manager.registry.register(WideProcessor)
+    items = [dict.fromkeys(names, "a" * 100)] * 50  # 1.2 MB, and 300 MB as often as there are columns
+
+    assert manager.process_batch(manager.create_batch("wide", items)).completed_items == 50
+    assert peaks[0] < 150, f"{peaks[0]} MiB"
+
+
 def test_rows_of_ever_new_columns_are_not_remembered(manager: BatchManager, sql: Sql) -> None:
     names = [f"c{place}" for place in range(11)]
     held: list[int] = []
