@@ -227,8 +227,8 @@ _NO_FENCE = (
     ("record_chunk_v1", "IF stored <> completed_n THEN", "IF false THEN"),
     (
         "record_chunk_v1",
-        "WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out));",
-        "WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out)) ON CONFLICT DO NOTHING;",
+        ") AS completed;",
+        ") AS completed ON CONFLICT DO NOTHING;",
     ),
 )
 

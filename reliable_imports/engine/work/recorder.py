@@ -130,10 +130,9 @@ class Recorder:
             "left_out": _array(expected.left_out) if expected.left_out else None,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
-        keys = expected.keys or _WORK["no_keys"]
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
         before, after = _WORK["record_chunk"].split("{keys}")
-        statement = cursor.mogrify(before, parameters).decode() + keys + after
+        statement = cursor.mogrify(before, parameters).decode() + expected.keys_of_completed() + after
         now = time.monotonic()
         waits = now - self._flushed_at > _MAX_UNFLUSHED_SECONDS or now - begun_at > _LONG_CHUNK_SECONDS
         cursor.execute(f"{pending}{self._without_limit}{statement}; {'' if waits else _WITHOUT_WAITING}COMMIT")
@@ -201,7 +200,6 @@ class CompletedItems:
     Attributes:
         columns: three arrays, the first two as the server writes them, the last with a line for each item, empty for
             NULL. No JSON text has a line break or is empty.
-        keys: a SELECT of item_number and row_key for each row that the items have written; empty if they wrote none.
         left_out: the numbers of items that were expected to complete and have not; nothing is recorded of them here.
     """
 
@@ -221,8 +219,8 @@ class CompletedItems:
             "tries": _array([attempt.number for attempt in completed]),
             "results": "\n".join([result or "" for result in self._results]),
         }
-        self.keys = _keys_written(completed, self._written)
         self.left_out: Sequence[int] = ()
+        self._keys = _keys_written(completed, self._written)
 
     def after_writing(self, completed: Sequence[Attempt]) -> CompletedItems:
         """The same without those that have not completed; made anew if something else became of one than expected."""
@@ -239,9 +237,20 @@ class CompletedItems:
         self.left_out = [each.stored.item_number for each, stays in zip(self._attempts, stay, strict=True) if not stays]
         return self
 
+    def keys_of_completed(self) -> str:
+        """A SELECT of item_number and row_key for each row that those have written who are not left out."""
+        if not self._keys:
+            return _WORK["no_keys"]
+        if not self.left_out:
+            return self._keys
+        # A key may be no value of its column's type, which is why its item has failed. The planner moves the condition
+        # to where the texts come from, so such a key is not read.
+        of_completed = f"item_number <> ALL ('{_array(self.left_out)}'::bigint[])"
+        return f"SELECT item_number, row_key FROM ({self._keys}) AS expected WHERE {of_completed}"
+
 
 def _keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write]]) -> str:
-    """See `CompletedItems.keys`."""
+    """A SELECT of item_number and row_key for each row that the items have written; empty if they wrote none."""
     by_kind: dict[tuple[Key, Expressions], tuple[list[int], list[Texts]]] = {}
     hashed: list[tuple[int, int]] = []
     for attempt, writes in zip(completed, written, strict=True):

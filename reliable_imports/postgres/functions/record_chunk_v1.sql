@@ -38,6 +38,18 @@ BEGIN
         RAISE EXCEPTION 'the transaction of the chunk was ended by one of its items' USING ERRCODE = 'RI001';
     END IF;
 
+    IF left_out IS NOT NULL THEN
+        SELECT
+            pg_catalog.array_agg(expected.item_number),
+            pg_catalog.array_agg(expected.attempt),
+            pg_catalog.array_agg(expected.result)
+        INTO numbers, tries, results
+        FROM ROWS FROM (
+            pg_catalog.unnest(numbers), pg_catalog.unnest(tries), pg_catalog.unnest(results)
+        ) AS expected (item_number, attempt, result)
+        WHERE expected.item_number NOT IN (SELECT pg_catalog.unnest(left_out));
+    END IF;
+
     IF record_chunk_v1.reasons IS NOT NULL THEN
         INSERT INTO reliable_imports.import_failure_reasons (
             fingerprint, version, batch_type, stage, error_type, sqlstate, constraint_name, field, rule, title
@@ -77,8 +89,7 @@ BEGIN
             ) WITH ORDINALITY AS written (item_number, row_key, place)
             WHERE written.row_key IS NOT NULL
         ) AS numbered
-        WHERE numbered.number > 1
-            AND numbered.item_number NOT IN (SELECT pg_catalog.unnest(left_out));
+        WHERE numbered.number > 1;
     END IF;
     INSERT INTO reliable_imports.import_attempts (
         batch_id, item_number, attempt, run_id, outcome, is_final, row_key, result
@@ -92,8 +103,7 @@ BEGIN
             pg_catalog.unnest(tries) AS attempt,
             pg_catalog.unnest(first_keys) AS row_key,
             pg_catalog.unnest(results) AS result
-    ) AS completed
-    WHERE completed.item_number NOT IN (SELECT pg_catalog.unnest(left_out));
+    ) AS completed;
     GET DIAGNOSTICS stored = ROW_COUNT;
     IF stored <> completed_n THEN
         RAISE EXCEPTION '% completed items sent, % stored', completed_n, stored USING ERRCODE = 'RI001';

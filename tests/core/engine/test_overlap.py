@@ -19,7 +19,7 @@ import pytest
 from reliable_imports import BaseProcessor, BatchManager, BatchStatus, ImportBatchItem, ImportContext, TransientError
 from reliable_imports.engine.isolation import chunk_writes, transaction
 from reliable_imports.engine.recovery import suspects
-from reliable_imports.engine.work import chunk, chunks
+from reliable_imports.engine.work import chunk, chunks, in_flight
 from reliable_imports.engine.work.attempt import Attempt
 from reliable_imports.engine.work.recorder import Recorder
 from tests.core.conftest import Sql
@@ -146,6 +146,13 @@ def test_no_item_is_tried_while_the_server_waits_for_what_comes_next(
     is_put_together = threading.Event()
     commit = Recorder.commit
     tried_meanwhile: list[int] = []
+    moments: list[float] = []
+
+    class Clock:
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            moments.append(seconds)
+            time.sleep(seconds)
 
     class Processor(OverlapProcessor):
         def before(self, item: ImportBatchItem, ctx: ImportContext) -> Any:
@@ -154,11 +161,13 @@ def test_no_item_is_tried_while_the_server_waits_for_what_comes_next(
 
     def slow_commit(*arguments: Any, **options: Any) -> None:
         if not is_put_together.is_set():
+            moments.clear()
             is_put_together.set()
-            time.sleep(0.2)  # in which all of the next chunk could be tried
+            _until(lambda: len(moments) > 20 or len(Processor.tried) > _CHUNK + 5)
             tried_meanwhile.append(len(Processor.tried) - _CHUNK)
         commit(*arguments, **options)
 
+    monkeypatch.setattr(in_flight, "time", Clock)
     monkeypatch.setattr(Recorder, "commit", slow_commit)
     manager.registry.register(Processor)
     assert manager.process_batch(in_one_range("overlap")).completed_items == _ITEMS
@@ -349,6 +358,35 @@ def test_what_is_recorded_of_good_items_is_the_same_with_failures_among_them(
     assert len({row_key for _, row_key, _ in every_one.values()}) == _ITEMS
     for bad in ({0, 1, 2, _CHUNK, _CHUNK + 1, _ITEMS - 1}, set(range(0, _ITEMS, 2)), set(range(1, _ITEMS))):
         assert recorded(bad) == {number: every_one[number] for number in every_one if number - 1 not in bad}
+
+
+@pytest.mark.parametrize("key", [(), ("name",)])
+def test_an_item_whose_key_cannot_be_read_costs_its_neighbours_nothing(
+    manager: BatchManager, in_one_range: InOneRange, sql: Sql, key: tuple[str, ...]
+) -> None:
+    """Its key was put together with theirs before the server has said that it is none."""
+
+    tried: list[int] = []
+
+    class RowsProcessor(BaseProcessor):
+        natural_key = key
+
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            tried.append(item.item_number)
+            ctx.upsert("rows", item.source_data, key="id")
+
+    manager.registry.register(RowsProcessor)
+    sql("CREATE TABLE rows (id integer PRIMARY KEY, name text)")
+    bad = {4 * _CHUNK, 4 * _CHUNK + 7}  # in the third chunk, the first that is put together whole
+    count = 5 * _CHUNK
+    numbers = range(1, count + 1)
+    items = [{"id": "none" if number in bad else number, "name": str(number)} for number in numbers]
+    batch_id = in_one_range("rows", items)
+    summary = manager.process_batch(batch_id)
+
+    assert (summary.completed_items, summary.failed_items) == (count - 2, 2)
+    assert {each.item_number for each in manager.list_items(batch_id, status="failed")} == bad
+    assert tried == list(numbers), "no code ran twice"
 
 
 @pytest.mark.parametrize("made", ["in_one_range", "in_a_range_a_chunk"])
