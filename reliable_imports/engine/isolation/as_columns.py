@@ -148,12 +148,12 @@ class AsColumns:
         """The statements for the rows, and the question what became of them; None if a text or the room forbids it."""
         if sum(2 + len(kind.writes) // _ROWS_TOGETHER for kind in kinds) > self._transaction.room:
             return None
-        if not all(kind.columns for kind in kinds):
-            return None
         statements = []
         blocks = []
         settings = []
         for number, kind in enumerate(kinds):
+            if not kind.columns:
+                return None
             told, rows_left = f"reliable_imports.told_{number}", f"reliable_imports.rows_left_{number}"
             settings.append(f"pg_catalog.current_setting('{told}')")
             names = {"told": told, "rows_left": rows_left}

@@ -18,10 +18,10 @@ class RowKind(NamedTuple):
 
     plan: Plan
     expressions: Expressions
-    writes: list[Write]
-    items: list[ItemRecord]
-    columns: list[str]
-    """See `columns_of_texts`; empty where a text holds a separator."""
+    writes: Sequence[Write]
+    items: Sequence[ItemRecord]
+    columns: Sequence[str] | None
+    """See `columns_of_texts`; None where a text holds a separator."""
 
 
 class RowsByKind:
@@ -35,13 +35,11 @@ class RowsByKind:
     def __init__(self, waiting: Sequence[ItemRecord]) -> None:
         self.why_not, self.kinds = _kinds_of(waiting)
         self.are_distinct = _have_distinct_keys(self.kinds)
-        for kind in self.kinds:
-            kind.columns.extend(columns_of_texts([write.texts for write in kind.writes]) or ())
 
 
 def _kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
     """The writes of items that have declared one each, to one table, by kind of row; or why they cannot be sent so."""
-    kinds: dict[tuple[Plan, Expressions], RowKind] = {}
+    kinds: dict[tuple[Plan, Expressions], tuple[list[Write], list[ItemRecord]]] = {}
     for item in waiting:
         if len(item.declared) != 1:
             return "an item has several", ()
@@ -53,13 +51,16 @@ def _kinds_of(waiting: Sequence[ItemRecord]) -> tuple[str, Sequence[RowKind]]:
         if kind is None:
             if len(kinds) == _MAX_KINDS:
                 return "they are of too many kinds", ()
-            kinds[key] = kind = RowKind(*key, [], [], [])
-        kind.writes.append(write)
-        kind.items.append(item)
-    found = list(kinds.values())
-    if len({kind.plan.target.name for kind in found}) > 1:
+            kinds[key] = kind = [], []
+        writes, items = kind
+        writes.append(write)
+        items.append(item)
+    if len({plan.target.name for plan, _ in kinds}) > 1:
         return "neighbours write to another table", ()
-    return "", found
+    return "", [
+        RowKind(*key, writes, items, columns_of_texts([write.texts for write in writes]))
+        for key, (writes, items) in kinds.items()
+    ]
 
 
 def _have_distinct_keys(kinds: Sequence[RowKind]) -> bool:
