@@ -182,11 +182,11 @@ def test_the_arithmetic_adds_up() -> None:
         assert f"| {row} |" in PAGE
     assert f"= {day + day // 50:,} a day" in PAGE
     assert f"after {2**31 / (day + day // 50):.1f} days" in PAGE
-    assert f"= {3 * day // 1_000:,} a day" in PAGE
-    assert f"every {200_000_000 / (3 * day // 1_000):.0f} days" in PAGE
+    assert f"= {3 * day // 2_000:,} a day" in PAGE
+    assert f"every {200_000_000 / (3 * day // 2_000):.0f} days" in PAGE
     assert f"= {day // 50 + 3 * day // 1_000:,} a day" in PAGE
     assert round(200_000_000 / (day // 50 + 3 * day // 1_000)) == 9
-    assert f"{rates[0] / 1_000:.0f} a second" in PAGE
+    assert f"{rates[0] / 2_000:.0f} a second" in PAGE
     assert f"{rates[0] / 50:.0f} with items that read" in PAGE
     assert f"{day * 1_000 / 86_400 / 1e6:.1f} MB a second" in PAGE
     assert f"{day // 10_000 * 365 * 120 / 1e9:.1f} GB a year" in PAGE
