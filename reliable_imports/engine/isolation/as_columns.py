@@ -28,6 +28,9 @@ _FEWEST_ROWS = 10
 _ROWS_TOGETHER = 50
 """That go one by one, and share a subtransaction until the server refuses one of them."""
 
+_FEW_KINDS = 5
+"""Kinds of rows of which a chunk of the most items finds room: 2,000 rows in fifties, and two for each kind."""
+
 _IN_VAIN = 0.01
 """The share of rows that counts as unforeseen where the one statement was sent in vain, and nothing was learned."""
 
@@ -70,7 +73,8 @@ class AsColumns:
 
     Attributes:
         unforeseen: how many of those that the server has refused, about, nothing could have told beforehand.
-        went_as_one: the rows that were sent last were written as one statement, but for a few.
+        went_as_one: what was sent last went as one statement for each of few kinds of rows, but for those that were
+            suspected.
     """
 
     def __init__(self, transaction: ChunkTransaction, plans: Plans, *, as_one: bool) -> None:
@@ -102,7 +106,7 @@ class AsColumns:
             if sent is _Unsent.NOT_AT_ALL:
                 return None
             if not isinstance(sent, _Unsent):
-                self.went_as_one = True
+                self.went_as_one = len(kinds) <= _FEW_KINDS
                 return sent
             self.unforeseen += _IN_VAIN * len(waiting)
         elif is_worth_it:

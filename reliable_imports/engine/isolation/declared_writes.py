@@ -59,7 +59,7 @@ class DeclaredWrites:
 
     @property
     def went_as_one(self) -> bool:
-        """Whether what was sent last was written as one statement, but for a few rows."""
+        """See `AsColumns`."""
         return self._as_columns.went_as_one
 
     @property

@@ -21,6 +21,7 @@ from reliable_imports.engine.isolation import chunk_writes, transaction
 from reliable_imports.engine.recovery import suspects
 from reliable_imports.engine.work import chunk, chunks, in_flight
 from reliable_imports.engine.work.attempt import Attempt
+from reliable_imports.engine.work.claims import MAX_ITEMS
 from reliable_imports.engine.work.recorder import Recorder
 from tests.core.conftest import Sql
 
@@ -196,6 +197,24 @@ def test_a_chunk_has_twice_as_many_items_after_one_whose_rows_went_as_one_statem
     )
     # The items of the fourth are tried before the third one has ended.
     assert [items for _, items in chunks_] == [_CHUNK, 2 * _CHUNK, 2 * _CHUNK, 2 * _CHUNK, _CHUNK, _CHUNK]
+
+
+def test_a_chunk_is_no_larger_where_its_rows_are_of_too_many_kinds_to_find_room(
+    manager: BatchManager, in_one_range: InOneRange, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RowsProcessor(BaseProcessor):
+        def process_item(self, item: ImportBatchItem, ctx: ImportContext) -> None:
+            ctx.upsert("rows", item.source_data, key="id")
+
+    monkeypatch.setattr(chunks, "MAX_ITEMS", MAX_ITEMS)
+    manager.registry.register(RowsProcessor)
+    columns = [f"c{number}" for number in range(6)]
+    sql(f"CREATE TABLE rows (id integer PRIMARY KEY, {' text, '.join(columns)} text)")
+    items = [{"id": number, columns[number % len(columns)]: "a"} for number in range(2 * MAX_ITEMS)]
+    manager.process_batch(in_one_range("rows", items))
+
+    chunks_ = sql("SELECT count(*) FROM reliable_imports.import_attempts GROUP BY xmin::text")
+    assert [items for (items,) in chunks_] == [MAX_ITEMS // 2] * 4
 
 
 def test_the_next_range_is_tried_while_the_server_is_at_work_and_nobody_else_takes_it(
