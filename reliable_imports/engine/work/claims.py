@@ -42,7 +42,8 @@ _AGAIN_SECONDS = 0.05
 _NO_RANGE = -1
 _MAX_IDLE = timedelta(minutes=15)
 _MAX_BYTES = 2_000_000
-"""Of source data, as the database stores it, in memory at once; but for the first item, which may be larger."""
+"""Of source data, in memory at once; but for the first item, which may be larger. Servers before 14 do not tell what is
+compressed, so what is stored is counted there."""
 
 
 class Suspected(NamedTuple):
@@ -184,7 +185,8 @@ class Claims:
         """
         if claim.last_item is None or claim.items[-1].item_number < claim.last_item:
             return ReadAhead()
-        parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=_MAX_BYTES)
+        room = _room_beside(claim.items)
+        parameters = self._parameters(claim.range_number + 1, ReadAhead(), wanted=MAX_ITEMS, room=room)
         cursor.execute(f"{self._without_limit}{_WORK['claim_chunk']}", parameters)
         following = _claim_of(cursor.fetchall(), ReadAhead())
         if self._statement_limit:
@@ -225,8 +227,7 @@ class Claims:
         ahead = self._ahead
         wanted, room = 1, 1  # at least one: those that are held may be of another range, or done by others meanwhile
         if len(ahead.items) < _ENOUGH_AHEAD:
-            wanted = MAX_IN_HAND - len(ahead.items)
-            room = max(1, _MAX_BYTES - sum([len(item.text or item.raw or b"") for item in ahead.items]))
+            wanted, room = MAX_IN_HAND - len(ahead.items), _room_beside(ahead.items)
         parameters = self._parameters(from_range, ahead, wanted=wanted, room=room, take_anyway=take_anyway)
         return _claim_of(self._claim(cursor, f"{waiting}{_WORK['claim_chunk']}", parameters), ahead)
 
@@ -304,6 +305,11 @@ class Claims:
         if rows and self._statement_limit:
             cursor.execute(self._statement_limit)
         return rows
+
+
+def _room_beside(items: Sequence[StoredItem]) -> int:
+    """How many bytes may be read while these are held."""
+    return max(1, _MAX_BYTES - sum([len(item.text or item.raw or b"") for item in items]))
 
 
 def _claim_of(rows: Sequence[Any], ahead: ReadAhead) -> Claim | None:

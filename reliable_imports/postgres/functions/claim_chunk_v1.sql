@@ -40,6 +40,7 @@ DECLARE
     last_item       bigint;
     repeats_others  boolean;
     has_duplicates  boolean;
+    wanted          record;
 BEGIN
     SELECT open_range.range_number, open_range.next_item, open_range.last_item
     INTO claimed
@@ -100,22 +101,35 @@ BEGIN
         from_item := greatest(claimed.next_item, have_until + 1);
         last_item := least(claimed.last_item, from_item + max_items - 1);
     END IF;
-    -- Summed first, for a running sum costs as much as reading the items.
-    IF (
-        SELECT sum(coalesce(
-            pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
-        ))
+    -- Summed first, for a running sum costs as much as reading the items; and what is compressed may be a hundred times as
+    -- large when it is read. Servers before 14 do not tell that.
+    IF pg_catalog.current_setting('server_version_num')::integer < 140000 THEN
+        SELECT
+            sum(coalesce(pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw))) AS bytes,
+            false AS are_compressed
+        INTO wanted
         FROM reliable_imports.stored_items AS stored
         WHERE stored.batch_id = the_batch
-            AND stored.item_number BETWEEN from_item AND last_item
-    ) > max_bytes THEN
+            AND stored.item_number BETWEEN from_item AND last_item;
+    ELSE
+        SELECT
+            sum(coalesce(pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw))) AS bytes,
+            count(coalesce(
+                pg_catalog.pg_column_compression(stored.source_data), pg_catalog.pg_column_compression(stored.source_raw)
+            )) > 0 AS are_compressed
+        INTO wanted
+        FROM reliable_imports.stored_items AS stored
+        WHERE stored.batch_id = the_batch
+            AND stored.item_number BETWEEN from_item AND last_item;
+    END IF;
+    IF wanted.are_compressed OR wanted.bytes > max_bytes THEN
         SELECT max(sized.item_number)
         INTO last_item
         FROM (
             SELECT
                 stored.item_number,
                 sum(coalesce(
-                    pg_catalog.pg_column_size(stored.source_data), pg_catalog.pg_column_size(stored.source_raw)
+                    pg_catalog.octet_length(stored.source_data::text), pg_catalog.octet_length(stored.source_raw)
                 )) OVER (
                     ORDER BY stored.item_number
                     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING

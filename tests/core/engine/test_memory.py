@@ -34,7 +34,7 @@ from tests.core.doubles import NotesProcessor
 
 manager = BatchManager(sys.argv[1])
 manager.registry.register(NotesProcessor)
-batch_id = manager.create_batch("notes", ({"id": n, "text": "x" * 200} for n in range(int(sys.argv[2]))))
+batch_id = manager.create_batch("notes", ({"id": n, "text": "x" * int(sys.argv[3])} for n in range(int(sys.argv[2]))))
 summary = manager.process_batch(batch_id)
 assert summary.completed_items == int(sys.argv[2])
 status = Path("/proc/self/status")
@@ -47,13 +47,25 @@ else:
 
 def test_memory_is_flat(database: str, sql: Sql) -> None:
     sql(NOTES)
-    peaks = []
-    for items in ("40000", "120000"):
-        command = [sys.executable, "-c", PROGRAM, database, items]
-        peaks.append(int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout))
+    peaks = [_peak_of(database, items, 200) for items in (40_000, 120_000)]
 
     # 80,000 more items of 200 bytes would be 16 MB as bare text, and several times that as Python objects.
     assert peaks[1] - peaks[0] < 6, f"{peaks} MiB"
+
+
+def test_items_are_held_by_their_size_and_not_by_what_the_server_compresses_them_to(database: str, sql: Sql) -> None:
+    sql(NOTES)
+    with connect(database) as connection:
+        if connection.server_version < 140_000:
+            pytest.skip("this server does not tell what it has compressed")
+
+    assert _peak_of(database, 8_001, 20_000) < 100, "a chunk has 20 MB as bare text, and 250 KB as it is stored"
+
+
+def _peak_of(database: str, items: int, length: int) -> int:
+    """The memory that a process held at most which has imported items with a text of this length, in MiB."""
+    command = [sys.executable, "-c", PROGRAM, database, str(items), str(length)]
+    return int(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process has held at most")
