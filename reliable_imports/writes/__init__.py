@@ -14,7 +14,7 @@ target        what the catalogue says of a table
 request       what a processor asks for
 origin        where the repeats of an item began
 refusals      what the server's refusal is about, where it does not say
-identifiers   names in SQL
+identifiers   names in SQL, and constants
 
 Public are the names below, for programs that ask the tables that processors write to.
 """

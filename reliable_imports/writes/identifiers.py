@@ -1,8 +1,9 @@
-"""Names of tables and columns in SQL."""
+"""Names of tables and columns in SQL, and constants."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from reliable_imports.errors import ContextMisuse
 
@@ -48,3 +49,8 @@ def literal(text: str | None) -> str:
     if "\\" in text:
         return " E'" + text.replace("\\", "\\\\") + "'"
     return f"'{text}'"
+
+
+def array_text(numbers: Iterable[int | str]) -> str:
+    """Integers, and the text NULL for none, as the server writes an array of them; to stand between quotes."""
+    return f"{{{','.join(map(str, numbers))}}}"

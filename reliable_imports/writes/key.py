@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from reliable_imports.errors import ContextMisuse, NullInKey
-from reliable_imports.writes.identifiers import literal, quoted
+from reliable_imports.writes.identifiers import array_text, literal, quoted
 from reliable_imports.writes.joined_texts import columns_of_texts, cut
 from reliable_imports.writes.request import UniqueIndex, WriteRequest
 from reliable_imports.writes.row_texts import Expressions, Texts
@@ -190,7 +190,7 @@ class Key:
             exact.append(f"({value})::{column.exact_type} AS {quoted(column.name)}")
         # A column of the key may be called item_number.
         item = quoted("reliable_imports item")
-        items = f"pg_catalog.unnest('{{{','.join(map(str, numbers))}}}'::bigint[]) AS {item}"
+        items = f"pg_catalog.unnest('{array_text(numbers)}'::bigint[]) AS {item}"
         return (
             f"SELECT {item} AS item_number, {self.hash_of_only_row()} AS row_key "
             f"FROM (SELECT {item}, {', '.join(exact)} FROM (SELECT {items}, {', '.join(texts_in_sql)}) AS texts) "

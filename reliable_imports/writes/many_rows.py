@@ -95,7 +95,7 @@ class ManyRows:
         is_guarded = self._guards(origins)
         texts = [f"columns[{number}]" for number in range(1, len(columns) + 1)]
         # The planner copies a parameter wherever it stands, and these are all texts of all rows.
-        given = self._rows_given(texts, len(origins), "FROM (SELECT $1 AS columns OFFSET 0) AS given")
+        given = self._rows_given(texts, len(origins), " FROM (SELECT $1 AS columns OFFSET 0) AS given")
         numbers = arrays_of(origins) if is_guarded else None
         left = given.as_text(numbers and ("$2", "$3"))
         insert = self._insert_of_all(given, left, expressions, suspected, is_guarded=is_guarded)
@@ -176,7 +176,7 @@ class ManyRows:
         place = quoted(next(name for name in map("place{}".format, itertools.count()) if name not in self._columns))
         parts = [f"pg_catalog.unnest({cut(column)}) AS {text}" for column, text in zip(columns, texts, strict=True)]
         parts.append(f"pg_catalog.generate_series(1, {count}) AS {place}")
-        return _RowsGiven(f"SELECT {', '.join(parts)} {source}", texts, place)
+        return _RowsGiven(f"SELECT {', '.join(parts)}{source}", texts, place)
 
     def _insert_of_all(
         self,

@@ -21,6 +21,7 @@ from reliable_imports.processor.base import BaseProcessor
 from reliable_imports.processor.code_version import code_version
 from reliable_imports.processor.facts import facts_of
 from reliable_imports.statuses import Outcome, Stage
+from reliable_imports.writes.identifiers import array_text
 from reliable_imports.writes.key import Key
 from reliable_imports.writes.plan import Write
 from reliable_imports.writes.row_texts import Expressions, Texts
@@ -127,7 +128,7 @@ class Recorder:
             "retried": _numbers(attempts) if claim.range_number == RETRIES else None,
             "completed": len(completed),
             **expected.columns,
-            "left_out": _array(expected.left_out) if expected.left_out else None,
+            "left_out": array_text(expected.left_out) if expected.left_out else None,
             **self._records([attempt for attempt in attempts if attempt.is_eventful]),
         }
         # Put together, and not put in: a text of an item may look like a parameter, or like the place of the keys.
@@ -215,8 +216,8 @@ class CompletedItems:
         ]
         self._results, self._earlier_tries = _results_and_earlier_tries(completed)
         self.columns = {
-            "numbers": _array([attempt.stored.item_number for attempt in completed]),
-            "tries": _array([attempt.number for attempt in completed]),
+            "numbers": array_text([attempt.stored.item_number for attempt in completed]),
+            "tries": array_text([attempt.number for attempt in completed]),
             "results": "\n".join([result or "" for result in self._results]),
         }
         self.left_out: Sequence[int] = ()
@@ -245,7 +246,7 @@ class CompletedItems:
             return self._keys
         # A key may be no value of its column's type, which is why its item has failed. The planner moves the condition
         # to where the texts come from, so such a key is not read.
-        of_completed = f"item_number <> ALL ('{_array(self.left_out)}'::bigint[])"
+        of_completed = f"item_number <> ALL ('{array_text(self.left_out)}'::bigint[])"
         return f"SELECT item_number, row_key FROM ({self._keys}) AS expected WHERE {of_completed}"
 
 
@@ -272,8 +273,8 @@ def _keys_written(completed: Sequence[Attempt], written: Sequence[Sequence[Write
     if hashed:
         items, row_keys = zip(*hashed, strict=True)
         queries.append(
-            f"SELECT pg_catalog.unnest('{_array(items)}'::bigint[]) AS item_number, "
-            f"pg_catalog.unnest('{_array(row_keys)}'::bigint[]) AS row_key"
+            f"SELECT pg_catalog.unnest('{array_text(items)}'::bigint[]) AS item_number, "
+            f"pg_catalog.unnest('{array_text(row_keys)}'::bigint[]) AS row_key"
         )
     return " UNION ALL ".join(queries)
 
@@ -284,11 +285,6 @@ def _results_and_earlier_tries(attempts: Sequence[Attempt]) -> tuple[list[str | 
 
 def _completed(attempts: Sequence[Attempt]) -> list[Attempt]:
     return [attempt for attempt in attempts if attempt.outcome is Outcome.COMPLETED]
-
-
-def _array(numbers: Sequence[int]) -> str:
-    """Integers as the server writes an array of them."""
-    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _numbers(attempts: Sequence[Attempt]) -> list[int]:
